@@ -1,0 +1,1 @@
+//! Adapters of many clients become one.

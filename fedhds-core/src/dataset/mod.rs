@@ -1,0 +1,1 @@
+//! Instruction data: loaders, prompt templates, partitions over clients.

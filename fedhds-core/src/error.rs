@@ -1,0 +1,187 @@
+//! The one error type of the library.
+//!
+//! Every variant says what was expected, what came, and where: a file and line, a row and column, a key, a tensor.
+
+use std::path::{Path, PathBuf};
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, with enough to mend it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A parameter outside its documented range.
+    #[error("parameter `{name}`: expected {expected}, got {got}")]
+    Parameter {
+        /// The parameter's name as its documentation spells it.
+        name: String,
+        /// The range or kind that is accepted.
+        expected: String,
+        /// The value that came.
+        got: String,
+    },
+    /// An argument whose shape, length or content does not fit.
+    #[error("{what}: expected {expected}, got {got}")]
+    Input {
+        /// Which input, for example `features`.
+        what: String,
+        /// What is accepted.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// A value that is NaN or infinite where finite numbers are needed.
+    #[error("{what}: expected finite values, got {value} at row {row}, column {column}")]
+    NotFinite {
+        /// Which matrix.
+        what: String,
+        /// Row of the first such value, from 0.
+        row: usize,
+        /// Column of the first such value, from 0.
+        column: usize,
+        /// The value itself.
+        value: f32,
+    },
+    /// A record or line of a data set that cannot be used.
+    #[error("{}{}{}: {message}", file.display(), line.map(|l| format!(":{l}")).unwrap_or_default(), field.as_ref().map(|f| format!(": field `{f}`")).unwrap_or_default())]
+    Data {
+        /// The file that was read.
+        file: PathBuf,
+        /// The line, from 1, or the record's number in formats without lines; none where the whole file is meant.
+        line: Option<usize>,
+        /// The field (or JSON path) that is wrong.
+        field: Option<String>,
+        /// What was expected and what came.
+        message: String,
+    },
+    /// A configuration that cannot be run.
+    #[error("configuration{}: `{key}`: {message}", file.as_ref().map(|f| format!(" {}", f.display())).unwrap_or_default())]
+    Config {
+        /// The file, where there is one.
+        file: Option<PathBuf>,
+        /// The key, dotted.
+        key: String,
+        /// What was expected and what came.
+        message: String,
+    },
+    /// A model file or folder that cannot be loaded.
+    #[error("model {}: {what}: {message}", path.display())]
+    Model {
+        /// The file or folder.
+        path: PathBuf,
+        /// The tensor, key or architecture that is meant.
+        what: String,
+        /// What was expected and what came.
+        message: String,
+    },
+    /// An adapter that does not fit the model, or two adapters that do not fit each other.
+    #[error("adapter: `{name}`: expected {expected}, got {got}")]
+    Adapter {
+        /// The tensor or setting that is meant.
+        name: String,
+        /// What was expected.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// A message that cannot be read, or that comes at the wrong time.
+    #[error("protocol: {what}: expected {expected}, got {got}")]
+    Protocol {
+        /// The message or field.
+        what: String,
+        /// What was expected.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// A stage, possibly the user's own, that returned something unusable or failed.
+    #[error("stage `{stage}`: {message}")]
+    Stage {
+        /// The stage's name.
+        stage: String,
+        /// What was expected of it and what came.
+        message: String,
+    },
+    /// A device that is not there or cannot be used.
+    #[error("device `{device}`: {message}")]
+    Device {
+        /// The device as it was asked for.
+        device: String,
+        /// Why it cannot be used.
+        message: String,
+    },
+    /// A checkpoint that does not belong to this run or is damaged.
+    #[error("checkpoint {}: {message}", path.display())]
+    Checkpoint {
+        /// The checkpoint's file or folder.
+        path: PathBuf,
+        /// What was expected and what came.
+        message: String,
+    },
+    /// A file that could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The work was cancelled through its [`Control`](crate::types::Control); what was finished is kept.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl Error {
+    /// A [`Error::Parameter`] from anything printable.
+    pub fn parameter(name: &str, expected: impl Into<String>, got: impl ToString) -> Self {
+        Error::Parameter { name: name.into(), expected: expected.into(), got: got.to_string() }
+    }
+
+    /// A [`Error::Input`] from anything printable.
+    pub fn input(what: &str, expected: impl Into<String>, got: impl ToString) -> Self {
+        Error::Input { what: what.into(), expected: expected.into(), got: got.to_string() }
+    }
+
+    /// A [`Error::Io`] with its path.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Error::Io { path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// A [`Error::Model`].
+    pub fn model(path: impl AsRef<Path>, what: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::Model { path: path.as_ref().to_path_buf(), what: what.into(), message: message.into() }
+    }
+
+    /// A [`Error::Adapter`].
+    pub fn adapter(name: impl Into<String>, expected: impl Into<String>, got: impl ToString) -> Self {
+        Error::Adapter { name: name.into(), expected: expected.into(), got: got.to_string() }
+    }
+
+    /// A [`Error::Protocol`].
+    pub fn protocol(what: impl Into<String>, expected: impl Into<String>, got: impl ToString) -> Self {
+        Error::Protocol { what: what.into(), expected: expected.into(), got: got.to_string() }
+    }
+
+    /// A [`Error::Stage`].
+    pub fn stage(stage: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::Stage { stage: stage.into(), message: message.into() }
+    }
+
+    /// A [`Error::Config`] without a file; [`Error::in_file`] adds it.
+    pub fn config(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::Config { file: None, key: key.into(), message: message.into() }
+    }
+
+    /// Names the configuration file in a [`Error::Config`]; leaves every other error as it is.
+    #[must_use]
+    pub fn in_file(self, path: impl AsRef<Path>) -> Self {
+        match self {
+            Error::Config { file: None, key, message } => {
+                Error::Config { file: Some(path.as_ref().to_path_buf()), key, message }
+            }
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Features of records from the layers of a model.

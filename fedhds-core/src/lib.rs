@@ -1,0 +1,34 @@
+#![doc = "Federated data-efficient instruction tuning (FedHDS, arXiv 2410.10926)."]
+//!
+//! Each line of this list may import the lines above it, never one below.
+
+pub mod error;
+pub mod types;
+
+pub mod protocol;
+pub mod stage;
+
+pub mod aggregate;
+pub mod cluster;
+pub mod dataset;
+pub mod metrics;
+pub mod reduce;
+pub mod select;
+
+#[cfg(feature = "model")]
+pub mod features;
+#[cfg(feature = "model")]
+pub mod generate;
+#[cfg(feature = "model")]
+pub mod model;
+#[cfg(feature = "model")]
+pub mod train;
+
+pub mod client;
+pub mod method;
+pub mod server;
+
+pub mod experiment;
+pub mod simulate;
+
+pub use error::{Error, Result};

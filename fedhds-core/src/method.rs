@@ -1,0 +1,1 @@
+//! The options of a selection method, and its presets.

@@ -1,0 +1,1 @@
+//! Text and clustering measures, with their intervals.

@@ -1,0 +1,1 @@
+//! Every byte that crosses between client and server.

@@ -1,0 +1,1 @@
+//! Fewer columns: t-SNE, PCA, kernel PCA, shared random projection.

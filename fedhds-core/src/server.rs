@@ -1,0 +1,1 @@
+//! The server: message in, message out.

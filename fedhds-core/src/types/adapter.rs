@@ -1,0 +1,63 @@
+//! A LoRA adapter as data: what is trained, sent and averaged.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The settings of a LoRA adapter, named as in PEFT.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdapterConfig {
+    /// Rank r of the update, at least 1.
+    pub r: usize,
+    /// The update is scaled by `lora_alpha / r` (`lora_alpha / sqrt(r)` with `use_rslora`).
+    pub lora_alpha: f32,
+    /// Dropout on the adapter's input while training, in [0, 1).
+    pub lora_dropout: f32,
+    /// Names of the linear layers that are adapted, as their last path component, sorted; for example `q_proj`, `c_attn`.
+    pub target_modules: Vec<String>,
+    /// Scale by `lora_alpha / sqrt(r)` (Kalajdzievski 2023).
+    pub use_rslora: bool,
+}
+
+impl Default for AdapterConfig {
+    /// The paper's settings: r 8, alpha 16, dropout 0.05; no target modules named means the model family's own default.
+    fn default() -> Self {
+        Self { r: 8, lora_alpha: 16.0, lora_dropout: 0.05, target_modules: Vec::new(), use_rslora: false }
+    }
+}
+
+impl AdapterConfig {
+    /// The factor on B*A.
+    pub fn scaling(&self) -> f32 {
+        let r = self.r as f32;
+        self.lora_alpha / if self.use_rslora { r.sqrt() } else { r }
+    }
+}
+
+/// One tensor of an adapter, row-major.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AdapterTensor {
+    /// `[r, in]` for A, `[out, r]` for B.
+    pub shape: [usize; 2],
+    /// The values, row after row.
+    pub data: Vec<f32>,
+}
+
+/// A LoRA adapter: its settings and its tensors by module path.
+///
+/// Keys are PEFT's without the prefix `base_model.model.`, for example
+/// `model.layers.0.self_attn.q_proj.lora_A.weight`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Adapter {
+    /// Rank, alpha, dropout and target modules.
+    pub config: AdapterConfig,
+    /// The tensors in the order of their names: the order in which everything walks them.
+    pub tensors: BTreeMap<String, AdapterTensor>,
+}
+
+impl Adapter {
+    /// Number of trainable values.
+    pub fn parameters(&self) -> usize {
+        self.tensors.values().map(|t| t.data.len()).sum()
+    }
+}

@@ -1,0 +1,100 @@
+//! How work is watched and stopped from outside.
+
+use super::Seed;
+use crate::error::{Error, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Receives progress; called from worker threads, so it must be quick and must not panic.
+///
+/// A stage is begun, advanced any number of times and ended; stages may nest and run side by side under different names.
+pub trait Progress: Send + Sync {
+    /// `stage` begins; `total` units are expected where that is known.
+    fn begin(&self, stage: &str, total: Option<u64>);
+    /// `units` more of `stage` are done.
+    fn advance(&self, stage: &str, units: u64);
+    /// `stage` is over.
+    fn end(&self, stage: &str);
+}
+
+/// A flag that stops work from another thread. Clones share the flag.
+#[derive(Debug, Clone, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    /// Asks for a stop; work ends with [`Error::Cancelled`] at its next check.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a stop was asked for.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What work reports to and is stopped by; the default reports nowhere and never stops.
+#[derive(Clone, Default)]
+pub struct Control {
+    /// Stops the work.
+    pub cancel: CancelToken,
+    /// Hears of progress, where anyone listens.
+    pub progress: Option<Arc<dyn Progress>>,
+}
+
+impl Control {
+    /// # Errors
+    /// [`Error::Cancelled`] when a stop was asked for. Long loops call this between units of work.
+    pub fn check(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// Reports that `stage` begins.
+    pub fn begin(&self, stage: &str, total: Option<u64>) {
+        if let Some(progress) = &self.progress {
+            progress.begin(stage, total);
+        }
+    }
+
+    /// Reports `units` more of `stage`.
+    pub fn advance(&self, stage: &str, units: u64) {
+        if let Some(progress) = &self.progress {
+            progress.advance(stage, units);
+        }
+    }
+
+    /// Reports that `stage` is over.
+    pub fn end(&self, stage: &str) {
+        if let Some(progress) = &self.progress {
+            progress.end(stage);
+        }
+    }
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").field("cancel", &self.cancel).field("progress", &self.progress.is_some()).finish()
+    }
+}
+
+/// What every stage is given beside its input: its own seed, and its control.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The seed of this one call: derived from (experiment, round, client, stage) by the caller.
+    pub seed: Seed,
+    /// Progress and cancellation.
+    pub control: Control,
+}
+
+impl Context {
+    /// A context with this seed that reports nowhere.
+    pub fn new(seed: impl Into<Seed>) -> Self {
+        Self { seed: seed.into(), control: Control::default() }
+    }
+
+    /// The context of a part of this work: the same control, a seed derived from this one's.
+    #[must_use]
+    pub fn derive(&self, name: &str, number: u64) -> Self {
+        Self { seed: self.seed.derive(name, number), control: self.control.clone() }
+    }
+}

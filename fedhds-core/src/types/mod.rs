@@ -1,0 +1,15 @@
+//! Data without logic: what the stages take and return.
+
+mod adapter;
+mod control;
+mod ids;
+mod matrix;
+mod record;
+mod seed;
+
+pub use adapter::{Adapter, AdapterConfig, AdapterTensor};
+pub use control::{CancelToken, Context, Control, Progress};
+pub use ids::{ClientId, ClusterId, Round, RowId};
+pub use matrix::Matrix;
+pub use record::Record;
+pub use seed::{Rng, Seed};

@@ -1,0 +1,1 @@
+//! Same seed, same bits, at any number of threads.

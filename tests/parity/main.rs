@@ -1,0 +1,1 @@
+//! Equal results with pinned references: fixtures lie beside the scripts that made them, compared within a tolerance.

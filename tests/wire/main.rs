@@ -1,0 +1,1 @@
+//! Messages: round trips, sizes, versions, hostile bytes.
