@@ -41,8 +41,10 @@ const CHECKS: &[Check] = &[
     },
     Check {
         slow: true,
-        environment: &[("RUSTFLAGS", "-D warnings")],
-        ..cargo("type check with cuda and hub", &["check", "-p", "fedhds-core", "--features", "cuda,hub"])
+        ..cargo(
+            "clippy with cuda and hub",
+            &["clippy", "-p", "fedhds-core", "--features", "cuda,hub", "--", "-D", "warnings"],
+        )
     },
     Check {
         name: "real models",
