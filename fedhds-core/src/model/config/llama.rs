@@ -1,0 +1,292 @@
+//! The Llama family: Llama 2 and 3, OpenLLaMA, TinyLlama, SmolLM, Mistral, Qwen2.
+
+use super::json::Json;
+use crate::error::{Error, Result};
+use crate::model::rope::{RopeConfig, RopeScaling};
+use serde_json::{Value, json};
+
+/// Sizes and switches of a model of the Llama family.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LlamaConfig {
+    /// Number of token ids.
+    pub vocab_size: usize,
+    /// Width of the hidden states.
+    pub hidden_size: usize,
+    /// Width of the feed-forward layer.
+    pub intermediate_size: usize,
+    /// Number of layers.
+    pub num_hidden_layers: usize,
+    /// Number of query heads; a multiple of `num_key_value_heads`.
+    pub num_attention_heads: usize,
+    /// Number of key and value heads (grouped-query attention where fewer than the query heads).
+    pub num_key_value_heads: usize,
+    /// Width of one head, even; `hidden_size / num_attention_heads` where the file does not say.
+    pub head_dim: usize,
+    /// Longest sequence, in tokens.
+    pub max_position_embeddings: usize,
+    /// Added to the mean square in RMSNorm.
+    pub rms_norm_eps: f64,
+    /// Rotary position embedding.
+    pub rope: RopeConfig,
+    /// Whether the output projection is the embedding.
+    pub tie_word_embeddings: bool,
+    /// Biases on q, k and v (Qwen2; Llama with `attention_bias`).
+    pub qkv_bias: bool,
+    /// Bias on the attention's output projection (Llama with `attention_bias`).
+    pub output_bias: bool,
+    /// Biases in the feed-forward layer.
+    pub mlp_bias: bool,
+    /// How many tokens back each layer sees, itself included; `None` is all of them.
+    pub windows: Vec<Option<usize>>,
+    /// Standard deviation of freshly initialised matrices.
+    pub initializer_range: f32,
+}
+
+impl LlamaConfig {
+    /// A plain Llama of these sizes: tied embeddings, no biases, RoPE theta 10,000, no grouped queries.
+    pub fn new(vocab_size: usize, hidden_size: usize, layers: usize, heads: usize) -> Self {
+        Self {
+            vocab_size,
+            hidden_size,
+            intermediate_size: hidden_size * 8 / 3,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            num_key_value_heads: heads,
+            head_dim: hidden_size.checked_div(heads).unwrap_or(0),
+            max_position_embeddings: 2048,
+            rms_norm_eps: 1e-5,
+            rope: RopeConfig::default(),
+            tie_word_embeddings: true,
+            qkv_bias: false,
+            output_bias: false,
+            mlp_bias: false,
+            windows: vec![None; layers],
+            initializer_range: 0.02,
+        }
+    }
+
+    /// Checks the sizes against each other.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] with the first that does not fit.
+    pub fn check(&self) -> Result<()> {
+        for (name, value) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.num_key_value_heads),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ] {
+            if value == 0 {
+                return Err(Error::parameter(name, "at least 1", 0));
+            }
+        }
+        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
+            let expected = format!("a divisor of num_attention_heads, {}", self.num_attention_heads);
+            return Err(Error::parameter("num_key_value_heads", expected, self.num_key_value_heads));
+        }
+        if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
+            return Err(Error::parameter("head_dim", "an even number, at least 2", self.head_dim));
+        }
+        if self.windows.len() != self.num_hidden_layers || self.windows.contains(&Some(0)) {
+            let expected = format!("one positive window or none for each of {} layers", self.num_hidden_layers);
+            return Err(Error::parameter("windows", expected, format!("{:?}", self.windows)));
+        }
+        self.rope.check()
+    }
+
+    pub(super) fn from_json(json: &Json<'_>, model_type: &str) -> Result<Self> {
+        let hidden_size = json.positive("hidden_size")?;
+        let heads = json.positive("num_attention_heads")?;
+        let layers = json.positive("num_hidden_layers")?;
+        let max_position_embeddings = json.usize_opt("max_position_embeddings")?.unwrap_or(2048);
+        match json.str_opt("hidden_act")?.unwrap_or("silu") {
+            "silu" | "swish" => {}
+            other => return Err(json.error("hidden_act", format!("expected `silu`, got `{other}`"))),
+        }
+        if let Some(factor) = json.f64_opt("partial_rotary_factor")?
+            && factor != 1.0
+        {
+            return Err(json.error("partial_rotary_factor", format!("expected 1, got {factor}")));
+        }
+        // Qwen2's code has the biases without a switch; Llama's and Mistral's have `attention_bias` for all four.
+        let attention_bias = json.bool_or("attention_bias", false)?;
+        let config = Self {
+            vocab_size: json.positive("vocab_size")?,
+            hidden_size,
+            intermediate_size: json.positive("intermediate_size")?,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            num_key_value_heads: json.usize_opt("num_key_value_heads")?.unwrap_or(heads),
+            head_dim: json.usize_opt("head_dim")?.unwrap_or(hidden_size / heads),
+            max_position_embeddings,
+            rms_norm_eps: json.f64_opt("rms_norm_eps")?.unwrap_or(1e-6),
+            rope: rope(json, max_position_embeddings)?,
+            tie_word_embeddings: json.bool_or("tie_word_embeddings", false)?,
+            qkv_bias: attention_bias || model_type == "qwen2",
+            output_bias: attention_bias && model_type != "qwen2",
+            mlp_bias: json.bool_or("mlp_bias", false)?,
+            windows: windows(json, model_type, layers)?,
+            initializer_range: json.f64_opt("initializer_range")?.unwrap_or(0.02) as f32,
+        };
+        config.check().map_err(|e| match e {
+            Error::Parameter { name, expected, got } => json.error(&name, format!("expected {expected}, got {got}")),
+            other => other,
+        })?;
+        Ok(config)
+    }
+
+    /// This configuration as a config.json that transformers reads.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a combination of switches that no family of transformers has.
+    pub fn to_json(&self) -> Result<Value> {
+        let window = self.windows.first().copied().flatten();
+        if self.windows.iter().any(|w| *w != window) {
+            return Err(Error::parameter(
+                "windows",
+                "the same for every layer, to be written",
+                format!("{:?}", self.windows),
+            ));
+        }
+        let (model_type, architecture) = match (self.qkv_bias, self.output_bias, window) {
+            (true, false, None) => ("qwen2", "Qwen2ForCausalLM"),
+            (false, false, Some(_)) => ("mistral", "MistralForCausalLM"),
+            (q, o, None) if q == o => ("llama", "LlamaForCausalLM"),
+            _ => return Err(Error::parameter("biases and windows", "a family's combination", format!("{self:?}"))),
+        };
+        Ok(json!({
+            "architectures": [architecture],
+            "model_type": model_type,
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.num_key_value_heads,
+            "head_dim": self.head_dim,
+            "hidden_act": "silu",
+            "max_position_embeddings": self.max_position_embeddings,
+            "rms_norm_eps": self.rms_norm_eps,
+            "rope_theta": self.rope.theta,
+            "rope_scaling": self.rope.scaling.to_json(),
+            "tie_word_embeddings": self.tie_word_embeddings,
+            "attention_bias": self.output_bias,
+            "mlp_bias": self.mlp_bias,
+            "sliding_window": window,
+            "initializer_range": self.initializer_range,
+            "torch_dtype": "float32",
+        }))
+    }
+
+    /// Every weight with its shape, `[out, in]` for linear layers.
+    pub fn weight_shapes(&self) -> Vec<(String, Vec<usize>)> {
+        let hidden = self.hidden_size;
+        let queries = self.num_attention_heads * self.head_dim;
+        let keys = self.num_key_value_heads * self.head_dim;
+        let mut shapes = vec![("model.embed_tokens.weight".into(), vec![self.vocab_size, hidden])];
+        for layer in 0..self.num_hidden_layers {
+            let linear = [
+                ("self_attn.q_proj", queries, hidden, self.qkv_bias),
+                ("self_attn.k_proj", keys, hidden, self.qkv_bias),
+                ("self_attn.v_proj", keys, hidden, self.qkv_bias),
+                ("self_attn.o_proj", hidden, queries, self.output_bias),
+                ("mlp.gate_proj", self.intermediate_size, hidden, self.mlp_bias),
+                ("mlp.up_proj", self.intermediate_size, hidden, self.mlp_bias),
+                ("mlp.down_proj", hidden, self.intermediate_size, self.mlp_bias),
+            ];
+            for (name, out, input, bias) in linear {
+                shapes.push((format!("model.layers.{layer}.{name}.weight"), vec![out, input]));
+                if bias {
+                    shapes.push((format!("model.layers.{layer}.{name}.bias"), vec![out]));
+                }
+            }
+            for name in ["input_layernorm", "post_attention_layernorm"] {
+                shapes.push((format!("model.layers.{layer}.{name}.weight"), vec![hidden]));
+            }
+        }
+        shapes.push(("model.norm.weight".into(), vec![hidden]));
+        if !self.tie_word_embeddings {
+            shapes.push(("lm_head.weight".into(), vec![self.vocab_size, hidden]));
+        }
+        shapes
+    }
+}
+
+/// `rope_theta` and `rope_scaling` of older files, `rope_parameters` of newer ones.
+fn rope(json: &Json<'_>, max_positions: usize) -> Result<RopeConfig> {
+    let object = match json.object("rope_parameters")? {
+        Some(object) => Some(object),
+        None => json.object("rope_scaling")?,
+    };
+    let mut theta = json.f64_opt("rope_theta")?;
+    let mut scaling = RopeScaling::None;
+    if let Some(object) = object {
+        theta = object.f64_opt("rope_theta")?.or(theta);
+        let kind = match object.str_opt("rope_type")? {
+            Some(kind) => kind,
+            None => object.str_opt("type")?.unwrap_or("default"),
+        };
+        scaling = match kind {
+            "default" => RopeScaling::None,
+            "linear" => RopeScaling::Linear { factor: object.f64("factor")? },
+            "dynamic" => RopeScaling::Dynamic { factor: object.f64("factor")? },
+            "llama3" => RopeScaling::Llama3 {
+                factor: object.f64("factor")?,
+                low_freq_factor: object.f64("low_freq_factor")?,
+                high_freq_factor: object.f64("high_freq_factor")?,
+                original_max_position_embeddings: object
+                    .usize_opt("original_max_position_embeddings")?
+                    .unwrap_or(max_positions),
+            },
+            other => {
+                let message = format!("expected default, linear, dynamic or llama3, got `{other}`");
+                return Err(object.error("rope_type", message));
+            }
+        };
+    }
+    Ok(RopeConfig { theta: theta.unwrap_or(1e4), scaling })
+}
+
+/// Which layers see only a window: all of Mistral's, Qwen2's from `max_window_layers` on where it is switched on, or those
+/// that `layer_types` names.
+fn windows(json: &Json<'_>, model_type: &str, layers: usize) -> Result<Vec<Option<usize>>> {
+    let mut window = json.usize_opt("sliding_window")?;
+    let mut first = 0;
+    match model_type {
+        "mistral" => {}
+        "qwen2" => {
+            if !json.bool_or("use_sliding_window", false)? {
+                window = None;
+            }
+            first = json.usize_opt("max_window_layers")?.unwrap_or(28);
+        }
+        _ => window = None,
+    }
+    if window == Some(0) {
+        return Err(json.error("sliding_window", "expected a positive integer or null, got 0".into()));
+    }
+    if let Some(types) = json.get("layer_types")
+        && window.is_some()
+    {
+        let types: Vec<&str> =
+            types.as_array().map(|a| a.iter().filter_map(Value::as_str).collect()).unwrap_or_default();
+        if types.len() != layers {
+            return Err(json.error("layer_types", format!("expected {layers} names, got {}", types.len())));
+        }
+        return types
+            .into_iter()
+            .map(|name| match name {
+                "full_attention" => Ok(None),
+                "sliding_attention" => Ok(window),
+                other => {
+                    let message = format!("expected full_attention or sliding_attention, got `{other}`");
+                    Err(json.error("layer_types", message))
+                }
+            })
+            .collect();
+    }
+    Ok((0..layers).map(|layer| if layer >= first { window } else { None }).collect())
+}

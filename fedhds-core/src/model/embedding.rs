@@ -1,0 +1,18 @@
+//! Rows of a table by token id.
+
+use super::batch::Batch;
+use super::device::Device;
+use super::tensor::Tensor;
+use crate::error::Result;
+
+/// The rows of `table` (`[n, hidden]`) for each of a batch's `ids` (`[b * t]`), as `[b, t, hidden]`.
+pub(crate) fn look_up(
+    table: &Tensor<2>,
+    ids: impl Iterator<Item = usize>,
+    batch: &Batch,
+    device: &Device,
+) -> Result<Tensor<3>> {
+    let [_, hidden] = table.dims();
+    let indices = device.int_tensor(ids.map(|id| id as i32).collect(), [batch.rows() * batch.width()])?;
+    Ok(table.clone().select(0, indices).reshape([batch.rows(), batch.width(), hidden]))
+}

@@ -1,0 +1,160 @@
+//! Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) as tensors on a device.
+
+use super::device::Device;
+use super::tensor::{Tensor, like, plain, to_vec};
+use super::transformer::ModelSpec;
+use crate::error::{Error, Result};
+use crate::types::{Adapter, AdapterConfig, AdapterTensor, Seed};
+use rand::Rng as _;
+use std::collections::BTreeMap;
+
+/// The two factors of one module's update.
+#[derive(Debug, Clone)]
+pub struct LoraPair {
+    /// `[r, in]`.
+    pub a: Tensor<2>,
+    /// `[out, r]`.
+    pub b: Tensor<2>,
+}
+
+/// Dropout on the adapters' inputs: active while training only.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropout {
+    /// Share of the inputs that are zeroed, in [0, 1); the others are scaled by 1 / (1 - p).
+    pub p: f32,
+    /// The seed of this one step: a layer that is computed again draws the same mask again.
+    pub seed: Seed,
+}
+
+/// The adapters of a model by module path, for example `model.layers.0.self_attn.q_proj`.
+#[derive(Debug, Clone)]
+pub struct LoraWeights {
+    /// The factors by module path.
+    pub modules: BTreeMap<String, LoraPair>,
+    /// The factor on B A.
+    pub scaling: f32,
+    /// Dropout, or none outside of training.
+    pub dropout: Option<Dropout>,
+}
+
+impl LoraWeights {
+    /// An adapter's tensors on a device, checked against the model, without dropout.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] that names the first tensor that is missing, does not belong to the model or has another shape.
+    pub fn from_adapter(adapter: &Adapter, spec: &ModelSpec, device: &Device) -> Result<Self> {
+        let targets = spec.targets(&adapter.config)?;
+        let r = adapter.config.r;
+        let fetch = |name: &str, shape: [usize; 2]| {
+            let expected = || format!("shape {shape:?}");
+            let tensor = adapter.tensors.get(name).ok_or_else(|| Error::adapter(name, expected(), "no such tensor"))?;
+            if tensor.shape != shape {
+                return Err(Error::adapter(name, expected(), format!("shape {:?}", tensor.shape)));
+            }
+            device.tensor(tensor.data.clone(), shape)
+        };
+        let mut modules = BTreeMap::new();
+        for module in &targets {
+            let a = fetch(&key_a(&module.path), [r, module.input])?;
+            let b = fetch(&key_b(&module.path), [module.output, r])?;
+            modules.insert(module.path.clone(), LoraPair { a, b });
+        }
+        if let Some(name) = adapter.tensors.keys().find(|name| !is_key_of(&modules, name)) {
+            let names: Vec<&str> = modules.keys().take(3).map(String::as_str).collect();
+            return Err(Error::adapter(
+                name,
+                format!("a module of the model, such as {}", names.join(", ")),
+                "this name",
+            ));
+        }
+        Ok(Self { modules, scaling: adapter.config.scaling(), dropout: None })
+    }
+
+    /// The values as an adapter with these settings.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device cannot be read.
+    pub fn to_adapter(&self, config: &AdapterConfig) -> Result<Adapter> {
+        let mut tensors = BTreeMap::new();
+        for (path, pair) in &self.modules {
+            for (name, tensor) in [(key_a(path), &pair.a), (key_b(path), &pair.b)] {
+                let shape = tensor.dims();
+                tensors.insert(name, AdapterTensor { shape, data: to_vec(plain(tensor.clone()))? });
+            }
+        }
+        Ok(Adapter { config: config.clone(), tensors })
+    }
+
+    /// The same adapters with each tensor replaced; `f` is given the names of [`Adapter::tensors`].
+    #[must_use]
+    pub fn map(&self, mut f: impl FnMut(&str, Tensor<2>) -> Tensor<2>) -> Self {
+        let modules = self
+            .modules
+            .iter()
+            .map(|(path, pair)| {
+                let a = f(&key_a(path), pair.a.clone());
+                let b = f(&key_b(path), pair.b.clone());
+                (path.clone(), LoraPair { a, b })
+            })
+            .collect();
+        Self { modules, scaling: self.scaling, dropout: self.dropout }
+    }
+
+    /// The same adapters with dropout as in step `seed` of a training, none where `p` is 0.
+    #[must_use]
+    pub fn with_dropout(mut self, p: f32, seed: Seed) -> Self {
+        self.dropout = (p > 0.0).then_some(Dropout { p, seed });
+        self
+    }
+
+    /// The update of one module for its input, scaling * dropout(x) A^T B^T, where the module is adapted.
+    ///
+    /// # Shapes
+    /// - x: `[n, in]`
+    /// - returns `[n, out]`
+    pub fn update(&self, path: &str, x: &Tensor<2>) -> Option<Tensor<2>> {
+        let pair = self.modules.get(path)?;
+        let input = match &self.dropout {
+            None => x.clone(),
+            Some(dropout) => x.clone() * like(dropout.mask(path, x), x),
+        };
+        let a = like(pair.a.clone(), x);
+        let b = like(pair.b.clone(), x);
+        // The scaling goes onto the narrow product: r columns instead of `out`.
+        Some(input.matmul(a.transpose()).mul_scalar(self.scaling).matmul(b.transpose()))
+    }
+}
+
+impl Dropout {
+    /// A mask of 0 and 1 / (1 - p) for the input of one module, drawn on the CPU: the same on every device.
+    fn mask(&self, path: &str, x: &Tensor<2>) -> Tensor<2> {
+        let [rows, cols] = x.dims();
+        let mut bytes = vec![0u8; rows * cols * 2];
+        self.seed.derive(path, 0).rng().fill_bytes(&mut bytes);
+        // Two bytes a draw: p is met within 1/65,536, and a mask costs half as much as with four.
+        let threshold = (f64::from(self.p) * 65_536.0).round() as u32;
+        let keep = 1.0 / (1.0 - self.p);
+        let values = bytes
+            .chunks_exact(2)
+            .map(|b| if u32::from(u16::from_le_bytes([b[0], b[1]])) < threshold { 0.0 } else { keep })
+            .collect();
+        let device = Device::of(x);
+        Tensor::from_data(burn::tensor::TensorData::new::<f32, _>(values, [rows, cols]), device.inner())
+    }
+}
+
+/// The name of A in an adapter.
+pub fn key_a(path: &str) -> String {
+    format!("{path}.lora_A.weight")
+}
+
+/// The name of B in an adapter.
+pub fn key_b(path: &str) -> String {
+    format!("{path}.lora_B.weight")
+}
+
+fn is_key_of(modules: &BTreeMap<String, LoraPair>, name: &str) -> bool {
+    name.strip_suffix(".lora_A.weight")
+        .or_else(|| name.strip_suffix(".lora_B.weight"))
+        .is_some_and(|path| modules.contains_key(path))
+}

@@ -1,0 +1,216 @@
+//! What every model family offers: one layer at a time, so that features stop early, training can recompute a layer, and
+//! generation passes a cache.
+
+use super::batch::Batch;
+use super::cache::KvCache;
+use super::device::Device;
+use super::lora::LoraWeights;
+use super::pass::Pass;
+use super::tensor::Tensor;
+use crate::error::{Error, Result};
+use crate::types::AdapterConfig;
+
+/// A linear layer that an adapter can change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleSpec {
+    /// PEFT's name, for example `model.layers.0.self_attn.q_proj`.
+    pub path: String,
+    /// Columns that go in.
+    pub input: usize,
+    /// Columns that come out.
+    pub output: usize,
+}
+
+/// The sizes of a model and the names of its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelSpec {
+    /// Number of layers.
+    pub layers: usize,
+    /// Width of the hidden states.
+    pub hidden_size: usize,
+    /// Number of token ids.
+    pub vocab_size: usize,
+    /// Longest sequence, in tokens.
+    pub max_positions: usize,
+    /// Every linear layer that can be adapted, in the order of the forward pass.
+    pub modules: Vec<ModuleSpec>,
+    /// Last name components of the modules that are adapted unless others are named.
+    pub default_targets: Vec<String>,
+    /// Whether the weights lie as `[in, out]` (PEFT's `fan_in_fan_out`).
+    pub fan_in_fan_out: bool,
+    /// Whether the model predicts the next token; encoders do not.
+    pub causal: bool,
+}
+
+impl ModelSpec {
+    /// The modules that an adapter with this configuration changes: those whose path is a target or ends with `.target`.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] that names a target without any module.
+    pub fn targets(&self, config: &AdapterConfig) -> Result<Vec<&ModuleSpec>> {
+        let names = if config.target_modules.is_empty() { &self.default_targets } else { &config.target_modules };
+        let matches = |module: &ModuleSpec, name: &str| {
+            module.path.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        if let Some(name) = names.iter().find(|name| !self.modules.iter().any(|m| matches(m, name))) {
+            let mut known: Vec<&str> = self.modules.iter().filter_map(|m| m.path.rsplit('.').next()).collect();
+            known.sort_unstable();
+            known.dedup();
+            return Err(Error::adapter("target_modules", format!("names among {}", known.join(", ")), name));
+        }
+        Ok(self.modules.iter().filter(|m| names.iter().any(|name| matches(m, name))).collect())
+    }
+}
+
+/// A weight on its way through [`Transformer::map_weights`].
+#[derive(Debug, Clone)]
+pub enum Weight {
+    /// A matrix: linear layers and embeddings.
+    Matrix(Tensor<2>),
+    /// A vector: norms and biases.
+    Vector(Tensor<1>),
+}
+
+impl Weight {
+    /// The same weight with `matrix` or `vector` applied.
+    #[must_use]
+    pub fn map(self, matrix: impl FnOnce(Tensor<2>) -> Tensor<2>, vector: impl FnOnce(Tensor<1>) -> Tensor<1>) -> Self {
+        match self {
+            Self::Matrix(tensor) => Self::Matrix(matrix(tensor)),
+            Self::Vector(tensor) => Self::Vector(vector(tensor)),
+        }
+    }
+
+    /// The weight on another device.
+    #[must_use]
+    pub fn to_device(self, device: &Device) -> Self {
+        self.map(|m| m.to_device(device.inner()), |v| v.to_device(device.inner()))
+    }
+
+    pub(crate) fn map_matrix(
+        name: &str,
+        tensor: &Tensor<2>,
+        f: &mut dyn FnMut(&str, Weight) -> Weight,
+    ) -> Result<Tensor<2>> {
+        match f(name, Self::Matrix(tensor.clone())) {
+            Self::Matrix(new) if new.dims() == tensor.dims() => Ok(new),
+            other => Err(other.misfit(name, &tensor.dims())),
+        }
+    }
+
+    pub(crate) fn map_vector(
+        name: &str,
+        tensor: &Tensor<1>,
+        f: &mut dyn FnMut(&str, Weight) -> Weight,
+    ) -> Result<Tensor<1>> {
+        match f(name, Self::Vector(tensor.clone())) {
+            Self::Vector(new) if new.dims() == tensor.dims() => Ok(new),
+            other => Err(other.misfit(name, &tensor.dims())),
+        }
+    }
+
+    fn misfit(&self, name: &str, expected: &[usize]) -> Error {
+        let got = match self {
+            Self::Matrix(tensor) => format!("{:?}", tensor.dims()),
+            Self::Vector(tensor) => format!("{:?}", tensor.dims()),
+        };
+        Error::input(&format!("weight `{name}`"), format!("shape {expected:?}"), got)
+    }
+}
+
+/// A language model or encoder.
+///
+/// Hidden states decide the mode: plain ones run without a record; autodiff ones (`tensor::lifted`) record, and weights,
+/// masks and rotations are lifted as they are used. Frozen weights are held as plain tensors and get no gradient; weights
+/// that [`Transformer::map_weights`] made trainable do.
+///
+/// ```text
+/// let pass = model.pass(&batch, None)?;
+/// let mut hidden = model.embed(&batch)?;                       // [b, t, hidden]
+/// for i in 0..model.spec().layers {
+///     hidden = model.layer(i, hidden, &pass, lora, None)?;
+/// }
+/// let logits = model.logits(model.final_norm(rows(hidden)))?;  // [n, vocab]
+/// ```
+pub trait Transformer: Send + Sync + std::fmt::Debug {
+    /// Sizes and names.
+    fn spec(&self) -> &ModelSpec;
+
+    /// Where the weights are.
+    fn device(&self) -> Device;
+
+    /// What the layers share for this batch. With a cache, the cache takes note of the batch's tokens, and every layer must
+    /// then be run on it once.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a sequence longer than the model allows, an id outside of the vocabulary, or a batch that does not
+    /// continue the cache.
+    fn pass(&self, batch: &Batch, cache: Option<&mut KvCache>) -> Result<Pass>;
+
+    /// The embedded tokens, `[b, t, hidden]`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] as for [`Transformer::pass`].
+    fn embed(&self, batch: &Batch) -> Result<Tensor<3>>;
+
+    /// Layer `index` (from 0): `[b, t, hidden]` to the same.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there is no such layer, or `hidden` has another shape than the batch of `pass`.
+    fn layer(
+        &self,
+        index: usize,
+        hidden: Tensor<3>,
+        pass: &Pass,
+        lora: Option<&LoraWeights>,
+        cache: Option<&mut KvCache>,
+    ) -> Result<Tensor<3>>;
+
+    /// The last normalisation, for any rows `[n, hidden]`; the identity where a family has none.
+    fn final_norm(&self, rows: Tensor<2>) -> Tensor<2>;
+
+    /// Scores of every token id for normalised rows: `[n, hidden]` to `[n, vocab]`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an encoder, which has no output projection.
+    fn logits(&self, rows: Tensor<2>) -> Result<Tensor<2>>;
+
+    /// The same model over other weights: `f` is given each weight with its name in transformers and returns what takes its
+    /// place, of the same shape: lifted to autodiff, on another device, or trainable.
+    ///
+    /// # Errors
+    /// [`Error::Input`] that names a weight that came back in another shape.
+    fn map_weights(&self, f: &mut dyn FnMut(&str, Weight) -> Weight) -> Result<Box<dyn Transformer>>;
+}
+
+/// The hidden states after all layers, before the last normalisation, `[b, t, hidden]`.
+///
+/// # Errors
+/// As for [`Transformer::pass`].
+pub fn hidden_states(model: &dyn Transformer, batch: &Batch, lora: Option<&LoraWeights>) -> Result<Tensor<3>> {
+    let pass = model.pass(batch, None)?;
+    let mut hidden = model.embed(batch)?;
+    for index in 0..model.spec().layers {
+        hidden = model.layer(index, hidden, &pass, lora, None)?;
+    }
+    Ok(hidden)
+}
+
+/// The rows of these numbers (into `[b * t]`) of hidden states: `[b, t, hidden]` to `[n, hidden]`.
+///
+/// # Errors
+/// [`Error::Input`] when a number is not below b * t.
+pub fn take_tokens(hidden: Tensor<3>, tokens: &[usize]) -> Result<Tensor<2>> {
+    let [b, t, width] = hidden.dims();
+    if let Some(token) = tokens.iter().find(|&&token| token >= b * t) {
+        return Err(Error::input("token number", format!("below {}", b * t), token));
+    }
+    let indices = tokens.iter().map(|&token| token as i32).collect();
+    let indices = Device::of(&hidden).int_tensor(indices, [tokens.len()])?;
+    Ok(hidden.reshape([b * t, width]).select(0, indices))
+}
+
+/// No such layer.
+pub(crate) fn no_layer(index: usize, layers: usize) -> Error {
+    Error::input("layer", format!("a number below {layers}"), index)
+}
