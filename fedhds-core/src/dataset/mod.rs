@@ -3,6 +3,7 @@
 //! A loader reads files into a [`Dataset`]; a partitioner deals its records to clients; a [`RenderPrompt`] turns a
 //! record into the text that a model reads and the text that it should answer.
 
+pub mod embedded;
 mod prompt;
 
 pub use prompt::{CustomPrompt, Prompt, PromptTemplate, RenderPrompt, Rendered};
