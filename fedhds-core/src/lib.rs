@@ -28,7 +28,8 @@ pub mod client;
 pub mod method;
 pub mod server;
 
-pub mod experiment;
 pub mod simulate;
+
+pub mod experiment;
 
 pub use error::{Error, Result};

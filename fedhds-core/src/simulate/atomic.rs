@@ -1,0 +1,125 @@
+//! Files that are either whole or not there, and a folder that one process uses at a time.
+
+use crate::error::{Error, Result};
+use std::fs::{self, File, TryLockError};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Writes `bytes` to `path` so that a reader, also after a kill or a power cut, finds the old content or the new, never
+/// a part: a temporary file beside it is written and synchronised, then renamed over it, then the folder is synchronised.
+///
+/// # Errors
+/// [`Error::Io`] with the path of what could not be written; the old content is then still there.
+pub fn atomic_write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    let path = path.as_ref();
+    let Some(name) = path.file_name() else {
+        return Err(Error::input("path", "the path of a file", path.display()));
+    };
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+    // One fixed name: what a killed process left is overwritten, nothing piles up. FolderLock keeps a second writer out.
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(".tmp");
+    let temporary = folder.join(temporary);
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|e| Error::io(&temporary, e))?;
+    fs::rename(&temporary, path).map_err(|e| Error::io(path, e))?;
+    sync_folder(&folder)
+}
+
+/// Makes the rename itself durable; only Unix lets a folder be opened for it.
+fn sync_folder(folder: &Path) -> Result<()> {
+    if cfg!(unix) {
+        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io(folder, e))?;
+    }
+    Ok(())
+}
+
+/// Holds a folder for this process; the operating system lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    /// Takes the folder (created where it is missing).
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when another process holds it, [`Error::Io`] when it cannot be created or written.
+    pub fn acquire(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+        let path = folder.join(".lock");
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| Error::io(&path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::Checkpoint {
+                path: folder.to_path_buf(),
+                message: "expected a folder that no other run uses, but another process is at work in it".into(),
+            }),
+            Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_is_replaced_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/run.json");
+        atomic_write(&path, b"old").unwrap();
+        fs::write(folder.path().join("deep/.run.json.tmp"), b"left by a killed process").unwrap();
+        atomic_write(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(folder.path().join("deep")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failed_write_keeps_the_old_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.json");
+        atomic_write(&path, b"old").unwrap();
+        // the temporary name is taken by a folder: the write fails before anything is replaced
+        fs::create_dir(folder.path().join(".run.json.tmp")).unwrap();
+        assert!(matches!(atomic_write(&path, b"new"), Err(Error::Io { .. })));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert!(atomic_write("/", b"").is_err());
+    }
+
+    #[test]
+    fn readers_never_see_a_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let contents = [vec![b'a'; 100_000], vec![b'b'; 200_000]];
+        atomic_write(&path, &contents[0]).unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| (0..40).for_each(|i| atomic_write(&path, &contents[i % 2]).unwrap()));
+            while !writer.is_finished() {
+                let seen = fs::read(&path).unwrap();
+                assert!(contents.contains(&seen), "{} bytes", seen.len());
+            }
+        });
+    }
+
+    #[test]
+    fn a_folder_is_held_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = FolderLock::acquire(folder.path()).unwrap();
+        assert!(matches!(FolderLock::acquire(folder.path()), Err(Error::Checkpoint { .. })));
+        drop(held);
+        FolderLock::acquire(folder.path()).unwrap();
+    }
+}
