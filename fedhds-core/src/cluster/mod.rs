@@ -1,1 +1,124 @@
 //! Groups of rows, and their centroids.
+//!
+//! - `Hdbscan`: the paper's clustering on both levels, with membership strengths, outlier scores and noise.
+//! - [`KMeans`]: a fixed number of groups without noise, optionally with weighted rows.
+//! - [`centroid`]: the strength-weighted mean of each group (step 3 of the method).
+//! - [`check_clustering`]: what a pipeline asks of any clusterer's result, the user's own included.
+//!
+//! Every clusterer numbers its groups densely in the order of their first row.
+
+pub mod centroid;
+mod distance;
+
+pub mod kmeans;
+
+pub use kmeans::{KMeans, KMeansConfig};
+
+use crate::error::{Error, Result};
+use crate::stage::Clustering;
+use crate::types::{ClusterId, Matrix};
+
+/// Checks what a clusterer returned for `rows` rows of `cols` columns.
+///
+/// # Errors
+/// [`Error::Stage`] with `stage` as its name when the number of labels or strengths is not `rows`, a strength is outside
+/// [0, 1] or NaN, a noise row has a strength other than 0, the ids are not dense (an id at or above
+/// `centroids.rows()`, or one that no row has), `centroids` has not `cols` columns, or a centroid is not finite.
+pub fn check_clustering(stage: &str, clustering: &Clustering, rows: usize, cols: usize) -> Result<()> {
+    let fail = |message: String| Err(Error::stage(stage, message));
+    let clusters = clustering.centroids.rows();
+    if clustering.labels.len() != rows {
+        return fail(format!("expected {rows} labels, got {}", clustering.labels.len()));
+    }
+    if clustering.strength.len() != rows {
+        return fail(format!("expected {rows} membership strengths, got {}", clustering.strength.len()));
+    }
+    if clusters > 0 && clustering.centroids.cols() != cols {
+        return fail(format!("expected centroids of {cols} columns, got {}", clustering.centroids.cols()));
+    }
+    let mut seen = vec![false; clusters];
+    for (row, (label, &strength)) in clustering.labels.iter().zip(&clustering.strength).enumerate() {
+        if !(0.0..=1.0).contains(&strength) {
+            return fail(format!("expected membership strengths in [0, 1], got {strength} at row {row}"));
+        }
+        match label {
+            None if strength != 0.0 => {
+                return fail(format!("expected strength 0 for noise, got {strength} at row {row}"));
+            }
+            None => {}
+            Some(id) => match seen.get_mut(id.index()) {
+                Some(seen) => *seen = true,
+                None => return fail(format!("expected cluster ids below {clusters}, got {id} at row {row}")),
+            },
+        }
+    }
+    if let Some(missing) = seen.iter().position(|seen| !seen) {
+        return fail(format!("expected dense cluster ids, but no row has id {missing} of {clusters}"));
+    }
+    clustering.centroids.check_finite("centroids").map_err(|error| Error::stage(stage, error.to_string()))
+}
+
+/// Renumbers arbitrary group numbers densely in the order of first rows; returns the labels and the old number of each id.
+fn number_by_first_row(groups: &[Option<u32>], count: usize) -> (Vec<Option<ClusterId>>, Vec<u32>) {
+    let mut number = vec![None; count];
+    let mut old = Vec::new();
+    let labels = groups
+        .iter()
+        .map(|group| {
+            let group = (*group)?;
+            Some(*number[group as usize].get_or_insert_with(|| {
+                old.push(group);
+                ClusterId(old.len() as u32 - 1)
+            }))
+        })
+        .collect();
+    (labels, old)
+}
+
+/// A clustering in which every row is noise.
+fn all_noise(points: &Matrix) -> Clustering {
+    Clustering {
+        labels: vec![None; points.rows()],
+        strength: vec![0.0; points.rows()],
+        centroids: Matrix::zeros(0, points.cols()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn good() -> Clustering {
+        Clustering {
+            labels: vec![Some(ClusterId(0)), None, Some(ClusterId(1))],
+            strength: vec![1.0, 0.0, 0.5],
+            centroids: Matrix::new(2, 1, vec![0.0, 1.0]).unwrap(),
+        }
+    }
+
+    #[test]
+    fn each_broken_promise_is_named() {
+        check_clustering("mine", &good(), 3, 1).unwrap();
+        let message = |change: &dyn Fn(&mut Clustering)| {
+            let mut clustering = good();
+            change(&mut clustering);
+            check_clustering("mine", &clustering, 3, 1).unwrap_err().to_string()
+        };
+        assert!(message(&|c| c.labels.truncate(2)).contains("stage `mine`: expected 3 labels, got 2"));
+        assert!(message(&|c| c.strength[0] = f32::NAN).contains("row 0"));
+        assert!(message(&|c| c.strength[1] = 0.5).contains("noise"));
+        assert!(message(&|c| c.labels[0] = Some(ClusterId(2))).contains("below 2, got 2"));
+        assert!(message(&|c| c.labels[0] = None).contains("expected strength 0"));
+        assert!(message(&|c| c.labels[0] = Some(ClusterId(1))).contains("no row has id 0"));
+        assert!(message(&|c| c.centroids = Matrix::zeros(2, 3)).contains("columns"));
+        assert!(message(&|c| c.centroids.as_mut_slice()[1] = f32::INFINITY).contains("row 1"));
+    }
+
+    #[test]
+    fn numbers_follow_first_rows() {
+        let (labels, old) = number_by_first_row(&[None, Some(2), Some(0), Some(2)], 3);
+        assert_eq!(labels, [None, Some(ClusterId(0)), Some(ClusterId(1)), Some(ClusterId(0))]);
+        assert_eq!(old, [2, 0]);
+    }
+}
