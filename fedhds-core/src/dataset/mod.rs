@@ -3,10 +3,22 @@
 //! A loader reads files into a [`Dataset`]; a partitioner deals its records to clients; a [`RenderPrompt`] turns a
 //! record into the text that a model reads and the text that it should answer.
 
+mod alpaca;
+mod dolly;
 pub mod embedded;
+mod family;
+mod jsonl;
+mod natural_instructions;
 mod prompt;
+mod source;
 
+pub use alpaca::load_alpaca;
+pub use dolly::load_dolly;
+pub use family::family_of;
+pub use jsonl::{Fields, load_jsonl};
+pub use natural_instructions::{NaturalInstructionsOptions, load_natural_instructions};
 pub use prompt::{CustomPrompt, Prompt, PromptTemplate, RenderPrompt, Rendered};
+pub use source::BlankResponse;
 
 use crate::error::{Error, Result};
 use crate::types::{ClientId, Record, Seed};
