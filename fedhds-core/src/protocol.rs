@@ -1,1 +1,0 @@
-//! Every byte that crosses between client and server.

@@ -1,0 +1,45 @@
+//! Server to client: a round begins.
+
+use super::{Kind, MAX_DIMS, Wire};
+use crate::error::{Error, Result};
+use crate::types::{Round, Seed};
+use serde::{Deserialize, Serialize};
+
+/// What a client shall send before training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// How many records it holds, as one group without coordinates: selection that looks at no features.
+    Counts,
+    /// Its groups, each centroid in the client's own frame (the paper).
+    Groups,
+    /// Its groups, each centroid mapped by the projection that this seed makes: one frame for all clients.
+    SharedGroups {
+        /// The seed of the projection; the same for all clients of a federation and in all rounds.
+        seed: Seed,
+        /// Coordinates of a centroid, 1 to [`MAX_DIMS`](super::MAX_DIMS).
+        dims: u32,
+    },
+}
+
+/// Server to client: a round begins, and this is what the server asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundStart {
+    /// The round; the answers carry it back.
+    pub round: Round,
+    /// What to send.
+    pub ask: Ask,
+}
+
+impl Wire for RoundStart {
+    const KIND: Kind = Kind::RoundStart;
+
+    fn check(&self) -> Result<()> {
+        if let Ask::SharedGroups { dims, .. } = self.ask
+            && !(1..=MAX_DIMS).contains(&(dims as usize))
+        {
+            return Err(Error::protocol("round_start: dims", format!("1 to {MAX_DIMS}"), dims));
+        }
+        Ok(())
+    }
+}

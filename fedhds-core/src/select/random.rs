@@ -1,0 +1,69 @@
+//! Any rows.
+
+use super::candidates::{Groups, check_candidates, row_ids};
+use crate::error::Result;
+use crate::stage::{Budget, Candidates, Selector};
+use crate::types::{Context, Rng, RowId};
+use rand::RngExt as _;
+use serde::{Deserialize, Serialize};
+
+/// Any rows, each as likely as any other, without replacement: the paper's baseline `Random`.
+///
+/// A total is drawn from all rows, groups or not, noise included; with [`Budget::PerCluster`] so many of each group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Random;
+
+/// `count` of the rows (all where there are fewer), in the order drawn: the first steps of a Fisher-Yates shuffle.
+pub(super) fn draw(mut rows: Vec<usize>, count: usize, rng: &mut Rng) -> Vec<usize> {
+    let count = count.min(rows.len());
+    for i in 0..count {
+        let j = rng.random_range(i..rows.len());
+        rows.swap(i, j);
+    }
+    rows.truncate(count);
+    rows
+}
+
+impl Selector for Random {
+    fn select(&self, candidates: &Candidates<'_>, budget: Budget, context: &Context) -> Result<Vec<RowId>> {
+        check_candidates(candidates)?;
+        let mut rng = context.seed.derive("random", 0).rng();
+        let chosen = match budget {
+            Budget::Total(total) => draw((0..candidates.points.rows()).collect(), total, &mut rng),
+            Budget::PerCluster(count) => {
+                Groups::of(candidates).clusters.into_iter().flat_map(|rows| draw(rows, count, &mut rng)).collect()
+            }
+        };
+        Ok(row_ids(chosen))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::types::Matrix;
+
+    #[test]
+    fn every_row_is_as_likely() {
+        let points = Matrix::zeros(10, 0);
+        let candidates = Candidates { points: &points, weights: &[1.0; 10], clustering: None, owners: &[] };
+        let mut counts = [0; 10];
+        for seed in 0..4000 {
+            let rows = Random.select(&candidates, Budget::Total(3), &Context::new(seed)).unwrap();
+            assert_eq!(rows.len(), 3);
+            rows.iter().for_each(|r| counts[r.index()] += 1);
+        }
+        // 1,200 expected for each, standard deviation 29.
+        assert!(counts.iter().all(|&c| (1050..1350).contains(&c)), "{counts:?}");
+    }
+
+    #[test]
+    fn seeds_decide() {
+        let points = Matrix::zeros(50, 0);
+        let candidates = Candidates { points: &points, weights: &[1.0; 50], clustering: None, owners: &[] };
+        let pick = |seed: u64| Random.select(&candidates, Budget::Total(5), &Context::new(seed)).unwrap();
+        assert_eq!(pick(1), pick(1));
+        assert_ne!(pick(1), pick(2));
+    }
+}
