@@ -24,8 +24,9 @@ pub mod model;
 #[cfg(feature = "model")]
 pub mod train;
 
-pub mod client;
 pub mod method;
+
+pub mod client;
 pub mod server;
 
 pub mod simulate;

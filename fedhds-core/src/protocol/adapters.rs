@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn adapters_that_would_spoil_the_mean_are_refused() {
-        let cases: [(&str, fn(&mut LocalUpdate)); 4] = [
+        type Spoil = fn(&mut LocalUpdate);
+        let cases: [(&str, Spoil); 4] = [
             ("finite values, got NaN at value 5", |u| {
                 u.adapter.tensors.values_mut().for_each(|t| t.data[5] = f32::NAN);
             }),

@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_on_both_sides() {
-        let cases: [(&str, fn(&mut ClientSummary)); 6] = [
+        type Spoil = fn(&mut ClientSummary);
+        let cases: [(&str, Spoil); 6] = [
             ("finite", |m| m.centroids.row_mut(1)[1] = f32::NAN),
             ("finite", |m| m.centroids.row_mut(0)[0] = f32::INFINITY),
             ("ascending", |m| m.groups[1].cluster = ClusterId(0)),

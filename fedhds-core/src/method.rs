@@ -1,1 +1,0 @@
-//! The options of a selection method, and its presets.

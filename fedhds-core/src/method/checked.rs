@@ -1,0 +1,120 @@
+//! Runs a stage and checks what it returned, so that a user's own stage fails with its name and what was wrong.
+
+use crate::cluster::check_clustering;
+use crate::error::{Error, Result};
+use crate::reduce::check_reduced;
+use crate::stage::{Budget, Candidates, Clusterer, Clustering, Reducer, Selector};
+use crate::types::{Context, Matrix, RowId};
+
+/// One finite row out for each row in.
+pub(crate) fn run_reducer(stage: &str, reducer: &dyn Reducer, features: &Matrix, context: &Context) -> Result<Matrix> {
+    context.control.check()?;
+    let reduced = reducer.reduce(features, context)?;
+    check_reduced(stage, &reduced, features.rows())?;
+    Ok(reduced)
+}
+
+/// A label for each row, dense ids, a finite centroid for each id.
+pub(crate) fn run_clusterer(
+    stage: &str,
+    clusterer: &dyn Clusterer,
+    points: &Matrix,
+    context: &Context,
+) -> Result<Clustering> {
+    context.control.check()?;
+    let clustering = clusterer.cluster(points, context)?;
+    check_clustering(stage, &clustering, points.rows(), points.cols())?;
+    Ok(clustering)
+}
+
+/// Distinct rows in ascending order, as many as the budget says.
+pub(crate) fn run_selector(
+    stage: &str,
+    selector: &dyn Selector,
+    candidates: &Candidates<'_>,
+    budget: Budget,
+    context: &Context,
+) -> Result<Vec<RowId>> {
+    context.control.check()?;
+    let rows = selector.select(candidates, budget, context)?;
+    check_selection(stage, candidates, budget, &rows)?;
+    Ok(rows)
+}
+
+/// Checks what a selector returned for these candidates and this budget.
+///
+/// # Errors
+/// [`Error::Stage`] with `stage` as its name when a row does not exist, rows repeat or are not in ascending order, or their number
+/// is not the budget's: `min(total, rows)` for [`Budget::Total`]; for [`Budget::PerCluster`] `min(count, size)` of each cluster
+/// and no noise.
+pub fn check_selection(stage: &str, candidates: &Candidates<'_>, budget: Budget, rows: &[RowId]) -> Result<()> {
+    let fail = |message: String| Err(Error::stage(stage, message));
+    let n = candidates.points.rows();
+    if let Some(row) = rows.iter().find(|row| row.index() >= n) {
+        return fail(format!("expected rows below {n}, got {row}"));
+    }
+    if let Some(pair) = rows.windows(2).find(|pair| pair[0] >= pair[1]) {
+        return fail(format!("expected distinct rows in ascending order, got {} before {}", pair[0], pair[1]));
+    }
+    match (budget, candidates.clustering) {
+        (Budget::Total(total), _) if rows.len() != total.min(n) => {
+            fail(format!("expected {} rows for a budget of {total} of {n}, got {}", total.min(n), rows.len()))
+        }
+        (Budget::Total(_), _) => Ok(()),
+        (Budget::PerCluster(count), None) if rows.len() != count.min(n) => {
+            fail(format!("expected {} rows of the one cluster, got {}", count.min(n), rows.len()))
+        }
+        (Budget::PerCluster(_), None) => Ok(()),
+        (Budget::PerCluster(count), Some(clustering)) => {
+            let mut sizes = vec![0; clustering.centroids.rows()];
+            clustering.labels.iter().flatten().for_each(|label| sizes[label.index()] += 1);
+            let mut picked = vec![0; sizes.len()];
+            for row in rows {
+                match clustering.labels[row.index()] {
+                    Some(label) => picked[label.index()] += 1,
+                    None => return fail(format!("expected no noise, got row {row}")),
+                }
+            }
+            for (id, (&picked, &size)) in picked.iter().zip(&sizes).enumerate() {
+                if picked != count.min(size) {
+                    return fail(format!("expected {} rows of cluster {id}, got {picked}", count.min(size)));
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::types::ClusterId;
+
+    #[test]
+    fn each_broken_promise_of_a_selector_is_named() {
+        let points = Matrix::zeros(5, 1);
+        let clustering = Clustering {
+            labels: vec![Some(ClusterId(0)), Some(ClusterId(0)), Some(ClusterId(1)), None, None],
+            strength: vec![1.0; 5],
+            centroids: Matrix::zeros(2, 1),
+        };
+        let flat = Candidates { points: &points, weights: &[1.0; 5], clustering: None, owners: &[] };
+        let grouped = Candidates { clustering: Some(&clustering), ..flat };
+        let check = |candidates: &Candidates<'_>, budget, rows: &[u32]| {
+            let rows: Vec<RowId> = rows.iter().map(|&r| RowId(r)).collect();
+            check_selection("mine", candidates, budget, &rows).map_err(|e| e.to_string())
+        };
+        assert_eq!(check(&flat, Budget::Total(2), &[1, 4]), Ok(()));
+        assert_eq!(check(&flat, Budget::Total(9), &[0, 1, 2, 3, 4]), Ok(()));
+        assert_eq!(check(&grouped, Budget::PerCluster(2), &[0, 1, 2]), Ok(()));
+        let message = |candidates, budget, rows: &[u32]| check(candidates, budget, rows).unwrap_err();
+        assert!(message(&flat, Budget::Total(2), &[1, 5]).contains("stage `mine`: expected rows below 5, got 5"));
+        assert!(message(&flat, Budget::Total(2), &[1, 1]).contains("distinct"));
+        assert!(message(&flat, Budget::Total(2), &[4, 1]).contains("ascending"));
+        assert!(message(&flat, Budget::Total(3), &[0]).contains("expected 3 rows"));
+        assert!(message(&flat, Budget::PerCluster(1), &[0, 1]).contains("expected 1 rows"));
+        assert!(message(&grouped, Budget::PerCluster(1), &[0, 3]).contains("no noise, got row 3"));
+        assert!(message(&grouped, Budget::PerCluster(1), &[0]).contains("expected 1 rows of cluster 1, got 0"));
+    }
+}

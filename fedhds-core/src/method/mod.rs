@@ -1,0 +1,20 @@
+//! A method as configuration ([`MethodConfig`]) and as stages put together ([`Pipeline`]).
+//!
+//! Every option is documented with its reason at its field; the presets at [`Preset`].
+
+pub(crate) mod checked;
+mod config;
+mod overrides;
+pub(crate) mod pipeline;
+mod preset;
+mod stages;
+
+pub use checked::check_selection;
+pub use config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig};
+pub use pipeline::{
+    ClientStages, Count, Grouping, MakeClusterer, MakeProjection, Noise, Pipeline, ServerStages, SharedFrame, Ungrouped,
+};
+pub use preset::Preset;
+pub use stages::{
+    ClientClusterer, ClientSelector, LayerNorm, NoParams, ReducerConfig, ServerClusterer, ServerKMeans, ServerSelector,
+};

@@ -1,0 +1,112 @@
+//! A preset and what differs from it.
+
+use super::config::{ClientConfig, FeatureSource, MethodConfig, ServerConfig};
+use super::pipeline::Count;
+use super::preset::Preset;
+use crate::error::{Error, Result};
+use serde::Deserialize;
+use toml::Value;
+
+/// The whole configuration, as it stands after the overrides.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whole {
+    preset: Preset,
+    name: String,
+    features: FeatureSource,
+    client: ClientConfig,
+    server: ServerConfig,
+    count: Count,
+}
+
+/// Reads a name or a table; nothing is checked across options yet.
+pub(super) fn read(value: Value) -> Result<MethodConfig> {
+    let table = match value {
+        Value::String(name) => return MethodConfig::preset(&name),
+        Value::Table(table) => table,
+        other => {
+            let message = format!("expected a preset's name or a table, got {}", other.type_str());
+            return Err(Error::config("method", message));
+        }
+    };
+    let preset = match table.get("preset") {
+        Some(Value::String(name)) => Preset::from_name(name)?,
+        Some(other) => {
+            return Err(Error::config("preset", format!("expected a name, got {}", other.type_str())));
+        }
+        None => {
+            return Err(Error::config("preset", "expected the name of the preset to start from, got none"));
+        }
+    };
+    let mut whole = Value::try_from(preset.config()).map_err(|e| Error::config("preset", e.to_string()))?;
+    overlay(&mut whole, Value::Table(table), "");
+    let Whole { preset, name, features, client, server, count } = whole.try_into().map_err(located)?;
+    Ok(MethodConfig { preset, name, features, client, server, count })
+}
+
+/// Puts `over` on top of `base`, key by key.
+fn overlay(base: &mut Value, over: Value, key: &str) {
+    match (base, over) {
+        // A count is one of several kinds: two of them do not mix.
+        (base, over) if key == "count" => *base = over,
+        // A stage by its bare name has that kind's defaults.
+        (base, Value::String(kind)) if base.get("kind").is_some() => {
+            *base = Value::Table([("kind".to_string(), Value::String(kind))].into_iter().collect());
+        }
+        (Value::Table(base), Value::Table(over)) => {
+            // Settings of one kind mean nothing to another.
+            if let (Some(old), Some(new)) = (base.get("kind"), over.get("kind"))
+                && old != new
+            {
+                *base = over;
+                return;
+            }
+            for (name, value) in over {
+                match base.get_mut(&name) {
+                    Some(old) => overlay(old, value, &name),
+                    None => {
+                        base.insert(name, value);
+                    }
+                }
+            }
+        }
+        (base, over) => *base = over,
+    }
+}
+
+/// The error with the dotted key that it concerns: toml tells the path down to the stage, and unknown keys in its message.
+fn located(error: toml::de::Error) -> Error {
+    let text = error.to_string();
+    let path = text.rsplit_once("in `").and_then(|(_, rest)| rest.split_once('`')).map_or("", |(path, _)| path);
+    let message = error.message();
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')).map(|(name, _)| name);
+    let key = match (path, unknown) {
+        ("", Some(name)) => name.to_string(),
+        (path, Some(name)) if path.rsplit('.').next() != Some(name) => format!("{path}.{name}"),
+        ("", None) => "method".to_string(),
+        (path, _) => path.to_string(),
+    };
+    Error::config(key, message)
+}
+
+/// JSON as TOML, which has no null: an option that is null is one that is not given.
+pub(super) fn to_toml(value: serde_json::Value) -> Result<Value> {
+    use serde_json::Value as Json;
+    Ok(match value {
+        Json::Null => return Err(Error::config("method", "expected a preset's name or a table, got null")),
+        Json::Bool(b) => Value::Boolean(b),
+        Json::Number(n) => match n.as_i64() {
+            Some(i) => Value::Integer(i),
+            None => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(s) => Value::String(s),
+        Json::Array(values) => {
+            let values = values.into_iter().filter(|v| !v.is_null()).map(to_toml);
+            Value::Array(values.collect::<Result<_>>()?)
+        }
+        Json::Object(map) => {
+            let pairs = map.into_iter().filter(|(_, v)| !v.is_null());
+            Value::Table(pairs.map(|(k, v)| Ok((k, to_toml(v)?))).collect::<Result<_>>()?)
+        }
+    })
+}

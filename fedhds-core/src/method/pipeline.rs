@@ -1,0 +1,392 @@
+//! The stages of a method, put together.
+
+use super::checked::{run_clusterer, run_reducer};
+use crate::cluster::centroid::weighted_centroids;
+use crate::error::{Error, Result};
+use crate::protocol::Ask;
+use crate::select::Random;
+use crate::stage::{Clusterer, Clustering, Reducer, Selector};
+use crate::types::{ClusterId, Context, Matrix, Seed};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What happens to rows that the clusterer calls noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Noise {
+    /// They belong to no group (the paper), and with them goes what only one client, or one record, has.
+    #[default]
+    Drop,
+    /// Each is a group of its own, so that rare topics stay within reach.
+    Singletons,
+}
+
+/// What a client sends whose records form no group: too few of them, or all of them noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ungrouped {
+    /// No group (the paper): it does not train in this round.
+    #[default]
+    Skip,
+    /// One group of all its records. HDBSCAN may not return a single cluster, so that a client which holds one coherent topic
+    /// looks like noise to it: this keeps such clients.
+    OneGroup,
+}
+
+/// How many records train in a round.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Count {
+    /// One record per cluster that the server finds (the paper): the clustering decides, and the count varies from round to
+    /// round; it may be none.
+    #[default]
+    PerCluster,
+    /// So many records, at least 1: met exactly where the clients' groups hold so many, all of them where they hold fewer.
+    Budget(usize),
+    /// This share of the records in the clients' groups, in (0, 1], rounded to the nearest count, at least 1: met as a budget.
+    Ratio(f64),
+    /// Every record in a group.
+    All,
+}
+
+impl Count {
+    /// # Errors
+    /// [`Error::Parameter`] for a budget of 0 or a ratio outside (0, 1].
+    pub fn check(&self) -> Result<()> {
+        match *self {
+            Count::Budget(0) => Err(Error::parameter("count.budget", "at least 1", 0)),
+            Count::Ratio(ratio) if !(ratio > 0.0 && ratio <= 1.0) => {
+                Err(Error::parameter("count.ratio", "above 0 and at most 1", ratio))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The budget where `records` records are in groups; `None` where the clustering decides.
+    pub fn budget(&self, records: usize) -> Option<usize> {
+        match *self {
+            Count::PerCluster => None,
+            Count::Budget(budget) => Some(budget.min(records)),
+            Count::Ratio(ratio) => Some(((ratio * records as f64).round() as usize).clamp(records.min(1), records)),
+            Count::All => Some(records),
+        }
+    }
+}
+
+/// Makes the map into the frame that all clients share, from the seed that the server sends.
+pub type MakeProjection = dyn Fn(Seed) -> Result<Arc<dyn Reducer>> + Send + Sync;
+
+/// The map that a seed made.
+type Projection = (Seed, Arc<dyn Reducer>);
+
+/// A frame that all clients share.
+///
+/// Each client's t-SNE has its own rotation, scale and origin, so that coordinates of two clients cannot be compared: on
+/// clean topics the server's clustering of such centroids agrees with the topics no better than chance. Here the
+/// groups are found in the client's own frame, but their centroids are means of the records' features under one map.
+#[derive(Clone)]
+pub struct SharedFrame {
+    dims: u32,
+    make: Arc<MakeProjection>,
+    last: Arc<Mutex<Option<Projection>>>,
+}
+
+impl SharedFrame {
+    /// A frame of `dims` coordinates; `make` builds the map `[n, d] -> [n, dims]` from the seed. Rows must be mapped
+    /// independently of each other, and equally on all clients.
+    pub fn new(dims: u32, make: impl Fn(Seed) -> Result<Arc<dyn Reducer>> + Send + Sync + 'static) -> Self {
+        Self { dims, make: Arc::new(make), last: Arc::default() }
+    }
+
+    /// Coordinates of a centroid.
+    pub fn dims(&self) -> u32 {
+        self.dims
+    }
+
+    /// The map of this seed; the last one is kept, for the clients of one process and for the next round.
+    ///
+    /// # Errors
+    /// What `make` returns.
+    pub fn projection(&self, seed: Seed) -> Result<Arc<dyn Reducer>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, projection)) = last.as_ref()
+            && *of == seed
+        {
+            return Ok(Arc::clone(projection));
+        }
+        let projection = (self.make)(seed)?;
+        *last = Some((seed, Arc::clone(&projection)));
+        Ok(projection)
+    }
+}
+
+/// The stages on a client: features -> normalizer -> reducer -> clusterer, and the selector within the chosen groups.
+#[derive(Clone)]
+pub struct ClientStages {
+    /// Before everything else, for example layer-norm per layer; none leaves the features as they are.
+    pub normalizer: Option<Arc<dyn Reducer>>,
+    /// Before clustering, t-SNE in the paper (eq. 7); none clusters the features themselves.
+    pub reducer: Option<Arc<dyn Reducer>>,
+    /// Groups the reduced rows, HDBSCAN in the paper. None: no features are looked at, and all records are one group
+    /// without coordinates.
+    pub clusterer: Option<Arc<dyn Clusterer>>,
+    /// What happens to noise.
+    pub noise: Noise,
+    /// What is sent where no group was found.
+    pub ungrouped: Ungrouped,
+    /// The frame of the uploaded centroids: none is the client's own (the paper).
+    pub frame: Option<SharedFrame>,
+    /// Picks the records of a chosen group (eq. 10).
+    pub selector: Arc<dyn Selector>,
+}
+
+impl Default for ClientStages {
+    /// No features: all records are one group, of which any are picked.
+    fn default() -> Self {
+        Self {
+            normalizer: None,
+            reducer: None,
+            clusterer: None,
+            noise: Noise::Drop,
+            ungrouped: Ungrouped::Skip,
+            frame: None,
+            selector: Arc::new(Random),
+        }
+    }
+}
+
+/// Builds a clusterer for (clusters wanted, records that each row stands for).
+pub type MakeClusterer = dyn Fn(usize, &[f32]) -> Result<Arc<dyn Clusterer>> + Send + Sync;
+
+/// How the server groups the uploaded centroids.
+#[derive(Clone, Default)]
+pub enum Grouping {
+    /// Not at all. With [`Count::PerCluster`] every uploaded group gives a record (the paper's ablation without the inter-client
+    /// level); with a budget the selector sees the centroids themselves.
+    #[default]
+    None,
+    /// By a clusterer that finds the number of clusters (HDBSCAN in the paper, eq. 8).
+    Fixed(Arc<dyn Clusterer>),
+    /// By a clusterer that is told how many clusters: one for each record of the budget. Needs a budget.
+    ToBudget(Arc<MakeClusterer>),
+}
+
+/// The stages on the server: centroids -> grouping -> selector.
+#[derive(Clone)]
+pub struct ServerStages {
+    /// Groups the centroids of all clients (eq. 8).
+    pub grouping: Grouping,
+    /// What happens to centroids that the grouping calls noise.
+    pub noise: Noise,
+    /// Picks the representatives (eq. 9).
+    pub selector: Arc<dyn Selector>,
+    /// How many records train.
+    pub count: Count,
+}
+
+impl Default for ServerStages {
+    /// No grouping, any rows, every record.
+    fn default() -> Self {
+        Self { grouping: Grouping::None, noise: Noise::Drop, selector: Arc::new(Random), count: Count::All }
+    }
+}
+
+/// A method: the stages of both levels. From a [`MethodConfig`](super::MethodConfig), or put together by hand:
+///
+/// ```
+/// use fedhds_core::cluster::{KMeans, KMeansConfig};
+/// use fedhds_core::method::{ClientStages, Count, Pipeline, ServerStages};
+/// use fedhds_core::select::{FacilityLocation, NearestCentroid};
+/// use std::sync::Arc;
+///
+/// # fn main() -> fedhds_core::Result<()> {
+/// let pipeline = Pipeline {
+///     client: ClientStages {
+///         clusterer: Some(Arc::new(KMeans::new(KMeansConfig::with_clusters(3))?)),
+///         selector: Arc::new(NearestCentroid),
+///         ..Default::default()
+///     },
+///     server: ServerStages { selector: Arc::new(FacilityLocation), count: Count::Budget(20), ..Default::default() },
+/// };
+/// pipeline.check()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// What every stage returns is checked: rows, finiteness, dense ids, distinct picks, exact counts. A stage that breaks
+/// its promise is [`Error::Stage`] with its name: `client.normalizer`, `client.reducer`, `client.clusterer`, `client.frame`,
+/// `client.selector`, `server.clusterer` or `server.selector`.
+#[derive(Clone, Default)]
+pub struct Pipeline {
+    /// What runs on each client.
+    pub client: ClientStages,
+    /// What runs on the server.
+    pub server: ServerStages,
+}
+
+impl Pipeline {
+    /// Whether the stages fit together.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] that names the option: a budget that is needed and absent, a frame without groups or without
+    /// coordinates, a count outside its range.
+    pub fn check(&self) -> Result<()> {
+        self.server.count.check()?;
+        if matches!(self.server.grouping, Grouping::ToBudget(_)) && self.server.count == Count::PerCluster {
+            return Err(Error::parameter("count", "a budget, which this server clusterer is told", "per_cluster"));
+        }
+        if self.client.clusterer.is_none() {
+            if self.client.frame.is_some() {
+                return Err(Error::parameter("frame", "a client clusterer, for whose groups it is", "none"));
+            }
+            if self.server.count == Count::PerCluster {
+                return Err(Error::parameter(
+                    "count",
+                    "a budget, ratio or all: there is nothing to cluster",
+                    "per_cluster",
+                ));
+            }
+        }
+        if let Some(frame) = &self.client.frame
+            && frame.dims == 0
+        {
+            return Err(Error::parameter("shared_dims", "at least 1", 0));
+        }
+        Ok(())
+    }
+
+    /// What the server asks of clients; `shared` is the seed of the shared frame, where there is one.
+    pub fn ask(&self, shared: Seed) -> Ask {
+        match (&self.client.clusterer, &self.client.frame) {
+            (None, _) => Ask::Counts,
+            (Some(_), None) => Ask::Groups,
+            (Some(_), Some(frame)) => Ask::SharedGroups { seed: shared, dims: frame.dims },
+        }
+    }
+}
+
+impl ClientStages {
+    /// The rows in the frame of the uploaded centroids `[n, k]`, and their groups with centroids in that frame.
+    /// `features` is `[n, d]`; `ask` is what the server wants.
+    pub(crate) fn group(&self, features: &Matrix, ask: Ask, context: &Context) -> Result<(Matrix, Clustering)> {
+        let n = features.rows();
+        let Some(clusterer) = &self.clusterer else {
+            return Ok((Matrix::zeros(n, 0), one_group(&Matrix::zeros(n, 0))?));
+        };
+        features.check_finite("features")?;
+        if n == 0 {
+            return Ok((Matrix::zeros(0, 0), one_group(&Matrix::zeros(0, 0))?));
+        }
+        let mut rows = features.clone();
+        if let Some(normalizer) = &self.normalizer {
+            rows = run_reducer("client.normalizer", normalizer.as_ref(), &rows, &context.derive("normalizer", 0))?;
+        }
+        let reduced = match &self.reducer {
+            Some(reducer) => run_reducer("client.reducer", reducer.as_ref(), &rows, &context.derive("reducer", 0))?,
+            None => rows.clone(),
+        };
+        let context_cluster = context.derive("clusterer", 0);
+        let mut clustering = run_clusterer("client.clusterer", clusterer.as_ref(), &reduced, &context_cluster)?;
+        if self.noise == Noise::Singletons {
+            clustering = keep_noise(clustering, &reduced)?;
+        }
+        if self.ungrouped == Ungrouped::OneGroup && clustering.centroids.rows() == 0 {
+            clustering = one_group(&reduced)?;
+        }
+        let (Ask::SharedGroups { seed, dims }, Some(frame)) = (ask, &self.frame) else {
+            return Ok((reduced, clustering));
+        };
+        let projection = frame.projection(seed)?;
+        let shared = run_reducer("client.frame", projection.as_ref(), &rows, &context.derive("frame", 0))?;
+        if shared.cols() != dims as usize {
+            return Err(Error::stage("client.frame", format!("expected {dims} columns, got {}", shared.cols())));
+        }
+        let k = clustering.centroids.rows();
+        clustering.centroids = weighted_centroids(&shared, &clustering.labels, &clustering.strength, k)?;
+        Ok((shared, clustering))
+    }
+}
+
+/// All rows as one group, each with strength 1; no group where there are no rows.
+pub(crate) fn one_group(points: &Matrix) -> Result<Clustering> {
+    let n = points.rows();
+    let labels = vec![Some(ClusterId(0)); n];
+    let strength = vec![1.0; n];
+    let centroids = weighted_centroids(points, &labels, &strength, n.min(1))?;
+    Ok(Clustering { labels, strength, centroids })
+}
+
+/// Each row as a group of its own.
+pub(crate) fn each_alone(points: &Matrix) -> Clustering {
+    Clustering {
+        labels: (0..points.rows()).map(|row| Some(ClusterId(row as u32))).collect(),
+        strength: vec![1.0; points.rows()],
+        centroids: points.clone(),
+    }
+}
+
+/// Each noise row becomes a group of its own, numbered after the others in the order of rows, with strength 1.
+pub(crate) fn keep_noise(mut clustering: Clustering, points: &Matrix) -> Result<Clustering> {
+    let mut alone = Vec::new();
+    let first = clustering.centroids.rows();
+    for (row, (label, strength)) in clustering.labels.iter_mut().zip(&mut clustering.strength).enumerate() {
+        if label.is_none() {
+            *label = Some(ClusterId((first + alone.len()) as u32));
+            *strength = 1.0;
+            alone.push(row);
+        }
+    }
+    let alone = points.take_rows(&alone)?;
+    clustering.centroids = if first == 0 { alone } else { Matrix::stack([&clustering.centroids, &alone])? };
+    Ok(clustering)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_become_budgets() {
+        assert_eq!(Count::PerCluster.budget(10), None);
+        assert_eq!(Count::Budget(4).budget(10), Some(4));
+        assert_eq!(Count::Budget(40).budget(10), Some(10));
+        assert_eq!(Count::Ratio(0.25).budget(10), Some(3));
+        assert_eq!(Count::Ratio(1e-9).budget(10), Some(1));
+        assert_eq!(Count::Ratio(0.5).budget(0), Some(0));
+        assert_eq!(Count::All.budget(10), Some(10));
+        for bad in [Count::Budget(0), Count::Ratio(0.0), Count::Ratio(1.5), Count::Ratio(f64::NAN)] {
+            assert!(bad.check().is_err());
+        }
+    }
+
+    #[test]
+    fn noise_is_kept_as_groups_of_one() {
+        let points = Matrix::new(4, 1, vec![5.0, 1.0, 7.0, 3.0]).unwrap();
+        let clustering = Clustering {
+            labels: vec![None, Some(ClusterId(0)), None, Some(ClusterId(0))],
+            strength: vec![0.0, 1.0, 0.0, 1.0],
+            centroids: Matrix::new(1, 1, vec![2.0]).unwrap(),
+        };
+        let kept = keep_noise(clustering, &points).unwrap();
+        assert_eq!(kept.labels, [1, 0, 2, 0].map(|c| Some(ClusterId(c))));
+        assert_eq!(kept.centroids.as_slice(), [2.0, 5.0, 7.0]);
+        crate::cluster::check_clustering("kept", &kept, 4, 1).unwrap();
+    }
+
+    #[test]
+    fn stages_that_do_not_fit_are_refused() {
+        let no_features =
+            Pipeline { server: ServerStages { count: Count::PerCluster, ..Default::default() }, ..Default::default() };
+        assert!(no_features.check().unwrap_err().to_string().contains("nothing to cluster"));
+        let framed = Pipeline {
+            client: ClientStages {
+                frame: Some(SharedFrame::new(2, |_| Ok(Arc::new(crate::reduce::Identity)))),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        assert!(framed.check().unwrap_err().to_string().contains("frame"));
+        assert!(Pipeline::default().check().is_ok());
+    }
+}

@@ -1,0 +1,181 @@
+//! The built-in stages by name, with their settings.
+
+use crate::cluster::{KMeans, KMeansConfig};
+use crate::error::Result;
+use crate::reduce::layer_norm_per_layer;
+use crate::select::{FacilityLocation, NearestCentroid, Random, RandomMember, Stratified};
+use crate::stage::{Clusterer, Clustering, Reducer, Selector};
+use crate::types::{Context, Matrix};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use super::pipeline::Grouping;
+
+/// A choice without settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParams {}
+
+/// What comes before a client's clustering: `{ kind = "tsne", perplexity = 30 }`, or the bare name for the defaults.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ReducerConfig {
+    /// Nothing: the features themselves are clustered. HDBSCAN finds next to nothing in them at the size of a client, k-means
+    /// does.
+    None(NoParams),
+}
+
+impl ReducerConfig {
+    /// The stage; none for `none`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`](crate::Error::Parameter) for a setting out of range.
+    pub fn build(&self) -> Result<Option<Arc<dyn Reducer>>> {
+        Ok(match self {
+            ReducerConfig::None(_) => None,
+        })
+    }
+}
+
+/// What groups a client's records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ClientClusterer {
+    /// Nothing: no features are looked at (random, stratified, all).
+    None(NoParams),
+    /// k-means: a fixed number of groups, no noise; every record is represented.
+    Kmeans(KMeansConfig),
+}
+
+impl ClientClusterer {
+    /// The stage; none for `none`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`](crate::Error::Parameter) for a setting out of range.
+    pub fn build(&self) -> Result<Option<Arc<dyn Clusterer>>> {
+        Ok(match self {
+            ClientClusterer::None(_) => None,
+            ClientClusterer::Kmeans(config) => Some(Arc::new(KMeans::new(config.clone())?)),
+        })
+    }
+}
+
+/// How a client picks the records of a chosen group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientSelector {
+    /// The records nearest to the group's centroid (the paper, eq. 10).
+    Nearest,
+    /// Any records of the group: the one nearest to a centre can be too typical.
+    RandomMember,
+    /// Records that together cover the group (facility location): the medoid first, further ones spread out.
+    Spread,
+}
+
+impl ClientSelector {
+    /// The stage.
+    pub fn build(self) -> Arc<dyn Selector> {
+        match self {
+            ClientSelector::Nearest => Arc::new(NearestCentroid),
+            ClientSelector::RandomMember => Arc::new(RandomMember),
+            ClientSelector::Spread => Arc::new(FacilityLocation),
+        }
+    }
+}
+
+/// What groups the centroids of all clients.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ServerClusterer {
+    /// Nothing: for selectors that look at the centroids themselves; with `count = "per_cluster"` every uploaded group gives a
+    /// record (the paper's ablation without the inter-client level).
+    None(NoParams),
+    /// k-means to the budget: as many clusters as records are wanted.
+    Kmeans(ServerKMeans),
+}
+
+/// k-means of centroids; the number of clusters is the budget.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerKMeans {
+    /// Whether a group counts as often as it has records. Default no: each topic that a client holds counts once, so that
+    /// large groups do not take the centres of rare ones.
+    pub weighted: bool,
+}
+
+/// k-means with the weights of the rows that it will be given.
+struct WeightedKMeans {
+    kmeans: KMeans,
+    weights: Vec<f32>,
+}
+
+impl Clusterer for WeightedKMeans {
+    fn cluster(&self, points: &Matrix, context: &Context) -> Result<Clustering> {
+        self.kmeans.cluster_weighted(points, &self.weights, context)
+    }
+}
+
+impl ServerClusterer {
+    /// The stage.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`](crate::Error::Parameter) for a setting out of range.
+    pub fn build(&self) -> Result<Grouping> {
+        Ok(match self {
+            ServerClusterer::None(_) => Grouping::None,
+            ServerClusterer::Kmeans(config) => {
+                let weighted = config.weighted;
+                Grouping::ToBudget(Arc::new(move |clusters, weights| -> Result<Arc<dyn Clusterer>> {
+                    let kmeans = KMeans::new(KMeansConfig::with_clusters(clusters))?;
+                    Ok(if weighted {
+                        Arc::new(WeightedKMeans { kmeans, weights: weights.to_vec() })
+                    } else {
+                        Arc::new(kmeans)
+                    })
+                }))
+            }
+        })
+    }
+}
+
+/// How the server picks the groups that stand for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerSelector {
+    /// The groups nearest to the weighted centre of their cluster (the paper, eq. 9).
+    Nearest,
+    /// Any group of each cluster.
+    RandomMember,
+    /// Groups that together lie near all groups, each weighted by its records.
+    FacilityLocation,
+    /// Any records (without features) or any groups.
+    Random,
+    /// Any records or groups, spread over the clients.
+    Stratified,
+}
+
+impl ServerSelector {
+    /// The stage.
+    pub fn build(self) -> Arc<dyn Selector> {
+        match self {
+            ServerSelector::Nearest => Arc::new(NearestCentroid),
+            ServerSelector::RandomMember => Arc::new(RandomMember),
+            ServerSelector::FacilityLocation => Arc::new(FacilityLocation),
+            ServerSelector::Random => Arc::new(Random),
+            ServerSelector::Stratified => Arc::new(Stratified),
+        }
+    }
+}
+
+/// Layer-norm per layer as a stage, see [`layer_norm_per_layer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerNorm {
+    /// Equal parts of a feature vector, one a layer, at least 1.
+    pub layers: usize,
+}
+
+impl Reducer for LayerNorm {
+    fn reduce(&self, features: &Matrix, _context: &Context) -> Result<Matrix> {
+        layer_norm_per_layer(features, self.layers)
+    }
+}

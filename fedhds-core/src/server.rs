@@ -1,1 +1,0 @@
-//! The server: message in, message out.
