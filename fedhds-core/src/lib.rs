@@ -34,3 +34,7 @@ pub mod simulate;
 pub mod experiment;
 
 pub use error::{Error, Result};
+
+// The toy stages of `tests/toy` are written against the crate's name; unit tests share them.
+#[cfg(test)]
+extern crate self as fedhds_core;

@@ -1,10 +1,11 @@
 //! The state of a run after a round, in one file that is either whole or not there.
 //!
 //! Layout: the magic `FHDSCKPT`, a version (u32, little-endian), the BLAKE3 of the payload (32 bytes), the payload
-//! (postcard). The rounds so far travel as the same JSON that the run record is made of.
+//! (postcard). Rounds and scores travel as the same JSON that the run record is made of.
 
 use super::{Identity, RoundRecord, atomic_write};
 use crate::error::{Error, Result};
+use crate::stage::RecordScore;
 use crate::types::Adapter;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -24,6 +25,8 @@ pub struct Checkpoint {
     pub state: Vec<(String, Vec<u8>)>,
     /// The rounds so far; the next one is `rounds.len()`.
     pub rounds: Vec<RoundRecord>,
+    /// The scores of the last evaluation; empty before the first.
+    pub scores: Vec<RecordScore>,
     /// Whether the evaluation after the last of `rounds` is due and not yet made.
     pub evaluation_pending: bool,
 }
@@ -34,6 +37,7 @@ struct Payload {
     adapter: Adapter,
     state: Vec<(String, Vec<u8>)>,
     rounds: String,
+    scores: String,
     evaluation_pending: bool,
 }
 
@@ -53,6 +57,7 @@ impl Checkpoint {
             adapter: self.adapter.clone(),
             state: self.state.clone(),
             rounds: serde_json::to_string(&self.rounds).map_err(|e| damaged(&e))?,
+            scores: serde_json::to_string(&self.scores).map_err(|e| damaged(&e))?,
             evaluation_pending: self.evaluation_pending,
         };
         let payload = postcard::to_stdvec(&payload).map_err(|e| damaged(&e))?;
@@ -106,11 +111,14 @@ impl Checkpoint {
         }
         let rounds = serde_json::from_str(&payload.rounds)
             .map_err(|e| wrong(format!("expected the records of the rounds so far: {e}")))?;
+        let scores = serde_json::from_str(&payload.scores)
+            .map_err(|e| wrong(format!("expected the scores of the last evaluation: {e}")))?;
         Ok(Some(Self {
             identity: payload.identity,
             adapter: payload.adapter,
             state: payload.state,
             rounds,
+            scores,
             evaluation_pending: payload.evaluation_pending,
         }))
     }
@@ -140,6 +148,14 @@ mod tests {
                 adapter_changed: false,
                 seconds: BTreeMap::from([("select".into(), 0.1)]),
                 evaluation: None,
+            }],
+            scores: vec![RecordScore {
+                id: "r".into(),
+                category: "c".into(),
+                loss: 0.1 + 0.2,
+                output: Some("x".into()),
+                rouge_l: Some(0.3),
+                exact_match: None,
             }],
             evaluation_pending: true,
         }

@@ -1,24 +1,34 @@
 //! The federation in one process: client sampling, messages through the protocol, checkpoints, progress.
 //!
-//! Every byte that would cross a network goes through [`protocol`](crate::protocol) and is counted. A [`Checkpoint`]
+//! [`Simulation`] runs over the stage traits alone. Every byte that would cross a network goes through [`protocol`](crate::protocol) and is counted. A [`Checkpoint`]
 //! after each round makes a killed run go on to the same bits.
 
 mod atomic;
 mod checkpoint;
 mod feature_store;
+mod federation;
 mod identity;
 mod progress;
+mod round;
 mod round_record;
 mod sampling;
 mod schedule;
-mod traffic;
+mod test_set;
 
 pub use atomic::{FolderLock, atomic_write};
 pub use checkpoint::Checkpoint;
 pub use feature_store::{FeatureStore, StoredFeatures};
+pub use federation::{Outcome, Simulation, SimulationSettings};
 pub use identity::Identity;
 pub use progress::{LogWriter, TerminalProgress};
 pub use round_record::{ClientRecord, EvaluationRecord, RoundRecord};
 pub use sampling::Participation;
 pub use schedule::EvaluationSchedule;
-pub use traffic::Traffic;
+pub use test_set::TestSet;
+
+#[cfg(test)]
+#[path = "../../../tests/toy/mod.rs"]
+mod toy;
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! Everything but the fields named `seconds` is a function of the run's identity alone: the same on every repetition,
 //! interrupted or not, at any thread count.
 
-use super::Traffic;
+use crate::protocol::Traffic;
 use crate::types::{ClientId, Round};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

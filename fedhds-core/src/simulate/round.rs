@@ -1,0 +1,234 @@
+//! One round: every message goes through the protocol's encoding and is counted.
+
+use super::federation::Simulation;
+use super::{ClientRecord, RoundRecord};
+use crate::client::Client;
+use crate::dataset::ClientData;
+use crate::error::{Error, Result};
+use crate::protocol::{
+    Ask, ClientSummary, GlobalAdapter, Kind, LocalUpdate, RoundStart, SelectionOrder, Traffic, Wire as _,
+};
+use crate::server::Server;
+use crate::stage::Trained;
+use crate::types::{Adapter, ClientId, Context, Matrix, Record, Round, RowId, Seed};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+/// One round of a simulation.
+pub(super) struct Step<'a> {
+    simulation: &'a Simulation,
+    round: Round,
+    seed: Seed,
+    /// The global adapter as it is encoded once for all clients of the round.
+    adapter: &'a Adapter,
+    /// Clients whose frozen features were charged in an earlier round.
+    charged: BTreeSet<ClientId>,
+}
+
+/// A client at work in the round.
+struct Active<'a> {
+    data: &'a ClientData,
+    machine: Client,
+    record: ClientRecord,
+    has_adapter: bool,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn new(simulation: &'a Simulation, round: Round, adapter: &'a Adapter, before: &[RoundRecord]) -> Self {
+        let charged = before.iter().flat_map(|r| &r.clients).map(|c| c.client).collect();
+        let seed = simulation.seed.derive("round", u64::from(round.0));
+        Self { simulation, round, seed, adapter, charged }
+    }
+
+    /// The record of the round, and the new global adapter where it changed.
+    pub(super) fn run(&self, server: &mut Server) -> Result<(RoundRecord, Option<Adapter>)> {
+        let sim = self.simulation;
+        let sampled = sim.settings.participation.sample(&sim.client_ids(), self.round, sim.seed);
+        let start = server.begin_round(self.round, &sampled)?.encode()?;
+        let message = GlobalAdapter { round: self.round, adapter: self.adapter.clone() }.encode()?;
+        let global = GlobalAdapter::decode(&message)?.adapter; // what every client of the round receives
+        let mut seconds = BTreeMap::new();
+        let units = 2 * sampled.len() as u64;
+        sim.control.begin("clients of the round", Some(units));
+        let result = (|| {
+            let mut active = Vec::with_capacity(sampled.len());
+            for data in sim.clients.iter().filter(|c| sampled.binary_search(&c.client).is_ok()) {
+                let mut client = self.active(data);
+                self.summarize(&mut client, &start, &global, message.len(), server)?;
+                active.push(client);
+                sim.control.advance("clients of the round", 1);
+            }
+            let clock = Instant::now();
+            let orders = server.select(&self.context("server", 0).derive("select", 0))?;
+            seconds.insert("select".to_owned(), clock.elapsed().as_secs_f64());
+            for client in &mut active {
+                if let Some(order) = orders.get(&client.data.client) {
+                    let update = self.train(client, order, &global, message.len())?;
+                    if let Some(update) = update {
+                        let clock = Instant::now();
+                        server.receive_update(LocalUpdate::decode(&update)?)?;
+                        *seconds.entry("aggregate".to_owned()).or_default() += clock.elapsed().as_secs_f64();
+                    }
+                }
+                sim.control.advance("clients of the round", 1);
+                debug(self.round, &client.record);
+            }
+            Ok(active)
+        })();
+        sim.control.end("clients of the round");
+        let active: Vec<Active<'_>> = result?;
+        let clock = Instant::now();
+        let adapter = server.finish_round()?;
+        *seconds.entry("aggregate".to_owned()).or_default() += clock.elapsed().as_secs_f64();
+        let record = RoundRecord {
+            round: self.round,
+            clients: active.into_iter().map(|c| c.record).collect(),
+            adapter_changed: adapter.is_some(),
+            seconds,
+            evaluation: None,
+        };
+        Ok((record, adapter))
+    }
+
+    fn context(&self, who: &str, number: u32) -> Context {
+        Context { seed: self.seed.derive(who, u64::from(number)), control: self.simulation.control.clone() }
+    }
+
+    fn active(&self, data: &'a ClientData) -> Active<'a> {
+        let record = ClientRecord {
+            client: data.client,
+            records: data.records.len(),
+            centroids: 0,
+            selected: Vec::new(),
+            tokens: 0,
+            skipped: 0,
+            losses: Vec::new(),
+            traffic: Traffic::default(),
+            seconds: BTreeMap::new(),
+        };
+        Active { data, machine: Client::new(data.client, &self.simulation.pipeline), record, has_adapter: false }
+    }
+
+    /// The client hears of the round, groups its records and sends its groups.
+    fn summarize(
+        &self,
+        client: &mut Active<'_>,
+        start: &[u8],
+        global: &Adapter,
+        adapter_bytes: usize,
+        server: &mut Server,
+    ) -> Result<()> {
+        let sim = self.simulation;
+        sim.control.check()?;
+        let context = self.context("client", client.data.client.0);
+        client.record.traffic.add(Kind::RoundStart, start.len());
+        let start = RoundStart::decode(start)?;
+        let features = match (&sim.extractor, start.ask) {
+            (_, Ask::Counts) | (None, _) => None,
+            (Some(extractor), _) => {
+                let adapter = (!extractor.is_frozen()).then_some(global);
+                if adapter.is_some() {
+                    client.receive_adapter(adapter_bytes);
+                }
+                let context = context.derive("features", 0);
+                let stored = sim.features.features(extractor.as_ref(), &client.data.records, adapter, &context)?;
+                let first = !extractor.is_frozen() || !self.charged.contains(&client.data.client);
+                client.record.seconds.insert("features".into(), if first { stored.seconds } else { 0.0 });
+                Some(stored)
+            }
+        };
+        let clock = Instant::now();
+        let none = Matrix::zeros(client.data.records.len(), 0);
+        let features = features.as_ref().map_or(&none, |f| &f.features);
+        let summary = client.machine.summarize(&start, features, &context.derive("summarize", 0))?;
+        client.record.seconds.insert("summarize".into(), clock.elapsed().as_secs_f64());
+        client.record.centroids = summary.centroids.rows();
+        let bytes = summary.encode()?;
+        client.record.traffic.add(Kind::ClientSummary, bytes.len());
+        server.receive(ClientSummary::decode(&bytes)?)
+    }
+
+    /// The client turns its order into records, trains on them and sends its adapter; `None` where nothing was ordered.
+    fn train(
+        &self,
+        client: &mut Active<'_>,
+        order: &SelectionOrder,
+        global: &Adapter,
+        adapter_bytes: usize,
+    ) -> Result<Option<Vec<u8>>> {
+        let sim = self.simulation;
+        sim.control.check()?;
+        let context = self.context("client", client.data.client.0);
+        let bytes = order.encode()?;
+        client.record.traffic.add(Kind::SelectionOrder, bytes.len());
+        let order = SelectionOrder::decode(&bytes)?;
+        let clock = Instant::now();
+        let rows = client.machine.choose(&order, &context.derive("choose", 0))?;
+        client.record.seconds.insert("choose".into(), clock.elapsed().as_secs_f64());
+        let chosen = records_of(client.data, &rows)?;
+        if chosen.is_empty() {
+            return Ok(None);
+        }
+        client.receive_adapter(adapter_bytes);
+        let clock = Instant::now();
+        let trained = sim.trainer.train(global, &chosen, &context.derive("train", 0))?;
+        client.record.seconds.insert("train".into(), clock.elapsed().as_secs_f64());
+        check_trained(global, &trained)?;
+        client.record.selected = chosen.into_iter().map(|r| r.id).collect();
+        client.record.tokens = trained.tokens;
+        client.record.skipped = trained.skipped;
+        client.record.losses = trained.losses.clone();
+        let update = client.machine.update(&order, trained)?.encode()?;
+        client.record.traffic.add(Kind::LocalUpdate, update.len());
+        Ok(Some(update))
+    }
+}
+
+impl Active<'_> {
+    /// The global adapter goes to a client once a round, and only where it is needed: for features of the tuned model, or for
+    /// training.
+    fn receive_adapter(&mut self, bytes: usize) {
+        if !std::mem::replace(&mut self.has_adapter, true) {
+            self.record.traffic.add(Kind::GlobalAdapter, bytes);
+        }
+    }
+}
+
+fn records_of(data: &ClientData, rows: &[RowId]) -> Result<Vec<Record>> {
+    let record = |row: &RowId| {
+        data.records.get(row.index()).cloned().ok_or_else(|| {
+            Error::stage("client.selector", format!("expected rows below {}, got {row}", data.records.len()))
+        })
+    };
+    rows.iter().map(record).collect()
+}
+
+/// A trainer must return the adapter that it was given, with other values.
+fn check_trained(sent: &Adapter, trained: &Trained) -> Result<()> {
+    let wrong = |message: String| Err(Error::stage("trainer", message));
+    for (name, tensor) in &sent.tensors {
+        match trained.adapter.tensors.get(name) {
+            None => return wrong(format!("expected tensor `{name}` in the trained adapter, got none")),
+            Some(got) if got.shape != tensor.shape => {
+                return wrong(format!("tensor `{name}`: expected shape {:?}, got {:?}", tensor.shape, got.shape));
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some(name) = trained.adapter.tensors.keys().find(|name| !sent.tensors.contains_key(*name)) {
+        return wrong(format!("expected the tensors that it was given, got `{name}` beside them"));
+    }
+    Ok(())
+}
+
+fn debug(round: Round, record: &ClientRecord) {
+    tracing::debug!(
+        round = round.0 + 1,
+        client = record.client.0,
+        records = record.records,
+        centroids = record.centroids,
+        selected = record.selected.len(),
+        seconds = format_args!("{:.2}", record.total_seconds()),
+        "client done"
+    );
+}

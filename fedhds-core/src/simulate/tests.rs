@@ -1,0 +1,260 @@
+//! Whole simulations over toy stages: what is counted, what repeats, what survives an interruption.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::toy::{self, ToyEvaluator, ToyFeatures, ToyTrainer};
+use super::*;
+use crate::aggregate::WeightedMean;
+use crate::error::Error;
+use crate::method::{MethodConfig, Pipeline};
+use crate::protocol::Kind;
+use crate::types::{CancelToken, Control, Progress, Seed};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+const ROUNDS: usize = 6;
+
+fn pipeline(name: &str, budget: usize) -> Pipeline {
+    let text = match name {
+        "all" => "preset = \"all\"".to_owned(),
+        name => format!("preset = \"{name}\"\ncount = {{ budget = {budget} }}"),
+    };
+    MethodConfig::from_toml_str(&text).unwrap().pipeline(1).unwrap()
+}
+
+fn simulation(pipeline: Pipeline, trainer: Arc<ToyTrainer>, extractor: Arc<ToyFeatures>) -> Simulation {
+    let data = toy::data(8, 10, 5);
+    let settings = SimulationSettings {
+        rounds: ROUNDS,
+        participation: Participation::Count(4),
+        evaluate: EvaluationSchedule::Every(2),
+    };
+    Simulation::new(pipeline, Arc::new(data.clients), trainer, Box::new(WeightedMean::new()))
+        .settings(settings)
+        .seed(Seed(3))
+        .extractor(extractor)
+        .evaluate(Arc::new(ToyEvaluator), Arc::new(TestSet::new(data.test.records, Some(4))))
+}
+
+fn run(name: &str) -> Outcome {
+    simulation(pipeline(name, 6), Arc::default(), Arc::new(ToyFeatures::new(true))).run().unwrap()
+}
+
+/// Everything but times.
+fn bare(outcome: &Outcome) -> (Vec<u32>, Vec<RoundRecord>, Vec<crate::stage::RecordScore>) {
+    let bits = outcome.adapter.tensors.values().flat_map(|t| t.data.iter().map(|v| v.to_bits())).collect();
+    (bits, outcome.rounds.iter().map(RoundRecord::without_times).collect(), outcome.scores.clone())
+}
+
+#[test]
+fn a_budget_is_met_every_round_and_learning_helps() {
+    for name in ["random", "stratified", "fedhds_coverage"] {
+        let outcome = run(name);
+        assert_eq!(outcome.rounds.len(), ROUNDS);
+        for round in &outcome.rounds {
+            assert_eq!(round.clients.len(), 4);
+            assert_eq!(round.clients.iter().map(|c| c.selected.len()).sum::<usize>(), 6, "{name}");
+            assert!(round.adapter_changed);
+            for client in &round.clients {
+                assert_eq!(client.losses.len(), client.selected.len());
+                assert!(client.selected.iter().all(|id| id.starts_with(&format!("client{}-", client.client))));
+            }
+        }
+        let evaluated: Vec<usize> = (0..ROUNDS).filter(|&r| outcome.rounds[r].evaluation.is_some()).collect();
+        assert_eq!(evaluated, [1, 3, 5]);
+        let last = outcome.rounds[5].evaluation.as_ref().unwrap();
+        assert_eq!((last.records, last.generated), (12, 4));
+        assert_eq!(outcome.scores.len(), 12);
+    }
+    let all = run("all");
+    assert!(all.rounds.iter().flat_map(|r| &r.clients).all(|c| c.selected.len() == c.records));
+    let loss = |r: usize| all.rounds[r].clients.iter().flat_map(|c| &c.losses).sum::<f32>();
+    assert!(loss(5) < loss(0), "{} {}", loss(5), loss(0));
+}
+
+#[test]
+fn bytes_are_counted_by_kind_and_the_adapter_goes_only_where_it_is_needed() {
+    let frozen = run("fedhds_coverage");
+    for client in frozen.rounds.iter().flat_map(|r| &r.clients) {
+        let trained = !client.selected.is_empty();
+        for (kind, messages) in [
+            (Kind::RoundStart, 1),
+            (Kind::ClientSummary, 1),
+            (Kind::SelectionOrder, 1),
+            (Kind::GlobalAdapter, u64::from(trained)),
+            (Kind::LocalUpdate, u64::from(trained)),
+        ] {
+            let count = client.traffic.of(kind);
+            assert_eq!(count.messages, messages, "{kind}");
+            assert_eq!(count.bytes > 0, messages > 0, "{kind}");
+        }
+    }
+    // features of the tuned model need the adapter on every client
+    let extractor = Arc::new(ToyFeatures::new(false));
+    let tuned = simulation(pipeline("fedhds_coverage", 2), Arc::default(), extractor.clone()).run().unwrap();
+    let clients: Vec<&ClientRecord> = tuned.rounds.iter().flat_map(|r| &r.clients).collect();
+    assert!(clients.iter().all(|c| c.traffic.of(Kind::GlobalAdapter).messages == 1));
+    assert!(clients.iter().any(|c| c.selected.is_empty()));
+    assert_eq!(extractor.calls.load(Ordering::Relaxed), clients.len());
+}
+
+#[test]
+fn frozen_features_are_extracted_once_for_all_runs_and_charged_to_each() {
+    let extractor = Arc::new(ToyFeatures::new(true));
+    let store = Arc::new(FeatureStore::new());
+    let mut clients = std::collections::BTreeSet::new();
+    for name in ["fedhds_coverage", "fedhds_coverage", "random"] {
+        let simulation = simulation(pipeline(name, 6), Arc::default(), extractor.clone());
+        let outcome = simulation.feature_store(store.clone()).run().unwrap();
+        if name == "random" {
+            assert!(outcome.rounds.iter().flat_map(|r| &r.clients).all(|c| !c.seconds.contains_key("features")));
+            continue;
+        }
+        for client in outcome.rounds.iter().flat_map(|r| &r.clients) {
+            clients.insert(client.client);
+        }
+        for id in &clients {
+            let charged = outcome.rounds.iter().flat_map(|r| &r.clients).filter(|c| c.client == *id);
+            assert_eq!(charged.filter(|c| c.seconds["features"] > 0.0).count(), 1);
+        }
+    }
+    assert_eq!(extractor.calls.load(Ordering::Relaxed), clients.len());
+}
+
+#[test]
+fn methods_of_one_seed_start_alike_and_seeds_differ() {
+    let (a, b) = (run("random"), run("all"));
+    let clients = |o: &Outcome| o.rounds.iter().flat_map(|r| &r.clients).map(|c| c.client).collect::<Vec<_>>();
+    assert_eq!(clients(&a), clients(&b));
+    assert_eq!(bare(&a), bare(&run("random")));
+    let other = simulation(pipeline("random", 6), Arc::default(), Arc::new(ToyFeatures::new(true)));
+    assert_ne!(bare(&a), bare(&other.seed(Seed(4)).run().unwrap()));
+}
+
+fn identity(seed: u64) -> Identity {
+    let mut identity = Identity::default();
+    identity.set("seed", seed);
+    identity
+}
+
+fn kept(path: &Path, trainer: Arc<ToyTrainer>, name: &str) -> Simulation {
+    simulation(pipeline(name, 6), trainer, Arc::new(ToyFeatures::new(false))).checkpoint(path, identity(3))
+}
+
+#[test]
+fn a_run_that_fails_anywhere_goes_on_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.bin");
+    let whole = kept(&path, Arc::default(), "fedhds_coverage").run().unwrap();
+    // a finished run is not run again
+    let idle: Arc<ToyTrainer> = Arc::default();
+    assert_eq!(kept(&path, idle.clone(), "fedhds_coverage").run().unwrap(), whole);
+    assert_eq!(idle.calls.load(Ordering::Relaxed), 0);
+    for fail_at in 1..20 {
+        std::fs::remove_file(&path).unwrap();
+        let trainer = Arc::new(ToyTrainer { fail_at, ..ToyTrainer::default() });
+        if let Err(error) = kept(&path, trainer, "fedhds_coverage").run() {
+            assert!(error.to_string().contains("failed as it was told to"), "{error}");
+        }
+        assert_eq!(bare(&kept(&path, Arc::default(), "fedhds_coverage").run().unwrap()), bare(&whole), "{fail_at}");
+    }
+}
+
+#[test]
+fn a_checkpoint_between_training_and_evaluation_makes_the_evaluation_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.bin");
+    let whole = kept(&path, Arc::default(), "random").run().unwrap();
+    let mut saved = Checkpoint::load(&path, &identity(3)).unwrap().unwrap();
+    let last = saved.rounds.last_mut().unwrap();
+    last.evaluation = None;
+    saved.scores = Vec::new();
+    saved.evaluation_pending = true;
+    saved.save(&path).unwrap();
+    assert_eq!(bare(&kept(&path, Arc::default(), "random").run().unwrap()), bare(&whole));
+}
+
+/// Asks for a stop after so many rounds.
+struct StopAfter(CancelToken, u64);
+
+impl Progress for StopAfter {
+    fn begin(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, stage: &str, units: u64) {
+        if stage == "rounds" && units > 0 && self.1 == 1 {
+            self.0.cancel();
+        }
+    }
+    fn end(&self, _: &str) {}
+}
+
+#[test]
+fn a_stop_keeps_the_finished_rounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.bin");
+    let cancel = CancelToken::default();
+    let control = Control { cancel: cancel.clone(), progress: Some(Arc::new(StopAfter(cancel, 1))) };
+    let stopped = kept(&path, Arc::default(), "random").control(control).run();
+    assert!(matches!(stopped, Err(Error::Cancelled)));
+    assert_eq!(Checkpoint::load(&path, &identity(3)).unwrap().unwrap().rounds.len(), 1);
+    let whole = simulation(pipeline("random", 6), Arc::default(), Arc::new(ToyFeatures::new(false))).run().unwrap();
+    assert_eq!(bare(&kept(&path, Arc::default(), "random").run().unwrap()), bare(&whole));
+}
+
+#[test]
+fn nothing_starts_on_input_that_cannot_be_used() {
+    let message = |simulation: Simulation| simulation.run().unwrap_err().to_string();
+    let build = |data: Vec<crate::dataset::ClientData>, pipeline: Pipeline| {
+        Simulation::new(pipeline, Arc::new(data), Arc::new(ToyTrainer::default()), Box::new(WeightedMean::new()))
+    };
+    assert!(message(build(Vec::new(), pipeline("random", 1))).contains("at least one client"));
+    let mut data = toy::data(3, 2, 2).clients;
+    data[1].records.clear();
+    let text = message(build(data.clone(), pipeline("random", 1)));
+    assert!(text.contains("client 1 (`client-1`): expected at least one record"), "{text}");
+    data.swap(0, 2);
+    data.remove(1);
+    assert!(message(build(data.clone(), pipeline("random", 1))).contains("ascending order"));
+    data.pop();
+    assert!(message(build(data.clone(), pipeline("fedhds_coverage", 1))).contains("feature extractor"));
+    let empty = build(data.clone(), pipeline("random", 1));
+    assert!(
+        message(empty.evaluate(Arc::new(ToyEvaluator), Arc::new(TestSet::new(Vec::new(), None)))).contains("test set")
+    );
+    let settings = SimulationSettings { rounds: 0, ..SimulationSettings::default() };
+    assert!(message(build(data, pipeline("random", 1)).settings(settings)).contains("rounds"));
+}
+
+#[test]
+fn a_round_without_a_selection_leaves_the_adapter_as_it_was() {
+    // the paper's preset groups nothing on clients of one record
+    let data = toy::data(4, 1, 4);
+    let mut pipeline = pipeline("fedhds_coverage", 3);
+    pipeline.client.clusterer = Some(Arc::new(NoGroups));
+    let trainer: Arc<ToyTrainer> = Arc::default();
+    let outcome = Simulation::new(pipeline, Arc::new(data.clients), trainer.clone(), Box::new(WeightedMean::new()))
+        .settings(SimulationSettings { rounds: 2, participation: Participation::Count(2), ..Default::default() })
+        .extractor(Arc::new(ToyFeatures::new(true)))
+        .run()
+        .unwrap();
+    assert!(outcome.rounds.iter().all(|r| !r.adapter_changed));
+    assert_eq!(trainer.calls.load(Ordering::Relaxed), 0);
+    let context = crate::types::Context::new(Seed(0).derive("init", 0));
+    assert_eq!(outcome.adapter, crate::stage::Trainer::init(&*trainer, &context).unwrap());
+}
+
+/// Calls every row noise.
+struct NoGroups;
+
+impl crate::stage::Clusterer for NoGroups {
+    fn cluster(
+        &self,
+        points: &crate::types::Matrix,
+        _: &crate::types::Context,
+    ) -> crate::Result<crate::stage::Clustering> {
+        Ok(crate::stage::Clustering {
+            labels: vec![None; points.rows()],
+            strength: vec![0.0; points.rows()],
+            centroids: crate::types::Matrix::zeros(0, points.cols()),
+        })
+    }
+}
