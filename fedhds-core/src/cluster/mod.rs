@@ -1,6 +1,6 @@
 //! Groups of rows, and their centroids.
 //!
-//! - `Hdbscan`: the paper's clustering on both levels, with membership strengths, outlier scores and noise.
+//! - [`Hdbscan`]: the paper's clustering on both levels, with membership strengths, outlier scores and noise.
 //! - [`KMeans`]: a fixed number of groups without noise, optionally with weighted rows.
 //! - [`centroid`]: the strength-weighted mean of each group (step 3 of the method).
 //! - [`check_clustering`]: what a pipeline asks of any clusterer's result, the user's own included.
@@ -9,9 +9,10 @@
 
 pub mod centroid;
 mod distance;
-
+pub mod hdbscan;
 pub mod kmeans;
 
+pub use hdbscan::{Hdbscan, HdbscanConfig};
 pub use kmeans::{KMeans, KMeansConfig};
 
 use crate::error::{Error, Result};

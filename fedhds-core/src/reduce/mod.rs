@@ -2,14 +2,21 @@
 //!
 //! - `Tsne`: the paper's fusion of all layers into two dimensions (eq. 7).
 //! - [`SharedProjection`]: one frame for all clients, from a seed that they share.
+//! - [`Pca`], [`KernelPca`]: the ablation's alternatives.
 //! - [`layer_norm_per_layer`]: what comes before it, so that no layer outweighs the others.
 //! - [`Identity`]: the features as they are.
 //! - [`check_reduced`]: what a pipeline asks of any reducer's result, the user's own included.
 
+mod eigen;
+mod gram;
+mod kernel_pca;
 mod layer_norm;
+mod pca;
 mod projection;
 
+pub use kernel_pca::{Kernel, KernelPca, KernelPcaConfig};
 pub use layer_norm::layer_norm_per_layer;
+pub use pca::{Pca, PcaConfig};
 pub use projection::{SharedProjection, SharedProjectionConfig};
 
 use crate::error::{Error, Result};

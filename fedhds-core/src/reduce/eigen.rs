@@ -1,0 +1,160 @@
+//! The largest eigenvalues of a symmetric matrix, on one thread: faer's own parallel splits are not promised to keep bits.
+
+use super::gram::Gram;
+use crate::error::{Error, Result};
+use crate::types::{Control, Seed};
+use faer::diag::Diag;
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::evd;
+use faer::{Mat, MatRef, Par};
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+
+/// Size up to which the whole decomposition is made.
+const WHOLE: usize = 512;
+/// More vectors than asked for, in the subspace iteration.
+const EXTRA: usize = 10;
+/// Most steps of the subspace iteration.
+const STEPS: usize = 300;
+/// Relative change of every eigenvalue asked for at which the iteration ends.
+const TOLERANCE: f64 = 1e-10;
+
+/// Eigenvalues, largest first, none below 0, and unit eigenvectors `[n, k]` in columns.
+pub(super) struct Eigen {
+    pub(super) values: Vec<f64>,
+    pub(super) vectors: Mat<f64>,
+}
+
+/// The `k` largest eigenvalues, `k <= n`, of a positive semidefinite matrix.
+///
+/// Up to 512 rows by faer's decomposition; above that by subspace iteration with Rayleigh-Ritz steps from a fixed start
+/// (Halko, Martinsson and Tropp 2011), until eigenvalues settle.
+pub(super) fn largest(matrix: &Gram, k: usize, control: &Control) -> Result<Eigen> {
+    let n = matrix.len();
+    if n <= WHOLE || 4 * (k + EXTRA) >= n {
+        let (values, vectors) = decompose(matrix.as_lower())?;
+        let values = (0..k).map(|j| values[n - 1 - j].max(0.0)).collect();
+        return Ok(Eigen { values, vectors: Mat::from_fn(n, k, |i, j| vectors[(i, n - 1 - j)]) });
+    }
+    let width = k + EXTRA;
+    let mut rng = Seed(0).derive("subspace", n as u64).rng();
+    let mut basis: Vec<f64> = (0..n * width).map(|_| StandardNormal.sample(&mut rng)).collect();
+    orthonormalise(&mut basis, n, width);
+    let mut last = vec![f64::INFINITY; k];
+    let mut image = times(matrix, &basis, width);
+    for step in 0..STEPS {
+        control.check()?;
+        // Rayleigh-Ritz: rotate the basis so that its small matrix becomes diagonal.
+        let small =
+            Mat::from_fn(width, width, |a, b| (0..n).map(|i| basis[i * width + a] * image[i * width + b]).sum());
+        let (values, rotation) = decompose(small.as_ref())?;
+        let values: Vec<f64> = values.into_iter().rev().collect();
+        let settled =
+            values[..k].iter().zip(&last).all(|(now, last)| (now - last).abs() <= TOLERANCE * values[0].abs());
+        if settled || step + 1 == STEPS {
+            let vectors = Mat::from_fn(n, k, |i, j| {
+                (0..width).map(|a| basis[i * width + a] * rotation[(a, width - 1 - j)]).sum::<f64>()
+            });
+            return Ok(Eigen { values: values[..k].iter().map(|v| v.max(0.0)).collect(), vectors });
+        }
+        last.copy_from_slice(&values[..k]);
+        basis = image;
+        orthonormalise(&mut basis, n, width);
+        image = times(matrix, &basis, width);
+    }
+    Err(Error::stage("eigen", "no step was made"))
+}
+
+/// `matrix * basis`, row by row.
+fn times(matrix: &Gram, basis: &[f64], width: usize) -> Vec<f64> {
+    let mut out = vec![0.0; basis.len()];
+    out.par_chunks_mut(width).enumerate().with_min_len(8).for_each(|(i, out)| {
+        for (j, row) in basis.chunks_exact(width).enumerate() {
+            let g = matrix.get(i, j);
+            out.iter_mut().zip(row).for_each(|(out, &b)| *out += g * b);
+        }
+    });
+    out
+}
+
+/// Gram-Schmidt on the columns, twice for orthogonality; a column that depends on those before it becomes zero.
+fn orthonormalise(basis: &mut [f64], n: usize, width: usize) {
+    let dot =
+        |basis: &[f64], a: usize, b: usize| (0..n).map(|i| basis[i * width + a] * basis[i * width + b]).sum::<f64>();
+    for column in 0..width {
+        let before = dot(basis, column, column).sqrt();
+        for _ in 0..2 {
+            for earlier in 0..column {
+                let share = dot(basis, earlier, column);
+                (0..n).for_each(|i| basis[i * width + column] -= share * basis[i * width + earlier]);
+            }
+        }
+        let norm = dot(basis, column, column).sqrt();
+        let scale = if norm > 1e-12 * before { 1.0 / norm } else { 0.0 };
+        (0..n).for_each(|i| basis[i * width + column] *= scale);
+    }
+}
+
+/// All eigenvalues, ascending, with their vectors.
+fn decompose(matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>)> {
+    let n = matrix.nrows();
+    let mut values = Diag::<f64>::zeros(n);
+    let mut vectors = Mat::<f64>::zeros(n, n);
+    if n == 0 {
+        return Ok((Vec::new(), vectors));
+    }
+    let request = evd::self_adjoint_evd_scratch::<f64>(n, evd::ComputeEigenvectors::Yes, Par::Seq, Default::default());
+    let mut memory = MemBuffer::new(request);
+    let stack = MemStack::new(&mut memory);
+    evd::self_adjoint_evd(matrix, values.as_mut(), Some(vectors.as_mut()), Par::Seq, stack, Default::default())
+        .map_err(|error| Error::stage("eigen", format!("the eigenvalues do not converge: {error:?}")))?;
+    Ok(((0..n).map(|i| values.column_vector()[i]).collect(), vectors))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    /// The positive definite matrix min(i, j) + 1, of known eigenvalues.
+    fn brownian(n: usize) -> (Gram, impl Fn(usize) -> f64) {
+        let gram = Gram::from_fn(n, |i, j| i.min(j) as f64 + 1.0).unwrap();
+        let value = move |k: usize| {
+            let angle = (2 * k + 1) as f64 * std::f64::consts::PI / (2.0 * (2 * n + 1) as f64);
+            1.0 / (4.0 * angle.sin().powi(2))
+        };
+        (gram, value)
+    }
+
+    #[test]
+    fn known_eigenvalues_both_ways() {
+        for n in [1, 5, 200, 700] {
+            let (gram, value) = brownian(n);
+            let k = n.min(4);
+            let eigen = largest(&gram, k, &Control::default()).unwrap();
+            for j in 0..k {
+                assert!(
+                    (eigen.values[j] / value(j) - 1.0).abs() < 1e-8,
+                    "n {n}, {j}: {} {}",
+                    eigen.values[j],
+                    value(j)
+                );
+                let v = eigen.vectors.col(j);
+                let norm: f64 = (0..n).map(|i| v[i] * v[i]).sum();
+                assert!((norm - 1.0).abs() < 1e-9);
+                let image: f64 = (0..n).map(|i| gram.get(0, i) * v[i]).sum();
+                assert!((image - eigen.values[j] * v[0]).abs() < 1e-4 * eigen.values[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn low_rank_is_no_trouble() {
+        let gram = Gram::from_fn(900, |i, j| ((i % 2) * (j % 2)) as f64).unwrap();
+        let eigen = largest(&gram, 3, &Control::default()).unwrap();
+        assert!((eigen.values[0] - 450.0).abs() < 1e-6);
+        assert!(eigen.values[1] < 1e-6 && eigen.values[2] < 1e-6, "{:?}", eigen.values);
+        let zero = largest(&Gram::from_fn(900, |_, _| 0.0).unwrap(), 2, &Control::default()).unwrap();
+        assert_eq!(zero.values, [0.0, 0.0]);
+    }
+}

@@ -1,0 +1,245 @@
+//! Kernel principal component analysis (the ablation's second alternative to t-SNE).
+
+use super::eigen;
+use super::gram::Gram;
+use crate::error::{Error, Result};
+use crate::stage::Reducer;
+use crate::types::{Context, Control, Matrix};
+use serde::{Deserialize, Serialize};
+
+/// The kernel; names and defaults are scikit-learn's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Kernel {
+    /// `<x, y>`: PCA.
+    Linear,
+    /// `exp(-gamma |x - y|^2)`.
+    Rbf {
+        /// Above 0; default none: `1 / d`.
+        #[serde(default)]
+        gamma: Option<f64>,
+    },
+    /// `(gamma <x, y> + coef0)^degree`.
+    Poly {
+        /// At least 1; default 3.
+        #[serde(default = "three")]
+        degree: u32,
+        /// Above 0; default none: `1 / d`.
+        #[serde(default)]
+        gamma: Option<f64>,
+        /// Default 1.
+        #[serde(default = "one")]
+        coef0: f64,
+    },
+    /// `<x, y> / (|x| |y|)`; a row of zeros has cosine 0 with every row.
+    Cosine,
+}
+
+fn three() -> u32 {
+    3
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// Settings of [`KernelPca`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KernelPcaConfig {
+    /// Columns that come out, at least 1; default 2. Where the kernel has lower rank, the last are 0.
+    pub n_components: usize,
+    /// Default rbf with gamma `1 / d`.
+    pub kernel: Kernel,
+}
+
+impl Default for KernelPcaConfig {
+    fn default() -> Self {
+        Self { n_components: 2, kernel: Kernel::Rbf { gamma: None } }
+    }
+}
+
+impl KernelPcaConfig {
+    /// # Errors
+    /// [`Error::Parameter`] for the first value outside its range.
+    pub fn check(&self) -> Result<()> {
+        if self.n_components == 0 {
+            return Err(Error::parameter("n_components", "at least 1", self.n_components));
+        }
+        if let Kernel::Rbf { gamma: Some(gamma) } | Kernel::Poly { gamma: Some(gamma), .. } = self.kernel
+            && !(gamma.is_finite() && gamma > 0.0)
+        {
+            return Err(Error::parameter("gamma", "a finite number above 0", gamma));
+        }
+        if let Kernel::Poly { degree, coef0, .. } = self.kernel {
+            if degree == 0 || degree > 16 {
+                return Err(Error::parameter("degree", "1 to 16", degree));
+            }
+            if !coef0.is_finite() {
+                return Err(Error::parameter("coef0", "a finite number", coef0));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Kernel PCA (Schoelkopf, Smola and Mueller 1998): `[n, d] -> [n, n_components]`, the rows' coordinates
+/// `u_j sqrt(lambda_j)` in the kernel's space, centred there.
+///
+/// Signs are scikit-learn's: the entry of largest magnitude of each column is positive. The seed is not used. Memory is
+/// `n * n` f64, twice.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KernelPca {
+    config: KernelPcaConfig,
+}
+
+impl KernelPca {
+    /// # Errors
+    /// [`Error::Parameter`], see [`KernelPcaConfig::check`].
+    pub fn new(config: KernelPcaConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Self { config })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &KernelPcaConfig {
+        &self.config
+    }
+}
+
+impl Reducer for KernelPca {
+    fn reduce(&self, features: &Matrix, context: &Context) -> Result<Matrix> {
+        features.check_finite("features")?;
+        let (n, k) = (features.rows(), self.config.n_components);
+        let mut out = Matrix::zeros(n, k);
+        if n == 0 {
+            return Ok(out);
+        }
+        let mut kernel = kernel_matrix(features, self.config.kernel, &context.control)?;
+        kernel.centre();
+        let eigen = eigen::largest(&kernel, k.min(n), &context.control)?;
+        let least = 1e-12 * eigen.values[0];
+        for (j, &value) in eigen.values.iter().enumerate().take_while(|(_, value)| **value > least) {
+            let mut extreme = 0.0f64;
+            for i in 0..n {
+                // Equal to rounding: the first wins.
+                if eigen.vectors[(i, j)].abs() > extreme.abs() * (1.0 + 1e-9) {
+                    extreme = eigen.vectors[(i, j)];
+                }
+            }
+            let scale = if extreme < 0.0 { -value.sqrt() } else { value.sqrt() };
+            (0..n).for_each(|i| out.row_mut(i)[j] = (eigen.vectors[(i, j)] * scale) as f32);
+        }
+        out.check_finite("kernel principal components")?;
+        Ok(out)
+    }
+}
+
+/// The kernel of all pairs of rows.
+fn kernel_matrix(features: &Matrix, kernel: Kernel, control: &Control) -> Result<Gram> {
+    let n = features.rows();
+    let default_gamma = 1.0 / features.cols().max(1) as f64;
+    match kernel {
+        // Centring comes later in any case.
+        Kernel::Linear => Gram::centred(features, control),
+        Kernel::Rbf { gamma } => {
+            let gram = Gram::centred(features, control)?;
+            let gamma = gamma.unwrap_or(default_gamma);
+            Gram::from_fn(n, |i, j| (-gamma * gram.distance(i, j)).exp())
+        }
+        Kernel::Poly { degree, gamma, coef0 } => {
+            let inner = Gram::plain(features, control)?;
+            let gamma = gamma.unwrap_or(default_gamma);
+            let value = |i, j| (gamma * inner.get(i, j) + coef0).powi(degree as i32);
+            let kernel = Gram::from_fn(n, value)?;
+            match (0..n).find(|&i| (0..=i).any(|j| !kernel.get(i, j).is_finite())) {
+                Some(row) => Err(Error::input(
+                    &format!("features row {row}"),
+                    format!("values whose power of {degree} is finite"),
+                    "an overflow of the polynomial kernel",
+                )),
+                None => Ok(kernel),
+            }
+        }
+        Kernel::Cosine => {
+            let inner = Gram::plain(features, control)?;
+            let norms: Vec<f64> = (0..n).map(|i| inner.get(i, i).sqrt()).collect();
+            Gram::from_fn(n, |i, j| {
+                let product = norms[i] * norms[j];
+                if product > 0.0 { inner.get(i, j) / product } else { 0.0 }
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::reduce::{Pca, PcaConfig};
+    use crate::types::Seed;
+    use rand::RngExt as _;
+
+    fn reduce(x: &Matrix, kernel: Kernel) -> Matrix {
+        let config = KernelPcaConfig { n_components: 2, kernel };
+        KernelPca::new(config).unwrap().reduce(x, &Context::new(1)).unwrap()
+    }
+
+    #[test]
+    fn the_linear_kernel_is_pca_up_to_sign() {
+        let mut rng = Seed(3).rng();
+        let x = Matrix::new(30, 5, (0..150).map(|i| rng.random::<f32>() * (1 + i % 5) as f32).collect()).unwrap();
+        let kernel = reduce(&x, Kernel::Linear);
+        let pca = Pca::new(PcaConfig::default()).unwrap().reduce(&x, &Context::new(1)).unwrap();
+        for (a, b) in kernel.as_slice().iter().zip(pca.as_slice()) {
+            assert!((a.abs() - b.abs()).abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn rbf_separates_a_disc_from_its_ring() {
+        let mut rng = Seed(3).rng();
+        let rows: Vec<[f32; 2]> = (0..200)
+            .map(|i| {
+                let angle = rng.random::<f32>() * std::f32::consts::TAU;
+                let radius = if i % 2 == 0 { 0.3 } else { 3.0 };
+                [radius * angle.cos(), radius * angle.sin()]
+            })
+            .collect();
+        let y = reduce(&Matrix::from_rows(&rows).unwrap(), Kernel::Rbf { gamma: Some(0.5) });
+        // The disc is one spot in the kernel's space, far from all of the ring.
+        let spot = y.row(0).to_vec();
+        let far = |row: &[f32]| ((row[0] - spot[0]).powi(2) + (row[1] - spot[1]).powi(2)).sqrt();
+        let disc = (0..200).step_by(2).map(|i| far(y.row(i))).fold(0.0, f32::max);
+        let ring = (1..200).step_by(2).map(|i| far(y.row(i))).fold(f32::MAX, f32::min);
+        assert!(ring > disc, "{ring} {disc}");
+    }
+
+    #[test]
+    fn every_kernel_survives_edges() {
+        let kernels = [
+            Kernel::Linear,
+            Kernel::Cosine,
+            Kernel::Rbf { gamma: None },
+            Kernel::Poly { degree: 3, gamma: None, coef0: 1.0 },
+        ];
+        for kernel in kernels {
+            for n in 0..5 {
+                assert_eq!(reduce(&Matrix::zeros(n, 3), kernel), Matrix::zeros(n, 2));
+            }
+            let huge = Matrix::new(2, 1, vec![f32::MAX, 0.0]).unwrap();
+            let config = KernelPcaConfig { n_components: 1, kernel };
+            let _ = KernelPca::new(config).unwrap().reduce(&huge, &Context::new(1));
+        }
+    }
+
+    #[test]
+    fn bad_values_are_errors() {
+        let check = |kernel| KernelPcaConfig { n_components: 1, kernel }.check();
+        assert!(check(Kernel::Rbf { gamma: Some(0.0) }).is_err());
+        assert!(check(Kernel::Poly { degree: 0, gamma: None, coef0: 1.0 }).is_err());
+        assert!(check(Kernel::Poly { degree: 2, gamma: None, coef0: f64::NAN }).is_err());
+        let parsed: KernelPcaConfig = toml::from_str("n_components = 3\nkernel = { poly = { degree = 2 } }").unwrap();
+        assert_eq!(parsed.kernel, Kernel::Poly { degree: 2, gamma: None, coef0: 1.0 });
+    }
+}
