@@ -215,3 +215,201 @@ impl Transformer for Llama {
         }))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::model::lora::{LoraPair, key_b};
+    use crate::model::tensor::{lifted, to_vec};
+    use crate::model::transformer::{hidden_states, take_tokens};
+    use crate::model::weights::InMemoryWeights;
+    use crate::model::{ModelConfig, Transformer};
+    use crate::types::Seed;
+    use std::collections::BTreeMap;
+
+    fn tiny() -> LlamaConfig {
+        let mut config = LlamaConfig::new(50, 16, 2, 4);
+        config.num_key_value_heads = 2;
+        config.initializer_range = 0.3;
+        config
+    }
+
+    fn build(config: LlamaConfig) -> Box<dyn Transformer> {
+        let config = ModelConfig::Llama(config);
+        config.build(&InMemoryWeights::random(&config, Seed(1)).unwrap(), &Device::cpu()).unwrap()
+    }
+
+    fn close(a: &[f32], b: &[f32], tolerance: f32) {
+        assert_eq!(a.len(), b.len());
+        let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < tolerance, "{worst}");
+    }
+
+    fn last(model: &dyn Transformer, batch: &Batch) -> Vec<f32> {
+        let hidden = hidden_states(model, batch, None).unwrap();
+        let rows = model.final_norm(take_tokens(hidden, &batch.last_tokens()).unwrap());
+        to_vec(model.logits(rows).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn padding_has_no_influence() {
+        let mut windowed = tiny();
+        windowed.windows = vec![Some(2), None];
+        for config in [tiny(), windowed] {
+            let model = build(config);
+            let alone = last(model.as_ref(), &Batch::new(&[[3, 1, 4]], 0).unwrap());
+            let both = last(model.as_ref(), &Batch::new(&[vec![9, 2, 6, 5, 3], vec![3, 1, 4]], 7).unwrap());
+            close(&both[50..], &alone, 1e-5);
+        }
+    }
+
+    #[test]
+    fn a_window_hides_what_is_further_back() {
+        let mut config = tiny();
+        config.windows = vec![Some(2); 2];
+        let model = build(config);
+        // Two layers of a window of 2 reach 2 tokens back.
+        let one = last(model.as_ref(), &Batch::new(&[[1, 2, 3, 4]], 0).unwrap());
+        let other = last(model.as_ref(), &Batch::new(&[[9, 2, 3, 4]], 0).unwrap());
+        close(&one, &other, 1e-6);
+        let seen = last(model.as_ref(), &Batch::new(&[[1, 9, 3, 4]], 0).unwrap());
+        assert!(one.iter().zip(&seen).any(|(a, b)| (a - b).abs() > 1e-4));
+    }
+
+    #[test]
+    fn a_cache_changes_nothing() {
+        let mut windowed = tiny();
+        windowed.windows = vec![Some(3), None];
+        for config in [tiny(), windowed] {
+            let model = build(config);
+            let rows = [vec![3, 1, 4, 1, 5, 9, 2], vec![2, 7, 1, 8, 2]];
+            let whole = last(model.as_ref(), &Batch::new(&rows, 0).unwrap());
+            // The first tokens at once, of different number in each row, the others one by one.
+            let mut cache = KvCache::new(2);
+            let run = |batch: &Batch, cache: &mut KvCache| {
+                let pass = model.pass(batch, Some(cache)).unwrap();
+                let mut hidden = model.embed(batch).unwrap();
+                for i in 0..2 {
+                    hidden = model.layer(i, hidden, &pass, None, Some(cache)).unwrap();
+                }
+                let rows = model.final_norm(take_tokens(hidden, &batch.last_tokens()).unwrap());
+                to_vec(model.logits(rows).unwrap()).unwrap()
+            };
+            run(&Batch::new(&[&rows[0][..4], &rows[1][..2]], 0).unwrap(), &mut cache);
+            run(&cache.next_batch(&[5, 1]).unwrap(), &mut cache);
+            run(&cache.next_batch(&[9, 8]).unwrap(), &mut cache);
+            let mut kept = cache.clone();
+            let stepwise = run(&cache.next_batch(&[2, 2]).unwrap(), &mut cache);
+            close(&stepwise, &whole, 1e-5);
+            assert_eq!(cache.lengths(), [7, 5]);
+            kept.keep_rows(&[1]).unwrap();
+            close(&run(&kept.next_batch(&[2]).unwrap(), &mut kept), &whole[50..], 1e-5);
+            assert!(model.pass(&Batch::new(&[[1], [1]], 0).unwrap(), Some(&mut cache)).is_err());
+        }
+    }
+
+    #[test]
+    fn gradients_of_an_adapter_are_those_of_its_loss() {
+        let model = build(tiny());
+        let device = Device::cpu();
+        let path = "model.layers.0.self_attn.v_proj";
+        let value = |i: usize| ((i * 7 % 11) as f32 - 5.0) / 20.0;
+        let pair = |shift: f32, at: usize| {
+            let a = device.tensor((0..2 * 16).map(value).collect(), [2, 16]).unwrap();
+            let mut b: Vec<f32> = (0..8 * 2).map(value).collect();
+            b[at] += shift;
+            LoraPair { a, b: device.tensor(b, [8, 2]).unwrap() }
+        };
+        let batch = Batch::new(&[vec![3, 1, 4, 1], vec![5, 9]], 0).unwrap();
+        let lora = |pair: LoraPair| {
+            LoraWeights { modules: BTreeMap::from([(path.to_string(), pair)]), scaling: 2.0, dropout: None }
+                .with_dropout(0.2, Seed(5))
+        };
+        let loss = |lora: &LoraWeights, lift: bool| {
+            let pass = model.pass(&batch, None).unwrap();
+            let mut hidden = model.embed(&batch).unwrap();
+            if lift {
+                hidden = lifted(hidden);
+            }
+            for i in 0..2 {
+                hidden = model.layer(i, hidden, &pass, Some(lora), None).unwrap();
+            }
+            let rows = model.final_norm(take_tokens(hidden, &batch.last_tokens()).unwrap());
+            model.logits(rows).unwrap().powi_scalar(2).mean()
+        };
+        let trainable = lora(pair(0.0, 0)).map(|_, t| lifted(t).require_grad());
+        let gradients = loss(&trainable, true).backward();
+        let mut gradient = Vec::new();
+        let _ = trainable.map(|name, tensor| {
+            if name == key_b(path) {
+                gradient = to_vec(tensor.grad(&gradients).unwrap()).unwrap();
+            }
+            tensor
+        });
+        for at in [0, 5, 15] {
+            let plain = |shift| f64::from(to_vec(loss(&lora(pair(shift, at)), false)).unwrap()[0]);
+            let slope = (plain(1e-2) - plain(-1e-2)) / 2e-2;
+            assert!((f64::from(gradient[at]) - slope).abs() < 1e-2 * slope.abs().max(0.1), "{} {slope}", gradient[at]);
+        }
+    }
+
+    #[test]
+    fn every_weight_can_be_made_trainable() {
+        let model = build(tiny());
+        let mut names = Vec::new();
+        let trainable = model
+            .map_weights(&mut |name, weight| {
+                names.push(name.to_string());
+                weight.map(|m| lifted(m).require_grad(), |v| lifted(v).require_grad())
+            })
+            .unwrap();
+        let mut expected: Vec<String> = tiny().weight_shapes().into_iter().map(|(name, _)| name).collect();
+        expected.sort();
+        names.sort();
+        assert_eq!(names, expected);
+        let batch = Batch::new(&[[1, 2, 3]], 0).unwrap();
+        let hidden = hidden_states(trainable.as_ref(), &batch, None).unwrap();
+        let rows = trainable.final_norm(take_tokens(hidden, &[2]).unwrap());
+        let gradients = trainable.logits(rows).unwrap().powi_scalar(2).mean().backward();
+        let mut without = Vec::new();
+        let _ = trainable.map_weights(&mut |name, weight| {
+            let some = match &weight {
+                Weight::Matrix(m) => m.grad(&gradients).is_some(),
+                Weight::Vector(v) => v.grad(&gradients).is_some(),
+            };
+            if !some {
+                without.push(name.to_string());
+            }
+            weight
+        });
+        assert!(without.is_empty(), "{without:?}");
+        let misfit = model.map_weights(&mut |_, weight| weight.map(|m| m.transpose(), |v| v)).unwrap_err();
+        assert!(misfit.to_string().contains("model.embed_tokens.weight"), "{misfit}");
+    }
+
+    #[test]
+    fn bad_weights_are_named() {
+        let config = ModelConfig::Llama(tiny());
+        let mut weights = InMemoryWeights::random(&config, Seed(1)).unwrap();
+        let name = "model.layers.1.mlp.up_proj.weight";
+        let tensor = weights.tensors_mut().remove(name).unwrap();
+        let error = config.build(&weights, &Device::cpu()).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+        let shape = vec![tensor.shape[1], tensor.shape[0]];
+        weights.tensors_mut().insert(name.into(), crate::model::WeightData { shape, data: tensor.data });
+        let error = config.build(&weights, &Device::cpu()).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("[42, 16]") && error.contains("[16, 42]"), "{error}");
+    }
+
+    #[test]
+    fn bad_input_is_an_error() {
+        let model = build(tiny());
+        let batch = Batch::new(&[[1, 2]], 0).unwrap();
+        assert!(model.embed(&Batch::new(&[[50]], 0).unwrap()).is_err());
+        let pass = model.pass(&batch, None).unwrap();
+        let hidden = model.embed(&batch).unwrap();
+        assert!(model.layer(2, hidden.clone(), &pass, None, None).is_err());
+        assert!(model.layer(0, hidden.narrow(1, 0, 1), &pass, None, None).is_err());
+    }
+}

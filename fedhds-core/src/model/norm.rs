@@ -47,8 +47,11 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     pub(crate) fn load(loader: &Loader<'_>, path: String, hidden: usize, eps: f64) -> Result<Self> {
-        let weight = loader.vector(&format!("{path}.weight"), hidden)?;
-        let bias = loader.vector(&format!("{path}.bias"), hidden)?;
+        // The first BERT files call them gamma and beta.
+        let old = !loader.has(&format!("{path}.weight")) && loader.has(&format!("{path}.gamma"));
+        let (weight, bias) = if old { ("gamma", "beta") } else { ("weight", "bias") };
+        let weight = loader.vector(&format!("{path}.{weight}"), hidden)?;
+        let bias = loader.vector(&format!("{path}.{bias}"), hidden)?;
         Ok(Self { path, weight, bias, eps })
     }
 

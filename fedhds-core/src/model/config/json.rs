@@ -92,6 +92,14 @@ impl<'a> Json<'a> {
         Error::model(self.path, format!("config.json: `{}{key}`", self.prefix), message)
     }
 
+    /// The error of a check of the values that were read, as an error about the key.
+    pub fn of_parameter(&self, error: Error) -> Error {
+        match error {
+            Error::Parameter { name, expected, got } => self.error(&name, format!("expected {expected}, got {got}")),
+            other => other,
+        }
+    }
+
     fn missing(&self, key: &str, expected: &str) -> Error {
         self.error(key, format!("expected {expected}, got nothing: the key is missing"))
     }

@@ -131,10 +131,7 @@ impl LlamaConfig {
             windows: windows(json, model_type, layers)?,
             initializer_range: json.f64_opt("initializer_range")?.unwrap_or(0.02) as f32,
         };
-        config.check().map_err(|e| match e {
-            Error::Parameter { name, expected, got } => json.error(&name, format!("expected {expected}, got {got}")),
-            other => other,
-        })?;
+        config.check().map_err(|e| json.of_parameter(e))?;
         Ok(config)
     }
 

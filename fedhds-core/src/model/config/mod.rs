@@ -1,11 +1,17 @@
 //! What a model's config.json says: the family and its sizes.
 
+mod bert;
+mod gpt2;
 pub(crate) mod json;
 mod llama;
 
+pub use bert::BertConfig;
+pub use gpt2::Gpt2Config;
 pub use llama::LlamaConfig;
 
 use super::Device;
+use super::bert::Bert;
+use super::gpt2::Gpt2;
 use super::llama::Llama;
 use super::transformer::Transformer;
 use super::weights::WeightSource;
@@ -15,7 +21,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// `model_type`s that can be loaded.
-pub const KNOWN_MODEL_TYPES: [&str; 3] = ["llama", "mistral", "qwen2"];
+pub const KNOWN_MODEL_TYPES: [&str; 5] = ["llama", "mistral", "qwen2", "gpt2", "bert"];
 
 /// The configuration of a model of any known family.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +29,10 @@ pub const KNOWN_MODEL_TYPES: [&str; 3] = ["llama", "mistral", "qwen2"];
 pub enum ModelConfig {
     /// Llama 2 and 3, OpenLLaMA, TinyLlama, SmolLM, Mistral, Qwen2.
     Llama(LlamaConfig),
+    /// GPT-2.
+    Gpt2(Gpt2Config),
+    /// BERT, as an encoder.
+    Bert(BertConfig),
 }
 
 impl ModelConfig {
@@ -41,6 +51,8 @@ impl ModelConfig {
             Some("llama" | "mistral" | "qwen2") => {
                 Ok(Self::Llama(LlamaConfig::from_json(&json, model_type.unwrap_or_default())?))
             }
+            Some("gpt2") => Ok(Self::Gpt2(Gpt2Config::from_json(&json)?)),
+            Some("bert") => Ok(Self::Bert(BertConfig::from_json(&json)?)),
             other => Err(Error::model(
                 path,
                 "architecture",
@@ -62,6 +74,8 @@ impl ModelConfig {
     pub fn build(&self, weights: &dyn WeightSource, device: &Device) -> Result<Box<dyn Transformer>> {
         match self {
             Self::Llama(config) => Ok(Box::new(Llama::new(config, weights, device)?)),
+            Self::Gpt2(config) => Ok(Box::new(Gpt2::new(config, weights, device)?)),
+            Self::Bert(config) => Ok(Box::new(Bert::new(config, weights, device)?)),
         }
     }
 
@@ -69,6 +83,8 @@ impl ModelConfig {
     pub fn weight_shapes(&self) -> Vec<(String, Vec<usize>)> {
         match self {
             Self::Llama(config) => config.weight_shapes(),
+            Self::Gpt2(config) => config.weight_shapes(),
+            Self::Bert(config) => config.weight_shapes(),
         }
     }
 
@@ -76,6 +92,8 @@ impl ModelConfig {
     pub fn initializer_range(&self) -> f32 {
         match self {
             Self::Llama(config) => config.initializer_range,
+            Self::Gpt2(config) => config.initializer_range,
+            Self::Bert(config) => config.initializer_range,
         }
     }
 
@@ -83,14 +101,24 @@ impl ModelConfig {
     pub fn vocab_size(&self) -> usize {
         match self {
             Self::Llama(config) => config.vocab_size,
+            Self::Gpt2(config) => config.vocab_size,
+            Self::Bert(config) => config.vocab_size,
         }
     }
 }
 
 /// The family behind an architecture's name, for files that lack `model_type`.
 fn model_type_of(architecture: &str) -> Option<&'static str> {
-    [("Llama", "llama"), ("Mistral", "mistral"), ("Qwen2For", "qwen2"), ("Qwen2Model", "qwen2")]
-        .into_iter()
-        .find(|(prefix, _)| architecture.starts_with(prefix))
-        .map(|(_, model_type)| model_type)
+    [
+        ("Llama", "llama"),
+        ("Mistral", "mistral"),
+        ("Qwen2For", "qwen2"),
+        ("Qwen2Model", "qwen2"),
+        ("GPT2", "gpt2"),
+        ("BertFor", "bert"),
+        ("BertModel", "bert"),
+    ]
+    .into_iter()
+    .find(|(prefix, _)| architecture.starts_with(prefix))
+    .map(|(_, model_type)| model_type)
 }

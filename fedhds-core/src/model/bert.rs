@@ -1,0 +1,209 @@
+//! BERT (Devlin et al. 2019, arXiv 1810.04805) as an encoder: post-norm layers, every token sees its whole sequence.
+
+use super::activation::Activation;
+use super::attention::attend;
+use super::batch::Batch;
+use super::cache::KvCache;
+use super::config::BertConfig;
+use super::device::Device;
+use super::embedding::look_up;
+use super::linear::{Layout, Linear};
+use super::lora::LoraWeights;
+use super::norm::LayerNorm;
+use super::pass::Pass;
+use super::tensor::Tensor;
+use super::transformer::{ModelSpec, Transformer, Weight, no_layer};
+use super::weights::{Loader, WeightSource};
+use crate::error::{Error, Result};
+
+const WORDS: &str = "embeddings.word_embeddings.weight";
+const POSITIONS: &str = "embeddings.position_embeddings.weight";
+const TYPES: &str = "embeddings.token_type_embeddings.weight";
+
+/// A BERT encoder.
+#[derive(Debug, Clone)]
+pub struct Bert {
+    heads: usize,
+    activation: Activation,
+    spec: ModelSpec,
+    device: Device,
+    /// `[vocab, hidden]`.
+    words: Tensor<2>,
+    /// `[max_position_embeddings, hidden]`.
+    positions: Tensor<2>,
+    /// `[type_vocab, hidden]`.
+    types: Tensor<2>,
+    norm: LayerNorm,
+    layers: Vec<Layer>,
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    attention_norm: LayerNorm,
+    widen: Linear,
+    narrow: Linear,
+    output_norm: LayerNorm,
+}
+
+impl Bert {
+    /// The encoder with these weights; files of models with a head on top are read as well.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for sizes that do not fit each other; [`Error::Model`] that names the first tensor that is missing or
+    /// has another shape.
+    pub fn new(config: &BertConfig, weights: &dyn WeightSource, device: &Device) -> Result<Self> {
+        config.check()?;
+        let loader = Loader::with_optional_prefix(weights, device, "bert.");
+        let hidden = config.hidden_size;
+        let words = loader.matrix(WORDS, [config.vocab_size, hidden])?;
+        let positions = loader.matrix(POSITIONS, [config.max_position_embeddings, hidden])?;
+        let types = loader.matrix(TYPES, [config.type_vocab_size, hidden])?;
+        let norm = LayerNorm::load(&loader, "embeddings.LayerNorm".into(), hidden, config.layer_norm_eps)?;
+        let layers =
+            (0..config.num_hidden_layers).map(|i| Layer::load(config, &loader, i)).collect::<Result<Vec<_>>>()?;
+        let spec = ModelSpec {
+            layers: config.num_hidden_layers,
+            hidden_size: hidden,
+            vocab_size: config.vocab_size,
+            max_positions: config.max_position_embeddings,
+            modules: layers.iter().flat_map(Layer::linears).map(Linear::spec).collect(),
+            default_targets: vec!["query".into(), "value".into()],
+            fan_in_fan_out: false,
+            causal: false,
+        };
+        Ok(Self {
+            heads: config.num_attention_heads,
+            activation: config.activation,
+            spec,
+            device: device.clone(),
+            words,
+            positions,
+            types,
+            norm,
+            layers,
+        })
+    }
+
+    fn check(&self, batch: &Batch) -> Result<()> {
+        batch.check(self.spec.vocab_size, self.spec.max_positions)?;
+        let types = self.types.dims()[0];
+        match batch.token_types().iter().find(|&&t| t as usize >= types) {
+            None => Ok(()),
+            Some(t) => Err(Error::input("token type", format!("below {types}"), t)),
+        }
+    }
+}
+
+impl Layer {
+    fn load(config: &BertConfig, loader: &Loader<'_>, index: usize) -> Result<Self> {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let path = |name: &str| format!("encoder.layer.{index}.{name}");
+        let linear = |name: &str, input, output| Linear::load(loader, path(name), input, output, true, Layout::OutIn);
+        let norm = |name: &str| LayerNorm::load(loader, path(name), hidden, config.layer_norm_eps);
+        Ok(Self {
+            query: linear("attention.self.query", hidden, hidden)?,
+            key: linear("attention.self.key", hidden, hidden)?,
+            value: linear("attention.self.value", hidden, hidden)?,
+            output: linear("attention.output.dense", hidden, hidden)?,
+            attention_norm: norm("attention.output.LayerNorm")?,
+            widen: linear("intermediate.dense", hidden, inner)?,
+            narrow: linear("output.dense", inner, hidden)?,
+            output_norm: norm("output.LayerNorm")?,
+        })
+    }
+
+    fn linears(&self) -> [&Linear; 6] {
+        [&self.query, &self.key, &self.value, &self.output, &self.widen, &self.narrow]
+    }
+
+    fn map(&self, f: &mut dyn FnMut(&str, Weight) -> Weight) -> Result<Self> {
+        Ok(Self {
+            query: self.query.map(f)?,
+            key: self.key.map(f)?,
+            value: self.value.map(f)?,
+            output: self.output.map(f)?,
+            attention_norm: self.attention_norm.map(f)?,
+            widen: self.widen.map(f)?,
+            narrow: self.narrow.map(f)?,
+            output_norm: self.output_norm.map(f)?,
+        })
+    }
+}
+
+impl Transformer for Bert {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn device(&self) -> Device {
+        self.device.clone()
+    }
+
+    fn pass(&self, batch: &Batch, cache: Option<&mut KvCache>) -> Result<Pass> {
+        self.check(batch)?;
+        if cache.is_some() || batch.starts().iter().any(|&s| s > 0) {
+            return Err(Error::input("cache", "none: an encoder reads whole sequences", "one"));
+        }
+        Pass::bidirectional(batch, self.heads, &self.device)
+    }
+
+    fn embed(&self, batch: &Batch) -> Result<Tensor<3>> {
+        self.check(batch)?;
+        let look_up = |table: &Tensor<2>, ids: Vec<usize>| look_up(table, ids.into_iter(), batch, &self.device);
+        let sum = look_up(&self.words, batch.ids().iter().map(|&id| id as usize).collect())?
+            + look_up(&self.positions, batch.positions())?
+            + look_up(&self.types, batch.token_types().iter().map(|&t| t as usize).collect())?;
+        let [b, t, width] = sum.dims();
+        Ok(self.norm.forward(sum.reshape([b * t, width])).reshape([b, t, width]))
+    }
+
+    fn layer(
+        &self,
+        index: usize,
+        hidden: Tensor<3>,
+        pass: &Pass,
+        lora: Option<&LoraWeights>,
+        cache: Option<&mut KvCache>,
+    ) -> Result<Tensor<3>> {
+        let layer = self.layers.get(index).ok_or_else(|| no_layer(index, self.layers.len()))?;
+        pass.check(&hidden, self.spec.hidden_size)?;
+        if cache.is_some() {
+            return Err(Error::input("cache", "none: an encoder reads whole sequences", "one"));
+        }
+        let [b, t, width] = hidden.dims();
+        let x = hidden.reshape([b * t, width]);
+        let heads = |linear: &Linear| linear.forward(x.clone(), lora).reshape([b, t, self.heads, width / self.heads]);
+        let (q, k, v) = (heads(&layer.query), heads(&layer.key), heads(&layer.value));
+        let mixed = attend(q, k, v, pass.mask(None), None)?;
+        let x = layer.attention_norm.forward(layer.output.forward(mixed, lora) + x);
+        let inner = self.activation.forward(layer.widen.forward(x.clone(), lora));
+        Ok(layer.output_norm.forward(layer.narrow.forward(inner, lora) + x).reshape([b, t, width]))
+    }
+
+    fn final_norm(&self, rows: Tensor<2>) -> Tensor<2> {
+        rows
+    }
+
+    fn logits(&self, _rows: Tensor<2>) -> Result<Tensor<2>> {
+        Err(Error::input("model", "one that predicts tokens", "a BERT encoder"))
+    }
+
+    fn map_weights(&self, f: &mut dyn FnMut(&str, Weight) -> Weight) -> Result<Box<dyn Transformer>> {
+        let words = Weight::map_matrix(WORDS, &self.words, f)?;
+        Ok(Box::new(Self {
+            heads: self.heads,
+            activation: self.activation,
+            spec: self.spec.clone(),
+            device: Device::of(&words),
+            words,
+            positions: Weight::map_matrix(POSITIONS, &self.positions, f)?,
+            types: Weight::map_matrix(TYPES, &self.types, f)?,
+            norm: self.norm.map(f)?,
+            layers: self.layers.iter().map(|layer| layer.map(f)).collect::<Result<_>>()?,
+        }))
+    }
+}
