@@ -1,0 +1,299 @@
+//! Adam, step for step as `torch.optim.Adam`.
+
+use crate::error::{Error, Result};
+use crate::model::Device;
+use crate::model::tensor::{Tensor, plain, to_vec};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Settings of [`Adam`], with the defaults of `torch.optim.Adam`; the learning rate is the paper's on Natural Instructions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdamConfig {
+    /// Step size alpha, above 0.
+    pub learning_rate: f64,
+    /// Decay of the mean of gradients, in [0, 1).
+    pub beta1: f64,
+    /// Decay of the mean of squared gradients, in [0, 1).
+    pub beta2: f64,
+    /// Added to the root of the second moment, above 0.
+    pub epsilon: f64,
+    /// Pull towards 0, at least 0.
+    pub weight_decay: f64,
+    /// Shrink the weights directly (AdamW, Loshchilov and Hutter 2019) instead of adding the decay to the gradient.
+    pub decoupled_weight_decay: bool,
+}
+
+impl Default for AdamConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 3e-4,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            decoupled_weight_decay: false,
+        }
+    }
+}
+
+impl AdamConfig {
+    /// # Errors
+    /// [`Error::Parameter`] that names the first setting outside of its range.
+    pub fn check(&self) -> Result<()> {
+        let ranges = [
+            ("learning_rate", self.learning_rate, self.learning_rate > 0.0, "a finite value above 0"),
+            ("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "a value in [0, 1)"),
+            ("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "a value in [0, 1)"),
+            ("epsilon", self.epsilon, self.epsilon > 0.0, "a finite value above 0"),
+            ("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "a finite value of at least 0"),
+        ];
+        match ranges.iter().find(|(_, value, fits, _)| !(*fits && value.is_finite())) {
+            None => Ok(()),
+            Some((name, value, _, expected)) => Err(Error::parameter(name, *expected, value)),
+        }
+    }
+}
+
+/// Adam (Kingma and Ba 2015, arXiv 1412.6980, algorithm 1) with its state by the parameters' names.
+///
+/// With gradient g of step t:
+/// ```text
+/// m = beta1 m + (1 - beta1) g
+/// v = beta2 v + (1 - beta2) g^2
+/// w = w - learning_rate / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)
+/// ```
+/// A parameter's t counts its own updates, as in PyTorch.
+#[derive(Debug, Clone)]
+pub struct Adam {
+    config: AdamConfig,
+    moments: BTreeMap<String, Moments>,
+}
+
+#[derive(Debug, Clone)]
+struct Moments {
+    step: u64,
+    /// m, flattened.
+    first: Tensor<1>,
+    /// v, flattened.
+    second: Tensor<1>,
+}
+
+/// The state of [`Adam`] as data, to be written and read.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct AdamState {
+    /// By the parameters' names.
+    pub moments: BTreeMap<String, AdamMoments>,
+}
+
+/// One parameter's part of an [`AdamState`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct AdamMoments {
+    /// Updates so far.
+    pub step: u64,
+    /// Decaying mean of gradients, flattened.
+    pub first: Vec<f32>,
+    /// Decaying mean of squared gradients, flattened; as long as `first`.
+    pub second: Vec<f32>,
+}
+
+impl Adam {
+    /// Without any history.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] as of [`AdamConfig::check`].
+    pub fn new(config: AdamConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Self { config, moments: BTreeMap::new() })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &AdamConfig {
+        &self.config
+    }
+
+    /// Sets the step size of the updates to come, for a schedule.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] when it is not finite or below 0; 0 is allowed, as a warm-up begins there.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
+        if !learning_rate.is_finite() || learning_rate < 0.0 {
+            return Err(Error::parameter("learning_rate", "a finite value of at least 0", learning_rate));
+        }
+        self.config.learning_rate = learning_rate;
+        Ok(())
+    }
+
+    /// The parameter `name` after a step along its gradient. Both may be on the autodiff side; the result is not: lift it
+    /// and ask for a gradient again before the next forward pass.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the gradient or the state under this name has another size.
+    pub fn update<const D: usize>(
+        &mut self,
+        name: &str,
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+    ) -> Result<Tensor<D>> {
+        let shape = parameter.dims();
+        let count = shape.iter().product::<usize>();
+        if gradient.dims() != shape {
+            return Err(Error::input(
+                &format!("gradient of `{name}`"),
+                format!("shape {shape:?}"),
+                format!("{:?}", gradient.dims()),
+            ));
+        }
+        let AdamConfig { learning_rate, beta1, beta2, epsilon, weight_decay, decoupled_weight_decay } = self.config;
+        let mut w = plain(parameter).reshape([count]);
+        let mut g = plain(gradient).reshape([count]);
+        if weight_decay > 0.0 {
+            if decoupled_weight_decay {
+                w = w.mul_scalar(1.0 - learning_rate * weight_decay);
+            } else {
+                g = g + w.clone().mul_scalar(weight_decay);
+            }
+        }
+        let Moments { step, first, second } = match self.moments.remove(name) {
+            None => Moments { step: 0, first: w.zeros_like(), second: w.zeros_like() },
+            Some(moments) if moments.first.dims() == [count] => moments,
+            Some(moments) => {
+                return Err(Error::input(
+                    &format!("optimiser state of `{name}`"),
+                    format!("{count} values"),
+                    moments.first.dims()[0],
+                ));
+            }
+        };
+        let step = step + 1;
+        let first = first.mul_scalar(beta1) + g.clone().mul_scalar(1.0 - beta1);
+        let second = second.mul_scalar(beta2) + (g.clone() * g).mul_scalar(1.0 - beta2);
+        let power = i32::try_from(step).unwrap_or(i32::MAX);
+        let correction1 = 1.0 - beta1.powi(power);
+        let correction2 = 1.0 - beta2.powi(power);
+        let denominator = second.clone().sqrt().div_scalar(correction2.sqrt()).add_scalar(epsilon);
+        let w = w - (first.clone() / denominator).mul_scalar(learning_rate / correction1);
+        self.moments.insert(name.to_string(), Moments { step, first, second });
+        Ok(w.reshape(shape))
+    }
+
+    /// The state as data.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device cannot be read.
+    pub fn state(&self) -> Result<AdamState> {
+        let moments = (self.moments.iter())
+            .map(|(name, m)| {
+                let (first, second) = (to_vec(m.first.clone())?, to_vec(m.second.clone())?);
+                Ok((name.clone(), AdamMoments { step: m.step, first, second }))
+            })
+            .collect::<Result<_>>()?;
+        Ok(AdamState { moments })
+    }
+
+    /// Takes up where a written state ended.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] as of [`AdamConfig::check`]; [`Error::Input`] for moments of different lengths.
+    pub fn resume(config: AdamConfig, state: AdamState, device: &Device) -> Result<Self> {
+        config.check()?;
+        let moments = (state.moments.into_iter())
+            .map(|(name, m)| {
+                let count = m.first.len();
+                if m.second.len() != count {
+                    return Err(Error::input(
+                        &format!("second moment of `{name}`"),
+                        format!("{count} values"),
+                        m.second.len(),
+                    ));
+                }
+                let (first, second) = (device.tensor(m.first, [count])?, device.tensor(m.second, [count])?);
+                Ok((name, Moments { step: m.step, first, second }))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { config, moments })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    /// The rule in f64, written as in the paper.
+    fn oracle(config: &AdamConfig, mut w: f64, gradients: &[f64]) -> f64 {
+        let (mut m, mut v) = (0.0, 0.0);
+        for (t, &g) in gradients.iter().enumerate() {
+            let t = t as i32 + 1;
+            let mut g = g;
+            if config.decoupled_weight_decay {
+                w -= config.learning_rate * config.weight_decay * w;
+            } else {
+                g += config.weight_decay * w;
+            }
+            m = config.beta1 * m + (1.0 - config.beta1) * g;
+            v = config.beta2 * v + (1.0 - config.beta2) * g * g;
+            let m_hat = m / (1.0 - config.beta1.powi(t));
+            let v_hat = v / (1.0 - config.beta2.powi(t));
+            w -= config.learning_rate * m_hat / (v_hat.sqrt() + config.epsilon);
+        }
+        w
+    }
+
+    fn one(value: f32) -> Tensor<2> {
+        Device::cpu().tensor(vec![value], [1, 1]).unwrap()
+    }
+
+    fn run(adam: &mut Adam, w: f32, gradients: &[f64]) -> f32 {
+        let mut w = one(w);
+        for &g in gradients {
+            w = adam.update("w", w, one(g as f32)).unwrap();
+        }
+        to_vec(w).unwrap()[0]
+    }
+
+    const GRADIENTS: [f64; 6] = [0.5, -2.0, 1e-6, 0.0, 3.0, -0.25];
+
+    #[test]
+    fn follows_the_paper() {
+        for config in [
+            AdamConfig { learning_rate: 0.1, ..AdamConfig::default() },
+            AdamConfig { learning_rate: 0.1, weight_decay: 0.1, ..AdamConfig::default() },
+            AdamConfig {
+                learning_rate: 0.1,
+                weight_decay: 0.1,
+                decoupled_weight_decay: true,
+                beta1: 0.0,
+                ..AdamConfig::default()
+            },
+        ] {
+            let got = run(&mut Adam::new(config.clone()).unwrap(), 1.5, &GRADIENTS);
+            let expected = oracle(&config, 1.5, &GRADIENTS);
+            assert!((f64::from(got) - expected).abs() < 2e-6, "{got} {expected} {config:?}");
+        }
+    }
+
+    #[test]
+    fn a_state_resumes_with_the_same_bits() {
+        let mut whole = Adam::new(AdamConfig::default()).unwrap();
+        let expected = run(&mut whole, 1.0, &GRADIENTS);
+        let mut half = Adam::new(AdamConfig::default()).unwrap();
+        let w = run(&mut half, 1.0, &GRADIENTS[..3]);
+        let mut rest = Adam::resume(AdamConfig::default(), half.state().unwrap(), &Device::cpu()).unwrap();
+        assert_eq!(run(&mut rest, w, &GRADIENTS[3..]), expected);
+        assert_eq!(rest.state().unwrap(), whole.state().unwrap());
+    }
+
+    #[test]
+    fn bad_settings_and_shapes_are_errors() {
+        let error = Adam::new(AdamConfig { beta2: 1.0, ..AdamConfig::default() }).unwrap_err().to_string();
+        assert!(error.contains("beta2"), "{error}");
+        assert!(Adam::new(AdamConfig { learning_rate: f64::NAN, ..AdamConfig::default() }).is_err());
+        let mut adam = Adam::new(AdamConfig::default()).unwrap();
+        assert!(adam.set_learning_rate(-1.0).is_err());
+        let two = Device::cpu().tensor(vec![0.0, 1.0], [1, 2]).unwrap();
+        assert!(adam.update("w", one(1.0), two.clone()).is_err());
+        adam.update("w", one(1.0), one(1.0)).unwrap();
+        assert!(adam.update("w", two.clone(), two).unwrap_err().to_string().contains("optimiser state of `w`"));
+    }
+}
