@@ -79,8 +79,7 @@ impl AdapterFileConfig {
     /// # Errors
     /// [`Error::Adapter`] that names the key whose value is not understood or not supported.
     pub fn from_json(source: &str, text: &str) -> Result<Self> {
-        let value: Value =
-            serde_json::from_str(text).map_err(|e| Error::adapter(source, "JSON", e.to_string()))?;
+        let value: Value = serde_json::from_str(text).map_err(|e| Error::adapter(source, "JSON", e.to_string()))?;
         let Value::Object(map) = value else {
             return Err(Error::adapter(source, "a JSON object", "another value"));
         };
@@ -245,7 +244,11 @@ impl Keys<'_> {
         for key in self.map.keys().map(String::as_str).filter(|key| self.is_set(key)) {
             let known = READ.contains(&key) || WITHOUT_EFFECT.contains(&key);
             if !known {
-                tracing::warn!(source = self.source, key, "a setting of the adapter that is not known here is passed over");
+                tracing::warn!(
+                    source = self.source,
+                    key,
+                    "a setting of the adapter that is not known here is passed over"
+                );
             }
         }
         Ok(())

@@ -93,11 +93,7 @@ pub fn to_bytes(adapter: &Adapter) -> Result<Vec<u8>> {
 /// [`Error::Adapter`] as of [`read_adapter`].
 pub fn from_bytes(bytes: &[u8], config: &AdapterConfig) -> Result<Adapter> {
     let targets_are_names = !config.target_modules.is_empty();
-    read_tensors(
-        "adapter",
-        bytes,
-        AdapterFileConfig { adapter: config.clone(), targets_are_names, base_model: None },
-    )
+    read_tensors("adapter", bytes, AdapterFileConfig { adapter: config.clone(), targets_are_names, base_model: None })
 }
 
 /// Whether an adapter's tensors are the ones that a model with these settings has, by name and shape.

@@ -21,7 +21,11 @@ impl LossRows {
     /// [`Error::Input`] when there is not one start for each row, or a row has no token from its start on.
     pub fn from_starts(batch: &Batch, starts: &[usize]) -> Result<Self> {
         if starts.len() != batch.rows() {
-            return Err(Error::input("response starts", format!("one for each of {} rows", batch.rows()), starts.len()));
+            return Err(Error::input(
+                "response starts",
+                format!("one for each of {} rows", batch.rows()),
+                starts.len(),
+            ));
         }
         let width = batch.width();
         let mut out = Self { tokens: Vec::new(), targets: Vec::new(), rows: Vec::new() };
