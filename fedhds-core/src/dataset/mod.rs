@@ -9,6 +9,8 @@ pub mod embedded;
 mod family;
 mod jsonl;
 mod natural_instructions;
+mod partition;
+pub mod presets;
 mod prompt;
 mod source;
 
@@ -17,6 +19,8 @@ pub use dolly::load_dolly;
 pub use family::family_of;
 pub use jsonl::{Fields, load_jsonl};
 pub use natural_instructions::{NaturalInstructionsOptions, load_natural_instructions};
+pub use partition::{GroupBy, Partition};
+pub use presets::Preset;
 pub use prompt::{CustomPrompt, Prompt, PromptTemplate, RenderPrompt, Rendered};
 pub use source::BlankResponse;
 
