@@ -1,1 +1,2 @@
 //! Equal results with pinned references: fixtures lie beside the scripts that made them, compared within a tolerance.
+mod gguf;

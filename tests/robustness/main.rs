@@ -1,1 +1,2 @@
 //! Bad input, killed processes, missing files.
+mod gguf;

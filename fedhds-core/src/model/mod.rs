@@ -11,6 +11,8 @@ mod cache;
 pub mod config;
 mod device;
 mod embedding;
+#[cfg(feature = "gguf")]
+pub mod gguf;
 mod gpt2;
 mod linear;
 mod llama;

@@ -1,0 +1,275 @@
+//! The forward pass for features: layer by layer, keeping nothing of a layer but its pooled rows.
+
+use super::params::FeatureParams;
+use crate::error::{Error, Result};
+use crate::model::tensor::{Tensor, to_vec};
+use crate::model::{Batch, LoraWeights, Pooling, Transformer};
+use crate::types::{Context, Matrix};
+
+/// Features of token sequences, one row for each: `[n, states * hidden]`.
+///
+/// Batches are formed of sequences of one length (of neighbouring lengths with [`FeatureParams::pad`]), longest first, so that
+/// a batch too big for the memory fails at once; rows come back in the order of `sequences`. The layers after the last one
+/// that is used are not run, and neither is the output projection. The last layer's state is taken after the model's last
+/// normalisation, as in transformers' `hidden_states`.
+///
+/// # Errors
+/// [`Error::Parameter`] as [`FeatureParams::check`]; [`Error::Input`] for an empty sequence, one longer than the model takes
+/// or an unknown id; [`Error::NotFinite`] with the sequence's number; [`Error::Cancelled`].
+pub fn extract_tokens(
+    model: &dyn Transformer,
+    sequences: &[Vec<u32>],
+    lora: Option<&LoraWeights>,
+    params: &FeatureParams,
+    context: &Context,
+) -> Result<Matrix> {
+    let spec = model.spec();
+    let states = params.check(spec.layers)?;
+    let last = states.iter().copied().max().unwrap_or(0);
+    let mut features = Matrix::zeros(sequences.len(), states.len() * spec.hidden_size);
+    context.control.begin("features", Some(sequences.len() as u64));
+    let result = (|| {
+        for rows in batches(sequences, params) {
+            let batch: Vec<&[u32]> = rows.iter().map(|&row| sequences[row].as_slice()).collect();
+            let batch = Batch::new(&batch, 0)?;
+            let pass = model.pass(&batch, None)?;
+            let mut hidden = model.embed(&batch)?;
+            for state in 0..=last {
+                context.control.check()?;
+                if state > 0 {
+                    hidden = model.layer(state - 1, hidden, &pass, lora, None)?;
+                }
+                if let Some(place) = states.iter().position(|&s| s == state) {
+                    let pooled = pool(model, &hidden, &batch, params.pooling, state == spec.layers)?;
+                    write(&mut features, &rows, place, &to_vec(pooled)?, spec.hidden_size, params.normalize)?;
+                }
+            }
+            context.control.advance("features", rows.len() as u64);
+        }
+        Ok(())
+    })();
+    context.control.end("features");
+    result?;
+    features.check_finite("features")?;
+    Ok(features)
+}
+
+/// The numbers of the sequences of each batch.
+fn batches(sequences: &[Vec<u32>], params: &FeatureParams) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..sequences.len()).collect();
+    order.sort_by_key(|&row| (std::cmp::Reverse(sequences[row].len()), row));
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut width = 0;
+    for row in order {
+        let length = sequences[row].len();
+        match batches.last_mut() {
+            Some(batch) if (params.pad || length == width) && (batch.len() + 1) * width <= params.batch_tokens => {
+                batch.push(row);
+            }
+            _ => {
+                width = length;
+                batches.push(vec![row]);
+            }
+        }
+    }
+    batches
+}
+
+/// `[b, t, hidden]` -> `[b, hidden]`; `normalized`: after the model's last normalisation.
+fn pool(
+    model: &dyn Transformer,
+    hidden: &Tensor<3>,
+    batch: &Batch,
+    pooling: Pooling,
+    normalized: bool,
+) -> Result<Tensor<2>> {
+    match pooling {
+        // Rows are normalised one by one: the pooled ones alone need it.
+        Pooling::LastToken => {
+            let rows = pooling.pool(hidden.clone(), batch)?;
+            Ok(if normalized { model.final_norm(rows) } else { rows })
+        }
+        Pooling::Mean if normalized => {
+            let [b, t, width] = hidden.dims();
+            let tokens = model.final_norm(hidden.clone().reshape([b * t, width])).reshape([b, t, width]);
+            pooling.pool(tokens, batch)
+        }
+        Pooling::Mean => pooling.pool(hidden.clone(), batch),
+    }
+}
+
+/// Puts a batch's pooled rows into their places.
+fn write(
+    features: &mut Matrix,
+    rows: &[usize],
+    place: usize,
+    values: &[f32],
+    width: usize,
+    normalize: bool,
+) -> Result<()> {
+    if values.len() != rows.len() * width {
+        return Err(Error::input("hidden states", format!("{} values", rows.len() * width), values.len()));
+    }
+    for (&row, vector) in rows.iter().zip(values.chunks_exact(width)) {
+        let out = &mut features.row_mut(row)[place * width..(place + 1) * width];
+        out.copy_from_slice(vector);
+        if normalize {
+            let length = vector.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt().max(1e-12);
+            out.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+pub(crate) mod tests {
+    use super::super::params::Layers;
+    use super::*;
+    use crate::model::{Device, InMemoryWeights, KvCache, ModelConfig, ModelSpec, Pass, Weight};
+    use crate::types::Seed;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A Llama of three layers with random weights.
+    pub(crate) fn small_model() -> Box<dyn Transformer> {
+        let text = r#"{"model_type": "llama", "vocab_size": 50, "hidden_size": 16, "intermediate_size": 24,
+            "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+            "initializer_range": 0.3}"#;
+        let config = ModelConfig::from_json(Path::new("(test)"), text).unwrap();
+        config.build(&InMemoryWeights::random(&config, Seed(1)).unwrap(), &Device::cpu()).unwrap()
+    }
+
+    fn sequences() -> Vec<Vec<u32>> {
+        [5usize, 2, 9, 5, 1, 9, 12].iter().map(|&n| (0..n as u32).map(|i| (i * 7 + n as u32) % 50).collect()).collect()
+    }
+
+    fn extract(model: &dyn Transformer, sequences: &[Vec<u32>], params: &FeatureParams) -> Matrix {
+        extract_tokens(model, sequences, None, params, &Context::new(0)).unwrap()
+    }
+
+    fn close(a: &[f32], b: &[f32]) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5 * (1.0 + a.abs()))
+    }
+
+    #[test]
+    fn a_record_alone_gives_what_it_gives_in_any_batch() {
+        let model = small_model();
+        for pooling in [Pooling::LastToken, Pooling::Mean] {
+            let params = FeatureParams { pooling, embedding: true, ..FeatureParams::default() };
+            let plain = extract(model.as_ref(), &sequences(), &params);
+            assert_eq!((plain.rows(), plain.cols()), (7, 4 * 16));
+            let padded = extract(model.as_ref(), &sequences(), &FeatureParams { pad: true, ..params.clone() });
+            let narrow = FeatureParams { pad: true, batch_tokens: 10, ..params.clone() };
+            let narrow = extract(model.as_ref(), &sequences(), &narrow);
+            for (row, sequence) in sequences().iter().enumerate() {
+                let alone = extract(model.as_ref(), std::slice::from_ref(sequence), &params);
+                for many in [&plain, &padded, &narrow] {
+                    assert!(close(many.row(row), alone.row(0)), "row {row}, {pooling:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn order_is_kept() {
+        let model = small_model();
+        let params = FeatureParams::default();
+        let forward = extract(model.as_ref(), &sequences(), &params);
+        let mut reversed = sequences();
+        reversed.reverse();
+        let backward = extract(model.as_ref(), &reversed, &params);
+        for row in 0..7 {
+            assert!(close(forward.row(row), backward.row(6 - row)), "row {row}");
+        }
+        assert!(!close(forward.row(0), forward.row(1)));
+    }
+
+    #[test]
+    fn batches_hold_one_length_and_stay_within_the_budget() {
+        let params = FeatureParams { batch_tokens: 10, ..FeatureParams::default() };
+        assert_eq!(batches(&sequences(), &params), [vec![6], vec![2], vec![5], vec![0, 3], vec![1], vec![4]]);
+        let padded = FeatureParams { batch_tokens: 24, pad: true, ..FeatureParams::default() };
+        assert_eq!(batches(&sequences(), &padded), [vec![6, 2], vec![5, 0], vec![3, 1, 4]]);
+        assert!(batches(&[], &params).is_empty());
+    }
+
+    /// Counts the layers that are run.
+    #[derive(Debug)]
+    struct Counting(Box<dyn Transformer>, AtomicUsize);
+
+    impl Transformer for Counting {
+        fn spec(&self) -> &ModelSpec {
+            self.0.spec()
+        }
+        fn device(&self) -> Device {
+            self.0.device()
+        }
+        fn pass(&self, batch: &Batch, cache: Option<&mut KvCache>) -> Result<Pass> {
+            self.0.pass(batch, cache)
+        }
+        fn embed(&self, batch: &Batch) -> Result<Tensor<3>> {
+            self.0.embed(batch)
+        }
+        fn layer(
+            &self,
+            index: usize,
+            hidden: Tensor<3>,
+            pass: &Pass,
+            lora: Option<&LoraWeights>,
+            cache: Option<&mut KvCache>,
+        ) -> Result<Tensor<3>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.layer(index, hidden, pass, lora, cache)
+        }
+        fn final_norm(&self, rows: Tensor<2>) -> Tensor<2> {
+            self.0.final_norm(rows)
+        }
+        fn logits(&self, _rows: Tensor<2>) -> Result<Tensor<2>> {
+            panic!("features need no output projection")
+        }
+        fn map_weights(&self, f: &mut dyn FnMut(&str, Weight) -> Weight) -> Result<Box<dyn Transformer>> {
+            self.0.map_weights(f)
+        }
+    }
+
+    #[test]
+    fn the_pass_stops_at_the_last_layer_that_is_used() {
+        let model = Counting(small_model(), AtomicUsize::new(0));
+        let one = vec![vec![1, 2, 3]];
+        let all = extract(&model, &one, &FeatureParams::default());
+        assert_eq!(model.1.swap(0, Ordering::Relaxed), 3);
+        let chosen = FeatureParams { layers: Layers::Chosen(vec![2, 1]), ..FeatureParams::default() };
+        let chosen = extract(&model, &one, &chosen);
+        assert_eq!(model.1.swap(0, Ordering::Relaxed), 2);
+        assert_eq!(chosen.row(0)[..16], all.row(0)[16..32]);
+        assert_eq!(chosen.row(0)[16..], all.row(0)[..16]);
+        let last = extract(&model, &one, &FeatureParams { layers: Layers::Last, ..FeatureParams::default() });
+        assert_eq!(last.row(0), &all.row(0)[32..]);
+    }
+
+    #[test]
+    fn normalised_vectors_have_length_one() {
+        let params = FeatureParams { normalize: true, ..FeatureParams::default() };
+        let features = extract(small_model().as_ref(), &sequences(), &params);
+        for vector in features.as_slice().chunks(16) {
+            let length = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
+            assert!((length - 1.0).abs() < 1e-5, "{length}");
+        }
+    }
+
+    #[test]
+    fn bad_sequences_and_a_stop_are_errors() {
+        let model = small_model();
+        let run = |sequences: &[Vec<u32>], context: &Context| {
+            extract_tokens(model.as_ref(), sequences, None, &FeatureParams::default(), context)
+        };
+        assert_eq!(run(&[], &Context::new(0)).unwrap().rows(), 0);
+        assert!(run(&[vec![]], &Context::new(0)).is_err());
+        assert!(run(&[vec![50]], &Context::new(0)).is_err());
+        assert!(run(&[vec![1; 65]], &Context::new(0)).is_err());
+        let context = Context::new(0);
+        context.control.cancel.cancel();
+        assert!(matches!(run(&[vec![1]], &context), Err(Error::Cancelled)));
+    }
+}

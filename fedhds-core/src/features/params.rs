@@ -1,0 +1,136 @@
+//! Which hidden states make up a record's features.
+
+use crate::error::{Error, Result};
+use crate::model::Pooling;
+use serde::{Deserialize, Serialize};
+
+/// The layers whose hidden states are taken. In a configuration: `layers = "all"`, `"last"` or `{ chosen = [6, 12] }`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layers {
+    /// Every layer, first to last (eq. 6).
+    #[default]
+    All,
+    /// The last layer alone (the ablation "last layer").
+    Last,
+    /// These layers, numbered from 1, in this order. The forward pass stops at the largest.
+    Chosen(Vec<usize>),
+}
+
+/// What is taken from the model, and how records reach it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeatureParams {
+    /// Which layers; their vectors stand side by side.
+    pub layers: Layers,
+    /// Put the embedding output in front, as the paper's released code does; the paper's text (eq. 6) does not. Default false.
+    pub embedding: bool,
+    /// How tokens become one vector. Default the last token.
+    pub pooling: Pooling,
+    /// Scale each layer's vector to length 1, as sentence encoders do. Default false.
+    pub normalize: bool,
+    /// Longest record in tokens, prompt, response and special tokens together, at least 1; the model's own limit holds beside
+    /// it. Default 1,024, the paper's.
+    pub max_tokens: usize,
+    /// Cut longer records off at the end; otherwise they are errors. Default false.
+    pub truncate: bool,
+    /// Most tokens of one batch, padding included, at least 1; one record is always a batch. Default 1,024.
+    pub batch_tokens: usize,
+    /// Let a batch hold records of different lengths, padded. Faster on a GPU, but the last bits of a record's features then
+    /// depend on the batch it was in, and with them on what the cache held before. Default false.
+    pub pad: bool,
+}
+
+impl Default for FeatureParams {
+    fn default() -> Self {
+        Self {
+            layers: Layers::All,
+            embedding: false,
+            pooling: Pooling::LastToken,
+            normalize: false,
+            max_tokens: 1024,
+            truncate: false,
+            batch_tokens: 1024,
+            pad: false,
+        }
+    }
+}
+
+impl FeatureParams {
+    /// What sentence encoders such as all-MiniLM-L6-v2 were trained for: the mean over the tokens of the last layer, of length
+    /// 1; records are cut off at 256 tokens.
+    pub fn sentence_encoder() -> Self {
+        Self {
+            layers: Layers::Last,
+            pooling: Pooling::Mean,
+            normalize: true,
+            max_tokens: 256,
+            truncate: true,
+            ..Self::default()
+        }
+    }
+
+    /// Checks the ranges, and the layers against a model of `layers` layers; returns the numbers of the hidden states in
+    /// order, 0 for the embedding.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] that names the first that does not fit.
+    pub fn check(&self, layers: usize) -> Result<Vec<usize>> {
+        for (name, value) in [("max_tokens", self.max_tokens), ("batch_tokens", self.batch_tokens)] {
+            if value == 0 {
+                return Err(Error::parameter(name, "at least 1", value));
+            }
+        }
+        let mut states: Vec<usize> = self.embedding.then_some(0).into_iter().collect();
+        match &self.layers {
+            Layers::All => states.extend(1..=layers),
+            Layers::Last => states.push(layers),
+            Layers::Chosen(chosen) => {
+                if chosen.is_empty() {
+                    return Err(Error::parameter("layers", "at least one layer", "none"));
+                }
+                for (i, &layer) in chosen.iter().enumerate() {
+                    if layer == 0 || layer > layers {
+                        let expected = format!("layers from 1 to {layers} (`embedding` adds the embedding output)");
+                        return Err(Error::parameter("layers", expected, layer));
+                    }
+                    if chosen[..i].contains(&layer) {
+                        return Err(Error::parameter("layers", "each layer once", format!("{layer} twice")));
+                    }
+                }
+                states.extend(chosen);
+            }
+        }
+        Ok(states)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_checked_against_the_model() {
+        let params = |layers| FeatureParams { layers, ..FeatureParams::default() };
+        assert_eq!(params(Layers::All).check(3).unwrap(), [1, 2, 3]);
+        assert_eq!(params(Layers::Last).check(3).unwrap(), [3]);
+        assert_eq!(params(Layers::Chosen(vec![3, 1])).check(3).unwrap(), [3, 1]);
+        assert_eq!(FeatureParams { embedding: true, ..FeatureParams::default() }.check(2).unwrap(), [0, 1, 2]);
+        for bad in [vec![], vec![0], vec![4], vec![2, 2]] {
+            let error = params(Layers::Chosen(bad)).check(3).unwrap_err().to_string();
+            assert!(error.contains("parameter `layers`"), "{error}");
+        }
+        assert!(FeatureParams { max_tokens: 0, ..FeatureParams::default() }.check(1).is_err());
+    }
+
+    #[test]
+    fn configurations_read_as_written() {
+        let read = |text: &str| toml::from_str::<FeatureParams>(text);
+        assert_eq!(read("").unwrap(), FeatureParams::default());
+        assert_eq!(read("layers = \"last\"").unwrap().layers, Layers::Last);
+        let chosen = read("layers = { chosen = [2, 4] }\npooling = \"mean\"").unwrap();
+        assert_eq!((chosen.layers, chosen.pooling), (Layers::Chosen(vec![2, 4]), Pooling::Mean));
+        assert!(read("layer = 1").is_err());
+    }
+}
