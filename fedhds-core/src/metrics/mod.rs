@@ -1,7 +1,13 @@
 //! Text and clustering measures, with their intervals.
 
+mod clustering;
+mod interval;
+mod paired;
 mod porter;
 mod rouge;
 
+pub use clustering::{adjusted_rand, calinski_harabasz, davies_bouldin, normalized_mutual_information, silhouette};
+pub use interval::{Bootstrap, Interval, mean_by_task};
+pub use paired::{Measure, Paired, compare, mean_of_runs};
 pub use porter::porter_stem;
 pub use rouge::{RougeFlavor, RougeL, rouge_l, rouge_l_best};
