@@ -8,6 +8,8 @@ mod overrides;
 pub(crate) mod pipeline;
 mod preset;
 mod stages;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use checked::check_selection;
 pub use config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig};

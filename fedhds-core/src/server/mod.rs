@@ -310,3 +310,7 @@ impl Server {
         self.added.clear();
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;
