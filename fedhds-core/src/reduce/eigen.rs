@@ -36,12 +36,24 @@ pub(super) fn largest(matrix: &Gram, k: usize, control: &Control) -> Result<Eige
         let values = (0..k).map(|j| values[n - 1 - j].max(0.0)).collect();
         return Ok(Eigen { values, vectors: Mat::from_fn(n, k, |i, j| vectors[(i, n - 1 - j)]) });
     }
+    subspace(n, k, TOLERANCE, |basis, width| times(matrix, basis, width), control)
+}
+
+/// The `k` largest eigenvalues, `k + 10 <= n`, of the positive semidefinite map `apply`: `[n, width] -> [n, width]`, row after
+/// row, until they change by less than `tolerance` of the largest in one step.
+pub(super) fn subspace(
+    n: usize,
+    k: usize,
+    tolerance: f64,
+    apply: impl Fn(&[f64], usize) -> Vec<f64>,
+    control: &Control,
+) -> Result<Eigen> {
     let width = k + EXTRA;
     let mut rng = Seed(0).derive("subspace", n as u64).rng();
     let mut basis: Vec<f64> = (0..n * width).map(|_| StandardNormal.sample(&mut rng)).collect();
     orthonormalise(&mut basis, n, width);
     let mut last = vec![f64::INFINITY; k];
-    let mut image = times(matrix, &basis, width);
+    let mut image = apply(&basis, width);
     for step in 0..STEPS {
         control.check()?;
         // Rayleigh-Ritz: rotate the basis so that its small matrix becomes diagonal.
@@ -50,7 +62,7 @@ pub(super) fn largest(matrix: &Gram, k: usize, control: &Control) -> Result<Eige
         let (values, rotation) = decompose(small.as_ref())?;
         let values: Vec<f64> = values.into_iter().rev().collect();
         let settled =
-            values[..k].iter().zip(&last).all(|(now, last)| (now - last).abs() <= TOLERANCE * values[0].abs());
+            values[..k].iter().zip(&last).all(|(now, last)| (now - last).abs() <= tolerance * values[0].abs());
         if settled || step + 1 == STEPS {
             let vectors = Mat::from_fn(n, k, |i, j| {
                 (0..width).map(|a| basis[i * width + a] * rotation[(a, width - 1 - j)]).sum::<f64>()
@@ -60,7 +72,7 @@ pub(super) fn largest(matrix: &Gram, k: usize, control: &Control) -> Result<Eige
         last.copy_from_slice(&values[..k]);
         basis = image;
         orthonormalise(&mut basis, n, width);
-        image = times(matrix, &basis, width);
+        image = apply(&basis, width);
     }
     Err(Error::stage("eigen", "no step was made"))
 }

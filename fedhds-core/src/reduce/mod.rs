@@ -1,6 +1,6 @@
 //! Fewer columns: t-SNE, PCA, kernel PCA, shared random projection.
 //!
-//! - `Tsne`: the paper's fusion of all layers into two dimensions (eq. 7).
+//! - [`Tsne`]: the paper's fusion of all layers into two dimensions (eq. 7).
 //! - [`SharedProjection`]: one frame for all clients, from a seed that they share.
 //! - [`Pca`], [`KernelPca`]: the ablation's alternatives.
 //! - [`layer_norm_per_layer`]: what comes before it, so that no layer outweighs the others.
@@ -13,11 +13,13 @@ mod kernel_pca;
 mod layer_norm;
 mod pca;
 mod projection;
+pub mod tsne;
 
 pub use kernel_pca::{Kernel, KernelPca, KernelPcaConfig};
 pub use layer_norm::layer_norm_per_layer;
 pub use pca::{Pca, PcaConfig};
 pub use projection::{SharedProjection, SharedProjectionConfig};
+pub use tsne::{Tsne, TsneConfig, kl_divergence};
 
 use crate::error::{Error, Result};
 use crate::stage::Reducer;

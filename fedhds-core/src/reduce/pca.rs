@@ -162,6 +162,42 @@ pub(super) fn scores_from_columns(features: &Matrix, k: usize, control: &Control
     Ok(columns.collect())
 }
 
+/// The same without any matrix of products, for many rows of many columns; eigenvalues to 1e-6 of the largest.
+pub(super) fn scores_by_iteration(features: &Matrix, k: usize, control: &Control) -> Result<Vec<Vec<f64>>> {
+    const STRIP: usize = 256;
+    let (n, d) = (features.rows(), features.cols());
+    let mean = gram::column_means(features);
+    let apply = |basis: &[f64], width: usize| {
+        // X^T B, strip of columns after strip, then X of it, row after row.
+        let mut loadings = vec![0.0f64; d * width];
+        loadings.par_chunks_mut(STRIP * width).enumerate().for_each(|(strip, loadings)| {
+            let start = strip * STRIP;
+            let columns = start..start + loadings.len() / width;
+            for (row, weights) in features.iter_rows().zip(basis.chunks_exact(width)) {
+                let centred = row[columns.clone()].iter().zip(&mean[columns.clone()]);
+                for (loading, (&x, mean)) in loadings.chunks_exact_mut(width).zip(centred) {
+                    let x = f64::from(x) - mean;
+                    loading.iter_mut().zip(weights).for_each(|(loading, w)| *loading += x * w);
+                }
+            }
+        });
+        let mut image = vec![0.0f64; n * width];
+        image.par_chunks_mut(width).enumerate().with_min_len(16).for_each(|(i, image)| {
+            for ((&x, mean), loading) in features.row(i).iter().zip(&mean).zip(loadings.chunks_exact(width)) {
+                let x = f64::from(x) - mean;
+                image.iter_mut().zip(loading).for_each(|(image, l)| *image += x * l);
+            }
+        });
+        image
+    };
+    let eigen = eigen::subspace(n, k, 1e-6, apply, control)?;
+    let rank = eigen.values.iter().take_while(|&&value| value > RANK * eigen.values[0]).count();
+    let signs = signs(features, &eigen.vectors, rank);
+    let column =
+        |(j, sign): (usize, f64)| (0..n).map(|i| sign * eigen.vectors[(i, j)] * eigen.values[j].sqrt()).collect();
+    Ok(signs.into_iter().enumerate().map(column).collect())
+}
+
 /// Rows over which one f32 product of the columns' matrix sums.
 const DEPTH: usize = 1024;
 
@@ -217,6 +253,10 @@ mod tests {
         let columns = scores_from_columns(&x, 3, &Control::default()).unwrap();
         for (a, b) in rows.iter().flatten().zip(columns.iter().flatten()) {
             assert!((a - b).abs() < 1e-3, "{a} {b}");
+        }
+        let iterated = scores_by_iteration(&x, 3, &Control::default()).unwrap();
+        for (a, b) in rows.iter().flatten().zip(iterated.iter().flatten()) {
+            assert!((a - b).abs() < 1e-2, "{a} {b}");
         }
         let y = pca(3).reduce(&x, &Context::new(1)).unwrap();
         let d = |m: &Matrix, i, j| m.row(i).iter().zip(m.row(j)).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
