@@ -1,1 +1,31 @@
-//! A configuration becomes a run record, tables and plots.
+//! A configuration becomes a federation, run records, tables and plots.
+//!
+//! [`ExperimentConfig`] is a TOML file; [`Experiment`] runs every method with every seed on one federation, states the [`Cost`]
+//! before it starts, keeps what is finished, and ends with a [`Table`]. It needs nothing but [`Stages`]: with the feature
+//! `model` they are built from the configuration's model files.
+
+mod config;
+mod cost;
+mod data;
+mod layout;
+mod plan;
+mod run_record;
+mod runner;
+mod stages;
+mod summary;
+mod table;
+
+pub use config::{
+    Caps, DataConfig, DataFormat, ExperimentConfig, FederationSettings, FeditCaps, GenerationSettings, MethodEntry,
+    ModelSettings, Overrides, TestConfig, TooLong, TrainingSettings,
+};
+pub use cost::{Cost, Probe, Rates, StageCost, typical};
+pub use data::load as load_data;
+pub use run_record::{DataSummary, Metrics, RunRecord, SCHEMA, Versions, peak_memory};
+pub use runner::{Experiment, Finished, UNTUNED};
+pub use stages::{CountTokens, Features, SaveAdapter, Stages};
+pub use summary::{Difference, Interval};
+pub use table::{Comparison, Row, Table};
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,11 @@
 //! Features of frozen extractors: computed once for all rounds, methods and seeds.
 
+use super::atomic_write;
 use crate::error::{Error, Result};
 use crate::stage::FeatureExtractor;
 use crate::types::{Adapter, Context, Matrix, Record};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -21,12 +23,39 @@ pub struct StoredFeatures {
 #[derive(Debug, Default)]
 pub struct FeatureStore {
     entries: Mutex<BTreeMap<(String, [u8; 32]), Arc<StoredFeatures>>>,
+    ledger: Option<Ledger>,
+}
+
+/// What extractions cost when they were made, in a file: an extractor that reads its features from a disk cache is quick,
+/// and a run that was interrupted must still be charged what they cost.
+#[derive(Debug)]
+struct Ledger {
+    path: PathBuf,
+    seconds: Mutex<BTreeMap<String, f64>>,
 }
 
 impl FeatureStore {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store that remembers in this file what each extraction cost; a later store on the same file charges the same
+    /// seconds for features that come from a disk cache.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not such a file.
+    pub fn with_ledger(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let seconds = match std::fs::read(&path) {
+            Ok(json) => serde_json::from_slice(&json).map_err(|e| Error::Checkpoint {
+                path: path.clone(),
+                message: format!("expected seconds by extractor and records: {e}"),
+            })?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(e) => return Err(Error::io(&path, e)),
+        };
+        Ok(Self { ledger: Some(Ledger { path, seconds: Mutex::new(seconds) }), ..Self::default() })
     }
 
     /// Number of (extractor, client) pairs that are kept.
@@ -66,9 +95,29 @@ impl FeatureStore {
         if let Some(found) = self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(found.clone());
         }
-        let entry = Arc::new(extract(extractor, records, None, context)?);
+        let mut entry = extract(extractor, records, None, context)?;
+        if let Some(ledger) = &self.ledger {
+            entry.seconds = ledger.charge(&key, entry.seconds)?;
+        }
+        let entry = Arc::new(entry);
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry.clone());
         Ok(entry)
+    }
+}
+
+impl Ledger {
+    /// The larger of what is written down and what was measured now; it is written down.
+    fn charge(&self, (fingerprint, content): &(String, [u8; 32]), seconds: f64) -> Result<f64> {
+        let key = format!("{fingerprint} {}", blake3::Hash::from_bytes(*content).to_hex());
+        let mut known = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = known.entry(key).or_default();
+        if seconds <= *entry {
+            return Ok(*entry);
+        }
+        *entry = seconds;
+        let json = serde_json::to_vec_pretty(&*known).map_err(|e| Error::input("seconds", "finite numbers", e))?;
+        atomic_write(&self.path, &json)?;
+        Ok(seconds)
     }
 }
 
@@ -162,6 +211,24 @@ mod tests {
         let got = store.features(&extractor, &records(&["a"]), None, &Context::new(0)).unwrap();
         assert_eq!((got.features.row(0)[0], got.seconds), (5.0, 2.0));
         assert_eq!(extractor.calls.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_was_charged_once_is_charged_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("features.json");
+        let extractor = Counting { frozen: true, rows: 0, calls: AtomicUsize::new(0) };
+        let charge = || {
+            let store = FeatureStore::with_ledger(&path).unwrap();
+            store.features(&extractor, &records(&["a"]), None, &Context::new(0)).unwrap().seconds
+        };
+        assert!(charge() > 0.0);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (key, _) = text.rsplit_once(':').unwrap();
+        std::fs::write(&path, format!("{key}: 900.0}}")).unwrap();
+        assert_eq!(charge(), 900.0);
+        std::fs::write(&path, "[").unwrap();
+        assert!(matches!(FeatureStore::with_ledger(&path), Err(Error::Checkpoint { .. })));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The federation in one process: client sampling, messages through the protocol, checkpoints, progress.
 //!
-//! [`Simulation`] runs over the stage traits alone. Every byte that would cross a network goes through [`protocol`](crate::protocol) and is counted. A [`Checkpoint`]
-//! after each round makes a killed run go on to the same bits.
+//! [`Simulation`] runs over the stage traits alone. Every byte that would cross a network goes through
+//! [`protocol`](crate::protocol) and is counted. A [`Checkpoint`] after each round makes a killed run go on to the same bits.
 
 mod atomic;
 mod checkpoint;
@@ -17,6 +17,7 @@ mod test_set;
 
 pub use atomic::{FolderLock, atomic_write};
 pub use checkpoint::Checkpoint;
+pub(crate) use feature_store::content_hash;
 pub use feature_store::{FeatureStore, StoredFeatures};
 pub use federation::{Outcome, Simulation, SimulationSettings};
 pub use identity::Identity;
@@ -28,7 +29,7 @@ pub use test_set::TestSet;
 
 #[cfg(test)]
 #[path = "../../../tests/toy/mod.rs"]
-mod toy;
+pub(crate) mod toy;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,230 @@
+//! The data of an experiment: what is read, what is left out, what is held back for the test.
+
+use crate::dataset::embedded::EmbeddedTasks;
+use crate::dataset::{BlankResponse, Fields, Partition, Preset};
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// A data set's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataFormat {
+    /// A folder with `tasks/*.json` and `splits/<splits>/{train,test}_tasks.txt`; the test tasks are the test set.
+    NaturalInstructions,
+    /// Databricks' Dolly-15K, one JSON object a line.
+    Dolly,
+    /// Stanford Alpaca and its relatives, a JSON list or one object a line.
+    Alpaca,
+    /// One JSON object a line, with the names in `data.fields`.
+    Jsonl,
+    /// The instruction tasks that the project generates by seed, see `data.embedded`; no path.
+    Embedded,
+}
+
+/// What happens to a record longer than `max_tokens`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TooLong {
+    /// It is an error that names the record.
+    #[default]
+    Error,
+    /// It is left out, and how many were is said.
+    Drop,
+}
+
+/// The data of an experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// The format.
+    pub format: DataFormat,
+    /// The file or folder; none for `embedded`.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// The seed of caps, test split and partition; the same for all runs, so that they share one federation.
+    #[serde(default)]
+    pub seed: u64,
+    /// Longest record in tokens (prompt, response and end of sequence), at least 2.
+    #[serde(default = "default_max_tokens")]
+    pub max_tokens: usize,
+    /// What happens to longer ones.
+    #[serde(default)]
+    pub too_long: TooLong,
+    /// What happens to records without a response.
+    #[serde(default)]
+    pub blank_response: BlankResponse,
+    /// Natural Instructions: the folder of split lists under `splits/`.
+    #[serde(default = "default_splits")]
+    pub splits: String,
+    /// Jsonl: which field holds what.
+    #[serde(default)]
+    pub fields: Fields,
+    /// Embedded: what is generated.
+    #[serde(default)]
+    pub embedded: EmbeddedTasks,
+    /// Which train records are used.
+    #[serde(default)]
+    pub train: Caps,
+    /// Which records are the test set.
+    #[serde(default)]
+    pub test: TestConfig,
+    /// How the train records are dealt to clients.
+    #[serde(default)]
+    pub partition: Option<Partition>,
+    /// In place of `partition`, `train` and `test`: the paper's preparation of Natural Instructions or Dolly, by name.
+    #[serde(default)]
+    pub preset: Option<Preset>,
+}
+
+/// Limits on what is used; caps are drawn by `data.seed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Caps {
+    /// At most so many tasks (categories); left out, all.
+    pub tasks: Option<usize>,
+    /// At most so many records of each task; left out, all.
+    pub records_per_task: Option<usize>,
+    /// Tasks with fewer usable records are left out; at least 1.
+    pub min_records_per_task: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self { tasks: None, records_per_task: None, min_records_per_task: 1 }
+    }
+}
+
+/// The test set. Natural Instructions and embedded bring their own; elsewhere exactly one of `path`, `categories` and
+/// `fraction` says what it is (Dolly: left out, the last category in alphabetical order, as in the paper).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct TestConfig {
+    /// A file of the same format.
+    pub path: Option<PathBuf>,
+    /// These categories of the data.
+    pub categories: Vec<String>,
+    /// This share of the records, in (0, 1), drawn by `data.seed`.
+    pub fraction: Option<f64>,
+    /// At most so many tasks; left out, all.
+    pub tasks: Option<usize>,
+    /// At most so many records of each task; left out, all.
+    pub records_per_task: Option<usize>,
+}
+
+fn default_max_tokens() -> usize {
+    1024
+}
+
+fn default_splits() -> String {
+    "default".into()
+}
+
+impl DataConfig {
+    /// Checks every value, and no file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key.
+    pub fn check(&self) -> Result<()> {
+        if self.max_tokens < 2 {
+            return Err(Error::config("data.max_tokens", format!("expected at least 2, got {}", self.max_tokens)));
+        }
+        let caps = [
+            ("train.tasks", self.train.tasks),
+            ("train.records_per_task", self.train.records_per_task),
+            ("train.min_records_per_task", Some(self.train.min_records_per_task)),
+            ("test.tasks", self.test.tasks),
+            ("test.records_per_task", self.test.records_per_task),
+        ];
+        if let Some((key, _)) = caps.iter().find(|(_, cap)| *cap == Some(0)) {
+            return Err(Error::config(format!("data.{key}"), "expected at least 1, got 0"));
+        }
+        let partition = match (&self.partition, self.preset) {
+            (Some(partition), None) => partition,
+            (None, Some(preset)) => return self.check_preset(preset),
+            (None, None) => {
+                let message =
+                    "expected how records are dealt to clients, for example { kind = \"iid\", clients = 10 }, got none";
+                return Err(Error::config("data.partition", message));
+            }
+            (Some(_), Some(_)) => {
+                return Err(Error::config("data.preset", "expected no `partition` beside it: the preset says how"));
+            }
+        };
+        self.check_test()?;
+        partition.check().map_err(|error| match error {
+            Error::Parameter { name, expected, got } => {
+                Error::config(format!("data.partition.{name}"), format!("expected {expected}, got {got}"))
+            }
+            other => other,
+        })
+    }
+
+    /// A preset says what the train and test records are.
+    fn check_preset(&self, preset: Preset) -> Result<()> {
+        let format = match preset {
+            Preset::NaturalInstructions => DataFormat::NaturalInstructions,
+            Preset::DollySkewed | Preset::DollyMixed => DataFormat::Dolly,
+        };
+        if self.format != format {
+            let message = format!("`{}` does not prepare data of this format", preset.name());
+            return Err(Error::config("data.preset", message));
+        }
+        if self.train != Caps::default() || self.test != TestConfig::default() {
+            let message = "expected neither `train` nor `test` beside it: the preset says what they are";
+            return Err(Error::config("data.preset", message));
+        }
+        Ok(())
+    }
+
+    fn check_test(&self) -> Result<()> {
+        let test = &self.test;
+        if let Some(fraction) = test.fraction
+            && !(fraction > 0.0 && fraction < 1.0)
+        {
+            return Err(Error::config("data.test.fraction", format!("expected a number in (0, 1), got {fraction}")));
+        }
+        let given = [test.path.is_some(), !test.categories.is_empty(), test.fraction.is_some()];
+        let given = given.into_iter().filter(|g| *g).count();
+        let own = matches!(self.format, DataFormat::NaturalInstructions | DataFormat::Embedded);
+        let expected = match (own, self.format, given) {
+            (true, _, 0) | (false, _, 1) | (false, DataFormat::Dolly, 0) => return Ok(()),
+            (true, ..) => "none of `path`, `categories` and `fraction`: this format has test tasks of its own",
+            (false, ..) => "exactly one of `path`, `categories` and `fraction`",
+        };
+        Err(Error::config("data.test", format!("expected {expected}, got {given} of them")))
+    }
+
+    /// Checks that the files are there.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key.
+    pub fn check_path(&self) -> Result<()> {
+        match (&self.path, self.format) {
+            (None, DataFormat::Embedded) => Ok(()),
+            (Some(_), DataFormat::Embedded) => {
+                Err(Error::config("data.path", "expected none: the embedded tasks are generated"))
+            }
+            (None, _) => Err(Error::config("data.path", "expected the data's file or folder (or --data), got nothing")),
+            (Some(path), format) => {
+                if !path.exists() {
+                    let message = format!("expected the data's file or folder, but {} does not exist", path.display());
+                    return Err(Error::config("data.path", message));
+                }
+                if (format == DataFormat::NaturalInstructions) != path.is_dir() {
+                    let kind = if path.is_dir() { "folder" } else { "file" };
+                    let expected = if kind == "file" { "a folder in Natural Instructions layout" } else { "a file" };
+                    let message = format!("expected {expected}, but {} is a {kind}", path.display());
+                    return Err(Error::config("data.path", message));
+                }
+                match &self.test.path {
+                    Some(test) if !test.is_file() => {
+                        let message = format!("expected a file, but {} is none", test.display());
+                        Err(Error::config("data.test.path", message))
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! An experiment as a TOML file: data, model, methods, seeds.
+//!
+//! Everything has a documented default but the data's format and path, and the model. Unknown keys are errors that name the
+//! nearest known one; [`ExperimentConfig::load`] checks all there is to check before any work starts. Relative paths are
+//! relative to the working directory.
+
+mod data;
+mod methods;
+mod parse;
+
+pub use data::{Caps, DataConfig, DataFormat, TestConfig, TooLong};
+pub use methods::MethodEntry;
+
+use crate::dataset::Prompt;
+use crate::error::{Error, Result};
+use crate::simulate::{EvaluationSchedule, Participation};
+use crate::types::AdapterConfig;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// An experiment: every method with every seed on one federation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExperimentConfig {
+    /// What tables and folders call it.
+    #[serde(default = "default_name")]
+    pub name: String,
+    /// Where run records, tables, plots and checkpoints go; left out: `runs/<name>`.
+    #[serde(default)]
+    pub out: PathBuf,
+    /// The seeds of the federation, at least one, each once. Data and partition have their own: [`DataConfig::seed`].
+    #[serde(default = "default_seeds")]
+    pub seeds: Vec<u64>,
+    /// The methods, at least one: names of presets, or tables with a preset and what to change in it.
+    pub methods: Vec<MethodEntry>,
+    /// Records that are trained on in each round, over all its clients, by every method that selects to a budget; at least 1.
+    #[serde(default = "default_budget")]
+    pub budget: usize,
+    /// The prompt template.
+    #[serde(default)]
+    pub prompt: Prompt,
+    /// The data and how it is dealt to clients.
+    pub data: DataConfig,
+    /// The model to tune and the frozen proxy.
+    #[serde(default)]
+    pub model: ModelSettings,
+    /// The LoRA adapter.
+    #[serde(default)]
+    pub adapter: AdapterConfig,
+    /// Local training.
+    #[serde(default)]
+    pub training: TrainingSettings,
+    /// Rounds and participation.
+    #[serde(default)]
+    pub federation: FederationSettings,
+    /// Text generation for Rouge-L.
+    #[serde(default)]
+    pub generation: GenerationSettings,
+    /// Limits of FedIT, the method `all`, which trains on every record and costs the most.
+    #[serde(default)]
+    pub fedit: FeditCaps,
+}
+
+/// Where the models are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelSettings {
+    /// The model to tune: a Hugging Face folder or a GGUF file.
+    pub path: PathBuf,
+    /// The frozen model whose features `fedhds_turbo` uses; left out, the untuned model itself serves, frozen.
+    pub proxy: Option<PathBuf>,
+    /// The device, for example `cpu` or `cuda:0`; left out: `cpu`.
+    pub device: Option<String>,
+}
+
+/// Local training on a client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingSettings {
+    /// Adam's learning rate, above 0.
+    pub learning_rate: f64,
+    /// Records in one forward pass, at least 1.
+    pub batch_size: usize,
+    /// Passes over the client's chosen records in a round, at least 1.
+    pub local_epochs: usize,
+    /// Batches whose gradients make one optimiser step, at least 1.
+    pub gradient_accumulation_steps: usize,
+    /// Gradients are scaled down to this norm where they exceed it; left out: never.
+    pub max_grad_norm: Option<f64>,
+    /// Recompute each layer in the backward pass: less memory, about a third more time.
+    pub gradient_checkpointing: bool,
+}
+
+impl Default for TrainingSettings {
+    /// The paper's: Adam at 3e-4, one epoch, batches of one record, no clipping.
+    fn default() -> Self {
+        Self {
+            learning_rate: 3e-4,
+            batch_size: 1,
+            local_epochs: 1,
+            gradient_accumulation_steps: 1,
+            max_grad_norm: None,
+            gradient_checkpointing: false,
+        }
+    }
+}
+
+/// Rounds and participation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FederationSettings {
+    /// Rounds, at least 1.
+    pub rounds: usize,
+    /// Clients in a round.
+    pub participation: Participation,
+    /// After which rounds the adapter is evaluated.
+    pub evaluate: EvaluationSchedule,
+}
+
+impl Default for FederationSettings {
+    /// The paper's: 40 rounds of 5% of the clients, evaluated after the last.
+    fn default() -> Self {
+        Self { rounds: 40, participation: Participation::default(), evaluate: EvaluationSchedule::default() }
+    }
+}
+
+/// Greedy generation on test records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GenerationSettings {
+    /// Longest generation in tokens, at least 1.
+    pub max_new_tokens: usize,
+    /// Test records for which text is generated, spread evenly over the tasks; 0 for none, left out for all. The loss is always measured on all.
+    pub records: Option<usize>,
+    /// Records that are evaluated together, at least 1.
+    pub batch_size: usize,
+}
+
+impl Default for GenerationSettings {
+    /// The paper's 128 new tokens, on every test record.
+    fn default() -> Self {
+        Self { max_new_tokens: 128, records: None, batch_size: 8 }
+    }
+}
+
+/// Limits of FedIT (the method `all`). What is limited is said in the output.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeditCaps {
+    /// At most so many rounds.
+    pub rounds: Option<usize>,
+    /// At most so many records of each client, drawn once by the run's seed.
+    pub records_per_client: Option<usize>,
+}
+
+/// What a command line changes in a configuration; what is `None` or empty changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Overrides {
+    /// In place of `data.path`.
+    pub data: Option<PathBuf>,
+    /// In place of `model.path`.
+    pub model: Option<PathBuf>,
+    /// In place of `model.proxy`.
+    pub proxy: Option<PathBuf>,
+    /// In place of `out`.
+    pub out: Option<PathBuf>,
+    /// In place of `seeds`.
+    pub seeds: Vec<u64>,
+    /// In place of `methods`: labels of the configuration's methods, or names of presets.
+    pub methods: Vec<String>,
+}
+
+fn default_name() -> String {
+    "experiment".into()
+}
+
+fn default_seeds() -> Vec<u64> {
+    vec![0]
+}
+
+fn default_budget() -> usize {
+    10
+}
+
+impl ExperimentConfig {
+    /// Reads a configuration, applies the overrides and checks the result.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read; [`Error::Config`] that names file, key and what was expected.
+    pub fn load(path: impl AsRef<Path>, overrides: Overrides) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let checked = || {
+            let mut config = Self::parse(&text)?;
+            config.apply(overrides);
+            config.check()?;
+            Ok(config)
+        };
+        checked().map_err(|error: Error| error.in_file(path))
+    }
+
+    /// Reads a configuration from TOML; nothing is checked but keys and kinds.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut config: Self = parse::document(text)?;
+        if config.out.as_os_str().is_empty() {
+            config.out = Path::new("runs").join(&config.name);
+        }
+        Ok(config)
+    }
+
+    /// Applies what a command line asks for.
+    pub fn apply(&mut self, overrides: Overrides) {
+        if let Some(data) = overrides.data {
+            self.data.path = Some(data);
+        }
+        if let Some(model) = overrides.model {
+            self.model.path = model;
+        }
+        if overrides.proxy.is_some() {
+            self.model.proxy = overrides.proxy;
+        }
+        if let Some(out) = overrides.out {
+            self.out = out;
+        }
+        if !overrides.seeds.is_empty() {
+            self.seeds = overrides.seeds;
+        }
+        if !overrides.methods.is_empty() {
+            let known = std::mem::take(&mut self.methods);
+            let find = |name: &String| known.iter().find(|m| m.label() == name).cloned();
+            self.methods =
+                overrides.methods.iter().map(|n| find(n).unwrap_or_else(|| MethodEntry::preset(n))).collect();
+        }
+    }
+
+    /// Checks every value and that every file is there; the data's content is checked when it is loaded.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key.
+    pub fn check(&self) -> Result<()> {
+        self.check_settings()?;
+        self.data.check_path()?;
+        existing("model.path", &self.model.path, "a Hugging Face folder or a GGUF file (or --model)")?;
+        if let Some(proxy) = &self.model.proxy {
+            existing("model.proxy", proxy, "a Hugging Face folder or a GGUF file (or --proxy)")?;
+        }
+        Ok(())
+    }
+
+    /// Checks every value, and no file: what an experiment over stages of one's own needs.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key.
+    pub fn check_settings(&self) -> Result<()> {
+        let one_name = Path::new(&self.name).components().count() == 1 && !self.name.starts_with('.');
+        if !one_name || self.name.contains(['/', '\\']) {
+            return Err(Error::config("name", format!("expected a name that can be a folder's, got `{}`", self.name)));
+        }
+        distinct("seeds", &self.seeds)?;
+        let labels: Vec<&str> = self.methods.iter().map(MethodEntry::label).collect();
+        distinct("methods", &labels)?;
+        for (i, method) in self.methods.iter().enumerate() {
+            method.resolve(self.budget, &format!("methods[{i}]"))?;
+        }
+        at_least_one("budget", self.budget)?;
+        if let Prompt::Template(template) = &self.prompt {
+            template.check()?;
+        }
+        self.data.check()?;
+        self.check_training()?;
+        at_least_one("federation.rounds", self.federation.rounds)?;
+        self.federation.participation.check().map_err(|e| under("federation", e))?;
+        self.federation.evaluate.check().map_err(|e| under("federation", e))?;
+        at_least_one("generation.max_new_tokens", self.generation.max_new_tokens)?;
+        at_least_one("generation.batch_size", self.generation.batch_size)?;
+        for (key, cap) in [("rounds", self.fedit.rounds), ("records_per_client", self.fedit.records_per_client)] {
+            if let Some(cap) = cap {
+                at_least_one(&format!("fedit.{key}"), cap)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_training(&self) -> Result<()> {
+        let training = &self.training;
+        if !(training.learning_rate > 0.0 && training.learning_rate.is_finite()) {
+            return Err(Error::config(
+                "training.learning_rate",
+                format!("expected a number above 0, got {}", training.learning_rate),
+            ));
+        }
+        at_least_one("training.batch_size", training.batch_size)?;
+        at_least_one("training.local_epochs", training.local_epochs)?;
+        at_least_one("training.gradient_accumulation_steps", training.gradient_accumulation_steps)?;
+        if let Some(norm) = training.max_grad_norm
+            && !(norm > 0.0 && norm.is_finite())
+        {
+            return Err(Error::config("training.max_grad_norm", format!("expected a number above 0, got {norm}")));
+        }
+        at_least_one("adapter.r", self.adapter.r)?;
+        if !self.adapter.lora_alpha.is_finite() || self.adapter.lora_alpha <= 0.0 {
+            let got = self.adapter.lora_alpha;
+            return Err(Error::config("adapter.lora_alpha", format!("expected a number above 0, got {got}")));
+        }
+        if !(0.0..1.0).contains(&self.adapter.lora_dropout) {
+            let got = self.adapter.lora_dropout;
+            return Err(Error::config("adapter.lora_dropout", format!("expected a number in [0, 1), got {got}")));
+        }
+        Ok(())
+    }
+}
+
+fn at_least_one(key: &str, value: usize) -> Result<()> {
+    if value == 0 { Err(Error::config(key, "expected at least 1, got 0")) } else { Ok(()) }
+}
+
+fn distinct<T: Ord + std::fmt::Display>(key: &str, values: &[T]) -> Result<()> {
+    if values.is_empty() {
+        return Err(Error::config(key, "expected at least one, got an empty list"));
+    }
+    let mut seen = BTreeSet::new();
+    match values.iter().find(|v| !seen.insert(*v)) {
+        Some(twice) => Err(Error::config(key, format!("expected each once, got `{twice}` twice"))),
+        None => Ok(()),
+    }
+}
+
+fn existing(key: &str, path: &Path, expected: &str) -> Result<()> {
+    if path.as_os_str().is_empty() {
+        return Err(Error::config(key, format!("expected {expected}, got nothing")));
+    }
+    if !path.exists() {
+        return Err(Error::config(key, format!("expected {expected}, but {} does not exist", path.display())));
+    }
+    Ok(())
+}
+
+/// A parameter's error as one of the configuration, under its table.
+fn under(table: &str, error: Error) -> Error {
+    match error {
+        Error::Parameter { name, expected, got } => {
+            Error::config(format!("{table}.{name}"), format!("expected {expected}, got {got}"))
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

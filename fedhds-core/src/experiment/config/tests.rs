@@ -1,0 +1,168 @@
+//! Configurations: what is filled in, what is changed, what is refused and how.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::*;
+use crate::dataset::Partition;
+
+const WHOLE: &str = r#"
+name = "whole"
+seeds = [1, 2]
+methods = ["all", "random", { preset = "fedhds_coverage", name = "coverage, 3 groups", client = { clusterer = { n_clusters = 3 } } }]
+budget = 12
+prompt = "short"
+
+[data]
+format = "natural_instructions"
+path = "somewhere"
+max_tokens = 160
+too_long = "drop"
+train = { tasks = 40, records_per_task = 40, min_records_per_task = 20 }
+test = { records_per_task = 6 }
+partition = { kind = "dirichlet", alpha = 0.5, by = "family", clients = 20 }
+
+[model]
+path = "model"
+proxy = "proxy"
+device = "cpu"
+
+[adapter]
+r = 8
+lora_alpha = 16
+lora_dropout = 0.05
+
+[training]
+learning_rate = 3e-4
+max_grad_norm = 1.0
+
+[federation]
+rounds = 20
+participation = { count = 5 }
+evaluate = { every = 10 }
+
+[generation]
+max_new_tokens = 32
+records = 84
+
+[fedit]
+rounds = 5
+records_per_client = 10
+"#;
+
+fn message(text: &str) -> (String, String) {
+    let checked = ExperimentConfig::parse(text).and_then(|c| c.check_settings().map(|()| c));
+    match checked {
+        Err(Error::Config { key, message, .. }) => (key, message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn everything_can_be_said_and_is_written_back() {
+    let config = ExperimentConfig::parse(WHOLE).unwrap();
+    config.check_settings().unwrap();
+    assert_eq!(config.out, Path::new("runs/whole"));
+    assert_eq!(config.federation.participation, Participation::Count(5));
+    assert!(matches!(config.data.partition, Some(Partition::Dirichlet { clients: 20, .. })));
+    assert_eq!(config.methods[2].label(), "coverage, 3 groups");
+    let written = toml::to_string(&config).unwrap();
+    assert_eq!(ExperimentConfig::parse(&written).unwrap(), config, "{written}");
+}
+
+#[test]
+fn little_is_enough() {
+    let text = "methods = [\"random\"]\n[data]\nformat = \"embedded\"\npartition = { kind = \"iid\", clients = 4 }\n";
+    let config = ExperimentConfig::parse(text).unwrap();
+    config.check_settings().unwrap();
+    assert_eq!((config.seeds.as_slice(), config.budget, config.federation.rounds), (&[0][..], 10, 40));
+    assert_eq!(config.adapter.r, 8);
+}
+
+#[test]
+fn every_wrong_setting_is_named() {
+    let with = |from: &str, to: &str| {
+        assert!(WHOLE.contains(from), "{from}");
+        message(&WHOLE.replacen(from, to, 1))
+    };
+    for (from, to, key, word) in [
+        ("budget = 12", "budegt = 12", "budegt", "did you mean `budget`?"),
+        ("max_grad_norm = 1.0", "max_gradnorm = 1.0", "training.max_gradnorm", "did you mean `max_grad_norm`?"),
+        ("budget = 12", "budget = 0", "budget", "at least 1"),
+        ("budget = 12", "budget = -3", "budget", "-3"),
+        ("seeds = [1, 2]", "seeds = []", "seeds", "at least one"),
+        ("seeds = [1, 2]", "seeds = [1, 1]", "seeds", "`1` twice"),
+        ("\"random\",", "\"random\", \"random\",", "methods", "`random` twice"),
+        ("\"random\",", "\"randon\",", "methods[1].preset", "did you mean `random`?"),
+        ("n_clusters = 3", "n_clusters = 0", "methods[2].client.clusterer", "0"),
+        ("count = 5", "count = 0", "federation.participation.count", "at least 1"),
+        ("{ count = 5 }", "{ fraction = 1.5 }", "federation.participation.fraction", "(0, 1]"),
+        ("every = 10", "every = 0", "federation.evaluate.every", "at least 1"),
+        ("rounds = 20", "rounds = 0", "federation.rounds", "at least 1"),
+        ("rounds = 5", "rounds = 0", "fedit.rounds", "at least 1"),
+        ("lora_dropout = 0.05", "lora_dropout = 1.0", "adapter.lora_dropout", "[0, 1)"),
+        ("learning_rate = 3e-4", "learning_rate = 0.0", "training.learning_rate", "above 0"),
+        ("max_tokens = 160", "max_tokens = 1", "data.max_tokens", "at least 2"),
+        ("tasks = 40", "tasks = 0", "data.train.tasks", "at least 1"),
+        ("alpha = 0.5", "alpha = -1.0", "data.partition.alpha", "-1"),
+        ("clients = 20", "clients = 0", "data.partition.clients", "at least 1"),
+        ("too_long = \"drop\"", "too_long = \"drp\"", "data.too_long", "did you mean `drop`?"),
+        ("format = \"natural_instructions\"", "format = \"natural\"", "data.format", "natural_instructions"),
+        ("test = { records_per_task = 6 }", "test = { fraction = 0.1 }", "data.test", "test tasks of its own"),
+        ("name = \"whole\"", "name = \"../whole\"", "name", "a folder's"),
+        ("max_new_tokens = 32", "max_new_tokens = 0", "generation.max_new_tokens", "at least 1"),
+        ("prompt = \"short\"", "prompt = \"shrot\"", "prompt", "did you mean `short`?"),
+    ] {
+        let (got, message) = with(from, to);
+        assert!(got.starts_with(key), "{to}: key `{got}` in place of `{key}`: {message}");
+        assert!(message.contains(word) || got.contains(word), "{to}: {message}");
+    }
+}
+
+#[test]
+fn a_preset_leaves_no_room_for_other_preparation() {
+    let preset = "methods = [\"random\"]\n[data]\npreset = \"paper_natural_instructions\"\nformat = ";
+    ExperimentConfig::parse(&format!("{preset}\"natural_instructions\"\n")).unwrap().check_settings().unwrap();
+    assert_eq!(message(&format!("{preset}\"dolly\"\n")).0, "data.preset");
+    let both = format!("{preset}\"natural_instructions\"\npartition = {{ kind = \"iid\", clients = 3 }}\n");
+    assert_eq!(message(&both).0, "data.preset");
+    let neither = "methods = [\"random\"]\n[data]\nformat = \"embedded\"\n";
+    assert_eq!(message(neither).0, "data.partition");
+}
+
+#[test]
+fn the_command_line_wins() {
+    let mut config = ExperimentConfig::parse(WHOLE).unwrap();
+    config.apply(Overrides {
+        data: Some("other".into()),
+        proxy: Some("small".into()),
+        out: Some("elsewhere".into()),
+        seeds: vec![7],
+        methods: vec!["stratified".into(), "coverage, 3 groups".into()],
+        ..Overrides::default()
+    });
+    assert_eq!(config.data.path.as_deref(), Some(Path::new("other")));
+    assert_eq!(config.model.path, Path::new("model"));
+    assert_eq!((config.out.as_path(), config.seeds.as_slice()), (Path::new("elsewhere"), &[7][..]));
+    let labels: Vec<&str> = config.methods.iter().map(MethodEntry::label).collect();
+    assert_eq!(labels, ["stratified", "coverage, 3 groups"]);
+    config.check_settings().unwrap();
+    let custom = config.methods[1].resolve(12, "").unwrap();
+    assert_eq!(custom.preset.name(), "fedhds_coverage");
+}
+
+#[test]
+fn missing_files_are_found_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, WHOLE).unwrap();
+    let error = |overrides| ExperimentConfig::load(&path, overrides).unwrap_err().to_string();
+    let here = || Some(folder.path().to_path_buf());
+    let text = error(Overrides::default());
+    assert!(text.contains("config.toml: `data.path`") && text.contains("somewhere does not exist"), "{text}");
+    assert!(error(Overrides { data: Some(path.clone()), ..Overrides::default() }).contains("is a file"));
+    assert!(error(Overrides { data: here(), ..Overrides::default() }).contains("`model.path`"));
+    assert!(error(Overrides { data: here(), model: here(), ..Overrides::default() }).contains("`model.proxy`"));
+    ExperimentConfig::load(&path, Overrides { data: here(), model: here(), proxy: here(), ..Overrides::default() })
+        .unwrap();
+    let missing = ExperimentConfig::load(folder.path().join("none.toml"), Overrides::default()).unwrap_err();
+    assert!(matches!(missing, Error::Io { .. }) && missing.to_string().contains("none.toml"));
+}

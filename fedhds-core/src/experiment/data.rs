@@ -1,0 +1,177 @@
+//! From a data configuration to clients and a test set.
+
+use super::config::{DataConfig, DataFormat, TooLong};
+use crate::dataset::{
+    Dataset, FederatedDataset, NaturalInstructionsOptions, load_alpaca, load_dolly, load_jsonl,
+    load_natural_instructions, sample,
+};
+use crate::error::{Error, Result};
+use crate::types::{Control, Record, Seed};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// The clients' records and the test set, and what was left out, in words.
+///
+/// # Errors
+/// The loaders' own; [`Error::Config`] with the key where the data do not allow what the configuration asks for: a record that
+/// is too long, a category that is not there, no records left, a partition that leaves a client without records.
+pub fn load(
+    config: &DataConfig,
+    count_tokens: &dyn Fn(&Record) -> Result<usize>,
+    control: &Control,
+) -> Result<(FederatedDataset, Vec<String>)> {
+    config.check()?;
+    let seed = Seed(config.seed);
+    let mut notes = Vec::new();
+    if let (Some(preset), Some(path)) = (config.preset, &config.path) {
+        config.check_path()?;
+        let mut dropped = 0;
+        let mut usable = |record: &Record| {
+            let fits = fits(record, "", config, count_tokens)?;
+            dropped += usize::from(!fits);
+            Ok(fits)
+        };
+        let data = preset.load(path, &mut usable, seed, control)?;
+        if dropped > 0 {
+            notes.push(format!("{dropped} records are longer than {} tokens and were left out", config.max_tokens));
+        }
+        return Ok((data, notes));
+    }
+    let Some(partition) = config.partition else {
+        return Err(Error::config("data.partition", "expected how records are dealt to clients, got none"));
+    };
+    let (mut train, mut test) = read(config, control)?;
+    for (data, key) in [(&mut train, "train"), (&mut test, "test")] {
+        limit_length(data, key, config, count_tokens, &mut notes)?;
+        let (tasks, records, least) = match key {
+            "train" => (config.train.tasks, config.train.records_per_task, config.train.min_records_per_task),
+            _ => (config.test.tasks, config.test.records_per_task, 1),
+        };
+        drop_small(data, least);
+        limit_tasks(data, tasks, seed.derive(key, 0).derive("tasks", 0))?;
+        if let Some(records) = records {
+            data.cap_per_category(records, seed.derive(key, 0).derive("records", 0));
+        }
+        if data.is_empty() {
+            let message = format!("expected at least one record of at most {} tokens, got none", config.max_tokens);
+            return Err(Error::config(format!("data.{key}"), message));
+        }
+    }
+    let clients = partition.deal(&train, seed.derive("partition", 0)).map_err(|error| match error {
+        Error::Parameter { name, expected, got } => {
+            Error::config(format!("data.partition.{name}"), format!("expected {expected}, got {got}"))
+        }
+        other => other,
+    })?;
+    Ok((FederatedDataset { clients, test }, notes))
+}
+
+/// Train and test records as the files have them.
+fn read(config: &DataConfig, control: &Control) -> Result<(Dataset, Dataset)> {
+    config.check_path()?;
+    let Some(path) = &config.path else { return config.embedded.generate() };
+    let read = |path: &Path| match config.format {
+        DataFormat::Dolly => load_dolly(path, config.blank_response, control),
+        DataFormat::Alpaca => load_alpaca(path, config.blank_response, control),
+        _ => load_jsonl(path, &config.fields, control),
+    };
+    if config.format == DataFormat::NaturalInstructions {
+        let options = NaturalInstructionsOptions {
+            splits: config.splits.clone(),
+            blank_response: config.blank_response,
+            ..NaturalInstructionsOptions::default()
+        };
+        let part = |split| load_natural_instructions(path, split, &options, control);
+        return Ok((part("train")?, part("test")?));
+    }
+    let all = read(path)?;
+    match (&config.test.path, config.test.fraction) {
+        (Some(test), _) => Ok((all, read(test)?)),
+        (None, Some(fraction)) => {
+            let rows: Vec<usize> = (0..all.len()).collect();
+            let most = ((all.len() as f64 * fraction).round() as usize).max(1);
+            let held_back = sample(&rows, most, Seed(config.seed).derive("test", 0));
+            split_off(&all, |i, _| held_back.binary_search(&i).is_ok())
+        }
+        (None, None) => {
+            let present: BTreeSet<&str> = all.records.iter().map(|r| r.category.as_str()).collect();
+            let wanted: BTreeSet<&str> = match config.test.categories.as_slice() {
+                [] => present.last().copied().into_iter().collect(),
+                named => named.iter().map(String::as_str).collect(),
+            };
+            if let Some(missing) = wanted.iter().find(|c| !present.contains(*c)) {
+                let names = present.into_iter().collect::<Vec<_>>().join(", ");
+                return Err(Error::config(
+                    "data.test.categories",
+                    format!("expected some of {names}, got `{missing}`"),
+                ));
+            }
+            split_off(&all, |_, record| wanted.contains(record.category.as_str()))
+        }
+    }
+}
+
+/// (the rest, those that `held_back` names).
+fn split_off(all: &Dataset, held_back: impl Fn(usize, &Record) -> bool) -> Result<(Dataset, Dataset)> {
+    let rows = |test: bool| {
+        let rows = all.records.iter().enumerate().filter(|(i, r)| held_back(*i, r) == test).map(|(i, _)| i);
+        rows.collect::<Vec<_>>()
+    };
+    Ok((all.subset(&rows(false))?, all.subset(&rows(true))?))
+}
+
+fn limit_length(
+    data: &mut Dataset,
+    key: &str,
+    config: &DataConfig,
+    count_tokens: &dyn Fn(&Record) -> Result<usize>,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let before = data.len();
+    let dropped = data.retain_with(|record| fits(record, key, config, count_tokens))?;
+    if dropped > 0 {
+        notes.push(format!(
+            "{dropped} of {before} {key} records are longer than {} tokens and were left out",
+            config.max_tokens
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a record is short enough; one that is not is an error unless the configuration drops such records.
+fn fits(
+    record: &Record,
+    key: &str,
+    config: &DataConfig,
+    count_tokens: &dyn Fn(&Record) -> Result<usize>,
+) -> Result<bool> {
+    let tokens = count_tokens(record)?;
+    if tokens <= config.max_tokens || config.too_long == TooLong::Drop {
+        return Ok(tokens <= config.max_tokens);
+    }
+    let limit = config.max_tokens;
+    let which = if key.is_empty() { String::new() } else { format!("{key} ") };
+    Err(Error::config(
+        "data.max_tokens",
+        format!(
+            "expected records of at most {limit} tokens, but {which}record `{}` has {tokens}; raise the limit, or leave such \
+             records out with `too_long = \"drop\"`",
+            record.id
+        ),
+    ))
+}
+
+/// Leaves tasks with fewer than `least` records out.
+fn drop_small(data: &mut Dataset, least: usize) {
+    let kept: BTreeSet<String> =
+        data.by_category().into_iter().filter(|(_, rows)| rows.len() >= least).map(|(c, _)| c.to_owned()).collect();
+    data.records.retain(|r| kept.contains(&r.category));
+}
+
+/// Keeps at most `most` tasks, drawn by the seed.
+fn limit_tasks(data: &mut Dataset, most: Option<usize>, seed: Seed) -> Result<()> {
+    let Some(most) = most else { return Ok(()) };
+    let names: Vec<String> = data.by_category().into_keys().map(str::to_owned).collect();
+    let kept: BTreeSet<String> = sample(&names, most, seed).into_iter().collect();
+    data.retain_with(|record| Ok(kept.contains(&record.category))).map(|_| ())
+}

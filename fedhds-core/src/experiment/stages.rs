@@ -1,0 +1,57 @@
+//! The stages that an experiment runs on; [`build`](super) makes them from a configuration, tests and users from their own.
+
+use crate::error::Result;
+use crate::method::FeatureSource;
+use crate::stage::{Aggregator, Evaluator, FeatureExtractor, Trainer};
+use crate::types::{Adapter, Record};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A feature extractor, and how its vectors are made up.
+#[derive(Clone)]
+pub struct Features {
+    /// The extractor.
+    pub extractor: Arc<dyn FeatureExtractor>,
+    /// Equal parts of a vector, one a layer, at least 1: what layer-norm per layer works on.
+    pub layers: usize,
+}
+
+/// Counts the tokens of a record: prompt, response and end of sequence.
+pub type CountTokens = dyn Fn(&Record) -> Result<usize> + Send + Sync;
+
+/// Writes an adapter into a folder, in a format that others read.
+pub type SaveAdapter = dyn Fn(&Path, &Adapter) -> Result<()> + Send + Sync;
+
+/// The stages that an experiment runs on.
+#[derive(Clone)]
+pub struct Stages {
+    /// Features of the tuned model, for methods with `features = "model"`.
+    pub model: Features,
+    /// Features of the frozen proxy, for methods with `features = "proxy"`.
+    pub proxy: Features,
+    /// Local training.
+    pub trainer: Arc<dyn Trainer>,
+    /// Evaluation.
+    pub evaluator: Arc<dyn Evaluator>,
+    /// A fresh aggregator for each run.
+    pub aggregator: Arc<dyn Fn() -> Box<dyn Aggregator> + Send + Sync>,
+    /// Tokens of a record.
+    pub count_tokens: Arc<CountTokens>,
+    /// Writes the final adapter of each run, where the stages know a format for it.
+    pub save_adapter: Option<Arc<SaveAdapter>>,
+    /// What the results depend on beside the configuration, by name, for example the model's fingerprint.
+    pub identity: Vec<(String, String)>,
+    /// What a reader of the results must know of the stages.
+    pub notes: Vec<String>,
+}
+
+impl Stages {
+    /// The features of a source; `None` for methods that look at none.
+    pub fn features(&self, source: FeatureSource) -> Option<&Features> {
+        match source {
+            FeatureSource::None => None,
+            FeatureSource::Model => Some(&self.model),
+            FeatureSource::Proxy => Some(&self.proxy),
+        }
+    }
+}
