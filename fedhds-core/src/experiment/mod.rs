@@ -24,7 +24,6 @@ pub use data::load as load_data;
 pub use run_record::{DataSummary, Metrics, RunRecord, SCHEMA, Versions, peak_memory};
 pub use runner::{Experiment, Finished, UNTUNED};
 pub use stages::{CountTokens, Features, SaveAdapter, Stages};
-pub use summary::{Difference, Interval};
 pub use table::{Comparison, Row, Table};
 
 #[cfg(test)]

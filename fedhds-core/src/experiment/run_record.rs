@@ -3,8 +3,8 @@
 //! The schema has a number, [`SCHEMA`]. A record of another number is refused, never misread. Everything but times, memory
 //! and versions is the same on every repetition: [`RunRecord::repeatable`].
 
-use super::summary::Interval;
 use crate::error::{Error, Result};
+use crate::metrics::Interval;
 use crate::simulate::{Identity, RoundRecord, atomic_write};
 use crate::stage::RecordScore;
 use serde::{Deserialize, Serialize};

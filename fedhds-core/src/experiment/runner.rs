@@ -367,10 +367,10 @@ impl Experiment {
         let (records, tokens) = pick(train.clone(), 8);
         let probe = Probe { records: &records, tokens: &tokens };
         if uses(FeatureSource::Model) {
-            rates.tuned_features = probe.features(self.stages.model.extractor.as_ref(), &context)?;
+            rates.tuned_features = probe.features(self.stages.model.uncached.as_ref(), &context)?;
         }
         if uses(FeatureSource::Proxy) {
-            rates.proxy_features = probe.features(self.stages.proxy.extractor.as_ref(), &context)?;
+            rates.proxy_features = probe.features(self.stages.proxy.uncached.as_ref(), &context)?;
         }
         if !runs.is_empty() {
             let (records, tokens) = pick(train, 2);

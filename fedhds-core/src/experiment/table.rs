@@ -2,9 +2,9 @@
 
 use super::layout::Layout;
 use super::run_record::{Metrics, RunRecord};
-use super::summary::Interval;
-use super::summary::{self, Difference};
+use super::summary;
 use crate::error::Result;
+use crate::metrics::{Interval, Paired};
 use crate::protocol::Direction;
 use serde::{Deserialize, Serialize};
 
@@ -59,9 +59,9 @@ pub struct Comparison {
     /// Records trained on by both, mean over the seeds.
     pub trained: [f64; 2],
     /// Difference in loss; below 0 the method is better.
-    pub loss: Difference,
+    pub loss: Paired,
     /// Difference in Rouge-L; above 0 the method is better.
-    pub rouge_l: Option<Difference>,
+    pub rouge_l: Option<Paired>,
 }
 
 /// The method that trains on every record.
@@ -93,7 +93,7 @@ pub fn build(runs: &[RunRecord], baselines: &[String], all_records: usize, notes
             if !selects || label == baseline || done || theirs.is_empty() {
                 continue;
             }
-            if let Some((loss, rouge_l)) = summary::compare(&mine, &theirs)? {
+            if let Some((loss, rouge_l)) = summary::differences(&mine, &theirs)? {
                 comparisons.push(Comparison {
                     method: (*label).to_owned(),
                     baseline: baseline.clone(),
@@ -199,7 +199,7 @@ impl Table {
             let tuned = row.trained > 0.0 || row.up > 0.0;
             let when = |shown: bool, text: String| if shown { text } else { "-".to_owned() };
             let metrics = row.metrics.as_ref();
-            let interval = |i: Option<&Interval>| i.map_or("-".to_owned(), interval);
+            let interval = |i: Option<&Interval>| i.map_or("-".to_owned(), |i| format!("{i:.3}"));
             layout.push(vec![
                 row.method.clone(),
                 when(tuned, row.seeds.to_string()),
@@ -218,16 +218,22 @@ impl Table {
     }
 
     fn differences(&self) -> Layout {
-        let mut layout =
-            Layout::new(&["method - baseline", "records", "loss [95%]", "p", "Rouge-L [95%]", "p (Rouge-L)"]);
-        let p = |d: &Difference| if d.p_value < 0.001 { "<.001".to_owned() } else { format!("{:.3}", d.p_value) };
+        let mut layout = Layout::new(&[
+            "method - baseline",
+            "records",
+            "loss [95%]",
+            "p (records / tasks)",
+            "Rouge-L [95%]",
+            "p (records / tasks)",
+        ]);
+        let p = |d: &Paired| format!("{:.4} / {:.4}", d.p_records, d.p_tasks);
         for c in &self.comparisons {
             layout.push(vec![
                 format!("{} - {}", c.method, c.baseline),
                 format!("{:.0} / {:.0}", c.trained[0], c.trained[1]),
-                signed(&c.loss.interval),
+                signed(&c.loss.difference),
                 p(&c.loss),
-                c.rouge_l.as_ref().map_or("-".to_owned(), |d| signed(&d.interval)),
+                c.rouge_l.as_ref().map_or("-".to_owned(), |d| signed(&d.difference)),
                 c.rouge_l.as_ref().map_or("-".to_owned(), p),
             ]);
         }
@@ -245,10 +251,6 @@ impl Table {
     }
 }
 
-fn interval(i: &Interval) -> String {
-    format!("{:.3} [{:.3}, {:.3}]", i.mean, i.lower, i.upper)
-}
-
 fn signed(i: &Interval) -> String {
-    format!("{:+.3} [{:+.3}, {:+.3}]", i.mean, i.lower, i.upper)
+    format!("{:+.3} [{:+.3}, {:+.3}]", i.mean, i.low, i.high)
 }

@@ -23,8 +23,8 @@ impl Toys {
 
     fn stages(&self) -> Stages {
         Stages {
-            model: Features { extractor: Arc::new(ToyFeatures::new(false)), layers: 1 },
-            proxy: Features { extractor: self.proxy.clone(), layers: 1 },
+            model: Features::new(Arc::new(ToyFeatures::new(false)), 1),
+            proxy: Features { uncached: Arc::new(ToyFeatures::new(true)), ..Features::new(self.proxy.clone(), 1) },
             trainer: self.trainer.clone(),
             evaluator: Arc::new(ToyEvaluator),
             aggregator: Arc::new(|| Box::new(WeightedMean::new())),
@@ -80,7 +80,7 @@ fn every_method_and_seed_leaves_a_record_and_the_table_compares_them() {
     let loss = |i: usize| table.rows[i].metrics.as_ref().unwrap().loss;
     for row in &table.rows {
         let metrics = row.metrics.as_ref().unwrap();
-        assert!(metrics.loss.lower <= metrics.loss.mean && metrics.loss.mean <= metrics.loss.upper);
+        assert!(metrics.loss.low <= metrics.loss.mean && metrics.loss.mean <= metrics.loss.high);
         assert!(metrics.rouge_l.is_some());
     }
     assert!(loss(1).mean != loss(0).mean);

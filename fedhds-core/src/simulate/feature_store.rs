@@ -18,11 +18,14 @@ pub struct StoredFeatures {
     pub seconds: f64,
 }
 
+/// An extractor's fingerprint, and the hash of the records' content.
+type Key = (String, [u8; 32]);
+
 /// Features by extractor fingerprint and record content. Share one store between runs: what a frozen extractor gives is
 /// then extracted once for all of them.
 #[derive(Debug, Default)]
 pub struct FeatureStore {
-    entries: Mutex<BTreeMap<(String, [u8; 32]), Arc<StoredFeatures>>>,
+    entries: Mutex<BTreeMap<Key, Arc<StoredFeatures>>>,
     ledger: Option<Ledger>,
 }
 
@@ -107,7 +110,7 @@ impl FeatureStore {
 
 impl Ledger {
     /// The larger of what is written down and what was measured now; it is written down.
-    fn charge(&self, (fingerprint, content): &(String, [u8; 32]), seconds: f64) -> Result<f64> {
+    fn charge(&self, (fingerprint, content): &Key, seconds: f64) -> Result<f64> {
         let key = format!("{fingerprint} {}", blake3::Hash::from_bytes(*content).to_hex());
         let mut known = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = known.entry(key).or_default();

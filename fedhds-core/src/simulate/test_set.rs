@@ -28,7 +28,11 @@ impl TestSet {
                 break;
             }
             wanted -= in_turn.len();
-            in_turn.into_iter().filter_map(|i| Some(*chosen.get_mut(i)? = true)).for_each(drop);
+            for i in in_turn {
+                if let Some(slot) = chosen.get_mut(i) {
+                    *slot = true;
+                }
+            }
         }
         Self { records, generate: chosen }
     }
