@@ -1,2 +1,3 @@
 //! Equal results with pinned references: fixtures lie beside the scripts that made them, compared within a tolerance.
 mod gguf;
+mod train;

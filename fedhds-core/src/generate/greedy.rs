@@ -1,0 +1,164 @@
+//! Greedy generation: the most probable token, again and again.
+
+use crate::error::{Error, Result};
+use crate::model::tensor::to_vec;
+use crate::model::{Batch, KvCache, LoraWeights, Transformer, take_tokens};
+use crate::types::Control;
+use serde::{Deserialize, Serialize};
+
+/// Settings of greedy generation; the defaults are the paper's (section 5.1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GenerateConfig {
+    /// Most tokens that are generated for one prompt, at least 1.
+    pub max_new_tokens: usize,
+    /// Prompts that are continued side by side, at least 1; the texts do not depend on it.
+    pub batch_size: usize,
+}
+
+impl Default for GenerateConfig {
+    fn default() -> Self {
+        Self { max_new_tokens: 128, batch_size: 8 }
+    }
+}
+
+impl GenerateConfig {
+    /// # Errors
+    /// [`Error::Parameter`] that names the first setting outside of its range.
+    pub fn check(&self) -> Result<()> {
+        for (name, value) in [("max_new_tokens", self.max_new_tokens), ("batch_size", self.batch_size)] {
+            if value == 0 {
+                return Err(Error::parameter(name, "at least 1", value));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Continues each prompt greedily; a tie goes to the smaller id. A continuation ends with the first of the ids `eos`, which it
+/// includes, after `max_new_tokens`, or where the model's longest sequence is reached.
+///
+/// Prompts of like length share a batch. Keys and values of what was read are kept, so that each token is computed once; a
+/// finished row leaves the batch.
+///
+/// # Errors
+/// [`Error::Parameter`] as of [`GenerateConfig::check`]; [`Error::Input`] that numbers a prompt without tokens or as long as the
+/// model's longest sequence; [`Error::Stage`] for scores that are not numbers; [`Error::Cancelled`].
+pub fn generate<P: AsRef<[u32]>>(
+    model: &dyn Transformer,
+    prompts: &[P],
+    eos: &[u32],
+    config: &GenerateConfig,
+    lora: Option<&LoraWeights>,
+    control: &Control,
+) -> Result<Vec<Vec<u32>>> {
+    config.check()?;
+    let longest = model.spec().max_positions;
+    for (i, prompt) in prompts.iter().enumerate() {
+        let length = prompt.as_ref().len();
+        if length == 0 || length >= longest {
+            return Err(Error::input(&format!("prompt {i}"), format!("1 to {} tokens", longest - 1), length));
+        }
+    }
+    let mut order: Vec<usize> = (0..prompts.len()).collect();
+    order.sort_by_key(|&i| prompts[i].as_ref().len());
+    let mut outputs = vec![Vec::new(); prompts.len()];
+    for numbers in order.chunks(config.batch_size) {
+        let rows: Vec<&[u32]> = numbers.iter().map(|&i| prompts[i].as_ref()).collect();
+        let continued = continue_batch(model, &rows, eos, config.max_new_tokens, lora, control)?;
+        for (&i, output) in numbers.iter().zip(continued) {
+            outputs[i] = output;
+        }
+        control.advance("generate", numbers.len() as u64);
+    }
+    Ok(outputs)
+}
+
+fn continue_batch(
+    model: &dyn Transformer,
+    prompts: &[&[u32]],
+    eos: &[u32],
+    max_new_tokens: usize,
+    lora: Option<&LoraWeights>,
+    control: &Control,
+) -> Result<Vec<Vec<u32>>> {
+    let mut cache = KvCache::new(model.spec().layers);
+    let mut outputs = vec![Vec::new(); prompts.len()];
+    // The prompt's number of each row that is still going on.
+    let mut active: Vec<usize> = (0..prompts.len()).collect();
+    let mut batch = Batch::new(prompts, 0)?;
+    loop {
+        control.check()?;
+        let tokens = next_tokens(model, &batch, lora, &mut cache)?;
+        let mut kept = Vec::with_capacity(active.len());
+        let mut next = Vec::with_capacity(active.len());
+        for (row, (&i, &token)) in active.iter().zip(&tokens).enumerate() {
+            let output: &mut Vec<u32> = &mut outputs[i];
+            output.push(token);
+            let full = prompts[i].len() + output.len() >= model.spec().max_positions;
+            if !eos.contains(&token) && output.len() < max_new_tokens && !full {
+                kept.push(row);
+                next.push(token);
+            }
+        }
+        if kept.is_empty() {
+            return Ok(outputs);
+        }
+        if kept.len() < active.len() {
+            cache.keep_rows(&kept)?;
+            active = kept.iter().map(|&row| active[row]).collect();
+        }
+        batch = cache.next_batch(&next)?;
+    }
+}
+
+/// The most probable next token of each row.
+fn next_tokens(
+    model: &dyn Transformer,
+    batch: &Batch,
+    lora: Option<&LoraWeights>,
+    cache: &mut KvCache,
+) -> Result<Vec<u32>> {
+    let pass = model.pass(batch, Some(cache))?;
+    let mut hidden = model.embed(batch)?;
+    for index in 0..model.spec().layers {
+        hidden = model.layer(index, hidden, &pass, lora, Some(cache))?;
+    }
+    let last = take_tokens(hidden, &batch.last_tokens())?;
+    let scores = to_vec(model.logits(model.final_norm(last))?)?;
+    // On the host: the first of equal scores wins on every device, and a score that is not a number is seen.
+    scores.chunks_exact(model.spec().vocab_size).map(argmax).collect()
+}
+
+fn argmax(scores: &[f32]) -> Result<u32> {
+    let mut best = (0, f32::NEG_INFINITY);
+    for (id, &score) in scores.iter().enumerate() {
+        if score.is_nan() {
+            return Err(Error::stage("model", format!("expected scores that are numbers, got NaN for token {id}")));
+        }
+        if score > best.1 {
+            best = (id, score);
+        }
+    }
+    Ok(best.0 as u32)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_equal_scores_wins() {
+        assert_eq!(argmax(&[0.0, 2.0, 1.0, 2.0]).unwrap(), 1);
+        assert_eq!(argmax(&[-3.0, f32::NEG_INFINITY]).unwrap(), 0);
+        assert!(argmax(&[0.0, f32::NAN]).unwrap_err().to_string().contains("token 1"));
+    }
+
+    #[test]
+    fn ranges_are_checked() {
+        GenerateConfig::default().check().unwrap();
+        assert!(GenerateConfig { max_new_tokens: 0, ..GenerateConfig::default() }.check().is_err());
+        assert!(GenerateConfig { batch_size: 0, ..GenerateConfig::default() }.check().is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! The loss on response tokens, record by record.
+
+use crate::error::{Error, Result};
+use crate::model::tensor::to_vec;
+use crate::model::{Batch, LoraWeights, Transformer, take_tokens};
+use crate::train::Example;
+use crate::train::loss::{LossRows, cross_entropy};
+use crate::types::Control;
+
+/// Rows that go through the output projection at once: what bounds the memory for scores.
+const PROJECTED_ROWS: usize = 256;
+
+/// The mean loss on the response tokens of each example, in nats, in the order of the examples.
+///
+/// Examples of like length share a batch of at most `batch_size` rows; only response tokens go through the output projection.
+///
+/// # Errors
+/// [`Error::Parameter`] for a batch size of 0; [`Error::Input`] for an example that the model cannot read or that has no
+/// response; [`Error::Cancelled`].
+pub fn response_losses(
+    model: &dyn Transformer,
+    examples: &[Example],
+    batch_size: usize,
+    lora: Option<&LoraWeights>,
+    control: &Control,
+) -> Result<Vec<f64>> {
+    if batch_size == 0 {
+        return Err(Error::parameter("batch_size", "at least 1", 0));
+    }
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    order.sort_by_key(|&i| examples[i].ids.len());
+    let mut losses = vec![0.0; examples.len()];
+    for numbers in order.chunks(batch_size) {
+        control.check()?;
+        let ids: Vec<&[u32]> = numbers.iter().map(|&i| examples[i].ids.as_slice()).collect();
+        let starts: Vec<usize> = numbers.iter().map(|&i| examples[i].response_start).collect();
+        let batch = Batch::new(&ids, 0)?;
+        let rows = LossRows::from_starts(&batch, &starts)?;
+        let per_token = batch_losses(model, &batch, &rows, lora)?;
+        for (&i, loss) in numbers.iter().zip(rows.mean_by_row(&per_token, numbers.len())) {
+            losses[i] = loss;
+        }
+        control.advance("loss", numbers.len() as u64);
+    }
+    Ok(losses)
+}
+
+fn batch_losses(
+    model: &dyn Transformer,
+    batch: &Batch,
+    rows: &LossRows,
+    lora: Option<&LoraWeights>,
+) -> Result<Vec<f32>> {
+    let pass = model.pass(batch, None)?;
+    let mut hidden = model.embed(batch)?;
+    for index in 0..model.spec().layers {
+        hidden = model.layer(index, hidden, &pass, lora, None)?;
+    }
+    let mut losses = Vec::with_capacity(rows.count());
+    for (tokens, targets) in rows.tokens().chunks(PROJECTED_ROWS).zip(rows.targets().chunks(PROJECTED_ROWS)) {
+        let chosen = take_tokens(hidden.clone(), tokens)?;
+        losses.extend(to_vec(cross_entropy(model.logits(model.final_norm(chosen))?, targets)?)?);
+    }
+    Ok(losses)
+}
