@@ -1,1 +1,2 @@
 //! Same seed, same bits, at any number of threads.
+mod models;

@@ -1,0 +1,176 @@
+//! A model with its tokenizer, from a folder or a file.
+
+use super::config::ModelConfig;
+use super::device::Device;
+use super::safetensors::{SafetensorsFolder, StoredType, export_weights, write_safetensors};
+use super::tokenizer::Tokenizer;
+use super::transformer::Transformer;
+use super::weights::WeightSource;
+use crate::error::{Error, Result};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A language model or encoder that is ready to run. Clones share the weights.
+#[derive(Debug, Clone)]
+pub struct LanguageModel {
+    /// Family and sizes.
+    pub config: ModelConfig,
+    /// The model itself.
+    pub transformer: Arc<dyn Transformer>,
+    /// Its tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    fingerprint: String,
+}
+
+impl LanguageModel {
+    /// A model from its parts. `fingerprint` identifies weights, configuration and tokenizer: equal ones promise equal results.
+    ///
+    /// Some published tokenizers have more ids than their model: that is an error where such an id is used, not here.
+    pub fn new(
+        config: ModelConfig,
+        transformer: Arc<dyn Transformer>,
+        mut tokenizer: Tokenizer,
+        fingerprint: String,
+    ) -> Self {
+        tokenizer.keep_pad_below(config.vocab_size());
+        Self { config, transformer, tokenizer: Arc::new(tokenizer), fingerprint }
+    }
+
+    /// Loads a Hugging Face folder (config.json, safetensors, tokenizer.json) or, with the feature `gguf`, a `.gguf` file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Model`] that name the file, the tensor, the key or the architecture.
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let path = path.as_ref();
+        if path.is_dir() {
+            return Self::load_folder(path, device);
+        }
+        if !path.exists() {
+            return Err(Error::io(path, std::io::ErrorKind::NotFound.into()));
+        }
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) {
+            return load_gguf(path, device);
+        }
+        Err(Error::model(path, "model", "expected a folder with config.json or a file that ends with .gguf"))
+    }
+
+    fn load_folder(path: &Path, device: &Device) -> Result<Self> {
+        let file = path.join("config.json");
+        let text = std::fs::read_to_string(&file).map_err(|e| Error::io(&file, e))?;
+        let config = ModelConfig::from_json(path, &text)?;
+        let weights = SafetensorsFolder::open(path)?;
+        let tokenizer = Tokenizer::from_folder(path)?;
+        let transformer = config.build(&weights, device)?;
+        let mut files = vec![file, path.join("tokenizer.json")];
+        files.extend(weights.files());
+        Ok(Self::new(config, transformer.into(), tokenizer, fingerprint(&files)?))
+    }
+
+    /// BLAKE3 of the files that the model was loaded from, in hexadecimal.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Writes the model as a folder that [`LanguageModel::load`] and transformers read.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a family that is not written (all but Llama's); [`Error::Io`] for what cannot be written.
+    pub fn save(&self, folder: impl AsRef<Path>, stored: StoredType) -> Result<()> {
+        let folder = folder.as_ref();
+        let mut config = match &self.config {
+            ModelConfig::Llama(config) => config.to_json()?,
+            other => {
+                return Err(Error::parameter("model", "a family that can be written: Llama", format!("{other:?}")));
+            }
+        };
+        if let Some(config) = config.as_object_mut() {
+            let tokenizer = &self.tokenizer;
+            config.insert("bos_token_id".into(), tokenizer.bos().into());
+            config.insert("eos_token_id".into(), tokenizer.eos().first().copied().into());
+            config.insert("pad_token_id".into(), tokenizer.pad().into());
+        }
+        let special = self.tokenizer.special();
+        let mut tokenizer_config = serde_json::Map::new();
+        tokenizer_config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into());
+        for (key, token) in [
+            ("bos_token", special.bos.as_ref()),
+            ("eos_token", special.eos.first()),
+            ("pad_token", special.pad.as_ref()),
+            ("unk_token", special.unk.as_ref()),
+        ] {
+            if let Some(token) = token {
+                tokenizer_config.insert(key.into(), token.as_str().into());
+            }
+        }
+        if let Some(template) = self.tokenizer.chat_template() {
+            tokenizer_config.insert("chat_template".into(), template.into());
+        }
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+        write_safetensors(folder.join("model.safetensors"), &export_weights(self.transformer.as_ref())?, stored)?;
+        for (name, text) in [
+            ("tokenizer.json", self.tokenizer.to_json()?),
+            ("tokenizer_config.json", format!("{:#}", serde_json::Value::Object(tokenizer_config))),
+            ("config.json", format!("{config:#}")),
+        ] {
+            let file = folder.join(name);
+            std::fs::write(&file, text).map_err(|e| Error::io(&file, e))?;
+        }
+        Ok(())
+    }
+}
+
+/// BLAKE3 of the contents of files, in this order, in hexadecimal; their names do not count.
+///
+/// # Errors
+/// [`Error::Io`] that names a file that cannot be read.
+pub fn fingerprint(files: &[PathBuf]) -> Result<String> {
+    let mut all = blake3::Hasher::new();
+    for path in files {
+        let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let mut one = blake3::Hasher::new();
+        one.update_reader(&mut file).map_err(|e| Error::io(path, e))?;
+        all.update(one.finalize().as_bytes());
+    }
+    Ok(all.finalize().to_hex().to_string())
+}
+
+/// BLAKE3 of weights that are in no file: their names, shapes and values.
+///
+/// # Errors
+/// As [`WeightSource::tensor`].
+pub fn fingerprint_weights(weights: &dyn WeightSource) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for name in weights.names() {
+        let weight = weights.tensor(&name)?;
+        hasher.update(format!("{name} {:?}", weight.shape).as_bytes());
+        hasher.update(bytemuck::cast_slice(&weight.data));
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+#[cfg(feature = "gguf")]
+fn load_gguf(path: &Path, device: &Device) -> Result<LanguageModel> {
+    use super::gguf::GgufFile;
+    use super::tokenizer::SpecialTokens;
+    let file = GgufFile::open(path)?;
+    let config = ModelConfig::from_json(path, &file.config_json()?.to_string())?;
+    let parts = file.tokenizer()?;
+    let inner = tokenizers::Tokenizer::from_bytes(parts.json.to_string())
+        .map_err(|e| Error::model(path, "tokenizer", format!("expected a tokenizer that can be built: {e}")))?;
+    let special = SpecialTokens {
+        bos: parts.bos_token,
+        eos: parts.eos_token.into_iter().collect(),
+        pad: parts.pad_token,
+        unk: parts.unk_token,
+    };
+    let tokenizer = Tokenizer::new(inner, special, parts.chat_template.as_deref(), path)?;
+    let transformer = config.build(&file, device)?;
+    let fingerprint = fingerprint(&[path.to_path_buf()])?;
+    Ok(LanguageModel::new(config, transformer.into(), tokenizer, fingerprint))
+}
+
+#[cfg(not(feature = "gguf"))]
+fn load_gguf(path: &Path, _device: &Device) -> Result<LanguageModel> {
+    Err(Error::model(path, "format", "GGUF is not compiled in: build with the feature `gguf`"))
+}

@@ -1,0 +1,293 @@
+//! Weights in safetensors: one file, or several with an index.
+
+use super::tensor::{plain, to_vec};
+use super::transformer::{Transformer, Weight};
+use super::weights::{WeightData, WeightSource, missing};
+use crate::error::{Error, Result};
+use ::safetensors::SafeTensors;
+use ::safetensors::tensor::{Dtype, TensorView};
+use half::{bf16, f16};
+use memmap2::Mmap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// A folder's weights, mapped into memory and converted tensor by tensor.
+#[derive(Debug)]
+pub struct SafetensorsFolder {
+    path: PathBuf,
+    shards: Vec<Shard>,
+    /// The shard of each tensor.
+    index: BTreeMap<String, usize>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    path: PathBuf,
+    map: Mmap,
+}
+
+impl SafetensorsFolder {
+    /// Opens `model.safetensors`, or every file that `model.safetensors.index.json` names.
+    ///
+    /// # Errors
+    /// [`Error::Model`] that names a file that is missing, cut off or not in this format, or a tensor that the index places in a
+    /// file that lacks it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        if path.join(SINGLE).is_file() {
+            let shard = Shard::open(path.join(SINGLE))?;
+            let index = shard.names()?.into_iter().map(|name| (name, 0)).collect();
+            return Ok(Self { path, shards: vec![shard], index });
+        }
+        if !path.join(INDEX).is_file() {
+            let other = ["pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5"]
+                .into_iter()
+                .find(|name| path.join(name).is_file());
+            let got = other.map_or("neither".into(), |name| format!("{name}, which cannot be read"));
+            return Err(Error::model(&path, SINGLE, format!("expected it or {INDEX} in the folder, got {got}")));
+        }
+        let placed = read_index(&path.join(INDEX))?;
+        let files: BTreeSet<&String> = placed.values().collect();
+        let mut shards = Vec::new();
+        let mut numbers = BTreeMap::new();
+        for file in files {
+            if Path::new(file).components().count() != 1 {
+                return Err(Error::model(path.join(INDEX), file, "expected a file of this folder, got a path"));
+            }
+            let shard = Shard::open(path.join(file))?;
+            let names = shard.names()?;
+            if let Some((name, _)) = placed.iter().find(|(name, f)| *f == file && !names.contains(*name)) {
+                let message = format!("expected it in {file}, where the index places it, and it is not there");
+                return Err(Error::model(&path, format!("tensor `{name}`"), message));
+            }
+            numbers.insert(file.clone(), shards.len());
+            shards.push(shard);
+        }
+        let index = placed.iter().filter_map(|(name, file)| Some((name.clone(), *numbers.get(file)?))).collect();
+        Ok(Self { path, shards, index })
+    }
+
+    /// The files that hold the weights, sorted.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.shards.iter().map(|shard| shard.path.clone()).collect()
+    }
+}
+
+impl Shard {
+    fn open(path: PathBuf) -> Result<Self> {
+        let file = File::open(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::model(&path, "weights", "expected this file, and it is not there"),
+            _ => Error::io(&path, e),
+        })?;
+        // SAFETY: the map is read only; a file that is changed while it is mapped gives other values or ends the process, as with
+        // every reader of this format.
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(&path, e))?;
+        Ok(Self { path, map })
+    }
+
+    fn tensors(&self) -> Result<SafeTensors<'_>> {
+        SafeTensors::deserialize(&self.map).map_err(|e| {
+            let message = format!("expected a whole safetensors file, got {} bytes: {e}", self.map.len());
+            Error::model(&self.path, "weights", message)
+        })
+    }
+
+    fn names(&self) -> Result<BTreeSet<String>> {
+        Ok(self.tensors()?.names().into_iter().map(String::from).collect())
+    }
+}
+
+impl WeightSource for SafetensorsFolder {
+    fn names(&self) -> Vec<String> {
+        self.index.keys().cloned().collect()
+    }
+
+    fn tensor(&self, name: &str) -> Result<WeightData> {
+        let shard = self.index.get(name).and_then(|&i| self.shards.get(i)).ok_or_else(|| missing(&self.path, name))?;
+        let tensors = shard.tensors()?;
+        let view = tensors.tensor(name).map_err(|_| missing(&shard.path, name))?;
+        let bytes = view.data();
+        let data = match view.dtype() {
+            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+            Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+            Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+            Dtype::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
+            other => {
+                let message = format!("expected f32, f16, bf16 or f64, got {other:?}");
+                return Err(Error::model(&shard.path, format!("tensor `{name}`"), message));
+            }
+        };
+        Ok(WeightData { shape: view.shape().to_vec(), data })
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|e| Error::model(path, "index", format!("expected JSON: {e}")))?;
+    let map = value
+        .get("weight_map")
+        .and_then(|m| m.as_object())
+        .ok_or_else(|| Error::model(path, "weight_map", "expected an object from tensor to file"))?;
+    map.iter()
+        .map(|(name, file)| match file.as_str() {
+            Some(file) => Ok((name.clone(), file.to_string())),
+            None => {
+                Err(Error::model(path, format!("weight_map: `{name}`"), format!("expected a file name, got {file}")))
+            }
+        })
+        .collect()
+}
+
+/// How values are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredType {
+    /// 4 bytes, exact.
+    F32,
+    /// 2 bytes, 11 bits of precision.
+    F16,
+    /// 2 bytes, 8 bits of precision, the range of f32.
+    Bf16,
+}
+
+/// Writes weights as one safetensors file that transformers reads; the file appears whole or not at all.
+///
+/// # Errors
+/// [`Error::Input`] when a tensor's values do not fill its shape; [`Error::Io`] when the file cannot be written.
+pub fn write_safetensors(
+    path: impl AsRef<Path>,
+    tensors: &BTreeMap<String, WeightData>,
+    stored: StoredType,
+) -> Result<()> {
+    let path = path.as_ref();
+    let dtype = match stored {
+        StoredType::F32 => Dtype::F32,
+        StoredType::F16 => Dtype::F16,
+        StoredType::Bf16 => Dtype::BF16,
+    };
+    let bytes: Vec<(&String, &WeightData, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, weight)| {
+            let values = weight.data.iter();
+            let bytes = match stored {
+                StoredType::F32 => values.flat_map(|v| v.to_le_bytes()).collect(),
+                StoredType::F16 => values.flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+                StoredType::Bf16 => values.flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
+            };
+            (name, weight, bytes)
+        })
+        .collect();
+    let views = bytes
+        .iter()
+        .map(|(name, weight, bytes)| match TensorView::new(dtype, weight.shape.clone(), bytes) {
+            Ok(view) => Ok((name.as_str(), view)),
+            Err(e) => Err(Error::input(&format!("tensor `{name}`"), format!("values of shape {:?}", weight.shape), e)),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let metadata = std::collections::HashMap::from([("format".to_string(), "pt".to_string())]);
+    ::safetensors::serialize_to_file(views, Some(metadata), path)
+        .map_err(|e| Error::io(path, std::io::Error::other(e.to_string())))
+}
+
+/// A model's weights by name, read back from its device.
+///
+/// # Errors
+/// [`Error::Device`] when the device cannot be read.
+pub fn export_weights(model: &dyn Transformer) -> Result<BTreeMap<String, WeightData>> {
+    let mut tensors = BTreeMap::new();
+    let mut failed = None;
+    model.map_weights(&mut |name, weight| {
+        let (shape, data) = match &weight {
+            Weight::Matrix(tensor) => (tensor.dims().to_vec(), to_vec(plain(tensor.clone()))),
+            Weight::Vector(tensor) => (tensor.dims().to_vec(), to_vec(plain(tensor.clone()))),
+        };
+        match data {
+            Ok(data) => {
+                tensors.insert(name.to_string(), WeightData { shape, data });
+            }
+            Err(error) => failed = Some(error),
+        }
+        weight
+    })?;
+    match failed {
+        None => Ok(tensors),
+        Some(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn weights() -> BTreeMap<String, WeightData> {
+        let weight = |shape: &[usize]| {
+            let len = shape.iter().product::<usize>();
+            WeightData { shape: shape.to_vec(), data: (0..len).map(|i| i as f32 / 8.0 - 1.0).collect() }
+        };
+        BTreeMap::from([("a".into(), weight(&[2, 3])), ("b".into(), weight(&[4]))])
+    }
+
+    #[test]
+    fn values_come_back_in_every_type() {
+        for stored in [StoredType::F32, StoredType::F16, StoredType::Bf16] {
+            let folder = tempfile::tempdir().unwrap();
+            write_safetensors(folder.path().join(SINGLE), &weights(), stored).unwrap();
+            let source = SafetensorsFolder::open(folder.path()).unwrap();
+            assert_eq!(source.names(), ["a", "b"]);
+            // Eighths are exact in all three.
+            for (name, weight) in weights() {
+                assert_eq!(source.tensor(&name).unwrap(), weight);
+            }
+            assert!(source.tensor("c").unwrap_err().to_string().contains("`c`"));
+        }
+    }
+
+    #[test]
+    fn a_cut_off_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(SINGLE);
+        write_safetensors(&file, &weights(), StoredType::F32).unwrap();
+        let bytes = std::fs::read(&file).unwrap();
+        for len in [0, 5, 20, bytes.len() - 1] {
+            std::fs::write(&file, &bytes[..len]).unwrap();
+            let error = SafetensorsFolder::open(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(SINGLE) || len == 0, "{error}");
+        }
+    }
+
+    #[test]
+    fn shards_are_joined_and_a_missing_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = weights();
+        for (file, name) in [("one.safetensors", "a"), ("two.safetensors", "b")] {
+            let part = BTreeMap::from([(name.to_string(), all[name].clone())]);
+            write_safetensors(folder.path().join(file), &part, StoredType::F32).unwrap();
+        }
+        let write = |text: &str| std::fs::write(folder.path().join(INDEX), text).unwrap();
+        write(r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}"#);
+        let source = SafetensorsFolder::open(folder.path()).unwrap();
+        assert_eq!(source.tensor("b").unwrap(), all["b"]);
+        assert_eq!(source.files().len(), 2);
+        write(r#"{"weight_map": {"a": "one.safetensors", "b": "one.safetensors"}}"#);
+        let error = SafetensorsFolder::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("tensor `b`") && error.contains("one.safetensors"), "{error}");
+        write(r#"{"weight_map": {"a": "one.safetensors", "b": "three.safetensors"}}"#);
+        let error = SafetensorsFolder::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("three.safetensors"), "{error}");
+        write(r#"{"weight_map": {"a": "../one.safetensors"}}"#);
+        assert!(SafetensorsFolder::open(folder.path()).is_err());
+        let empty = tempfile::tempdir().unwrap();
+        std::fs::write(empty.path().join("pytorch_model.bin"), b"").unwrap();
+        let error = SafetensorsFolder::open(empty.path()).unwrap_err().to_string();
+        assert!(error.contains("pytorch_model.bin"), "{error}");
+    }
+}
