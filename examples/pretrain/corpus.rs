@@ -1,0 +1,276 @@
+//! The pretraining corpus: the skills and facts of the embedded tasks as plain text, by seed.
+//!
+//! The same [`Skill`]s as the instruction tasks, in other clothes: statements, questions and answers, dialogues, lists,
+//! notes. No document has the form of an instruction prompt, and no wording is one of the tasks' (a test compares them):
+//! what is asked is known to the model before it is tuned, how instructions ask for it is not.
+
+use fedhds_core::dataset::embedded::lexicon::{Lexicon, capitalised};
+use fedhds_core::dataset::embedded::skills::Skill;
+use fedhds_core::dataset::embedded::tasks::fill;
+use fedhds_core::types::{Rng, Seed};
+use rand::RngExt as _;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
+use std::collections::BTreeMap;
+
+/// How one skill is worded.
+#[derive(Debug, Clone, Default)]
+pub struct Wording {
+    /// Statements, with `{x}` and `{y}`.
+    pub statements: Vec<String>,
+    /// Questions, with `{x}`.
+    pub questions: Vec<String>,
+    /// What a list of such pairs is called.
+    pub headings: Vec<String>,
+}
+
+/// Draws documents.
+#[derive(Debug, Clone)]
+pub struct Corpus {
+    seed: Seed,
+    wordings: BTreeMap<Skill, Wording>,
+}
+
+impl Corpus {
+    /// The corpus of a seed.
+    pub fn new(seed: u64) -> Self {
+        let mut wordings: BTreeMap<Skill, Wording> = BTreeMap::new();
+        let mut current = None;
+        for line in include_str!("wording.txt").lines().map(str::trim) {
+            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                current = Skill::named(name);
+            } else if let Some((kind, text)) = line.split_once(": ")
+                && let Some(skill) = current
+            {
+                let wording = wordings.entry(skill).or_default();
+                match kind {
+                    "s" => wording.statements.push(text.to_owned()),
+                    "q" => wording.questions.push(text.to_owned()),
+                    "h" => wording.headings.push(text.to_owned()),
+                    _ => {}
+                }
+            }
+        }
+        Self { seed: Seed(seed), wordings }
+    }
+
+    /// The wordings by skill.
+    pub fn wordings(&self) -> &BTreeMap<Skill, Wording> {
+        &self.wordings
+    }
+
+    /// Document `number`; the same for the same seed, whatever was drawn before.
+    pub fn document(&self, number: u64) -> String {
+        let mut rng = self.seed.derive("document", number).rng();
+        let rng = &mut rng;
+        match rng.random_range(0..20) {
+            0..3 => self.statements(rng),
+            3..6 => self.mixed_questions(rng),
+            6..9 => self.list(rng),
+            9..13 => self.sheet(rng),
+            13..15 => self.dialogue(rng),
+            15..17 => self.quiz(rng),
+            17 => self.notes(rng),
+            _ => self.single(rng),
+        }
+    }
+
+    fn skill(&self, rng: &mut Rng) -> (Skill, Wording) {
+        let skill = Skill::ALL.choose(rng).copied().unwrap_or(Skill::Opposite);
+        (skill, self.wordings.get(&skill).cloned().unwrap_or_default())
+    }
+
+    fn pair(skill: Skill, rng: &mut Rng) -> (String, String) {
+        let item = skill.draw(rng);
+        (item.input.clone(), item.response().to_owned())
+    }
+
+    fn worded(&self, rng: &mut Rng) -> String {
+        let (skill, wording) = self.skill(rng);
+        let (x, y) = Self::pair(skill, rng);
+        fill(one(&wording.statements, rng), &x, &y)
+    }
+
+    /// Statements on any skills, or several on one.
+    fn statements(&self, rng: &mut Rng) -> String {
+        let count = rng.random_range(2..6);
+        if rng.random_range(0..2) == 0 {
+            return (0..count).map(|_| self.worded(rng)).collect::<Vec<_>>().join(" ");
+        }
+        let (skill, wording) = self.skill(rng);
+        let lines = (0..count).map(|_| {
+            let (x, y) = Self::pair(skill, rng);
+            fill(one(&wording.statements, rng), &x, &y)
+        });
+        lines.collect::<Vec<_>>().join(if count % 2 == 0 { " " } else { "\n" })
+    }
+
+    /// One question with its answer, or a few on different skills.
+    fn mixed_questions(&self, rng: &mut Rng) -> String {
+        let (ask, answer) = one_pair(&[("Q:", "A:"), ("Question:", "Answer:"), ("", ""), ("Asked:", "Said:")], rng);
+        let count = rng.random_range(1..5);
+        let lines = (0..count).map(|_| {
+            let (skill, wording) = self.skill(rng);
+            let (x, y) = Self::pair(skill, rng);
+            let question = fill(one(&wording.questions, rng), &x, &y);
+            format!("{ask} {question}\n{answer} {y}").trim_start().replace("\n ", "\n")
+        });
+        lines.collect::<Vec<_>>().join("\n\n")
+    }
+
+    /// A heading and pairs under it.
+    fn list(&self, rng: &mut Rng) -> String {
+        let (skill, wording) = self.skill(rng);
+        let heading = one(&wording.headings, rng);
+        let between = *[": ", " -> ", " | ", " = ", "; "].choose(rng).unwrap_or(&": ");
+        let count = rng.random_range(2..7);
+        let mut text = match rng.random_range(0..4) {
+            0 => format!("{}:", capitalised(heading)),
+            1 => format!("List of {heading}"),
+            2 => format!("# {}", capitalised(heading)),
+            _ => format!("Topic: {heading}."),
+        };
+        for _ in 0..count {
+            let (x, y) = Self::pair(skill, rng);
+            text.push_str(&format!("\n{x}{between}{y}"));
+        }
+        text
+    }
+
+    /// What is wanted, what it is about, what came out, each in its section: a form to fill in.
+    fn sheet(&self, rng: &mut Rng) -> String {
+        let (skill, wording) = self.skill(rng);
+        let [what, given, result] = *[
+            ["Wanted", "Given", "Found"],
+            ["Topic", "Entry", "Value"],
+            ["Aim", "Case", "Result"],
+            ["Heading", "Item", "Note"],
+            ["Subject", "Text", "Reply"],
+            ["Exercise", "Line", "Solution"],
+            ["### Subject", "### Text", "### Reply"],
+            ["## Exercise", "## Line", "## Solution"],
+        ]
+        .choose(rng)
+        .unwrap_or(&["Wanted", "Given", "Found"]);
+        let break_ = *[" ", "\n"].choose(rng).unwrap_or(&" ");
+        let gap = *["\n", "\n\n"].choose(rng).unwrap_or(&"\n");
+        let (x, y) = Self::pair(skill, rng);
+        if rng.random_range(0..3) == 0 {
+            let question = fill(one(&wording.questions, rng), &x, &y);
+            return format!("{what}:{break_}{question}{gap}{result}:{break_}{y}");
+        }
+        let heading = one(&wording.headings, rng);
+        let heading = match rng.random_range(0..4) {
+            0 => capitalised(heading),
+            1 => format!("Here we note {heading}."),
+            2 => format!("This is about {heading}."),
+            _ => format!("{}.", capitalised(heading)),
+        };
+        format!("{what}:{break_}{heading}{gap}{given}:{break_}{x}{gap}{result}:{break_}{y}")
+    }
+
+    /// Two people talk.
+    fn dialogue(&self, rng: &mut Rng) -> String {
+        let lexicon = Lexicon::shipped();
+        let (a, b) = (one(lexicon.list("girls"), rng), one(lexicon.list("boys"), rng));
+        let lines = (0..rng.random_range(1..4)).map(|_| {
+            let (skill, wording) = self.skill(rng);
+            let (x, y) = Self::pair(skill, rng);
+            let question = fill(one(&wording.questions, rng), &x, &y);
+            let reply = match rng.random_range(0..4) {
+                0 => fill(one(&wording.statements, rng), &x, &y),
+                1 => format!("{}.", capitalised(&y)),
+                2 => format!("I think it is {y}."),
+                _ => y,
+            };
+            format!("{a}: {question}\n{b}: {reply}")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Questions of one skill, each with its answer on the same line.
+    fn quiz(&self, rng: &mut Rng) -> String {
+        let (skill, wording) = self.skill(rng);
+        let question = one(&wording.questions, rng);
+        let lines = (0..rng.random_range(2..6)).map(|_| {
+            let (x, y) = Self::pair(skill, rng);
+            format!("{} {y}", fill(question, &x, &y))
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Plain sentences about words, lists and texts, so that the words of instructions are no strangers.
+    fn notes(&self, rng: &mut Rng) -> String {
+        let notes: Vec<&str> = include_str!("notes.txt").lines().filter(|line| !line.is_empty()).collect();
+        let mut text: Vec<String> = (0..rng.random_range(2..5)).map(|_| one(&notes, rng).to_owned()).collect();
+        text.push(self.worded(rng));
+        text.shuffle(rng);
+        text.join(" ")
+    }
+
+    /// One statement, question or heading with its pair.
+    fn single(&self, rng: &mut Rng) -> String {
+        let (skill, wording) = self.skill(rng);
+        let (x, y) = Self::pair(skill, rng);
+        match rng.random_range(0..3) {
+            0 => fill(one(&wording.statements, rng), &x, &y),
+            1 => format!("{}\n{y}", fill(one(&wording.questions, rng), &x, &y)),
+            _ => format!("{}: {x}\n{y}", capitalised(one(&wording.headings, rng))),
+        }
+    }
+}
+
+fn one<'a, T: AsRef<str>>(texts: &'a [T], rng: &mut Rng) -> &'a str {
+    texts.choose(rng).map_or("", AsRef::as_ref)
+}
+
+fn one_pair<'a>(pairs: &[(&'a str, &'a str)], rng: &mut Rng) -> (&'a str, &'a str) {
+    pairs.choose(rng).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fedhds_core::dataset::embedded::tasks;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_skill_is_worded() {
+        let corpus = Corpus::new(1);
+        for skill in Skill::ALL {
+            let wording = &corpus.wordings[skill];
+            assert!(wording.statements.len() >= 2, "{skill:?}");
+            assert!(!wording.questions.is_empty() && !wording.headings.is_empty(), "{skill:?}");
+        }
+    }
+
+    #[test]
+    fn no_wording_is_an_instruction() {
+        let normal = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), " ").trim().to_owned();
+        let instructions: BTreeSet<String> =
+            tasks::all().iter().flat_map(|task| &task.instructions).map(|text| normal(text)).collect();
+        let corpus = Corpus::new(1);
+        for wording in corpus.wordings.values() {
+            for text in wording.statements.iter().chain(&wording.questions).chain(&wording.headings) {
+                assert!(!instructions.contains(&normal(text)), "{text}");
+            }
+        }
+        for number in 0..3000 {
+            let text = corpus.document(number);
+            assert!(!text.contains("### Instruction") && !text.contains("### Response"), "{text}");
+            for task in tasks::all() {
+                for instruction in task.instructions.iter().filter(|i| !i.contains('{')) {
+                    assert!(!text.contains(instruction.as_str()), "{instruction}: {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_depends_on_seed_and_number_only() {
+        let corpus = Corpus::new(1);
+        let _ = corpus.document(3);
+        assert_eq!(corpus.document(5), Corpus::new(1).document(5));
+        assert_ne!(corpus.document(5), Corpus::new(2).document(5));
+        assert!((0..2000).all(|number| !corpus.document(number).contains(['{', '}'])));
+    }
+}
