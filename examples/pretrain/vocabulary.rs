@@ -1,0 +1,112 @@
+//! The embedded model's tokenizer: byte-level BPE, trained on the corpus and on the wording of instructions.
+
+use crate::corpus::Corpus;
+use fedhds_core::dataset::embedded::EmbeddedTasks;
+use fedhds_core::dataset::{PromptTemplate, RenderPrompt as _};
+use fedhds_core::{Error, Result};
+use serde_json::json;
+use std::path::Path;
+use tokenizers::models::TrainerWrapper;
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, Tokenizer};
+
+/// Padding; its id is 0.
+pub const PAD: &str = "<pad>";
+/// Begins every sequence; its id is 1.
+pub const BOS: &str = "<s>";
+/// Ends every text; its id is 2.
+pub const EOS: &str = "</s>";
+/// Ids of [`PAD`], [`BOS`] and [`EOS`].
+pub const IDS: [u32; 3] = [0, 1, 2];
+
+/// Documents of the corpus that the merges are counted on.
+const DOCUMENTS: u64 = 30_000;
+
+/// Turns go one after the other, each with its speaker; the assistant's turns end with [`EOS`].
+const CHAT_TEMPLATE: &str = "{{ bos_token }}{% for message in messages %}\
+{% if message['role'] == 'system' %}{{ message['content'] + '\n\n' }}\
+{% elif message['role'] == 'user' %}{{ '### Instruction:\n' + message['content'] + '\n\n### Response:\n' }}\
+{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token }}\
+{% endif %}{% endfor %}";
+
+/// Trains a tokenizer of `vocab_size` ids.
+///
+/// # Errors
+/// [`Error::Stage`] where the trainer fails.
+pub fn train(corpus: &Corpus, vocab_size: usize) -> Result<Tokenizer> {
+    let failed = |e: tokenizers::Error| Error::stage("tokenizer", e.to_string());
+    let mut texts: Vec<String> = (0..DOCUMENTS).map(|number| corpus.document(number)).collect();
+    // Instructions are part of what will be read, so that their words do not fall apart into letters.
+    let (train, test) = EmbeddedTasks::default().generate()?;
+    for record in train.records.iter().chain(&test.records) {
+        for template in [PromptTemplate::Alpaca, PromptTemplate::Short] {
+            texts.push(template.render(record)?.prompt);
+        }
+    }
+    let mut tokenizer = Tokenizer::new(BPE::default());
+    tokenizer.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
+    tokenizer.with_decoder(Some(tokenizers::decoders::byte_level::ByteLevel::default()));
+    let trainer = BpeTrainer::builder()
+        .vocab_size(vocab_size)
+        .min_frequency(2)
+        .show_progress(false)
+        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+        .special_tokens([PAD, BOS, EOS].map(|token| AddedToken::from(token, true)).to_vec())
+        .build();
+    tokenizer.train(&mut TrainerWrapper::from(trainer), texts.into_iter()).map_err(failed)?;
+    let processor = TemplateProcessing::builder()
+        .try_single(format!("{BOS} $A").as_str())
+        .and_then(|builder| builder.try_pair(format!("{BOS} $A {BOS} $B").as_str()).map(|b| b.clone()))
+        .map_err(|e| Error::stage("tokenizer", e))?
+        .special_tokens(vec![(BOS, IDS[1])])
+        .build()
+        .map_err(|e| Error::stage("tokenizer", e.to_string()))?;
+    tokenizer.with_post_processor(Some(processor));
+    Ok(tokenizer)
+}
+
+/// Reads the tokenizer that an earlier start of the same run trained, or trains and writes it.
+///
+/// # Errors
+/// [`Error::Io`] and [`Error::Stage`].
+pub fn read_or_train(path: &Path, corpus: &Corpus, vocab_size: usize) -> Result<Tokenizer> {
+    let failed = |e: tokenizers::Error| Error::stage("tokenizer", format!("{}: {e}", path.display()));
+    if path.exists() {
+        return Tokenizer::from_file(path).map_err(failed);
+    }
+    let tokenizer = train(corpus, vocab_size)?;
+    crate::checkpoint::write_atomically(path, tokenizer.to_string(true).map_err(failed)?.as_bytes())?;
+    Ok(tokenizer)
+}
+
+/// `tokenizer_config.json`.
+pub fn tokenizer_config(context: usize) -> serde_json::Value {
+    json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": context,
+        "bos_token": BOS,
+        "eos_token": EOS,
+        "pad_token": PAD,
+        "add_bos_token": true,
+        "add_eos_token": false,
+        "clean_up_tokenization_spaces": false,
+        "chat_template": CHAT_TEMPLATE,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_come_back_and_prompts_are_short() {
+        let tokenizer = train(&Corpus::new(1), 1024).unwrap();
+        assert_eq!(IDS.map(|id| tokenizer.id_to_token(id).unwrap()), [PAD, BOS, EOS]);
+        let text = "Name the sound: café, 12 + 7\n\n### Response:\n";
+        let encoding = tokenizer.encode(text, true).unwrap();
+        assert_eq!(encoding.get_ids()[0], IDS[1]);
+        assert_eq!(tokenizer.decode(encoding.get_ids(), true).unwrap(), text);
+    }
+}
