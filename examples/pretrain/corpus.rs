@@ -4,13 +4,52 @@
 //! notes. No document has the form of an instruction prompt, and no wording is one of the tasks' (a test compares them):
 //! what is asked is known to the model before it is tuned, how instructions ask for it is not.
 
-use fedhds_core::dataset::embedded::lexicon::{Lexicon, capitalised};
+use fedhds_core::dataset::embedded::lexicon::{Lexicon, capitalised, with_article};
 use fedhds_core::dataset::embedded::skills::Skill;
 use fedhds_core::dataset::embedded::tasks::fill;
 use fedhds_core::types::{Rng, Seed};
 use rand::RngExt as _;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Stand around an answer while a document is put together.
+const OPEN: char = '\u{2}';
+const CLOSE: char = '\u{3}';
+
+/// A document: its text, and where answers stand in it (in bytes), which is what there is to learn; names, words to sort
+/// and numbers to add are drawn at random and cannot be foreseen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The text.
+    pub text: String,
+    /// The answers.
+    pub answers: Vec<Range<usize>>,
+}
+
+impl Document {
+    fn new(marked: &str) -> Self {
+        let (mut text, mut answers, mut start) = (String::with_capacity(marked.len()), Vec::new(), 0);
+        for c in marked.chars() {
+            match c {
+                OPEN => start = text.len(),
+                CLOSE => answers.push(start..text.len()),
+                c => text.push(c),
+            }
+        }
+        Self { text, answers }
+    }
+}
+
+fn mark(answer: &str) -> String {
+    format!("{OPEN}{answer}{CLOSE}")
+}
+
+/// [`fill`] with the answer marked.
+fn worded_as(wording: &str, x: &str, y: &str) -> String {
+    let wording = wording.replace("{ay}", &mark(&with_article(y))).replace("{y}", &mark(y));
+    fill(&wording, x, y)
+}
 
 /// How one skill is worded.
 #[derive(Debug, Clone, Default)]
@@ -59,19 +98,20 @@ impl Corpus {
     }
 
     /// Document `number`; the same for the same seed, whatever was drawn before.
-    pub fn document(&self, number: u64) -> String {
+    pub fn document(&self, number: u64) -> Document {
         let mut rng = self.seed.derive("document", number).rng();
         let rng = &mut rng;
-        match rng.random_range(0..20) {
+        let marked = match rng.random_range(0..20) {
             0..3 => self.statements(rng),
-            3..6 => self.mixed_questions(rng),
-            6..9 => self.list(rng),
-            9..13 => self.sheet(rng),
-            13..15 => self.dialogue(rng),
-            15..17 => self.quiz(rng),
+            3..5 => self.mixed_questions(rng),
+            5..8 => self.list(rng),
+            8..15 => self.sheet(rng),
+            15 => self.dialogue(rng),
+            16 => self.quiz(rng),
             17 => self.notes(rng),
             _ => self.single(rng),
-        }
+        };
+        Document::new(&marked)
     }
 
     fn skill(&self, rng: &mut Rng) -> (Skill, Wording) {
@@ -87,7 +127,7 @@ impl Corpus {
     fn worded(&self, rng: &mut Rng) -> String {
         let (skill, wording) = self.skill(rng);
         let (x, y) = Self::pair(skill, rng);
-        fill(one(&wording.statements, rng), &x, &y)
+        worded_as(one(&wording.statements, rng), &x, &y)
     }
 
     /// Statements on any skills, or several on one.
@@ -99,7 +139,7 @@ impl Corpus {
         let (skill, wording) = self.skill(rng);
         let lines = (0..count).map(|_| {
             let (x, y) = Self::pair(skill, rng);
-            fill(one(&wording.statements, rng), &x, &y)
+            worded_as(one(&wording.statements, rng), &x, &y)
         });
         lines.collect::<Vec<_>>().join(if count % 2 == 0 { " " } else { "\n" })
     }
@@ -111,8 +151,8 @@ impl Corpus {
         let lines = (0..count).map(|_| {
             let (skill, wording) = self.skill(rng);
             let (x, y) = Self::pair(skill, rng);
-            let question = fill(one(&wording.questions, rng), &x, &y);
-            format!("{ask} {question}\n{answer} {y}").trim_start().replace("\n ", "\n")
+            let question = worded_as(one(&wording.questions, rng), &x, &y);
+            format!("{ask} {question}\n{answer} {}", mark(&y)).trim_start().replace("\n ", "\n")
         });
         lines.collect::<Vec<_>>().join("\n\n")
     }
@@ -131,7 +171,7 @@ impl Corpus {
         };
         for _ in 0..count {
             let (x, y) = Self::pair(skill, rng);
-            text.push_str(&format!("\n{x}{between}{y}"));
+            text.push_str(&format!("\n{x}{between}{}", mark(&y)));
         }
         text
     }
@@ -155,8 +195,8 @@ impl Corpus {
         let gap = *["\n", "\n\n"].choose(rng).unwrap_or(&"\n");
         let (x, y) = Self::pair(skill, rng);
         if rng.random_range(0..3) == 0 {
-            let question = fill(one(&wording.questions, rng), &x, &y);
-            return format!("{what}:{break_}{question}{gap}{result}:{break_}{y}");
+            let question = worded_as(one(&wording.questions, rng), &x, &y);
+            return format!("{what}:{break_}{question}{gap}{result}:{break_}{}", mark(&y));
         }
         let heading = one(&wording.headings, rng);
         let heading = match rng.random_range(0..4) {
@@ -165,7 +205,7 @@ impl Corpus {
             2 => format!("This is about {heading}."),
             _ => format!("{}.", capitalised(heading)),
         };
-        format!("{what}:{break_}{heading}{gap}{given}:{break_}{x}{gap}{result}:{break_}{y}")
+        format!("{what}:{break_}{heading}{gap}{given}:{break_}{x}{gap}{result}:{break_}{}", mark(&y))
     }
 
     /// Two people talk.
@@ -175,12 +215,12 @@ impl Corpus {
         let lines = (0..rng.random_range(1..4)).map(|_| {
             let (skill, wording) = self.skill(rng);
             let (x, y) = Self::pair(skill, rng);
-            let question = fill(one(&wording.questions, rng), &x, &y);
+            let question = worded_as(one(&wording.questions, rng), &x, &y);
             let reply = match rng.random_range(0..4) {
-                0 => fill(one(&wording.statements, rng), &x, &y),
-                1 => format!("{}.", capitalised(&y)),
-                2 => format!("I think it is {y}."),
-                _ => y,
+                0 => worded_as(one(&wording.statements, rng), &x, &y),
+                1 => format!("{}.", mark(&capitalised(&y))),
+                2 => format!("I think it is {}.", mark(&y)),
+                _ => mark(&y),
             };
             format!("{a}: {question}\n{b}: {reply}")
         });
@@ -193,7 +233,7 @@ impl Corpus {
         let question = one(&wording.questions, rng);
         let lines = (0..rng.random_range(2..6)).map(|_| {
             let (x, y) = Self::pair(skill, rng);
-            format!("{} {y}", fill(question, &x, &y))
+            format!("{} {}", worded_as(question, &x, &y), mark(&y))
         });
         lines.collect::<Vec<_>>().join("\n")
     }
@@ -212,9 +252,9 @@ impl Corpus {
         let (skill, wording) = self.skill(rng);
         let (x, y) = Self::pair(skill, rng);
         match rng.random_range(0..3) {
-            0 => fill(one(&wording.statements, rng), &x, &y),
-            1 => format!("{}\n{y}", fill(one(&wording.questions, rng), &x, &y)),
-            _ => format!("{}: {x}\n{y}", capitalised(one(&wording.headings, rng))),
+            0 => worded_as(one(&wording.statements, rng), &x, &y),
+            1 => format!("{}\n{}", worded_as(one(&wording.questions, rng), &x, &y), mark(&y)),
+            _ => format!("{}: {x}\n{}", capitalised(one(&wording.headings, rng)), mark(&y)),
         }
     }
 }
@@ -255,7 +295,7 @@ mod tests {
             }
         }
         for number in 0..3000 {
-            let text = corpus.document(number);
+            let text = corpus.document(number).text;
             assert!(!text.contains("### Instruction") && !text.contains("### Response"), "{text}");
             for task in tasks::all() {
                 for instruction in task.instructions.iter().filter(|i| !i.contains('{')) {
@@ -271,6 +311,15 @@ mod tests {
         let _ = corpus.document(3);
         assert_eq!(corpus.document(5), Corpus::new(1).document(5));
         assert_ne!(corpus.document(5), Corpus::new(2).document(5));
-        assert!((0..2000).all(|number| !corpus.document(number).contains(['{', '}'])));
+        assert!((0..2000).all(|number| !corpus.document(number).text.contains(['{', '}', OPEN, CLOSE])));
+    }
+
+    #[test]
+    fn answers_are_marked() {
+        let document = Document::new("Q: 1 + 1\nA: \u{2}2\u{3} and \u{2}b c\u{3}.");
+        assert_eq!(document.text, "Q: 1 + 1\nA: 2 and b c.");
+        assert_eq!(document.answers.iter().map(|a| &document.text[a.clone()]).collect::<Vec<_>>(), ["2", "b c"]);
+        let corpus = Corpus::new(1);
+        assert!((0..500).all(|number| !corpus.document(number).answers.is_empty()));
     }
 }

@@ -42,7 +42,7 @@ struct Arguments {
     #[arg(long, default_value_t = 3500)]
     steps: u64,
     /// Rows of a batch.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 8)]
     rows: usize,
     /// Tokens of a row.
     #[arg(long, default_value_t = 128)]
@@ -54,7 +54,7 @@ struct Arguments {
     #[arg(long, default_value_t = 128)]
     hidden_size: usize,
     /// Layers.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 4)]
     layers: usize,
     /// Highest learning rate.
     #[arg(long, default_value_t = 3e-3)]
@@ -91,6 +91,8 @@ fn config(arguments: &Arguments) -> LlamaConfig {
     let heads = arguments.hidden_size / 32;
     LlamaConfig {
         num_key_value_heads: if heads.is_multiple_of(3) { heads / 3 } else { heads / 2 },
+        // Eight thirds of the width, as Llama has it, on the next multiple of 32.
+        intermediate_size: (arguments.hidden_size * 8 / 3).next_multiple_of(32),
         max_position_embeddings: CONTEXT,
         ..LlamaConfig::new(arguments.vocab_size, arguments.hidden_size, arguments.layers, heads)
     }
@@ -108,7 +110,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     std::fs::create_dir_all(&arguments.work).map_err(|e| Error::io(&arguments.work, e))?;
     let corpus = Corpus::new(*seed);
     if let Some(count) = arguments.sample {
-        (0..count).for_each(|number| println!("{}\n---", corpus.document(number)));
+        (0..count).for_each(|number| println!("{}\n---", corpus.document(number).text));
         return Ok(());
     }
     let tokenizer = vocabulary::read_or_train(&arguments.work.join("tokenizer.json"), &corpus, *vocab_size)?;
@@ -165,7 +167,8 @@ fn run(arguments: &Arguments) -> Result<()> {
             (sum, since) = (0.0, 0);
         }
         if step % HELD_OUT == 0 || step == *steps {
-            println!("step {step} held-out loss {:.4}", training::loss(&*model, &held_out, vocabulary::IDS[0])?);
+            let (all, answers) = training::loss(&*model, &held_out, vocabulary::IDS[0])?;
+            println!("step {step} held-out loss {all:.4}, on answers {answers:.4}");
         }
         let stopped = stop.load(Ordering::Relaxed) || arguments.stop_after.is_some_and(|last| step >= last);
         if step % CHECKPOINT == 0 || step == *steps || stopped {

@@ -1,6 +1,7 @@
 //! One step of pretraining: gradients of the shards of a batch, clipped, and an AdamW update.
 
-use fedhds_core::model::tensor::{Tensor, lifted, plain, to_vec};
+use crate::sequences::Row;
+use fedhds_core::model::tensor::{Tensor, lifted, like, plain, to_vec};
 use fedhds_core::model::{Batch, Transformer, Weight, WeightData, hidden_states};
 use fedhds_core::train::Adam;
 use fedhds_core::train::gradients::{clip_factor, global_norm};
@@ -35,33 +36,46 @@ impl Schedule {
     }
 }
 
-/// Mean loss on the tokens of a batch, in nats, without gradients.
+/// The tokens of rows of equal length, and the weight of each but the first of a row.
+fn batch(rows: &[Row], pad: u32) -> Result<(Batch, Vec<f32>)> {
+    let ids: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
+    let weights = rows.iter().flat_map(|row| row.weights.iter().skip(1).copied()).collect();
+    Ok((Batch::new(&ids, pad)?, weights))
+}
+
+/// Mean loss in nats, without gradients: on every token, and on those of answers.
 ///
 /// # Errors
 /// As of [`Transformer::pass`].
-pub fn loss(model: &dyn Transformer, rows: &[Vec<u32>], pad: u32) -> Result<f64> {
-    let (mut sum, mut count) = (0.0, 0);
+pub fn loss(model: &dyn Transformer, rows: &[Row], pad: u32) -> Result<(f64, f64)> {
+    let (mut all, mut answers) = ((0.0, 0), (0.0, 0));
     for rows in rows.chunks(8) {
-        let batch = Batch::new(rows, pad)?;
+        let (batch, weights) = batch(rows, pad)?;
         let losses = to_vec(token_losses(model, hidden_states(model, &batch, None)?, &LossRows::all(&batch)?)?)?;
-        count += losses.len();
-        sum += losses.into_iter().map(f64::from).sum::<f64>();
+        for (loss, weight) in losses.into_iter().map(f64::from).zip(weights) {
+            all = (all.0 + loss, all.1 + 1);
+            if weight == 1.0 {
+                answers = (answers.0 + loss, answers.1 + 1);
+            }
+        }
     }
-    Ok(sum / count.max(1) as f64)
+    let mean = |(sum, count): (f64, usize)| sum / count.max(1) as f64;
+    Ok((mean(all), mean(answers)))
 }
 
-/// The mean loss of a shard and its gradient by weight, flattened.
-fn gradients(model: &dyn Transformer, rows: &[Vec<u32>], pad: u32) -> Result<(f64, BTreeMap<String, Tensor<1>>)> {
+/// The weighted mean loss of a shard and its gradient by weight, flattened.
+fn gradients(model: &dyn Transformer, rows: &[Row], pad: u32) -> Result<(f64, BTreeMap<String, Tensor<1>>)> {
     let mut leaves: BTreeMap<String, Weight> = BTreeMap::new();
     let model = model.map_weights(&mut |name, weight| {
         let leaf = weight.map(|m| lifted(plain(m)).require_grad(), |v| lifted(plain(v)).require_grad());
         leaves.insert(name.to_owned(), leaf.clone());
         leaf
     })?;
-    let batch = Batch::new(rows, pad)?;
+    let (batch, weights) = batch(rows, pad)?;
     let losses = token_losses(&*model, hidden_states(&*model, &batch, None)?, &LossRows::all(&batch)?)?;
-    let count = losses.dims()[0];
-    let loss = losses.sum_dim(0).div_scalar(count as f64);
+    let (count, total) = (weights.len(), weights.iter().copied().map(f64::from).sum::<f64>());
+    let weights = like(model.device().tensor(weights, [count])?, &losses);
+    let loss = (losses * weights).sum_dim(0).div_scalar(total);
     let mut gradients = loss.backward();
     let value = to_vec(plain(loss))?.first().copied().map_or(f64::NAN, f64::from);
     let mut flat = BTreeMap::new();
@@ -83,7 +97,7 @@ fn gradients(model: &dyn Transformer, rows: &[Vec<u32>], pad: u32) -> Result<(f6
 /// What a step did.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// Mean loss of the batch before the update, in nats.
+    /// Weighted mean loss of the batch before the update, in nats.
     pub loss: f64,
     /// Norm of the gradients before clipping; the update was skipped where it is not finite.
     pub norm: f64,
@@ -96,7 +110,7 @@ pub struct Step {
 pub fn step(
     model: &dyn Transformer,
     adam: &mut Adam,
-    rows: &[Vec<u32>],
+    rows: &[Row],
     pad: u32,
     shards: usize,
     clip: f64,
@@ -184,7 +198,8 @@ mod tests {
     fn steps_lower_the_loss_and_shards_do_not_matter() {
         let config = ModelConfig::Llama(LlamaConfig::new(32, 16, 2, 2));
         let weights = InMemoryWeights::random(&config, Seed(1)).unwrap();
-        let rows: Vec<Vec<u32>> = (0..4).map(|r| (0..12).map(|i| (i * 3 + r) % 32).collect()).collect();
+        let row = |r: u32| Row { ids: (0..12).map(|i| (i * 3 + r) % 32).collect(), weights: vec![1.0; 12] };
+        let rows: Vec<Row> = (0..4).map(row).collect();
         let run = |shards: usize| {
             let mut model = config.build(&weights, &Device::cpu()).unwrap();
             let mut adam = Adam::new(AdamConfig { learning_rate: 1e-2, ..AdamConfig::default() }).unwrap();

@@ -6,8 +6,13 @@ use fedhds_core::dataset::{PromptTemplate, RenderPrompt as _};
 use fedhds_core::{Error, Result};
 use serde_json::json;
 use std::path::Path;
+use tokenizers::decoders::sequence::Sequence as DecoderSequence;
+use tokenizers::decoders::strip::Strip;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::normalizers::replace::{Replace, ReplacePattern};
+use tokenizers::normalizers::utils::Sequence as NormalizerSequence;
+use tokenizers::normalizers::{NormalizerWrapper, Prepend};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer};
@@ -37,7 +42,7 @@ const CHAT_TEMPLATE: &str = "{{ bos_token }}{% for message in messages %}\
 /// [`Error::Stage`] where the trainer fails.
 pub fn train(corpus: &Corpus, vocab_size: usize) -> Result<Tokenizer> {
     let failed = |e: tokenizers::Error| Error::stage("tokenizer", e.to_string());
-    let mut texts: Vec<String> = (0..DOCUMENTS).map(|number| corpus.document(number)).collect();
+    let mut texts: Vec<String> = (0..DOCUMENTS).map(|number| corpus.document(number).text).collect();
     // Instructions are part of what will be read, so that their words do not fall apart into letters.
     let (train, test) = EmbeddedTasks::default().generate()?;
     for record in train.records.iter().chain(&test.records) {
@@ -46,8 +51,17 @@ pub fn train(corpus: &Corpus, vocab_size: usize) -> Result<Tokenizer> {
         }
     }
     let mut tokenizer = Tokenizer::new(BPE::default());
+    // A word at the beginning of a line is the same token as one behind a space: each fact is learnt once, not twice.
+    let line = Replace::new(ReplacePattern::Regex(r"\n(?=\S)".into()), "\n ").map_err(failed)?;
+    let start: NormalizerWrapper = Prepend::new(" ".into()).into();
+    tokenizer.with_normalizer(Some(NormalizerSequence::new(vec![start, line.into()]))).map_err(failed)?;
     tokenizer.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
-    tokenizer.with_decoder(Some(tokenizers::decoders::byte_level::ByteLevel::default()));
+    let line = Replace::new("\n ", "\n").map_err(failed)?;
+    tokenizer.with_decoder(Some(DecoderSequence::new(vec![
+        ByteLevel::default().into(),
+        line.into(),
+        Strip::new(' ', 1, 0).into(),
+    ])));
     let trainer = BpeTrainer::builder()
         .vocab_size(vocab_size)
         .min_frequency(2)
@@ -108,5 +122,7 @@ mod tests {
         let encoding = tokenizer.encode(text, true).unwrap();
         assert_eq!(encoding.get_ids()[0], IDS[1]);
         assert_eq!(tokenizer.decode(encoding.get_ids(), true).unwrap(), text);
+        let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
+        assert_eq!(ids("a\ncat"), [ids("a\n"), ids("cat")].concat());
     }
 }
