@@ -9,6 +9,7 @@ mod cost;
 mod data;
 mod layout;
 mod plan;
+mod plot;
 mod run_record;
 mod runner;
 mod stages;
@@ -21,6 +22,7 @@ pub use config::{
 };
 pub use cost::{Cost, Probe, Rates, StageCost, typical};
 pub use data::load as load_data;
+pub use plot::SelectionPlot;
 pub use run_record::{DataSummary, Metrics, RunRecord, SCHEMA, Versions, peak_memory};
 pub use runner::{Experiment, Finished, UNTUNED};
 pub use stages::{CountTokens, Features, SaveAdapter, Stages};
