@@ -79,16 +79,16 @@ pub struct ServerConfig {
 /// # fn main() -> fedhds_core::Result<()> {
 /// let config = MethodConfig::from_toml_str(
 ///     r#"
-///     preset = "fedhds_coverage"
+///     preset = "fedhds_shared"
 ///     name = "shared, 20 records"
 ///     count = { budget = 20 }
 ///     [client]
 ///     noise = "singletons"
-///     clusterer = { n_clusters = 2 }
+///     clusterer = { min_cluster_size = 2 }
 ///     "#,
 /// )?;
 /// assert_eq!(config.count, Count::Budget(20));
-/// assert_eq!(config.preset, Preset::FedhdsCoverage);
+/// assert_eq!(config.preset, Preset::FedhdsShared);
 /// # Ok(())
 /// # }
 /// ```

@@ -110,3 +110,90 @@ pub(super) fn to_toml(value: serde_json::Value) -> Result<Value> {
         }
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::method::{ClientClusterer, Frame, Noise, ReducerConfig};
+
+    fn key_of(text: &str) -> (String, String) {
+        match MethodConfig::from_toml_str(text).unwrap_err() {
+            Error::Config { key, message, .. } => (key, message),
+            other => panic!("expected a configuration error, got {other}"),
+        }
+    }
+
+    #[test]
+    fn overrides_change_what_they_name_and_nothing_else() {
+        let text = "preset = \"fedhds\"\nfeatures = \"proxy\"\n[client]\nnoise = \"singletons\"\nclusterer = { min_cluster_size = 2 }";
+        let config = MethodConfig::from_toml_str(text).unwrap();
+        let mut expected = Preset::Fedhds.config();
+        expected.features = FeatureSource::Proxy;
+        expected.client.noise = Noise::Singletons;
+        let ClientClusterer::Hdbscan(hdbscan) = &mut expected.client.clusterer else { panic!() };
+        hdbscan.min_cluster_size = 2;
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn another_kind_of_stage_starts_from_its_defaults() {
+        let with = |reducer: &str| {
+            let text = format!("preset = \"fedhds\"\nclient.reducer = {reducer}");
+            MethodConfig::from_toml_str(&text).unwrap().client.reducer
+        };
+        assert_eq!(with("\"pca\""), ReducerConfig::Pca(Default::default()));
+        assert_eq!(with("{ kind = \"pca\" }"), ReducerConfig::Pca(Default::default()));
+        assert_eq!(with("{ kind = \"tsne\" }"), Preset::Fedhds.config().client.reducer);
+        let ReducerConfig::Tsne(tsne) = with("{ perplexity = 7 }") else { panic!() };
+        assert_eq!(tsne.perplexity, 7.0);
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        let cases = [
+            ("preset = \"fedhds\"\nbudget = 3", "budget", "unknown field"),
+            ("preset = \"fedhds\"\nclient.nois = \"drop\"", "client.nois", "unknown field"),
+            ("preset = \"fedhds\"\nclient.noise = \"keep\"", "client.noise", "unknown variant `keep`"),
+            ("preset = \"fedhds\"\nclient.reducer.perplexty = 3", "client.reducer.perplexty", "unknown field"),
+            ("preset = \"fedhds\"\nclient.reducer = \"umap\"", "client.reducer.kind", "unknown variant `umap`"),
+            ("preset = \"random\"\nclient.reducer.perplexity = 3", "client.reducer.perplexity", "unknown field"),
+            ("preset = \"fedhds\"\nfeatures = 3", "features", ""),
+            ("preset = \"fedhds_shared\"\ncount = { budget = 0 }", "count", "at least 1"),
+            ("preset = \"fedhds_shared\"\ncount = { budget = -4 }", "count.budget", ""),
+            ("preset = \"fedhds_shared\"\ncount = { number = 4 }", "count", "unknown variant `number`"),
+            ("preset = \"fedhds_shared\"\ncount = \"per_cluster\"", "count", "budget"),
+            ("preset = \"random\"\ncount = \"per_cluster\"", "count", "budget"),
+            ("preset = \"fedhds\"\nfeatures = \"none\"", "features", "model"),
+            ("preset = \"random\"\nfeatures = \"model\"", "features", "none"),
+            ("preset = \"random\"\nclient.frame = \"shared\"", "client.frame", "per_client"),
+            ("preset = \"fedhds_shared\"\nclient.shared_dims = 0", "client.shared_dims", "expected 1"),
+            ("preset = \"fedhds\"\nclient.clusterer.min_cluster_size = 0", "client.clusterer", "min_cluster_size"),
+            ("preset = \"fedhds_coverage\"\nserver.selector = \"nearest\"", "server.clusterer", "hdbscan"),
+            ("preset = \"fedhds_shared\"\nserver.selector = \"facility_location\"", "server.clusterer", "none"),
+            ("count = \"all\"", "preset", "got none"),
+            ("preset = \"fedhd\"", "preset", "got `fedhd`"),
+            ("preset = [", "method", ""),
+        ];
+        for (text, key, word) in cases {
+            let (got, message) = key_of(text);
+            assert!(got == key && message.contains(word), "{text}\nexpected `{key}`: {word}\ngot `{got}`: {message}");
+        }
+    }
+
+    #[test]
+    fn written_configurations_are_read_again() {
+        let text =
+            "preset = \"fedhds_shared\"\nname = \"mine\"\ncount = { ratio = 0.5 }\nclient.frame = \"per_client\"";
+        let config = MethodConfig::from_toml_str(text).unwrap();
+        assert_eq!(config.client.frame, Frame::PerClient);
+        for config in Preset::ALL.into_iter().map(Preset::config).chain([config]) {
+            let json = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<MethodConfig>(&json).unwrap(), config);
+            let toml = toml::to_string(&config).unwrap();
+            assert_eq!(MethodConfig::from_toml_str(&toml).unwrap(), config);
+        }
+        let list: Vec<MethodConfig> = serde_json::from_str(r#"["random", {"preset": "all"}]"#).unwrap();
+        assert_eq!(list, [Preset::Random.config(), Preset::All.config()]);
+    }
+}

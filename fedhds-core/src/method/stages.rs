@@ -1,8 +1,8 @@
 //! The built-in stages by name, with their settings.
 
-use crate::cluster::{KMeans, KMeansConfig};
+use crate::cluster::{Hdbscan, HdbscanConfig, KMeans, KMeansConfig};
 use crate::error::Result;
-use crate::reduce::layer_norm_per_layer;
+use crate::reduce::{KernelPca, KernelPcaConfig, Pca, PcaConfig, Tsne, TsneConfig, layer_norm_per_layer};
 use crate::select::{FacilityLocation, NearestCentroid, Random, RandomMember, Stratified};
 use crate::stage::{Clusterer, Clustering, Reducer, Selector};
 use crate::types::{Context, Matrix};
@@ -23,6 +23,12 @@ pub enum ReducerConfig {
     /// Nothing: the features themselves are clustered. HDBSCAN finds next to nothing in them at the size of a client, k-means
     /// does.
     None(NoParams),
+    /// t-SNE (the paper, eq. 7): what makes local groups exist.
+    Tsne(TsneConfig),
+    /// PCA (the paper's ablation): linear and quick.
+    Pca(PcaConfig),
+    /// Kernel PCA (the paper's ablation).
+    KernelPca(KernelPcaConfig),
 }
 
 impl ReducerConfig {
@@ -33,6 +39,9 @@ impl ReducerConfig {
     pub fn build(&self) -> Result<Option<Arc<dyn Reducer>>> {
         Ok(match self {
             ReducerConfig::None(_) => None,
+            ReducerConfig::Tsne(config) => Some(Arc::new(Tsne::new(config.clone())?)),
+            ReducerConfig::Pca(config) => Some(Arc::new(Pca::new(config.clone())?)),
+            ReducerConfig::KernelPca(config) => Some(Arc::new(KernelPca::new(config.clone())?)),
         })
     }
 }
@@ -43,6 +52,8 @@ impl ReducerConfig {
 pub enum ClientClusterer {
     /// Nothing: no features are looked at (random, stratified, all).
     None(NoParams),
+    /// HDBSCAN (the paper): finds the number of groups, and noise. `min_cluster_size` 5 on Natural Instructions, 2 on Dolly.
+    Hdbscan(HdbscanConfig),
     /// k-means: a fixed number of groups, no noise; every record is represented.
     Kmeans(KMeansConfig),
 }
@@ -55,6 +66,7 @@ impl ClientClusterer {
     pub fn build(&self) -> Result<Option<Arc<dyn Clusterer>>> {
         Ok(match self {
             ClientClusterer::None(_) => None,
+            ClientClusterer::Hdbscan(config) => Some(Arc::new(Hdbscan::new(config.clone())?)),
             ClientClusterer::Kmeans(config) => Some(Arc::new(KMeans::new(config.clone())?)),
         })
     }
@@ -90,6 +102,8 @@ pub enum ServerClusterer {
     /// Nothing: for selectors that look at the centroids themselves; with `count = "per_cluster"` every uploaded group gives a
     /// record (the paper's ablation without the inter-client level).
     None(NoParams),
+    /// HDBSCAN (the paper, eq. 8; `min_cluster_size` 2): finds the number of clusters, and with it the number of records.
+    Hdbscan(HdbscanConfig),
     /// k-means to the budget: as many clusters as records are wanted.
     Kmeans(ServerKMeans),
 }
@@ -123,6 +137,7 @@ impl ServerClusterer {
     pub fn build(&self) -> Result<Grouping> {
         Ok(match self {
             ServerClusterer::None(_) => Grouping::None,
+            ServerClusterer::Hdbscan(config) => Grouping::Fixed(Arc::new(Hdbscan::new(config.clone())?)),
             ServerClusterer::Kmeans(config) => {
                 let weighted = config.weighted;
                 Grouping::ToBudget(Arc::new(move |clusters, weights| -> Result<Arc<dyn Clusterer>> {

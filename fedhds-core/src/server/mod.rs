@@ -314,3 +314,8 @@ impl Server {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
+
+#[cfg(test)]
+mod released_code;
+#[cfg(test)]
+mod topics;

@@ -1,0 +1,182 @@
+//! What selection means, on clients that share topics: a group is one topic, its record is of that topic, and the server's
+//! clusters are topics where the clients' coordinates can be compared, and are not where they cannot.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::*;
+use crate::aggregate::WeightedMean;
+use crate::client::Client;
+use crate::method::MethodConfig;
+use crate::metrics::adjusted_rand;
+use crate::types::{ClusterId, Matrix};
+use rand::RngExt as _;
+use rand_distr::{Distribution, StandardNormal};
+
+const TOPICS: usize = 6;
+const LAYERS: usize = 4;
+const WIDTH: usize = 48;
+
+/// A client's records: features of four "layers" that grow with depth, and the topic of each.
+struct Records {
+    features: Matrix,
+    topics: Vec<usize>,
+}
+
+/// Eight clients of three topics each, 15 to 20 records a topic, in mixed order.
+fn clients(seed: Seed) -> Vec<Records> {
+    let normal = |rng: &mut crate::types::Rng| -> f32 { StandardNormal.sample(rng) };
+    let mut rng = seed.derive("topics", 0).rng();
+    let centres: Vec<Vec<f32>> = (0..TOPICS).map(|_| (0..LAYERS * WIDTH).map(|_| normal(&mut rng)).collect()).collect();
+    (0..8)
+        .map(|client| {
+            let mut rng = seed.derive("client", client).rng();
+            let mut topics = Vec::new();
+            for t in 0..3 {
+                let count = rng.random_range(15..=20);
+                topics.extend(std::iter::repeat_n((client as usize + 2 * t + t / 2) % TOPICS, count));
+            }
+            for i in (1..topics.len()).rev() {
+                topics.swap(i, rng.random_range(0..=i));
+            }
+            let rows: Vec<Vec<f32>> = (topics.iter())
+                .map(|&topic| {
+                    let value = |(at, c): (usize, &f32)| (c + 0.5 * normal(&mut rng)) * 3f32.powi((at / WIDTH) as i32);
+                    centres[topic].iter().enumerate().map(value).collect()
+                })
+                .collect();
+            Records { features: Matrix::from_rows(&rows).unwrap(), topics }
+        })
+        .collect()
+}
+
+/// What a whole round made of the clients.
+struct Outcome {
+    /// Share of records whose topic is their group's most frequent one, and of ordered records whose topic is their group's.
+    purity: (f64, f64),
+    /// Agreement of the server's clusters with the groups' topics.
+    ari: f64,
+    /// Records that train, and their distinct topics.
+    records: usize,
+    topics: usize,
+}
+
+fn most_frequent(topics: impl Iterator<Item = usize>) -> usize {
+    let mut counts = [0; TOPICS];
+    topics.for_each(|t| counts[t] += 1);
+    (0..TOPICS).max_by_key(|&t| counts[t]).unwrap()
+}
+
+/// One round; `scramble` hands features over in another order than the records', as the released code does.
+fn round(method: &str, seed: Seed, scramble: bool) -> Outcome {
+    let pipeline = MethodConfig::from_toml_str(method).unwrap().pipeline(LAYERS).unwrap();
+    let mut server = Server::new(pipeline.clone(), seed, Box::new(WeightedMean::new())).unwrap();
+    let data = clients(seed);
+    let ids: Vec<ClientId> = (0..data.len() as u32).map(ClientId).collect();
+    let start = server.begin_round(Round(0), &ids).unwrap();
+    let mut machines = Vec::new();
+    let mut group_topic = BTreeMap::new();
+    let (mut pure, mut grouped) = (0, 0);
+    for (id, records) in ids.iter().zip(&data) {
+        let mut features = records.features.clone();
+        if scramble {
+            let n = features.rows();
+            features = features.take_rows(&(0..n).map(|i| (i * 7 + 3) % n).collect::<Vec<_>>()).unwrap();
+        }
+        let mut client = Client::new(*id, &pipeline);
+        let context = Context::new(seed.derive("client", id.0.into()));
+        server.receive(client.summarize(&start, &features, &context).unwrap()).unwrap();
+        let labels = &client.state().unwrap().clustering.labels;
+        for cluster in (0..labels.len() as u32).map(ClusterId) {
+            let members = || (0..labels.len()).filter(|&i| labels[i] == Some(cluster)).map(|i| records.topics[i]);
+            if members().next().is_some() {
+                let topic = most_frequent(members());
+                group_topic.insert((*id, cluster), topic);
+                grouped += members().count();
+                pure += members().filter(|&t| t == topic).count();
+            }
+        }
+        machines.push(client);
+    }
+    let orders = server.select(&Context::new(seed.derive("server", 0))).unwrap();
+    let mut chosen = Vec::new();
+    let mut right = 0;
+    for order in orders.values() {
+        for wanted in &order.clusters {
+            let one = SelectionOrder { clusters: vec![*wanted], ..order.clone() };
+            let rows = machines[order.client.index()].choose(&one, &Context::new(seed)).unwrap();
+            for row in rows {
+                let topic = data[order.client.index()].topics[row.index()];
+                right += usize::from(group_topic[&(order.client, wanted.cluster)] == topic);
+                chosen.push(topic);
+            }
+        }
+    }
+    let groups = &server.selection().unwrap().groups;
+    // Each noise centroid counts as a cluster of its own.
+    let found: Vec<u32> =
+        groups.iter().enumerate().map(|(i, g)| g.server_cluster.map_or(1000 + i as u32, |c| c.0)).collect();
+    let truth: Vec<usize> = groups.iter().map(|g| group_topic[&(g.client, g.cluster)]).collect();
+    let records = chosen.len();
+    println!("{} {seed:?} scramble {scramble}: {} groups, {} records", method.lines().next().unwrap(), groups.len(), records);
+    chosen.sort_unstable();
+    chosen.dedup();
+    let outcome = Outcome {
+        purity: (pure as f64 / grouped as f64, right as f64 / records as f64),
+        ari: adjusted_rand(&found, &truth).unwrap(),
+        records,
+        topics: chosen.len(),
+    };
+    println!("ari {} purity {:?} topics {}", outcome.ari, outcome.purity, outcome.topics);
+    outcome
+}
+
+fn seeds() -> impl Iterator<Item = Seed> {
+    (0..4).map(Seed)
+}
+
+const SHARED: &str = "preset = \"fedhds_shared\"\ncount = { budget = 6 }";
+const PER_CLIENT: &str = "preset = \"fedhds_shared\"\ncount = { budget = 6 }\nclient.frame = \"per_client\"";
+
+#[test]
+fn groups_are_topics_and_their_records_are_of_that_topic() {
+    // Mistake 1 of the released code: features extracted in shuffled order index the unshuffled records.
+    for seed in seeds() {
+        let kept = round(SHARED, seed, false);
+        assert_eq!(kept.purity, (1.0, 1.0), "order kept");
+        let scrambled = round(SHARED, seed, true);
+        assert!(scrambled.purity.0 < 0.6, "order lost: {}", scrambled.purity.0);
+    }
+}
+
+#[test]
+fn a_shared_frame_lets_the_server_find_the_topics() {
+    for seed in seeds() {
+        let outcome = round(SHARED, seed, false);
+        assert!(outcome.ari >= 0.9, "agreement with the topics {}", outcome.ari);
+        assert_eq!((outcome.records, outcome.topics), (6, TOPICS));
+    }
+}
+
+#[test]
+fn frames_of_their_own_do_not() {
+    let aris: Vec<f64> = seeds().map(|seed| round(PER_CLIENT, seed, false).ari).collect();
+    let mean = aris.iter().sum::<f64>() / aris.len() as f64;
+    assert!(mean < 0.35, "agreement with the topics {aris:?}");
+}
+
+#[test]
+fn the_paper_runs_and_trains_on_few_records() {
+    for seed in seeds() {
+        let outcome = round("preset = \"fedhds\"", seed, false);
+        assert!(outcome.records <= 12 && outcome.purity.1 == 1.0, "{} records", outcome.records);
+        assert!(outcome.ari < 0.6, "{}", outcome.ari);
+    }
+}
+
+#[test]
+fn coverage_meets_its_budget_and_reaches_the_topics() {
+    for seed in seeds() {
+        let outcome = round("preset = \"fedhds_coverage\"\ncount = { budget = 6 }", seed, false);
+        assert_eq!((outcome.records, outcome.topics), (6, TOPICS));
+        assert_eq!(outcome.purity, (1.0, 1.0));
+    }
+}
