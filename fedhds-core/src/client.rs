@@ -375,7 +375,8 @@ mod tests {
             let summary = client.summarize(&start(Ask::Groups), &records(), &context);
             summary.and_then(|_| client.choose(&order(&[(0, 1)]), &context)).unwrap_err().to_string()
         };
-        let cases: [(&str, &dyn Fn(&mut Pipeline)); 4] = [
+        type Change<'a> = &'a dyn Fn(&mut Pipeline);
+        let cases: [(&str, Change<'_>); 4] = [
             ("stage `client.clusterer`: expected 6 labels, got 5", &|p| p.client.clusterer = Some(Arc::new(Short))),
             ("stage `client.reducer`: expected 6 rows", &|p| p.client.reducer = Some(Arc::new(Short))),
             ("stage `client.normalizer`: expected 6 rows", &|p| p.client.normalizer = Some(Arc::new(Short))),

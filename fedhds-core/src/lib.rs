@@ -38,3 +38,8 @@ pub use error::{Error, Result};
 // The toy stages of `tests/toy` are written against the crate's name; unit tests share them.
 #[cfg(test)]
 extern crate self as fedhds_core;
+
+/// The documentation's code runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/adding_a_stage.md")]
+mod adding_a_stage {}

@@ -180,3 +180,17 @@ fn bytes_of_a_client() {
     // Lengths of 128 and more take a second byte.
     assert_eq!(shared, 5 * (4 * 128 + 2) + HEADER_BYTES + 2 + 1 + 5);
 }
+
+#[test]
+fn the_documented_bytes_are_the_bytes() {
+    let message = ClientSummary {
+        client: ClientId(7),
+        round: Round(2),
+        groups: vec![Group { cluster: ClusterId(0), size: 12 }, Group { cluster: ClusterId(1), size: 5 }],
+        centroids: Matrix::new(2, 2, vec![1.0, -2.0, 0.5, 0.0]).unwrap(),
+    };
+    let documentation = include_str!("../../docs/wire_protocol.md");
+    let line = documentation.lines().find(|line| line.starts_with("46 48 01 02")).expect("the example's line");
+    let bytes: Vec<u8> = line.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    assert_eq!(bytes, message.encode().unwrap());
+}

@@ -160,7 +160,7 @@ mod tests {
             ("preset = \"random\"\nclient.reducer.perplexity = 3", "client.reducer.perplexity", "unknown field"),
             ("preset = \"fedhds\"\nfeatures = 3", "features", ""),
             ("preset = \"fedhds_shared\"\ncount = { budget = 0 }", "count", "at least 1"),
-            ("preset = \"fedhds_shared\"\ncount = { budget = -4 }", "count.budget", ""),
+            ("preset = \"fedhds_shared\"\ncount = { budget = -4 }", "count", "`-4`"),
             ("preset = \"fedhds_shared\"\ncount = { number = 4 }", "count", "unknown variant `number`"),
             ("preset = \"fedhds_shared\"\ncount = \"per_cluster\"", "count", "budget"),
             ("preset = \"random\"\ncount = \"per_cluster\"", "count", "budget"),

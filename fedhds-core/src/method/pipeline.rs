@@ -8,6 +8,7 @@ use crate::select::Random;
 use crate::stage::{Clusterer, Clustering, Reducer, Selector};
 use crate::types::{ClusterId, Context, Matrix, Seed};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What happens to rows that the clusterer calls noise.
@@ -277,13 +278,16 @@ impl ClientStages {
         if n == 0 {
             return Ok((Matrix::zeros(0, 0), one_group(&Matrix::zeros(0, 0))?));
         }
-        let mut rows = features.clone();
-        if let Some(normalizer) = &self.normalizer {
-            rows = run_reducer("client.normalizer", normalizer.as_ref(), &rows, &context.derive("normalizer", 0))?;
-        }
+        let rows = match &self.normalizer {
+            Some(normalizer) => {
+                let context = context.derive("normalizer", 0);
+                Cow::Owned(run_reducer("client.normalizer", normalizer.as_ref(), features, &context)?)
+            }
+            None => Cow::Borrowed(features),
+        };
         let reduced = match &self.reducer {
             Some(reducer) => run_reducer("client.reducer", reducer.as_ref(), &rows, &context.derive("reducer", 0))?,
-            None => rows.clone(),
+            None => rows.as_ref().clone(),
         };
         let context_cluster = context.derive("clusterer", 0);
         let mut clustering = run_clusterer("client.clusterer", clusterer.as_ref(), &reduced, &context_cluster)?;

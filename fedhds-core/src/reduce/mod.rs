@@ -19,7 +19,7 @@ pub use kernel_pca::{Kernel, KernelPca, KernelPcaConfig};
 pub use layer_norm::layer_norm_per_layer;
 pub use pca::{Pca, PcaConfig};
 pub use projection::{SharedProjection, SharedProjectionConfig};
-pub use tsne::{Tsne, TsneConfig, kl_divergence};
+pub use tsne::{PerplexityLimit, Tsne, TsneConfig, kl_divergence};
 
 use crate::error::{Error, Result};
 use crate::stage::Reducer;

@@ -116,17 +116,14 @@ fn round(method: &str, seed: Seed, scramble: bool) -> Outcome {
         groups.iter().enumerate().map(|(i, g)| g.server_cluster.map_or(1000 + i as u32, |c| c.0)).collect();
     let truth: Vec<usize> = groups.iter().map(|g| group_topic[&(g.client, g.cluster)]).collect();
     let records = chosen.len();
-    println!("{} {seed:?} scramble {scramble}: {} groups, {} records", method.lines().next().unwrap(), groups.len(), records);
     chosen.sort_unstable();
     chosen.dedup();
-    let outcome = Outcome {
+    Outcome {
         purity: (pure as f64 / grouped as f64, right as f64 / records as f64),
         ari: adjusted_rand(&found, &truth).unwrap(),
         records,
         topics: chosen.len(),
-    };
-    println!("ari {} purity {:?} topics {}", outcome.ari, outcome.purity, outcome.topics);
-    outcome
+    }
 }
 
 fn seeds() -> impl Iterator<Item = Seed> {
