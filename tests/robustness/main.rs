@@ -1,2 +1,3 @@
 //! Bad input, killed processes, missing files.
+mod dataset;
 mod gguf;
