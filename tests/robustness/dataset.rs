@@ -14,8 +14,10 @@ use tempfile::TempDir;
 
 type Loaded = fedhds_core::Result<Dataset>;
 
-/// One loader of a single file, by its name.
-const LOADERS: [(&str, fn(&Path) -> Loaded); 3] = [
+type Loader = (&'static str, fn(&Path) -> Loaded);
+
+/// The loaders of a single file, by name.
+const LOADERS: [Loader; 3] = [
     ("dolly", |file| load_dolly(file, BlankResponse::Error, &Control::default())),
     ("alpaca", |file| load_alpaca(file, BlankResponse::Error, &Control::default())),
     ("jsonl", |file| load_jsonl(file, &Fields { id: Some("id".into()), ..Fields::default() }, &Control::default())),
