@@ -140,7 +140,7 @@ fn cuda(number: usize) -> Result<DispatchDevice, String> {
     });
     match headers {
         Some(path) if path.join("include/cuda_fp16.h").exists() => {
-            Ok(burn::tensor::Device::<burn::Cuda>::new(number).into())
+            Ok(burn::backend::cuda::CudaDevice { index: number }.into())
         }
         Some(path) => Err(format!("CUDA_PATH is {}, and there is no include/cuda_fp16.h in it", path.display())),
         None => Err("no CUDA headers: set CUDA_PATH to the folder that holds include/cuda_fp16.h".into()),
@@ -155,7 +155,7 @@ fn cuda(_number: usize) -> Result<DispatchDevice, String> {
 #[cfg(feature = "wgpu")]
 fn wgpu() -> Result<DispatchDevice, String> {
     // The name of the dispatching device depends on the graphics interface; the conversion finds it.
-    Ok(burn::tensor::Device::<burn::backend::Wgpu>::default().into())
+    Ok(burn::backend::wgpu::WgpuDevice::default().into())
 }
 
 #[cfg(not(feature = "wgpu"))]
@@ -165,7 +165,7 @@ fn wgpu() -> Result<DispatchDevice, String> {
 
 #[cfg(feature = "ndarray-backend")]
 fn ndarray() -> Result<DispatchDevice, String> {
-    Ok(burn::tensor::Device::<burn::backend::NdArray>::default().into())
+    Ok(burn::backend::ndarray::NdArrayDevice::default().into())
 }
 
 #[cfg(not(feature = "ndarray-backend"))]

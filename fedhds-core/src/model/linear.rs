@@ -68,7 +68,8 @@ impl Linear {
         let update = lora.and_then(|lora| lora.update(&self.path, &x));
         let mut y = x.matmul(weight);
         if let Some(bias) = &self.bias {
-            y = y.clone() + like(bias.clone(), &y).unsqueeze::<2>();
+            let bias = like(bias.clone(), &y).unsqueeze::<2>();
+            y = y + bias;
         }
         match update {
             None => y,

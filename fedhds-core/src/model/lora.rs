@@ -158,3 +158,87 @@ fn is_key_of(modules: &BTreeMap<String, LoraPair>, name: &str) -> bool {
         .or_else(|| name.strip_suffix(".lora_B.weight"))
         .is_some_and(|path| modules.contains_key(path))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::model::transformer::ModuleSpec;
+
+    fn spec() -> ModelSpec {
+        let module = |path: &str| ModuleSpec { path: path.into(), input: 3, output: 2 };
+        ModelSpec {
+            layers: 1,
+            hidden_size: 3,
+            vocab_size: 5,
+            max_positions: 8,
+            modules: ["h.0.attn.c_proj", "h.0.mlp.c_proj", "h.0.mlp.c_fc"].map(module).to_vec(),
+            default_targets: vec!["c_fc".into()],
+            fan_in_fan_out: false,
+            causal: true,
+        }
+    }
+
+    fn adapter() -> Adapter {
+        let config = AdapterConfig { r: 1, lora_alpha: 3.0, ..AdapterConfig::default() };
+        let tensor = |shape: [usize; 2], data: &[f32]| AdapterTensor { shape, data: data.to_vec() };
+        let tensors = BTreeMap::from([
+            (key_a("h.0.mlp.c_fc"), tensor([1, 3], &[1.0, 0.0, 2.0])),
+            (key_b("h.0.mlp.c_fc"), tensor([2, 1], &[1.0, -1.0])),
+        ]);
+        Adapter { config, tensors }
+    }
+
+    #[test]
+    fn the_update_is_scaled_b_a_x() {
+        let lora = LoraWeights::from_adapter(&adapter(), &spec(), &Device::cpu()).unwrap();
+        let x = Device::cpu().tensor(vec![1.0, 5.0, 0.5], [1, 3]).unwrap();
+        assert_eq!(to_vec(lora.update("h.0.mlp.c_fc", &x).unwrap()).unwrap(), [6.0, -6.0]);
+        assert!(lora.update("h.0.attn.c_proj", &x).is_none());
+        assert_eq!(lora.to_adapter(&adapter().config).unwrap(), adapter());
+    }
+
+    #[test]
+    fn names_and_shapes_are_checked() {
+        let load = |adapter: &Adapter| LoraWeights::from_adapter(adapter, &spec(), &Device::cpu());
+        let mut foreign = adapter();
+        let tensor = foreign.tensors[&key_a("h.0.mlp.c_fc")].clone();
+        foreign.tensors.insert(key_a("h.9.mlp.c_fc"), tensor);
+        assert!(load(&foreign).unwrap_err().to_string().contains("h.9.mlp.c_fc"));
+        let mut missing = adapter();
+        missing.tensors.remove(&key_b("h.0.mlp.c_fc"));
+        assert!(load(&missing).unwrap_err().to_string().contains("lora_B"));
+        let mut misshaped = adapter();
+        misshaped.config.r = 2;
+        assert!(load(&misshaped).unwrap_err().to_string().contains("[2, 3]"));
+        let mut target = adapter();
+        target.config.target_modules = vec!["q_proj".into()];
+        let error = load(&target).unwrap_err().to_string();
+        assert!(error.contains("q_proj") && error.contains("c_fc, c_proj"), "{error}");
+    }
+
+    #[test]
+    fn targets_match_whole_components() {
+        let spec = spec();
+        let paths = |target: &str| {
+            let config = AdapterConfig { target_modules: vec![target.into()], ..AdapterConfig::default() };
+            spec.targets(&config).map(|t| t.iter().map(|m| m.path.clone()).collect::<Vec<_>>())
+        };
+        assert_eq!(paths("c_proj").unwrap().len(), 2);
+        assert_eq!(paths("mlp.c_proj").unwrap(), ["h.0.mlp.c_proj"]);
+        assert!(paths("proj").is_err());
+    }
+
+    #[test]
+    fn dropout_repeats_for_a_seed_and_keeps_the_mean() {
+        let x = Tensor::<2>::ones([200, 100], Device::cpu().inner());
+        let mask = |seed, path: &str| to_vec(Dropout { p: 0.25, seed: Seed(seed) }.mask(path, &x)).unwrap();
+        assert_eq!(mask(1, "a"), mask(1, "a"));
+        assert_ne!(mask(1, "a"), mask(2, "a"));
+        assert_ne!(mask(1, "a"), mask(1, "b"));
+        let mean = mask(1, "a").iter().sum::<f32>() / 20_000.0;
+        // Five standard deviations of a mean of 20,000 draws.
+        assert!((mean - 1.0).abs() < 5.0 * (0.25f32 / 0.75 / 20_000.0).sqrt(), "{mean}");
+        assert!(mask(1, "a").iter().all(|&v| v == 0.0 || (v - 4.0 / 3.0).abs() < 1e-6));
+    }
+}

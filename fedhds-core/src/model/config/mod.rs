@@ -122,3 +122,130 @@ fn model_type_of(architecture: &str) -> Option<&'static str> {
     .find(|(prefix, _)| architecture.starts_with(prefix))
     .map(|(_, model_type)| model_type)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::model::{RopeScaling, Transformer as _};
+    use crate::types::Seed;
+    use serde_json::json;
+
+    fn parse(value: Value) -> Result<ModelConfig> {
+        ModelConfig::from_json(Path::new("folder"), &value.to_string())
+    }
+
+    fn llama(changes: Value) -> Result<LlamaConfig> {
+        let mut value = json!({"model_type": "llama", "vocab_size": 100, "hidden_size": 64, "intermediate_size": 96,
+            "num_hidden_layers": 4, "num_attention_heads": 4});
+        for (key, change) in changes.as_object().unwrap() {
+            value[key] = change.clone();
+        }
+        match parse(value)? {
+            ModelConfig::Llama(config) => Ok(config),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_transformers() {
+        let config = llama(json!({"rope_scaling": null, "sliding_window": 3})).unwrap();
+        assert_eq!((config.num_key_value_heads, config.head_dim, config.max_position_embeddings), (4, 16, 2048));
+        assert!(!config.tie_word_embeddings && !config.qkv_bias && !config.output_bias && !config.mlp_bias);
+        assert_eq!((config.rms_norm_eps, config.rope.theta), (1e-6, 1e4));
+        // Llama itself has no windows, whatever its file says.
+        assert_eq!(config.windows, [None; 4]);
+    }
+
+    #[test]
+    fn rope_is_read_from_old_and_new_keys() {
+        let scaling = |changes| llama(changes).unwrap().rope;
+        let linear = scaling(json!({"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}}));
+        assert_eq!((linear.theta, linear.scaling), (5e5, RopeScaling::Linear { factor: 2.0 }));
+        let dynamic = scaling(json!({"rope_parameters": {"rope_type": "dynamic", "factor": 4, "rope_theta": 1e6}}));
+        assert_eq!((dynamic.theta, dynamic.scaling), (1e6, RopeScaling::Dynamic { factor: 4.0 }));
+        let error = llama(json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}})).unwrap_err().to_string();
+        assert!(error.contains("rope_scaling.low_freq_factor"), "{error}");
+        let error = llama(json!({"rope_scaling": {"type": "longrope"}})).unwrap_err().to_string();
+        assert!(error.contains("`longrope`") && error.contains("llama3"), "{error}");
+    }
+
+    #[test]
+    fn biases_and_windows_depend_on_the_family() {
+        let both = llama(json!({"attention_bias": true})).unwrap();
+        assert!(both.qkv_bias && both.output_bias);
+        let qwen = llama(json!({"model_type": "qwen2", "sliding_window": 8, "use_sliding_window": false})).unwrap();
+        assert!(qwen.qkv_bias && !qwen.output_bias);
+        assert_eq!(qwen.windows, [None; 4]);
+        let changes =
+            json!({"model_type": "qwen2", "sliding_window": 8, "use_sliding_window": true, "max_window_layers": 3});
+        assert_eq!(llama(changes).unwrap().windows, [None, None, None, Some(8)]);
+        assert_eq!(llama(json!({"model_type": "mistral", "sliding_window": 8})).unwrap().windows, [Some(8); 4]);
+        assert_eq!(llama(json!({"model_type": "mistral", "sliding_window": null})).unwrap().windows, [None; 4]);
+        let changes = json!({"model_type": "mistral", "sliding_window": 8, "layer_types": ["full_attention"]});
+        assert!(llama(changes).unwrap_err().to_string().contains("layer_types"));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let llama3 = json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": 512}, "rms_norm_eps": 1e-5});
+        for changes in [llama3, json!({"model_type": "qwen2"}), json!({"model_type": "mistral", "sliding_window": 8})] {
+            let config = llama(changes).unwrap();
+            assert_eq!(parse(config.to_json().unwrap()).unwrap(), ModelConfig::Llama(config));
+        }
+        let mut mixed = llama(json!({})).unwrap();
+        mixed.windows[0] = Some(2);
+        assert!(mixed.to_json().is_err());
+    }
+
+    #[test]
+    fn errors_name_the_key_or_the_architecture() {
+        let message = |value| parse(value).unwrap_err().to_string();
+        let unknown = message(json!({"architectures": ["GemmaForCausalLM"]}));
+        assert!(unknown.contains("`GemmaForCausalLM`") && unknown.contains("gpt2"), "{unknown}");
+        assert!(message(json!({})).contains("neither"));
+        assert!(message(json!([])).contains("an object"));
+        for (key, value) in [
+            ("hidden_size", json!("big")),
+            ("hidden_size", json!(0)),
+            ("num_attention_heads", json!(-1)),
+            ("hidden_act", json!("gelu")),
+            ("head_dim", json!(7)),
+            ("partial_rotary_factor", json!(0.5)),
+        ] {
+            let error = llama(json!({key: value})).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{key}`")), "{error}");
+        }
+        let gpt2 = json!({"model_type": "gpt2", "vocab_size": 10, "n_embd": 8, "n_layer": 1, "n_head": 3});
+        assert!(message(gpt2).contains("`n_head`"));
+        let bert = json!({"model_type": "bert", "vocab_size": 10, "hidden_size": 8, "intermediate_size": 8,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "position_embedding_type": "relative_key"});
+        assert!(message(bert).contains("relative_key"));
+    }
+
+    #[test]
+    fn every_family_is_built_from_its_own_shapes() {
+        let gpt2 =
+            json!({"architectures": ["GPT2LMHeadModel"], "vocab_size": 10, "n_embd": 8, "n_layer": 1, "n_head": 2});
+        let bert = json!({"model_type": "bert", "vocab_size": 10, "hidden_size": 8, "intermediate_size": 8,
+            "num_hidden_layers": 1, "num_attention_heads": 2});
+        for value in [gpt2, bert, llama(json!({})).unwrap().to_json().unwrap()] {
+            let config = parse(value).unwrap();
+            let weights = crate::model::InMemoryWeights::random(&config, Seed(0)).unwrap();
+            let model = config.build(&weights, &Device::cpu()).unwrap();
+            assert_eq!(model.spec().vocab_size, config.vocab_size());
+            let mut names = Vec::new();
+            model
+                .map_weights(&mut |name, weight| {
+                    names.push(name.to_string());
+                    weight
+                })
+                .unwrap();
+            names.sort();
+            let mut expected: Vec<String> = config.weight_shapes().into_iter().map(|(name, _)| name).collect();
+            expected.sort();
+            assert_eq!(names, expected);
+        }
+    }
+}
