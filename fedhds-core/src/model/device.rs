@@ -8,10 +8,17 @@ use burn::tensor::TensorData;
 use burn_flex::FlexDevice;
 
 /// A device, chosen at run time. Its name is `cpu`, `cuda`, `cuda:1`, ...
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Device {
     name: String,
     inner: DispatchDevice,
+}
+
+/// By where it is, not by how it was named: `cuda` is `cuda:0`.
+impl PartialEq for Device {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner == other.inner
+    }
 }
 
 impl Device {
@@ -51,7 +58,12 @@ impl Device {
             DispatchDevice::Autodiff(device) => (*device).clone(),
             device => device,
         };
-        Self { name: format!("{inner:?}").to_lowercase(), inner }
+        let name = match &inner {
+            DispatchDevice::Flex(_) => "cpu".into(),
+            // `Cuda(1)` is written `cuda:1`.
+            other => format!("{other:?}").to_lowercase().replace('(', ":").replace(')', ""),
+        };
+        Self { name, inner }
     }
 
     /// The name by which it was asked for.
@@ -198,5 +210,7 @@ mod tests {
         let matrix = Matrix::new(2, 3, (0..6).map(|v| v as f32).collect()).unwrap();
         assert_eq!(Device::download(Device::cpu().upload(&matrix)).unwrap(), matrix);
         assert!(Device::cpu().tensor(vec![0.0; 5], [2, 3]).is_err());
+        assert_eq!(Device::of(&Device::cpu().upload(&matrix)), Device::cpu());
+        assert_eq!(Device::of(&Device::cpu().upload(&matrix)).name(), "cpu");
     }
 }

@@ -127,7 +127,7 @@ fn model_type_of(architecture: &str) -> Option<&'static str> {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::model::{RopeScaling, Transformer as _};
+    use crate::model::RopeScaling;
     use crate::types::Seed;
     use serde_json::json;
 
