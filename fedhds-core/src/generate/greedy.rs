@@ -147,6 +147,7 @@ fn argmax(scores: &[f32]) -> Result<u32> {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::train::test_model::{POISON, small_model};
 
     #[test]
     fn the_first_of_equal_scores_wins() {
@@ -160,5 +161,55 @@ mod tests {
         GenerateConfig::default().check().unwrap();
         assert!(GenerateConfig { max_new_tokens: 0, ..GenerateConfig::default() }.check().is_err());
         assert!(GenerateConfig { batch_size: 0, ..GenerateConfig::default() }.check().is_err());
+    }
+
+    fn run(prompts: &[Vec<u32>], eos: &[u32], max_new_tokens: usize, batch_size: usize) -> Result<Vec<Vec<u32>>> {
+        let config = GenerateConfig { max_new_tokens, batch_size };
+        generate(small_model().as_ref(), prompts, eos, &config, None, &Control::default())
+    }
+
+    fn prompts() -> Vec<Vec<u32>> {
+        [3usize, 1, 9, 3, 5].iter().map(|&n| (0..n as u32).map(|t| (t * 5 + n as u32) % 49).collect()).collect()
+    }
+
+    #[test]
+    fn a_batch_gives_what_each_prompt_gives_alone() {
+        let free = run(&prompts(), &[], 8, 1).unwrap();
+        assert!(free.iter().all(|output| output.len() == 8));
+        for batch_size in [2, 5] {
+            assert_eq!(run(&prompts(), &[], 8, batch_size).unwrap(), free);
+        }
+        // With a token of the first output as the end, every output stops at its first such token.
+        let eos = free[0][3];
+        for (output, free) in run(&prompts(), &[eos], 8, 5).unwrap().iter().zip(&free) {
+            let length = free.iter().position(|&t| t == eos).map_or(8, |at| at + 1);
+            assert_eq!(output, &free[..length]);
+        }
+    }
+
+    #[test]
+    fn generation_ends_where_the_model_does() {
+        let lengths: Vec<usize> = run(&prompts(), &[], 100, 3).unwrap().iter().map(Vec::len).collect();
+        assert_eq!(lengths, [21, 23, 15, 21, 19]);
+        assert_eq!(run(&[vec![1; 23]], &[], 100, 1).unwrap()[0].len(), 1);
+    }
+
+    #[test]
+    fn bad_prompts_are_numbered() {
+        let fails = |prompts: &[Vec<u32>]| run(prompts, &[], 4, 2).unwrap_err().to_string();
+        assert!(fails(&[vec![1], vec![]]).contains("prompt 1"));
+        assert!(fails(&[vec![1; 24]]).contains("1 to 23 tokens"));
+        assert!(fails(&[vec![50]]).contains("id below 50"));
+        assert!(fails(&[vec![POISON]]).contains("NaN"));
+        assert!(run(&[], &[], 4, 2).unwrap().is_empty());
+    }
+
+    #[test]
+    fn generation_can_be_stopped() {
+        let control = Control::default();
+        control.cancel.cancel();
+        let config = GenerateConfig::default();
+        let result = generate(small_model().as_ref(), &prompts(), &[], &config, None, &control);
+        assert!(matches!(result, Err(Error::Cancelled)));
     }
 }

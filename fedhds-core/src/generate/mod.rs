@@ -1,7 +1,9 @@
 //! Greedy generation and evaluation.
 
+mod evaluator;
 mod greedy;
 mod response_loss;
 
+pub use evaluator::ModelEvaluator;
 pub use greedy::{GenerateConfig, generate};
 pub use response_loss::response_losses;

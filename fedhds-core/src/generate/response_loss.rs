@@ -2,8 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::tensor::to_vec;
-use crate::model::{Batch, LoraWeights, Transformer, take_tokens};
-use crate::train::Example;
+use crate::model::{Batch, Example, LoraWeights, Transformer, take_tokens};
 use crate::train::loss::{LossRows, cross_entropy};
 use crate::types::Control;
 

@@ -7,15 +7,20 @@ pub mod adam;
 pub mod adapter_config;
 pub mod adapter_file;
 mod config;
-mod example;
 pub mod gradients;
 pub mod init;
+mod lora_trainer;
 pub mod loss;
 mod run;
 pub mod step;
 
+pub use crate::model::Example;
 pub use adam::{Adam, AdamConfig, AdamState};
 pub use adapter_file::{check_adapter, read_adapter, write_adapter};
 pub use config::TrainConfig;
-pub use example::Example;
+pub use lora_trainer::LoraTrainer;
 pub use run::train_adapter;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+pub(crate) mod test_model;

@@ -2,13 +2,12 @@
 
 use super::adam::{Adam, AdamConfig};
 use super::config::TrainConfig;
-use super::example::Example;
 use super::gradients::{clip_factor, global_norm};
 use super::init::check_config;
 use super::loss::LossRows;
 use super::step::{AdapterGradients, backward};
 use crate::error::{Error, Result};
-use crate::model::{Batch, LoraWeights, Transformer};
+use crate::model::{Batch, Example, LoraWeights, Transformer};
 use crate::stage::Trained;
 use crate::types::{Adapter, Context};
 use rand::seq::SliceRandom as _;
@@ -184,4 +183,139 @@ fn add(mut sum: AdapterGradients, new: AdapterGradients) -> AdapterGradients {
         sum.insert(name, total);
     }
     sum
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::super::init::init_adapter;
+    use super::super::test_model::{POISON, examples, small_model};
+    use super::*;
+    use crate::types::{AdapterConfig, Control, Progress, Seed};
+    use std::sync::{Arc, Mutex};
+
+    fn adapter(dropout: f32) -> Adapter {
+        let config = AdapterConfig { r: 4, lora_dropout: dropout, ..AdapterConfig::default() };
+        init_adapter(&config, small_model().spec(), Seed(2)).unwrap()
+    }
+
+    fn train(adapter: &Adapter, examples: &[Example], config: &TrainConfig, seed: u64) -> Trained {
+        train_adapter(small_model().as_ref(), adapter, examples, config, &Context::new(seed)).unwrap()
+    }
+
+    fn fast() -> TrainConfig {
+        TrainConfig { learning_rate: 0.01, ..TrainConfig::default() }
+    }
+
+    #[test]
+    fn the_loss_falls() {
+        let config = TrainConfig { local_epochs: 12, ..fast() };
+        let trained = train(&adapter(0.05), &examples(4), &config, 1);
+        assert_eq!((trained.losses.len(), trained.skipped), (48, 0));
+        let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
+        assert!(mean(&trained.losses[44..]) < 0.7 * mean(&trained.losses[..4]), "{:?}", trained.losses);
+        assert!(trained.adapter.tensors.values().all(|t| t.data.iter().any(|&v| v != 0.0)));
+    }
+
+    #[test]
+    fn the_seed_decides_order_and_dropout() {
+        let (start, few) = (adapter(0.2), examples(5));
+        assert_eq!(train(&start, &few, &fast(), 1), train(&start, &few, &fast(), 1));
+        assert_ne!(train(&start, &few, &fast(), 1).losses, train(&start, &few, &fast(), 2).losses);
+        // Without an order to choose, the masks alone differ.
+        let one = examples(1);
+        assert_ne!(train(&start, &one, &fast(), 1).adapter, train(&start, &one, &fast(), 2).adapter);
+        let start = adapter(0.0);
+        assert_eq!(train(&start, &one, &fast(), 1).adapter, train(&start, &one, &fast(), 2).adapter);
+    }
+
+    #[test]
+    fn a_layer_computed_again_draws_the_same_mask() {
+        let start = adapter(0.3);
+        let plain = train(&start, &examples(4), &fast(), 1);
+        let recomputed = train(&start, &examples(4), &TrainConfig { gradient_checkpointing: true, ..fast() }, 1);
+        assert_eq!(plain.losses.len(), recomputed.losses.len());
+        for (name, tensor) in &plain.adapter.tensors {
+            for (a, b) in tensor.data.iter().zip(&recomputed.adapter.tensors[name].data) {
+                assert!((a - b).abs() < 1e-4, "{name}: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_that_is_not_finite_is_not_taken() {
+        let mut bad = examples(1);
+        bad[0].ids[1] = POISON;
+        for checkpointing in [false, true] {
+            let config = TrainConfig { gradient_checkpointing: checkpointing, ..fast() };
+            let trained = train(&adapter(0.0), &bad, &config, 1);
+            assert_eq!(trained.adapter, adapter(0.0));
+            assert_eq!((trained.losses.len(), trained.skipped), (0, 1));
+            let mixed = [examples(3), bad.clone()].concat();
+            let trained = train(&adapter(0.0), &mixed, &config, 1);
+            assert_eq!((trained.losses.len(), trained.skipped), (3, 1));
+            assert!(trained.adapter.tensors.values().all(|t| t.data.iter().all(|v| v.is_finite())));
+            assert_ne!(trained.adapter, adapter(0.0));
+            // One bad batch spoils its step.
+            let config = TrainConfig { gradient_accumulation_steps: 4, ..config };
+            assert_eq!(train(&adapter(0.0), &mixed, &config, 1).skipped, 1);
+        }
+    }
+
+    #[test]
+    fn steps_and_tokens_are_counted() {
+        let config = TrainConfig { batch_size: 2, gradient_accumulation_steps: 2, local_epochs: 2, ..fast() };
+        let trained = train(&adapter(0.0), &examples(5), &config, 1);
+        assert_eq!(trained.losses.len(), 4);
+        assert_eq!(trained.tokens, 2 * examples(5).iter().map(|e| e.ids.len() as u64).sum::<u64>());
+        let trained = train(&adapter(0.0), &examples(5), &TrainConfig { max_steps: Some(3), ..config }, 1);
+        assert_eq!(trained.losses.len(), 3);
+    }
+
+    #[test]
+    fn bad_input_is_refused_before_any_work() {
+        let model = small_model();
+        let fails = |adapter: &Adapter, examples: &[Example], config: &TrainConfig| {
+            train_adapter(model.as_ref(), adapter, examples, config, &Context::new(1)).unwrap_err().to_string()
+        };
+        let (start, good) = (adapter(0.0), examples(2));
+        assert!(fails(&start, &[], &fast()).contains("at least one"));
+        assert!(fails(&start, &good, &TrainConfig { batch_size: 0, ..fast() }).contains("batch_size"));
+        let message = fails(&start, &good, &TrainConfig { max_tokens: 6, ..fast() });
+        assert!(message.contains("training record 1") && message.contains("at most 6"), "{message}");
+        let long = Example { ids: vec![1; 25], response_start: 2 };
+        assert!(fails(&start, &[long], &fast()).contains("at most 24"));
+        let mute = Example { ids: vec![1, 2], response_start: 2 };
+        assert!(fails(&start, &[mute], &fast()).contains("response"));
+        let mut other = start.clone();
+        other.tensors.pop_last();
+        assert!(fails(&other, &good, &fast()).contains("lora_"));
+    }
+
+    #[test]
+    fn work_is_reported_and_can_be_stopped() {
+        #[derive(Default)]
+        struct Heard(Mutex<Vec<String>>);
+        impl Progress for Heard {
+            fn begin(&self, stage: &str, total: Option<u64>) {
+                self.0.lock().unwrap().push(format!("begin {stage} {}", total.unwrap()));
+            }
+            fn advance(&self, stage: &str, units: u64) {
+                self.0.lock().unwrap().push(format!("{stage} {units}"));
+            }
+            fn end(&self, stage: &str) {
+                self.0.lock().unwrap().push(format!("end {stage}"));
+            }
+        }
+        let heard = Arc::new(Heard::default());
+        let control = Control { progress: Some(heard.clone()), ..Control::default() };
+        let context = Context { seed: Seed(1), control };
+        let model = small_model();
+        train_adapter(model.as_ref(), &adapter(0.0), &examples(2), &fast(), &context).unwrap();
+        assert_eq!(*heard.0.lock().unwrap(), ["begin train 2", "train 1", "train 1", "end train"]);
+        context.control.cancel.cancel();
+        let result = train_adapter(model.as_ref(), &adapter(0.0), &examples(2), &fast(), &context);
+        assert!(matches!(result, Err(Error::Cancelled)));
+        assert_eq!(heard.0.lock().unwrap().last().unwrap(), "end train");
+    }
 }

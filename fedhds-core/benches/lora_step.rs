@@ -1,0 +1,91 @@
+//! What one LoRA step costs at the shapes of SmolLM2-135M, with random weights:
+//! `RAYON_NUM_THREADS=1 cargo bench -p fedhds-core --bench lora_step`.
+//!
+//! One record of 128 tokens, the loss on the last 32; rank 8 on all seven linear layers (2.44 million values). CPU seconds are
+//! the process's own, so that other work on the machine does not count; they and the memory are read where Linux tells them.
+
+use fedhds_core::generate::{GenerateConfig, generate};
+use fedhds_core::model::{Device, InMemoryWeights, LoraWeights, ModelConfig, Transformer};
+use fedhds_core::train::{Example, TrainConfig, init::init_adapter, train_adapter};
+use fedhds_core::types::{AdapterConfig, Context, Control, Seed};
+use fedhds_core::{Error, Result};
+use std::path::Path;
+use std::time::Instant;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const CONFIG: &str = r#"{
+    "model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+    "num_attention_heads": 9, "num_key_value_heads": 3, "max_position_embeddings": 2048, "rope_theta": 10000.0,
+    "rms_norm_eps": 1e-5, "tie_word_embeddings": true, "initializer_range": 0.02}"#;
+const TOKENS: usize = 128;
+const RESPONSE: usize = 32;
+const STEPS: usize = 8;
+
+fn main() -> Result<()> {
+    let config = ModelConfig::from_json(Path::new("(bench)"), CONFIG)?;
+    let model = config.build(&InMemoryWeights::random(&config, Seed(1))?, &Device::cpu())?;
+    println!("{} MB once the model is loaded", megabytes("VmRSS"));
+    let example = |i: usize| Example {
+        ids: (0..TOKENS).map(|t| ((t * 379 + i * 7919) % 49_152) as u32).collect(),
+        response_start: TOKENS - RESPONSE,
+    };
+    let examples: Vec<Example> = (0..STEPS).map(example).collect();
+    for (dropout, checkpointing) in [(0.0, false), (0.05, false), (0.0, true)] {
+        let adapter = AdapterConfig { lora_dropout: dropout, ..AdapterConfig::default() };
+        let adapter = init_adapter(&adapter, model.spec(), Seed(2))?;
+        let train = TrainConfig { gradient_checkpointing: checkpointing, ..TrainConfig::default() };
+        // The first steps fill caches.
+        train_adapter(&*model, &adapter, &examples[..2], &train, &Context::new(3))?;
+        let (wall, cpu) = (Instant::now(), cpu_seconds());
+        let trained = train_adapter(&*model, &adapter, &examples, &train, &Context::new(3))?;
+        let steps = STEPS as f64;
+        println!(
+            "LoRA step, dropout {dropout}, checkpointing {checkpointing}: {:.3} CPU s, {:.3} s; last loss {:.4}; peak {} MB",
+            (cpu_seconds() - cpu) / steps,
+            wall.elapsed().as_secs_f64() / steps,
+            trained.losses.last().copied().unwrap_or(f32::NAN),
+            megabytes("VmHWM"),
+        );
+    }
+    generation(&*model)
+}
+
+/// Eight prompts of 96 tokens, 32 new tokens each.
+fn generation(model: &dyn Transformer) -> Result<()> {
+    let prompts: Vec<Vec<u32>> =
+        (0..8).map(|i| (0..96).map(|t| ((t * 379 + i * 7919) % 49_152) as u32).collect()).collect();
+    let adapter = init_adapter(&AdapterConfig::default(), model.spec(), Seed(2))?;
+    let lora = LoraWeights::from_adapter(&adapter, model.spec(), &model.device())?;
+    let config = GenerateConfig { max_new_tokens: 32, batch_size: 8 };
+    let (wall, cpu) = (Instant::now(), cpu_seconds());
+    let outputs = generate(model, &prompts, &[], &config, Some(&lora), &Control::default())?;
+    let new: usize = outputs.iter().map(Vec::len).sum();
+    if new == 0 {
+        return Err(Error::input("generated tokens", "some", 0));
+    }
+    println!(
+        "generation, 8 prompts of 96 tokens, {new} new tokens: {:.2} CPU s, {:.2} s; peak {} MB",
+        cpu_seconds() - cpu,
+        wall.elapsed().as_secs_f64(),
+        megabytes("VmHWM"),
+    );
+    Ok(())
+}
+
+/// CPU seconds of this process, all threads; not a number where the system does not say.
+fn cpu_seconds() -> f64 {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return f64::NAN };
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
+        .filter_map(|line| line.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()))
+        .sum::<f64>()
+        / 1e9
+}
+
+fn megabytes(key: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) / 1024
+}

@@ -1,0 +1,117 @@
+//! What a model with an adapter scores on records.
+
+use super::greedy::{GenerateConfig, generate};
+use super::response_loss::response_losses;
+use crate::dataset::RenderPrompt;
+use crate::error::{Error, Result};
+use crate::metrics::{RougeFlavor, rouge_l_best};
+use crate::model::{Example, LanguageModel, LoraWeights, Overlong, prepare};
+use crate::stage::{Evaluator, RecordScore};
+use crate::types::{Adapter, Context, Record};
+use std::sync::Arc;
+
+/// Loss on the response, Rouge-L and exact match of the greedy generation (the paper, section 5.1).
+///
+/// The loss is the mean over the first response's tokens and its end of sequence. A generation is compared with every
+/// response, and the best Rouge-L F1 counts.
+#[derive(Clone)]
+pub struct ModelEvaluator {
+    model: LanguageModel,
+    prompt: Arc<dyn RenderPrompt>,
+    config: GenerateConfig,
+    rouge: RougeFlavor,
+}
+
+impl ModelEvaluator {
+    /// An evaluator of `model`; Rouge-L as the paper computed it.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] as of [`GenerateConfig::check`]; [`Error::Input`] for an encoder, which predicts no tokens.
+    pub fn new(model: LanguageModel, prompt: Arc<dyn RenderPrompt>, config: GenerateConfig) -> Result<Self> {
+        config.check()?;
+        if !model.transformer.spec().causal {
+            return Err(Error::input("model to evaluate", "one that predicts the next token", "an encoder"));
+        }
+        Ok(Self { model, prompt, config, rouge: RougeFlavor::Rouge })
+    }
+
+    /// The same evaluator with Rouge-L of another flavour.
+    #[must_use]
+    pub fn with_rouge(mut self, rouge: RougeFlavor) -> Self {
+        self.rouge = rouge;
+        self
+    }
+
+    /// The records as tokens, in order.
+    fn examples(&self, records: &[Record]) -> Result<Vec<Example>> {
+        let texts = records
+            .iter()
+            .map(|record| {
+                let text = self.prompt.render(record)?;
+                Ok((record.id.clone(), text.prompt, text.response))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let most = self.model.transformer.spec().max_positions;
+        let examples = prepare(&self.model.tokenizer, &texts, most, Overlong::Error)?;
+        let mut kept = Vec::with_capacity(examples.len());
+        for ((_, example), record) in examples.into_iter().zip(records) {
+            if example.response_tokens() == 0 {
+                let what = format!("record `{}`", record.id);
+                return Err(Error::input(&what, "a response with at least one token", "none"));
+            }
+            kept.push(example);
+        }
+        Ok(kept)
+    }
+
+    /// The greedy continuation of each example's prompt as text, without the blanks around it.
+    fn outputs(&self, examples: &[Example], lora: Option<&LoraWeights>, context: &Context) -> Result<Vec<String>> {
+        let prompts: Vec<&[u32]> = examples.iter().map(|e| &e.ids[..e.response_start.min(e.ids.len())]).collect();
+        let tokenizer = &self.model.tokenizer;
+        context.control.begin("generate", Some(prompts.len() as u64));
+        let transformer = self.model.transformer.as_ref();
+        let ids = generate(transformer, &prompts, tokenizer.eos(), &self.config, lora, &context.control);
+        context.control.end("generate");
+        ids?.iter().map(|ids| Ok(tokenizer.decode(ids, true)?.trim().to_string())).collect()
+    }
+}
+
+impl Evaluator for ModelEvaluator {
+    fn evaluate(
+        &self,
+        adapter: Option<&Adapter>,
+        records: &[Record],
+        generate: bool,
+        context: &Context,
+    ) -> Result<Vec<RecordScore>> {
+        let transformer = self.model.transformer.as_ref();
+        let lora = adapter
+            .map(|adapter| LoraWeights::from_adapter(adapter, transformer.spec(), &transformer.device()))
+            .transpose()?;
+        let examples = self.examples(records)?;
+        context.control.begin("loss", Some(records.len() as u64));
+        let losses = response_losses(transformer, &examples, self.config.batch_size, lora.as_ref(), &context.control);
+        context.control.end("loss");
+        let losses = losses?;
+        let outputs = match generate {
+            true => self.outputs(&examples, lora.as_ref(), context)?.into_iter().map(Some).collect(),
+            false => vec![None; records.len()],
+        };
+        let scores = records.iter().zip(losses).zip(outputs).map(|((record, loss), output)| {
+            let rouge_l = output.as_ref().map(|text| rouge_l_best(self.rouge, text, &record.responses).f1);
+            let exact_match = output.as_ref().map(|text| record.responses.iter().any(|r| r.trim() == text));
+            RecordScore { id: record.id.clone(), category: record.category.clone(), loss, output, rouge_l, exact_match }
+        });
+        Ok(scores.collect())
+    }
+}
+
+impl std::fmt::Debug for ModelEvaluator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ModelEvaluator")
+            .field("model", &self.model.fingerprint())
+            .field("config", &self.config)
+            .field("rouge", &self.rouge)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,95 @@
+//! Local training of an adapter on a client's records.
+
+use super::config::TrainConfig;
+use super::init::{check_config, init_adapter};
+use super::run::train_adapter;
+use crate::dataset::RenderPrompt;
+use crate::error::{Error, Result};
+use crate::model::{Example, LanguageModel, Overlong, prepare};
+use crate::stage::{Trained, Trainer};
+use crate::types::{Adapter, AdapterConfig, Context, Record};
+use std::sync::Arc;
+
+/// LoRA training (Hu et al. 2021) as the paper's clients do it (section 3.4): the frozen model, a fresh Adam, the loss on the
+/// response alone.
+///
+/// A record becomes prompt, response and end of sequence by the prompt template and the model's tokenizer.
+#[derive(Clone)]
+pub struct LoraTrainer {
+    model: LanguageModel,
+    prompt: Arc<dyn RenderPrompt>,
+    adapter: AdapterConfig,
+    config: TrainConfig,
+}
+
+impl LoraTrainer {
+    /// A trainer of adapters with the settings `adapter` on `model`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a setting out of range; [`Error::Adapter`] for a target that the model does not have;
+    /// [`Error::Input`] for an encoder, which predicts no tokens.
+    pub fn new(
+        model: LanguageModel,
+        prompt: Arc<dyn RenderPrompt>,
+        adapter: AdapterConfig,
+        config: TrainConfig,
+    ) -> Result<Self> {
+        config.check()?;
+        check_config(&adapter)?;
+        let spec = model.transformer.spec();
+        if !spec.causal {
+            return Err(Error::input("model to train", "one that predicts the next token", "an encoder"));
+        }
+        spec.targets(&adapter)?;
+        Ok(Self { model, prompt, adapter, config })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &LanguageModel {
+        &self.model
+    }
+
+    /// The settings of training.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// The records as tokens, in order.
+    ///
+    /// # Errors
+    /// [`Error::Input`] that names the first record which is longer than the limit; the template's and the tokenizer's own
+    /// errors.
+    pub fn examples(&self, records: &[Record]) -> Result<Vec<Example>> {
+        let texts = records
+            .iter()
+            .map(|record| {
+                let text = self.prompt.render(record)?;
+                Ok((record.id.clone(), text.prompt, text.response))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let most = self.config.max_tokens.min(self.model.transformer.spec().max_positions);
+        let examples = prepare(&self.model.tokenizer, &texts, most, Overlong::Error)?;
+        Ok(examples.into_iter().map(|(_, example)| example).collect())
+    }
+}
+
+impl Trainer for LoraTrainer {
+    fn init(&self, context: &Context) -> Result<Adapter> {
+        init_adapter(&self.adapter, self.model.transformer.spec(), context.seed)
+    }
+
+    fn train(&self, adapter: &Adapter, records: &[Record], context: &Context) -> Result<Trained> {
+        let examples = self.examples(records)?;
+        train_adapter(self.model.transformer.as_ref(), adapter, &examples, &self.config, context)
+    }
+}
+
+impl std::fmt::Debug for LoraTrainer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoraTrainer")
+            .field("model", &self.model.fingerprint())
+            .field("adapter", &self.adapter)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
