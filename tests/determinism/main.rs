@@ -1,2 +1,3 @@
 //! Same seed, same bits, at any number of threads.
 mod models;
+mod selection;

@@ -1,6 +1,8 @@
 //! A method as configuration.
 
-use super::pipeline::{ClientStages, Count, Noise, Pipeline, ServerStages, SharedFrame, Ungrouped};
+use super::frame::SharedFrame;
+use super::options::{Count, Noise, Ungrouped};
+use super::pipeline::{ClientStages, Pipeline, ServerStages};
 use super::preset::Preset;
 use super::stages::{ClientClusterer, ClientSelector, LayerNorm, ReducerConfig, ServerClusterer, ServerSelector};
 use super::{overrides, stages};

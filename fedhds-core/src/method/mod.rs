@@ -4,6 +4,8 @@
 
 pub(crate) mod checked;
 mod config;
+mod frame;
+mod options;
 mod overrides;
 pub(crate) mod pipeline;
 mod preset;
@@ -13,9 +15,9 @@ pub(crate) mod testing;
 
 pub use checked::check_selection;
 pub use config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig};
-pub use pipeline::{
-    ClientStages, Count, Grouping, MakeClusterer, MakeProjection, Noise, Pipeline, ServerStages, SharedFrame, Ungrouped,
-};
+pub use frame::{MakeProjection, SharedFrame};
+pub use options::{Count, Noise, Ungrouped};
+pub use pipeline::{ClientStages, Grouping, MakeClusterer, Pipeline, ServerStages};
 pub use preset::Preset;
 pub use stages::{
     ClientClusterer, ClientSelector, LayerNorm, NoParams, ReducerConfig, ServerClusterer, ServerKMeans, ServerSelector,

@@ -1,7 +1,7 @@
 //! A preset and what differs from it.
 
 use super::config::{ClientConfig, FeatureSource, MethodConfig, ServerConfig};
-use super::pipeline::Count;
+use super::options::Count;
 use super::preset::Preset;
 use crate::error::{Error, Result};
 use serde::Deserialize;

@@ -1,125 +1,16 @@
 //! The stages of a method, put together.
 
 use super::checked::{run_clusterer, run_reducer};
+use super::frame::SharedFrame;
+use super::options::{Count, Noise, Ungrouped};
 use crate::cluster::centroid::weighted_centroids;
 use crate::error::{Error, Result};
 use crate::protocol::Ask;
 use crate::select::Random;
 use crate::stage::{Clusterer, Clustering, Reducer, Selector};
 use crate::types::{ClusterId, Context, Matrix, Seed};
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// What happens to rows that the clusterer calls noise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Noise {
-    /// They belong to no group (the paper), and with them goes what only one client, or one record, has.
-    #[default]
-    Drop,
-    /// Each is a group of its own, so that rare topics stay within reach.
-    Singletons,
-}
-
-/// What a client sends whose records form no group: too few of them, or all of them noise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ungrouped {
-    /// No group (the paper): it does not train in this round.
-    #[default]
-    Skip,
-    /// One group of all its records. HDBSCAN may not return a single cluster, so that a client which holds one coherent topic
-    /// looks like noise to it: this keeps such clients.
-    OneGroup,
-}
-
-/// How many records train in a round.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Count {
-    /// One record per cluster that the server finds (the paper): the clustering decides, and the count varies from round to
-    /// round; it may be none.
-    #[default]
-    PerCluster,
-    /// So many records, at least 1: met exactly where the clients' groups hold so many, all of them where they hold fewer.
-    Budget(usize),
-    /// This share of the records in the clients' groups, in (0, 1], rounded to the nearest count, at least 1: met as a budget.
-    Ratio(f64),
-    /// Every record in a group.
-    All,
-}
-
-impl Count {
-    /// # Errors
-    /// [`Error::Parameter`] for a budget of 0 or a ratio outside (0, 1].
-    pub fn check(&self) -> Result<()> {
-        match *self {
-            Count::Budget(0) => Err(Error::parameter("count.budget", "at least 1", 0)),
-            Count::Ratio(ratio) if !(ratio > 0.0 && ratio <= 1.0) => {
-                Err(Error::parameter("count.ratio", "above 0 and at most 1", ratio))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The budget where `records` records are in groups; `None` where the clustering decides.
-    pub fn budget(&self, records: usize) -> Option<usize> {
-        match *self {
-            Count::PerCluster => None,
-            Count::Budget(budget) => Some(budget.min(records)),
-            Count::Ratio(ratio) => Some(((ratio * records as f64).round() as usize).clamp(records.min(1), records)),
-            Count::All => Some(records),
-        }
-    }
-}
-
-/// Makes the map into the frame that all clients share, from the seed that the server sends.
-pub type MakeProjection = dyn Fn(Seed) -> Result<Arc<dyn Reducer>> + Send + Sync;
-
-/// The map that a seed made.
-type Projection = (Seed, Arc<dyn Reducer>);
-
-/// A frame that all clients share.
-///
-/// Each client's t-SNE has its own rotation, scale and origin, so that coordinates of two clients cannot be compared: on
-/// clean topics the server's clustering of such centroids agrees with the topics no better than chance. Here the
-/// groups are found in the client's own frame, but their centroids are means of the records' features under one map.
-#[derive(Clone)]
-pub struct SharedFrame {
-    dims: u32,
-    make: Arc<MakeProjection>,
-    last: Arc<Mutex<Option<Projection>>>,
-}
-
-impl SharedFrame {
-    /// A frame of `dims` coordinates; `make` builds the map `[n, d] -> [n, dims]` from the seed. Rows must be mapped
-    /// independently of each other, and equally on all clients.
-    pub fn new(dims: u32, make: impl Fn(Seed) -> Result<Arc<dyn Reducer>> + Send + Sync + 'static) -> Self {
-        Self { dims, make: Arc::new(make), last: Arc::default() }
-    }
-
-    /// Coordinates of a centroid.
-    pub fn dims(&self) -> u32 {
-        self.dims
-    }
-
-    /// The map of this seed; the last one is kept, for the clients of one process and for the next round.
-    ///
-    /// # Errors
-    /// What `make` returns.
-    pub fn projection(&self, seed: Seed) -> Result<Arc<dyn Reducer>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, projection)) = last.as_ref()
-            && *of == seed
-        {
-            return Ok(Arc::clone(projection));
-        }
-        let projection = (self.make)(seed)?;
-        *last = Some((seed, Arc::clone(&projection)));
-        Ok(projection)
-    }
-}
+use std::sync::Arc;
 
 /// The stages on a client: features -> normalizer -> reducer -> clusterer, and the selector within the chosen groups.
 #[derive(Clone)]
@@ -249,7 +140,7 @@ impl Pipeline {
             }
         }
         if let Some(frame) = &self.client.frame
-            && frame.dims == 0
+            && frame.dims() == 0
         {
             return Err(Error::parameter("shared_dims", "at least 1", 0));
         }
@@ -261,7 +152,7 @@ impl Pipeline {
         match (&self.client.clusterer, &self.client.frame) {
             (None, _) => Ask::Counts,
             (Some(_), None) => Ask::Groups,
-            (Some(_), Some(frame)) => Ask::SharedGroups { seed: shared, dims: frame.dims },
+            (Some(_), Some(frame)) => Ask::SharedGroups { seed: shared, dims: frame.dims() },
         }
     }
 }
@@ -349,20 +240,6 @@ pub(crate) fn keep_noise(mut clustering: Clustering, points: &Matrix) -> Result<
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn counts_become_budgets() {
-        assert_eq!(Count::PerCluster.budget(10), None);
-        assert_eq!(Count::Budget(4).budget(10), Some(4));
-        assert_eq!(Count::Budget(40).budget(10), Some(10));
-        assert_eq!(Count::Ratio(0.25).budget(10), Some(3));
-        assert_eq!(Count::Ratio(1e-9).budget(10), Some(1));
-        assert_eq!(Count::Ratio(0.5).budget(0), Some(0));
-        assert_eq!(Count::All.budget(10), Some(10));
-        for bad in [Count::Budget(0), Count::Ratio(0.0), Count::Ratio(1.5), Count::Ratio(f64::NAN)] {
-            assert!(bad.check().is_err());
-        }
-    }
 
     #[test]
     fn noise_is_kept_as_groups_of_one() {

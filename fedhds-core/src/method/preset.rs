@@ -1,7 +1,7 @@
 //! The methods by name.
 
 use super::config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig};
-use super::pipeline::{Count, Noise, Ungrouped};
+use super::options::{Count, Noise, Ungrouped};
 use super::stages::{
     ClientClusterer, ClientSelector, NoParams, ReducerConfig, ServerClusterer, ServerKMeans, ServerSelector,
 };

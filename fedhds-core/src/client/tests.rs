@@ -1,0 +1,218 @@
+use super::*;
+use crate::method::testing::{ByWholePart, by_whole_part, column};
+use crate::method::{Count, Noise, SharedFrame, Ungrouped};
+use crate::protocol::ClusterOrder;
+use crate::stage::{Clusterer, Reducer, Selector};
+use crate::types::{Adapter, Seed};
+use std::sync::Arc;
+
+fn start(ask: Ask) -> RoundStart {
+    RoundStart { round: Round(4), ask }
+}
+
+fn order(clusters: &[(u32, u32)]) -> SelectionOrder {
+    let clusters = clusters.iter().map(|&(c, count)| ClusterOrder { cluster: ClusterId(c), count }).collect();
+    SelectionOrder { client: ClientId(9), round: Round(4), clusters }
+}
+
+fn client() -> Client {
+    Client::new(ClientId(9), &by_whole_part(Count::PerCluster))
+}
+
+/// Groups 3 (records 0, 2, 5: .1, .2, .6, centre .3), 1 (records 1, 4) and noise (record 3).
+fn records() -> Matrix {
+    column(&[3.1, 1.0, 3.2, -1.0, 1.5, 3.6])
+}
+
+fn rows(ids: &[u32]) -> Vec<RowId> {
+    ids.iter().map(|&id| RowId(id)).collect()
+}
+
+#[test]
+fn groups_go_up_and_their_records_come_back() {
+    let mut client = client();
+    let context = Context::new(1);
+    let summary = client.summarize(&start(Ask::Groups), &records(), &context).unwrap();
+    let sizes: Vec<_> = summary.groups.iter().map(|g| (g.cluster.0, g.size)).collect();
+    assert_eq!(sizes, [(0, 3), (1, 2)]);
+    assert_eq!(summary.centroids.as_slice(), [3.3, 1.25]);
+    assert_eq!(client.choose(&order(&[(0, 1)]), &context).unwrap(), rows(&[2]), "3.2 is nearest to 3.3");
+    assert_eq!(client.choose(&order(&[(0, 2), (1, 1)]), &context).unwrap(), rows(&[0, 1, 2]));
+    assert_eq!(client.choose(&order(&[(0, 3), (1, 2)]), &context).unwrap(), rows(&[0, 1, 2, 4, 5]));
+    assert!(client.choose(&order(&[]), &context).unwrap().is_empty());
+}
+
+#[test]
+fn messages_at_the_wrong_time_or_place_are_refused() {
+    let mut client = client();
+    let context = Context::new(1);
+    let refused = |client: &Client, order: &SelectionOrder, word: &str| {
+        let error = client.choose(order, &context).unwrap_err();
+        assert!(matches!(error, Error::Protocol { .. }) && error.to_string().contains(word), "{error}");
+    };
+    refused(&client, &order(&[(0, 1)]), "no summary was made");
+    for (ask, word) in
+        [(Ask::Counts, "got counts"), (Ask::SharedGroups { seed: Seed(1), dims: 2 }, "got shared_groups")]
+    {
+        let error = client.summarize(&start(ask), &records(), &context).unwrap_err().to_string();
+        assert!(error.contains("expected groups") && error.contains(word), "{error}");
+    }
+    client.summarize(&start(Ask::Groups), &records(), &context).unwrap();
+    refused(&client, &SelectionOrder { client: ClientId(8), ..order(&[(0, 1)]) }, "expected 9, got 8");
+    refused(&client, &SelectionOrder { round: Round(3), ..order(&[(0, 1)]) }, "expected 4, got 3");
+    refused(&client, &order(&[(2, 1)]), "an id below 2");
+    refused(&client, &order(&[(0, 4)]), "at most 3 records of cluster 0");
+    refused(&client, &order(&[(1, 1), (0, 1)]), "ascending");
+}
+
+#[test]
+fn few_records_and_no_groups_are_defined() {
+    let context = Context::new(1);
+    let sizes = |features: &[f32], noise, ungrouped| -> Vec<u32> {
+        let mut pipeline = by_whole_part(Count::PerCluster);
+        pipeline.client.noise = noise;
+        pipeline.client.ungrouped = ungrouped;
+        let mut client = Client::new(ClientId(9), &pipeline);
+        let summary = client.summarize(&start(Ask::Groups), &column(features), &context).unwrap();
+        let all: Vec<(u32, u32)> = summary.groups.iter().map(|g| (g.cluster.0, g.size)).collect();
+        assert_eq!(client.choose(&order(&all), &context).unwrap().len(), summary.records());
+        summary.groups.iter().map(|g| g.size).collect()
+    };
+    let (drop, singletons) = (Noise::Drop, Noise::Singletons);
+    let (skip, one) = (Ungrouped::Skip, Ungrouped::OneGroup);
+    assert!(sizes(&[], drop, skip).is_empty());
+    assert!(sizes(&[], singletons, one).is_empty());
+    assert_eq!(sizes(&[2.0], drop, skip), [1]);
+    assert!(sizes(&[-1.0, -2.0, -3.0], drop, skip).is_empty());
+    assert_eq!(sizes(&[-1.0, -2.0, -3.0], drop, one), [3]);
+    assert_eq!(sizes(&[-1.0, -2.0, -3.0], singletons, skip), [1, 1, 1]);
+    assert_eq!(sizes(&[-1.0, 5.0, -3.0], drop, one), [1], "a client with groups drops its noise all the same");
+    assert_eq!(sizes(&[-1.0, 5.0, 5.5], singletons, skip), [2, 1]);
+}
+
+#[test]
+fn without_features_all_records_are_one_group() {
+    let mut client = Client::new(ClientId(9), &Pipeline::default());
+    let summary = client.summarize(&start(Ask::Counts), &Matrix::zeros(7, 0), &Context::new(1)).unwrap();
+    assert_eq!((summary.groups.len(), summary.records(), summary.centroids.cols()), (1, 7, 0));
+    let chosen = client.choose(&order(&[(0, 3)]), &Context::new(1)).unwrap();
+    assert_eq!(chosen.len(), 3);
+    let other = client.choose(&order(&[(0, 3)]), &Context::new(2)).unwrap();
+    assert_eq!(client.choose(&order(&[(0, 3)]), &Context::new(1)).unwrap(), chosen);
+    assert_ne!(chosen, other);
+    let summary = client.summarize(&start(Ask::Counts), &Matrix::zeros(0, 0), &Context::new(1)).unwrap();
+    assert!(summary.groups.is_empty());
+}
+
+/// Twice the first column, minus the seed: a frame that tells whose seed it got.
+struct Doubled(u64);
+
+impl Reducer for Doubled {
+    fn reduce(&self, features: &Matrix, _context: &Context) -> Result<Matrix> {
+        Ok(column(&features.iter_rows().map(|row| 2.0 * row[0] - self.0 as f32).collect::<Vec<_>>()))
+    }
+}
+
+#[test]
+fn shared_centroids_are_those_of_the_mapped_records() {
+    let mut pipeline = by_whole_part(Count::PerCluster);
+    pipeline.client.frame = Some(SharedFrame::new(1, |seed| Ok(Arc::new(Doubled(seed.0)))));
+    let mut client = Client::new(ClientId(9), &pipeline);
+    let context = Context::new(1);
+    let ask = |dims| Ask::SharedGroups { seed: Seed(10), dims };
+    let summary = client.summarize(&start(ask(1)), &records(), &context).unwrap();
+    let expected = [2.0 * 3.3 - 10.0, 2.0 * 1.25 - 10.0];
+    summary.centroids.as_slice().iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-5));
+    assert_eq!(client.choose(&order(&[(0, 1), (1, 1)]), &context).unwrap(), rows(&[1, 2]));
+    let error = client.summarize(&start(ask(2)), &records(), &context).unwrap_err().to_string();
+    assert!(error.contains("dims: expected 1, got 2"), "{error}");
+}
+
+#[test]
+fn state_survives_another_process() {
+    let mut first = client();
+    let context = Context::new(1);
+    first.summarize(&start(Ask::Groups), &records(), &context).unwrap();
+    let bytes = postcard::to_stdvec(first.state().unwrap()).unwrap();
+    let mut second = client();
+    second.resume(postcard::from_bytes(&bytes).unwrap()).unwrap();
+    let wanted = order(&[(0, 2), (1, 1)]);
+    assert_eq!(second.choose(&wanted, &context).unwrap(), first.choose(&wanted, &context).unwrap());
+
+    let state = first.state().unwrap().clone();
+    let error = client().resume(ClientState { client: ClientId(1), ..state.clone() }).unwrap_err().to_string();
+    assert!(error.contains("expected 9, got 1"), "{error}");
+    let mut broken = state.clone();
+    broken.clustering.labels[0] = Some(ClusterId(7));
+    assert!(client().resume(broken).unwrap_err().to_string().contains("below 2, got 7"));
+    let json = serde_json::to_string(&state).unwrap().replacen("\"rows\":6", "\"rows\":9", 1);
+    assert!(client().resume(serde_json::from_str(&json).unwrap()).is_err(), "a matrix that lies about its shape");
+}
+
+#[test]
+fn the_users_own_stage_fails_with_its_name() {
+    struct Short;
+    impl Clusterer for Short {
+        fn cluster(&self, points: &Matrix, context: &Context) -> Result<Clustering> {
+            let mut clustering = ByWholePart.cluster(points, context)?;
+            clustering.labels.pop();
+            Ok(clustering)
+        }
+    }
+    impl Reducer for Short {
+        fn reduce(&self, features: &Matrix, _context: &Context) -> Result<Matrix> {
+            features.take_rows(&[0])
+        }
+    }
+    impl Selector for Short {
+        fn select(&self, _: &Candidates<'_>, _: Budget, _: &Context) -> Result<Vec<RowId>> {
+            Ok(vec![])
+        }
+    }
+    let context = Context::new(1);
+    let summarize = |change: &dyn Fn(&mut Pipeline)| {
+        let mut pipeline = by_whole_part(Count::PerCluster);
+        change(&mut pipeline);
+        let mut client = Client::new(ClientId(9), &pipeline);
+        let summary = client.summarize(&start(Ask::Groups), &records(), &context);
+        summary.and_then(|_| client.choose(&order(&[(0, 1)]), &context)).unwrap_err().to_string()
+    };
+    type Change<'a> = &'a dyn Fn(&mut Pipeline);
+    let cases: [(&str, Change<'_>); 4] = [
+        ("stage `client.clusterer`: expected 6 labels, got 5", &|p| p.client.clusterer = Some(Arc::new(Short))),
+        ("stage `client.reducer`: expected 6 rows", &|p| p.client.reducer = Some(Arc::new(Short))),
+        ("stage `client.normalizer`: expected 6 rows", &|p| p.client.normalizer = Some(Arc::new(Short))),
+        ("stage `client.selector`: expected 1 rows", &|p| p.client.selector = Arc::new(Short)),
+    ];
+    for (expected, change) in cases {
+        let error = summarize(change);
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn features_that_are_not_finite_are_named() {
+    let features = column(&[1.0, f32::NAN]);
+    let error = client().summarize(&start(Ask::Groups), &features, &Context::new(1)).unwrap_err();
+    assert!(matches!(error, Error::NotFinite { row: 1, column: 0, .. }), "{error}");
+}
+
+#[test]
+fn cancelled_work_changes_nothing() {
+    let mut client = client();
+    let context = Context::new(1);
+    client.summarize(&start(Ask::Groups), &records(), &context).unwrap();
+    let before = client.state().cloned();
+    context.control.cancel.cancel();
+    let next = RoundStart { round: Round(5), ask: Ask::Groups };
+    assert!(matches!(client.summarize(&next, &column(&[1.0]), &context), Err(Error::Cancelled)));
+    assert_eq!(client.state().cloned(), before);
+}
+
+#[test]
+fn updates_say_how_many_records() {
+    let trained = Trained { adapter: Adapter::default(), losses: vec![1.0], skipped: 0, tokens: 9 };
+    let update = client().update(&order(&[(0, 2), (1, 1)]), trained.clone()).unwrap();
+    assert_eq!((update.client, update.round, update.records, update.tokens), (ClientId(9), Round(4), 3, 9));
+    assert!(client().update(&order(&[]), trained).is_err(), "nothing was ordered");
+}
