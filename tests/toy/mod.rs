@@ -2,7 +2,9 @@
 //!
 //! A record's category is a point in the plane; features lie near it, training pulls the adapter towards it, and the loss
 //! of a record is the adapter's distance from it.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod experiment;
 
 use fedhds_core::dataset::{ClientData, Dataset, FederatedDataset};
 use fedhds_core::stage::{Evaluator, FeatureExtractor, RecordScore, Trained, Trainer};
