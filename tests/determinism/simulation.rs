@@ -1,5 +1,7 @@
 //! One seed gives one federation, whatever the number of threads.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use crate::toy::ToyTrainer;
 use crate::toy::experiment::experiment;
 use fedhds_core::experiment::RunRecord;

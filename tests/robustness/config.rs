@@ -1,5 +1,7 @@
 //! A configuration or data that cannot be run is refused before any work starts, by file, key and what was expected.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use fedhds_core::experiment::{DataConfig, ExperimentConfig, Overrides, load_data};
 use fedhds_core::types::{Control, Record};
 use fedhds_core::{Error, Result};

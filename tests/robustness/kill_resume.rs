@@ -1,5 +1,7 @@
 //! A real process is killed at many moments and started again: it ends with the bits of one that was not.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use crate::toy::ToyTrainer;
 use crate::toy::experiment::experiment;
 use fedhds_core::experiment::RunRecord;

@@ -1,12 +1,14 @@
 //! From a data configuration to clients and a test set.
 
 use super::config::{DataConfig, DataFormat, TooLong};
+use super::stages::CountTokens;
 use crate::dataset::{
     Dataset, FederatedDataset, NaturalInstructionsOptions, load_alpaca, load_dolly, load_jsonl,
     load_natural_instructions, sample,
 };
 use crate::error::{Error, Result};
 use crate::types::{Control, Record, Seed};
+use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -17,7 +19,7 @@ use std::path::Path;
 /// is too long, a category that is not there, no records left, a partition that leaves a client without records.
 pub fn load(
     config: &DataConfig,
-    count_tokens: &dyn Fn(&Record) -> Result<usize>,
+    count_tokens: &CountTokens,
     control: &Control,
 ) -> Result<(FederatedDataset, Vec<String>)> {
     config.check()?;
@@ -124,11 +126,13 @@ fn limit_length(
     data: &mut Dataset,
     key: &str,
     config: &DataConfig,
-    count_tokens: &dyn Fn(&Record) -> Result<usize>,
+    count_tokens: &CountTokens,
     notes: &mut Vec<String>,
 ) -> Result<()> {
     let before = data.len();
-    let dropped = data.retain_with(|record| fits(record, key, config, count_tokens))?;
+    let fits: Vec<Result<bool>> = data.records.par_iter().map(|r| fits(r, key, config, count_tokens)).collect();
+    let mut fits = fits.into_iter();
+    let dropped = data.retain_with(|_| fits.next().unwrap_or(Ok(true)))?;
     if dropped > 0 {
         notes.push(format!(
             "{dropped} of {before} {key} records are longer than {} tokens and were left out",
@@ -139,12 +143,7 @@ fn limit_length(
 }
 
 /// Whether a record is short enough; one that is not is an error unless the configuration drops such records.
-fn fits(
-    record: &Record,
-    key: &str,
-    config: &DataConfig,
-    count_tokens: &dyn Fn(&Record) -> Result<usize>,
-) -> Result<bool> {
+fn fits(record: &Record, key: &str, config: &DataConfig, count_tokens: &CountTokens) -> Result<bool> {
     let tokens = count_tokens(record)?;
     if tokens <= config.max_tokens || config.too_long == TooLong::Drop {
         return Ok(tokens <= config.max_tokens);

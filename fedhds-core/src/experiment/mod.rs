@@ -8,6 +8,7 @@ mod config;
 mod cost;
 mod data;
 mod layout;
+mod picture;
 mod plan;
 mod plot;
 mod run_record;

@@ -1,6 +1,7 @@
 //! An experiment: every method with every seed, resumable, and one table at the end.
 
 use super::cost::{Cost, Probe, Rates, typical};
+use super::picture::Picture;
 use super::plan::{self, RunPlan};
 use super::run_record::{DataSummary, RunRecord, SCHEMA, Versions, peak_memory};
 use super::stages::{Features, Stages};
@@ -198,7 +199,30 @@ impl Experiment {
         atomic_write(out.join("table.md"), table.to_markdown().as_bytes())?;
         let json = serde_json::to_vec_pretty(&table).map_err(|e| Error::input("table", "finite numbers", e))?;
         atomic_write(out.join("table.json"), &json)?;
+        self.pictures(&records, &plans, control)?;
         Ok(Finished { table, out: out.clone() })
+    }
+
+    /// A picture of each run's selection, in one plane for all: that of the frozen features, where a method used them.
+    fn pictures(&self, records: &[RunRecord], plans: &[RunPlan], control: &Control) -> Result<()> {
+        let path = |r: &RunRecord| self.run_folder(&r.method, r.seed).join("selection.svg");
+        let runs: Vec<&RunRecord> = records.iter().filter(|r| !r.rounds.is_empty()).collect();
+        if runs.iter().all(|r| path(r).exists()) || !self.stages.proxy.extractor.is_frozen() {
+            return Ok(());
+        }
+        let proxied: BTreeSet<&str> =
+            plans.iter().filter(|p| p.method.features == FeatureSource::Proxy).map(|p| p.label.as_str()).collect();
+        let seen: BTreeSet<_> = runs
+            .iter()
+            .filter(|r| proxied.contains(r.method.as_str()))
+            .flat_map(|r| r.rounds.iter().flat_map(|round| &round.clients))
+            .map(|c| c.client)
+            .collect();
+        let clients = self.clients.iter().filter(|c| seen.contains(&c.client));
+        if let Some(picture) = Picture::new(clients, &self.stages.proxy, &self.store, control)? {
+            runs.iter().try_for_each(|r| picture.save(r, &path(r)))?;
+        }
+        Ok(())
     }
 
     /// The folder of one run.
