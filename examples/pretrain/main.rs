@@ -2,9 +2,9 @@
 //!
 //! Killed and started again with the same arguments it continues from its last checkpoint; at the end it writes the model folder.
 
+mod check;
 mod checkpoint;
 mod corpus;
-mod export;
 mod sequences;
 mod training;
 mod vocabulary;
@@ -12,7 +12,9 @@ mod vocabulary;
 use checkpoint::Checkpoint;
 use clap::Parser;
 use corpus::Corpus;
-use fedhds_core::model::{Device, InMemoryWeights, LlamaConfig, ModelConfig, Transformer};
+use fedhds_core::model::{
+    Device, InMemoryWeights, LanguageModel, LlamaConfig, ModelConfig, StoredType, Transformer, export_weights,
+};
 use fedhds_core::train::{Adam, AdamConfig};
 use fedhds_core::types::Seed;
 use fedhds_core::{Error, Result};
@@ -62,6 +64,9 @@ struct Arguments {
     /// Shards of a batch, each on a thread of its own.
     #[arg(long, default_value_t = 2)]
     shards: usize,
+    /// Only check the written model folder: held-out loss, answers, and what tuning on this many records is worth.
+    #[arg(long)]
+    check: Option<usize>,
     /// Only print this many documents of the corpus.
     #[arg(long)]
     sample: Option<u64>,
@@ -99,6 +104,9 @@ fn config(arguments: &Arguments) -> LlamaConfig {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(records) = arguments.check {
+        return check::run(&arguments.output, arguments.seed, records);
+    }
     let llama = config(arguments);
     llama.check()?;
     let model_config = ModelConfig::Llama(llama.clone());
@@ -143,7 +151,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
     let save = |step: u64, model: &dyn Transformer, adam: &Adam| -> Result<()> {
         let seconds = before + start.elapsed().as_secs_f64();
-        let (settings, weights) = (settings.clone(), training::weights(model)?);
+        let (settings, weights) = (settings.clone(), export_weights(model)?);
         Checkpoint { settings, step, seconds, weights, adam: adam.state()? }.write(&path)
     };
     let (mut sum, mut since) = (0.0, 0);
@@ -179,7 +187,9 @@ fn run(arguments: &Arguments) -> Result<()> {
             return Ok(());
         }
     }
-    export::write(&arguments.output, &llama, &training::weights(&*model)?, &tokenizer)?;
+    let tokenizer = vocabulary::finished(tokenizer, &arguments.output)?;
+    LanguageModel::new(model_config, model.into(), tokenizer, String::new())
+        .save(&arguments.output, StoredType::Bf16)?;
     let seconds = before + start.elapsed().as_secs_f64();
     println!("wrote {} after {:.0} minutes of work", arguments.output.display(), seconds / 60.0);
     Ok(())

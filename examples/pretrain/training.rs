@@ -2,7 +2,7 @@
 
 use crate::sequences::Row;
 use fedhds_core::model::tensor::{Tensor, lifted, like, plain, to_vec};
-use fedhds_core::model::{Batch, Transformer, Weight, WeightData, hidden_states};
+use fedhds_core::model::{Batch, Transformer, Weight, hidden_states};
 use fedhds_core::train::Adam;
 use fedhds_core::train::gradients::{clip_factor, global_norm};
 use fedhds_core::train::loss::{LossRows, token_losses};
@@ -157,26 +157,6 @@ pub fn step(
         })
     })?;
     failed.map_or(Ok((updated, Step { loss, norm })), Err)
-}
-
-/// The weights of a model as data.
-///
-/// # Errors
-/// [`Error::Device`] where the device cannot be read.
-pub fn weights(model: &dyn Transformer) -> Result<BTreeMap<String, WeightData>> {
-    let mut tensors: BTreeMap<String, Weight> = BTreeMap::new();
-    model.map_weights(&mut |name, weight| {
-        tensors.insert(name.to_owned(), weight.clone());
-        weight
-    })?;
-    let data = tensors.into_iter().map(|(name, weight)| {
-        let weight = match weight {
-            Weight::Matrix(w) => WeightData { shape: w.dims().to_vec(), data: to_vec(plain(w))? },
-            Weight::Vector(w) => WeightData { shape: w.dims().to_vec(), data: to_vec(plain(w))? },
-        };
-        Ok((name, weight))
-    });
-    data.collect()
 }
 
 #[cfg(test)]

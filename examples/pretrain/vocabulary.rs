@@ -3,8 +3,8 @@
 use crate::corpus::Corpus;
 use fedhds_core::dataset::embedded::EmbeddedTasks;
 use fedhds_core::dataset::{PromptTemplate, RenderPrompt as _};
+use fedhds_core::model::SpecialTokens;
 use fedhds_core::{Error, Result};
-use serde_json::json;
 use std::path::Path;
 use tokenizers::decoders::sequence::Sequence as DecoderSequence;
 use tokenizers::decoders::strip::Strip;
@@ -95,19 +95,18 @@ pub fn read_or_train(path: &Path, corpus: &Corpus, vocab_size: usize) -> Result<
     Ok(tokenizer)
 }
 
-/// `tokenizer_config.json`.
-pub fn tokenizer_config(context: usize) -> serde_json::Value {
-    json!({
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": context,
-        "bos_token": BOS,
-        "eos_token": EOS,
-        "pad_token": PAD,
-        "add_bos_token": true,
-        "add_eos_token": false,
-        "clean_up_tokenization_spaces": false,
-        "chat_template": CHAT_TEMPLATE,
-    })
+/// The tokenizer as the library knows it, with special tokens and chat template.
+///
+/// # Errors
+/// [`Error::Model`] for a template that does not parse.
+pub fn finished(tokenizer: Tokenizer, path: &Path) -> Result<fedhds_core::model::Tokenizer> {
+    let special = SpecialTokens {
+        bos: Some(BOS.to_owned()),
+        eos: vec![EOS.to_owned()],
+        pad: Some(PAD.to_owned()),
+        ..SpecialTokens::default()
+    };
+    fedhds_core::model::Tokenizer::new(tokenizer, special, Some(CHAT_TEMPLATE), path)
 }
 
 #[cfg(test)]
