@@ -2,3 +2,4 @@
 mod gguf;
 mod models;
 mod train;
+mod real_models;

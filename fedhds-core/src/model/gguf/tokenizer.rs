@@ -25,8 +25,9 @@ pub struct GgufTokenizer {
     pub json: Json,
     /// The token that begins a text.
     pub bos_token: Option<String>,
-    /// The token that ends a text.
-    pub eos_token: Option<String>,
+    /// The tokens that end a text, then those that end a turn or a message: what ends training responses comes first, any
+    /// of them ends generation.
+    pub eos_tokens: Vec<String>,
     /// The token for what the vocabulary lacks.
     pub unk_token: Option<String>,
     /// The token that fills a batch.
@@ -73,6 +74,10 @@ pub fn tokenizer(header: &Header, path: &Path) -> Result<GgufTokenizer> {
         }
     };
     let name = |id: Option<usize>| id.and_then(|id| vocabulary.names.get(id)).cloned();
+    let mut ends: Vec<String> = Vec::new();
+    for kind in ["eos", "eot", "eom"] {
+        ends.extend(name(vocabulary.special(&m, kind)?).filter(|token| !ends.contains(token)));
+    }
     let json = json!({
         "version": "1.0",
         "truncation": null,
@@ -87,7 +92,7 @@ pub fn tokenizer(header: &Header, path: &Path) -> Result<GgufTokenizer> {
     Ok(GgufTokenizer {
         json,
         bos_token: name(vocabulary.special(&m, "bos")?),
-        eos_token: name(vocabulary.special(&m, "eos")?),
+        eos_tokens: ends,
         unk_token: name(vocabulary.special(&m, "unknown")?),
         pad_token: name(vocabulary.special(&m, "padding")?),
         chat_template: m.text("tokenizer.chat_template")?.map(str::to_string),
@@ -312,5 +317,31 @@ fn word_piece(vocabulary: &Vocabulary<'_>) -> Parts {
         decoder: json!({"type": "WordPiece", "prefix": "##", "cleanup": true}),
         model: json!({"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
             "max_input_chars_per_word": 100, "vocab": vocabulary.map(rename)}),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_fixtures() {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/gguf"));
+        let facts: Json = serde_json::from_slice(&std::fs::read(folder.join("tokens.json")).unwrap()).unwrap();
+        for (name, ids) in facts["ids"].as_object().unwrap() {
+            let file = crate::model::gguf::GgufFile::open(folder.join(format!("{name}.gguf"))).unwrap();
+            let parts = file.tokenizer().unwrap();
+            let tokenizer: tokenizers::Tokenizer = parts.json.to_string().parse().unwrap();
+            for (text, ids) in facts["texts"].as_array().unwrap().iter().zip(ids.as_array().unwrap()) {
+                let expected: Vec<u32> = ids.as_array().unwrap().iter().map(|i| i.as_u64().unwrap() as u32).collect();
+                let got = tokenizer.encode(text.as_str().unwrap(), true).unwrap();
+                assert_eq!(got.get_ids(), expected, "{name}: {text}");
+                let plain = tokenizer.encode(text.as_str().unwrap(), false).unwrap();
+                if !matches!(name.as_str(), "bert" | "qwen2") {
+                    assert_eq!(tokenizer.decode(plain.get_ids(), false).unwrap(), text.as_str().unwrap(), "{name}");
+                }
+            }
+        }
     }
 }
