@@ -1,5 +1,7 @@
 //! Equal results with pinned references: fixtures lie beside the scripts that made them, compared within a tolerance.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod gguf;
 mod models;
-mod train;
 mod real_models;
+mod train;

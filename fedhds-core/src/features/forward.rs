@@ -8,8 +8,8 @@ use crate::types::{Context, Matrix};
 
 /// Features of token sequences, one row for each: `[n, states * hidden]`.
 ///
-/// Batches are formed of sequences of one length (of neighbouring lengths with [`FeatureParams::pad`]), longest first, so that
-/// a batch too big for the memory fails at once; rows come back in the order of `sequences`. The layers after the last one
+/// Sequences run longest first, so that one too big for the memory fails at once, by themselves or in padded batches
+/// ([`FeatureParams::batch_tokens`]); rows come back in the order of `sequences`. The layers after the last one
 /// that is used are not run, and neither is the output projection. The last layer's state is taken after the model's last
 /// normalisation, as in transformers' `hidden_states`.
 ///
@@ -59,17 +59,12 @@ fn batches(sequences: &[Vec<u32>], params: &FeatureParams) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..sequences.len()).collect();
     order.sort_by_key(|&row| (std::cmp::Reverse(sequences[row].len()), row));
     let mut batches: Vec<Vec<usize>> = Vec::new();
-    let mut width = 0;
+    let budget = params.batch_tokens.unwrap_or(0);
     for row in order {
-        let length = sequences[row].len();
         match batches.last_mut() {
-            Some(batch) if (params.pad || length == width) && (batch.len() + 1) * width <= params.batch_tokens => {
-                batch.push(row);
-            }
-            _ => {
-                width = length;
-                batches.push(vec![row]);
-            }
+            // The first of a batch is its longest.
+            Some(batch) if (batch.len() + 1) * sequences[batch[0]].len() <= budget => batch.push(row),
+            _ => batches.push(vec![row]),
         }
     }
     batches
@@ -159,8 +154,9 @@ pub(crate) mod tests {
             let params = FeatureParams { pooling, embedding: true, ..FeatureParams::default() };
             let plain = extract(model.as_ref(), &sequences(), &params);
             assert_eq!((plain.rows(), plain.cols()), (7, 4 * 16));
-            let padded = extract(model.as_ref(), &sequences(), &FeatureParams { pad: true, ..params.clone() });
-            let narrow = FeatureParams { pad: true, batch_tokens: 10, ..params.clone() };
+            let padded =
+                extract(model.as_ref(), &sequences(), &FeatureParams { batch_tokens: Some(1024), ..params.clone() });
+            let narrow = FeatureParams { batch_tokens: Some(20), ..params.clone() };
             let narrow = extract(model.as_ref(), &sequences(), &narrow);
             for (row, sequence) in sequences().iter().enumerate() {
                 let alone = extract(model.as_ref(), std::slice::from_ref(sequence), &params);
@@ -186,12 +182,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn batches_hold_one_length_and_stay_within_the_budget() {
-        let params = FeatureParams { batch_tokens: 10, ..FeatureParams::default() };
-        assert_eq!(batches(&sequences(), &params), [vec![6], vec![2], vec![5], vec![0, 3], vec![1], vec![4]]);
-        let padded = FeatureParams { batch_tokens: 24, pad: true, ..FeatureParams::default() };
-        assert_eq!(batches(&sequences(), &padded), [vec![6, 2], vec![5, 0], vec![3, 1, 4]]);
-        assert!(batches(&[], &params).is_empty());
+    fn batches_stay_within_the_budget() {
+        let batches =
+            |budget| batches(&sequences(), &FeatureParams { batch_tokens: budget, ..FeatureParams::default() });
+        assert_eq!(batches(None), [[6], [2], [5], [0], [3], [1], [4]]);
+        assert_eq!(batches(Some(1)), [[6], [2], [5], [0], [3], [1], [4]]);
+        assert_eq!(batches(Some(24)), [vec![6, 2], vec![5, 0], vec![3, 1, 4]]);
+        assert_eq!(batches(Some(1024)), [vec![6, 2, 5, 0, 3, 1, 4]]);
     }
 
     /// Counts the layers that are run.

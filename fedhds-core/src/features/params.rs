@@ -34,11 +34,10 @@ pub struct FeatureParams {
     pub max_tokens: usize,
     /// Cut longer records off at the end; otherwise they are errors. Default false.
     pub truncate: bool,
-    /// Most tokens of one batch, padding included, at least 1; one record is always a batch. Default 1,024.
-    pub batch_tokens: usize,
-    /// Let a batch hold records of different lengths, padded. Faster on a GPU, but the last bits of a record's features then
-    /// depend on the batch it was in, and with them on what the cache held before. Default false.
-    pub pad: bool,
+    /// Most tokens of one batch, padding included: records of neighbouring lengths go through the model together, a longer one
+    /// by itself. Not set (the default), each record goes by itself: its features then depend on nothing but the record, to
+    /// the last bit, and a run gives the same bits whatever a cache held before. A GPU wants batches; a CPU hardly gains.
+    pub batch_tokens: Option<usize>,
 }
 
 impl Default for FeatureParams {
@@ -50,8 +49,7 @@ impl Default for FeatureParams {
             normalize: false,
             max_tokens: 1024,
             truncate: false,
-            batch_tokens: 1024,
-            pad: false,
+            batch_tokens: None,
         }
     }
 }
@@ -76,9 +74,9 @@ impl FeatureParams {
     /// # Errors
     /// [`Error::Parameter`] that names the first that does not fit.
     pub fn check(&self, layers: usize) -> Result<Vec<usize>> {
-        for (name, value) in [("max_tokens", self.max_tokens), ("batch_tokens", self.batch_tokens)] {
-            if value == 0 {
-                return Err(Error::parameter(name, "at least 1", value));
+        for (name, value) in [("max_tokens", Some(self.max_tokens)), ("batch_tokens", self.batch_tokens)] {
+            if value == Some(0) {
+                return Err(Error::parameter(name, "at least 1", 0));
             }
         }
         let mut states: Vec<usize> = self.embedding.then_some(0).into_iter().collect();

@@ -158,12 +158,8 @@ fn load_gguf(path: &Path, device: &Device) -> Result<LanguageModel> {
     let parts = file.tokenizer()?;
     let inner = tokenizers::Tokenizer::from_bytes(parts.json.to_string())
         .map_err(|e| Error::model(path, "tokenizer", format!("expected a tokenizer that can be built: {e}")))?;
-    let special = SpecialTokens {
-        bos: parts.bos_token,
-        eos: parts.eos_token.into_iter().collect(),
-        pad: parts.pad_token,
-        unk: parts.unk_token,
-    };
+    let special =
+        SpecialTokens { bos: parts.bos_token, eos: parts.eos_tokens, pad: parts.pad_token, unk: parts.unk_token };
     let tokenizer = Tokenizer::new(inner, special, parts.chat_template.as_deref(), path)?;
     let transformer = config.build(&file, device)?;
     let fingerprint = fingerprint(&[path.to_path_buf()])?;
