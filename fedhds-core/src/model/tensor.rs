@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use burn::Dispatch;
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Bool, Int, TensorData};
 
 /// A tensor of f32 with `D` dimensions on a device chosen at run time.
@@ -13,13 +13,8 @@ pub type Tensor<const D: usize> = burn::tensor::Tensor<Dispatch, D>;
 pub type IntTensor<const D: usize> = burn::tensor::Tensor<Dispatch, D, Int>;
 /// A tensor of truth values.
 pub type BoolTensor<const D: usize> = burn::tensor::Tensor<Dispatch, D, Bool>;
-/// What [`Tensor::backward`] returns.
-pub type Gradients = burn_gradients::Gradients;
-
-mod burn_gradients {
-    /// The gradients of a backward pass on the dispatching backend.
-    pub type Gradients = <burn::Dispatch as burn::tensor::backend::AutodiffBackend>::Gradients;
-}
+/// The gradients that a backward pass returns.
+pub type Gradients = <Dispatch as AutodiffBackend>::Gradients;
 
 /// Whether a tensor records the operations on it for a backward pass.
 pub fn is_autodiff<const D: usize>(tensor: &Tensor<D>) -> bool {
