@@ -1,5 +1,7 @@
 //! One suite over every implementation of a stage trait.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod clusterers;
 mod feature_extractor;
+mod reducers;
 mod selectors;

@@ -1,5 +1,8 @@
 //! Same seed, same bits, at any number of threads.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod models;
+mod numerics;
 mod selection;
 mod simulation;
 

@@ -3,5 +3,6 @@
 
 mod gguf;
 mod models;
+mod numerics;
 mod real_models;
 mod train;

@@ -29,7 +29,6 @@ pub(super) fn descend<const K: usize>(
     control: &Control,
 ) -> Result<()> {
     let n = points.len();
-    let rate = config.learning_rate.unwrap_or((n as f64 / 12.0).max(200.0));
     let mut repulsion = Repulsion::<K>::new(n);
     let mut step = vec![[0.0; K]; n];
     let mut gain = vec![[1.0; K]; n];
@@ -39,6 +38,7 @@ pub(super) fn descend<const K: usize>(
         control.check()?;
         let early = iteration < config.early_exaggeration_iter;
         let (exaggeration, momentum) = if early { (config.early_exaggeration, MOMENTUM.0) } else { (1.0, MOMENTUM.1) };
+        let rate = config.learning_rate.unwrap_or(n as f64 / exaggeration);
         repulsion.compute(points, config.theta);
         let from = &*points;
         let (force, normaliser) = (&repulsion.force, repulsion.normaliser.max(f64::MIN_POSITIVE));

@@ -1,0 +1,104 @@
+//! What every reducer keeps to, whatever it keeps of the features.
+
+use fedhds_core::Error;
+use fedhds_core::reduce::{
+    Identity, Kernel, KernelPca, KernelPcaConfig, Pca, PcaConfig, SharedProjection, SharedProjectionConfig, Tsne,
+    TsneConfig, check_reduced,
+};
+use fedhds_core::stage::Reducer;
+use fedhds_core::types::{Context, Matrix, Seed};
+use proptest::prelude::*;
+
+/// Name, reducer, columns that come out for d columns in.
+type Case = (&'static str, Box<dyn Reducer>, fn(usize) -> usize);
+
+fn all() -> Vec<Case> {
+    let kernel = |kernel| KernelPca::new(KernelPcaConfig { n_components: 3, kernel }).unwrap();
+    let tsne = |n_components| Tsne::new(TsneConfig { n_iter: 60, n_components, ..TsneConfig::default() }).unwrap();
+    let projection = SharedProjectionConfig { n_components: 5, seed: Seed(1) };
+    vec![
+        ("identity", Box::new(Identity), |d| d),
+        ("pca", Box::new(Pca::new(PcaConfig { n_components: 3, whiten: false }).unwrap()), |_| 3),
+        ("whitened pca", Box::new(Pca::new(PcaConfig { n_components: 3, whiten: true }).unwrap()), |_| 3),
+        ("linear kernel", Box::new(kernel(Kernel::Linear)), |_| 3),
+        ("rbf kernel", Box::new(kernel(Kernel::Rbf { gamma: None })), |_| 3),
+        ("poly kernel", Box::new(kernel(Kernel::Poly { degree: 3, gamma: None, coef0: 1.0 })), |_| 3),
+        ("cosine kernel", Box::new(kernel(Kernel::Cosine)), |_| 3),
+        ("shared projection", Box::new(SharedProjection::new(projection).unwrap()), |_| 5),
+        ("tsne", Box::new(tsne(2)), |_| 2),
+        ("tsne to 3", Box::new(tsne(3)), |_| 3),
+    ]
+}
+
+/// Up to 30 rows of 1 to 6 small values, many of them equal.
+fn any_features() -> impl Strategy<Value = Matrix> {
+    (0usize..30, 1usize..7).prop_flat_map(|(n, d)| {
+        proptest::collection::vec(-3i8..4, n * d)
+            .prop_map(move |data| Matrix::new(n, d, data.into_iter().map(f32::from).collect()).unwrap())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(40) })]
+
+    #[test]
+    fn one_finite_row_out_for_each_row_in(features in any_features(), seed: u64) {
+        for (name, reducer, columns) in all() {
+            let reduced = reducer.reduce(&features, &Context::new(seed)).unwrap();
+            check_reduced(name, &reduced, features.rows()).unwrap();
+            prop_assert_eq!(reduced.cols(), columns(features.cols()), "{}", name);
+            let again = reducer.reduce(&features, &Context::new(seed)).unwrap();
+            prop_assert_eq!(reduced, again, "{}: the same seed gives the same bits", name);
+        }
+    }
+}
+
+#[test]
+fn few_and_identical_rows_are_defined() {
+    for n in 0..=5 {
+        for identical in [false, true] {
+            let data = (0..n * 4).map(|i| if identical { 2.5 } else { (i * i) as f32 }).collect();
+            let features = Matrix::new(n, 4, data).unwrap();
+            for (name, reducer, columns) in all() {
+                let reduced = reducer.reduce(&features, &Context::new(3)).unwrap();
+                check_reduced(name, &reduced, n).unwrap();
+                assert_eq!(reduced.cols(), columns(4), "{name}");
+                if identical {
+                    assert!(
+                        reduced.iter_rows().all(|row| row == reduced.row(0)),
+                        "{name}: identical rows stay identical"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_not_finite_are_named() {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut features = Matrix::zeros(8, 3);
+        features.row_mut(6)[2] = bad;
+        for (name, reducer, _) in all() {
+            match reducer.reduce(&features, &Context::new(1)) {
+                Err(Error::NotFinite { row: 6, column: 2, .. }) => {}
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn distances_of_scale_do_not_break_them() {
+    for scale in [1e-18f32, 1e-6, 1e6, 1e15] {
+        let data = (0..20 * 6).map(|i| scale * ((i * 37 % 101) as f32 - 50.0)).collect();
+        let features = Matrix::new(20, 6, data).unwrap();
+        for (name, reducer, _) in all() {
+            match reducer.reduce(&features, &Context::new(1)) {
+                Ok(reduced) => check_reduced(name, &reduced, 20).unwrap(),
+                // A power of large values may leave f32's range: an error says so.
+                Err(error) => assert!(name == "poly kernel" && scale > 1.0, "{name}, {scale}: {error}"),
+            }
+        }
+    }
+}
