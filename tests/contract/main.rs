@@ -5,3 +5,4 @@ mod clusterers;
 mod feature_extractor;
 mod reducers;
 mod selectors;
+mod training;

@@ -8,3 +8,4 @@ mod simulation;
 
 #[path = "../toy/mod.rs"]
 mod toy;
+mod train;

@@ -1,0 +1,67 @@
+//! Training, losses and generation do not depend on the number of threads: see `models.rs` for how that is tested.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use fedhds_core::generate::{GenerateConfig, generate, response_losses};
+use fedhds_core::model::{Device, Example, InMemoryWeights, LlamaConfig, LoraWeights, ModelConfig};
+use fedhds_core::train::{TrainConfig, init::init_adapter, train_adapter};
+use fedhds_core::types::{AdapterConfig, Context, Control, Seed};
+use std::process::Command;
+
+/// FNV-1a over bytes.
+fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Large enough that matrix products, softmax and sums are split over threads.
+fn bits() -> String {
+    let mut llama = LlamaConfig::new(2000, 192, 2, 6);
+    llama.num_key_value_heads = 2;
+    llama.initializer_range = 0.1;
+    let config = ModelConfig::Llama(llama);
+    let model = config.build(&InMemoryWeights::random(&config, Seed(3)).unwrap(), &Device::cpu()).unwrap();
+    let example =
+        |r: u32| Example { ids: (0..150 - 10 * r).map(|i| (i * 31 + r * 7) % 2000).collect(), response_start: 60 };
+    let examples: Vec<Example> = (0..4).map(example).collect();
+    let adapter = init_adapter(&AdapterConfig::default(), model.spec(), Seed(4)).unwrap();
+    let mut text = String::new();
+    for gradient_checkpointing in [false, true] {
+        let config = TrainConfig { batch_size: 2, local_epochs: 2, gradient_checkpointing, ..TrainConfig::default() };
+        let trained = train_adapter(model.as_ref(), &adapter, &examples, &config, &Context::new(5)).unwrap();
+        assert_eq!(trained.losses.len(), 4);
+        let losses = trained.losses.iter().flat_map(|v| v.to_le_bytes());
+        let tensors = trained.adapter.tensors.values().flat_map(|t| t.data.iter().flat_map(|v| v.to_le_bytes()));
+        text += &format!("{:016x} ", hash(losses.chain(tensors)));
+        let lora = LoraWeights::from_adapter(&trained.adapter, model.spec(), &model.device()).unwrap();
+        let losses = response_losses(model.as_ref(), &examples, 3, Some(&lora), &Control::default()).unwrap();
+        text += &format!("{:016x} ", hash(losses.iter().flat_map(|v| v.to_le_bytes())));
+        let prompts: Vec<&[u32]> = examples.iter().map(|e| &e.ids[..e.response_start]).collect();
+        let config = GenerateConfig { max_new_tokens: 8, batch_size: 4 };
+        let outputs = generate(model.as_ref(), &prompts, &[], &config, Some(&lora), &Control::default()).unwrap();
+        text += &format!("{:016x} ", hash(outputs.iter().flatten().flat_map(|v| v.to_le_bytes())));
+    }
+    format!("bits {text}")
+}
+
+#[test]
+fn an_adapter_has_the_same_bits_at_any_thread_count() {
+    if std::env::var_os("FEDHDS_PRINT_BITS").is_some() {
+        println!("{}", bits());
+        return;
+    }
+    let run = |threads: &str| {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "train::an_adapter_has_the_same_bits_at_any_thread_count", "--nocapture"])
+            .env("FEDHDS_PRINT_BITS", "1")
+            .env("RAYON_NUM_THREADS", threads)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let at = text.find("bits ").unwrap_or_else(|| panic!("{text}"));
+        text[at..].lines().next().unwrap_or_default().to_string()
+    };
+    let one = run("1");
+    assert_eq!(one.split_whitespace().count(), 7, "{one}");
+    assert_eq!(run("2"), one);
+    assert_eq!(run("3"), one);
+}
