@@ -3,18 +3,18 @@
 
 use crate::corpus::Corpus;
 use crate::{sequences, training};
+use fedhds_core::Result;
+use fedhds_core::dataset::PromptTemplate;
 use fedhds_core::dataset::embedded::EmbeddedTasks;
-use fedhds_core::dataset::{PromptTemplate, RenderPrompt as _};
-use fedhds_core::generate::{GenerateConfig, generate, response_losses};
-use fedhds_core::metrics::{RougeFlavor, rouge_l_best};
-use fedhds_core::model::{Device, LanguageModel, LoraWeights};
-use fedhds_core::train::init::init_adapter;
-use fedhds_core::train::{Example, TrainConfig, train_adapter};
-use fedhds_core::types::{AdapterConfig, Context, Control, Record, Seed};
-use fedhds_core::{Error, Result};
+use fedhds_core::generate::{GenerateConfig, ModelEvaluator, generate};
+use fedhds_core::model::{Device, LanguageModel};
+use fedhds_core::stage::{Evaluator as _, RecordScore, Trainer as _};
+use fedhds_core::train::{LoraTrainer, TrainConfig};
+use fedhds_core::types::{Adapter, AdapterConfig, Context, Control, Record, Seed};
 use rand::seq::IndexedRandom as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Plain prompts, as the corpus has them.
 const PROMPTS: [&str; 8] = [
@@ -28,24 +28,6 @@ const PROMPTS: [&str; 8] = [
     "Kate: How do we say house in Spanish?\nBen:",
 ];
 
-/// Records of a test task whose answers are printed.
-const SHOWN: usize = 1;
-
-fn examples(model: &LanguageModel, records: &[Record]) -> Result<Vec<Example>> {
-    let example = |record| {
-        let text = PromptTemplate::Short.render(record)?;
-        let example = fedhds_core::model::Example::new(&model.tokenizer, &text.prompt, &text.response)?;
-        Ok(Example { ids: example.ids, response_start: example.response_start })
-    };
-    records.iter().map(example).collect()
-}
-
-fn continued(model: &LanguageModel, prompts: &[Vec<u32>], lora: Option<&LoraWeights>) -> Result<Vec<String>> {
-    let config = GenerateConfig { max_new_tokens: 16, batch_size: 16 };
-    let ids = generate(&*model.transformer, prompts, model.tokenizer.eos(), &config, lora, &Control::default())?;
-    ids.iter().map(|ids| model.tokenizer.decode(ids, true)).collect()
-}
-
 /// Prints all of it; tunes on `count` records.
 ///
 /// # Errors
@@ -56,56 +38,59 @@ pub fn run(folder: &Path, seed: u64, count: usize) -> Result<()> {
     let held_out = sequences::held_out(&corpus, model.tokenizer.inner(), 64, 128)?;
     let (all, answers) = training::loss(&*model.transformer, &held_out, model.tokenizer.pad())?;
     println!("held-out loss {all:.4}, on answers {answers:.4}\n");
-    let prompts: Vec<Vec<u32>> = PROMPTS.iter().map(|p| model.tokenizer.encode_prompt(p)).collect::<Result<_>>()?;
-    for (prompt, answer) in PROMPTS.iter().zip(continued(&model, &prompts, None)?) {
-        println!("{prompt:?} -> {:?}", answer.lines().next().unwrap_or_default());
-    }
+    plain_answers(&model)?;
+
     let (train, test) = EmbeddedTasks::default().generate()?;
     let train: Vec<Record> = train.records.sample(&mut Seed(seed).derive("check", 0).rng(), count).cloned().collect();
-    let config = AdapterConfig::default();
-    let adapter = init_adapter(&config, model.transformer.spec(), Seed(seed).derive("adapter", 0))?;
+    let prompt = Arc::new(PromptTemplate::Short);
     let settings = TrainConfig { learning_rate: 3e-3, batch_size: 4, local_epochs: 5, ..TrainConfig::default() };
-    let tuned =
-        train_adapter(&*model.transformer, &adapter, &examples(&model, &train)?, &settings, &Context::new(Seed(seed)))?;
-    let lora = LoraWeights::from_adapter(&tuned.adapter, model.transformer.spec(), &model.transformer.device())?;
-    let tests = examples(&model, &test.records)?;
-    let prompts: Vec<Vec<u32>> = tests
-        .iter()
-        .map(|e| e.ids.get(..e.response_start).map(<[u32]>::to_vec))
-        .collect::<Option<_>>()
-        .ok_or_else(|| Error::stage("check", "a prompt that is longer than its record"))?;
-    println!(
-        "\ntuned on {} records, {} steps; {} records of unseen tasks",
-        train.len(),
-        tuned.losses.len(),
-        tests.len()
-    );
-    for (name, lora) in [("untuned", None), ("tuned", Some(&lora))] {
-        let losses = response_losses(&*model.transformer, &tests, 16, lora, &Control::default())?;
-        let answers = continued(&model, &prompts, lora)?;
-        let mut tasks: BTreeMap<&str, Vec<(f64, f64, bool)>> = BTreeMap::new();
-        let mut shown: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut lines = Vec::new();
-        for ((record, loss), answer) in test.records.iter().zip(losses).zip(&answers) {
-            let rouge = rouge_l_best(RougeFlavor::RougeScore, answer, &record.responses).f1;
-            let exact = record.responses.iter().any(|response| response == answer.trim());
-            tasks.entry(&record.category).or_default().push((loss, rouge, exact));
-            let seen = shown.entry(&record.category).or_default();
-            if *seen < SHOWN {
-                lines.push(format!("  {} {} -> {answer:?} ({})", record.instruction, record.input, record.response()));
-            }
-            *seen += 1;
-        }
-        let mean = |values: &[(f64, f64, bool)]| {
-            let n = values.len().max(1) as f64;
-            let sum =
-                values.iter().fold((0.0, 0.0, 0.0), |s, v| (s.0 + v.0, s.1 + v.1, s.2 + f64::from(u8::from(v.2))));
-            format!("loss {:.3}, Rouge-L {:.3}, exact {:.3}", sum.0 / n, sum.1 / n, sum.2 / n)
-        };
-        let every: Vec<_> = tasks.values().flatten().copied().collect();
-        println!("\n{name}: {}", mean(&every));
-        tasks.iter().for_each(|(task, values)| println!("  {task}: {}", mean(values)));
-        lines.iter().for_each(|line| println!("{line}"));
+    let trainer = LoraTrainer::new(model.clone(), prompt.clone(), AdapterConfig::default(), settings)?;
+    let evaluator = ModelEvaluator::new(model, prompt, GenerateConfig { max_new_tokens: 16, batch_size: 16 })?;
+    let context = Context::new(Seed(seed));
+    let tuned = trainer.train(&trainer.init(&context)?, &train, &context)?;
+    println!("\ntuned on {} records, {} steps", train.len(), tuned.losses.len());
+    let evaluate = |adapter: Option<&Adapter>| evaluator.evaluate(adapter, &test.records, true, &context);
+    for (name, scores) in [("untuned", evaluate(None)?), ("tuned", evaluate(Some(&tuned.adapter))?)] {
+        println!("\n{name}, {} records of unseen tasks: {}", scores.len(), summary(&scores.iter().collect::<Vec<_>>()));
+        print_tasks(&test.records, &scores);
     }
     Ok(())
+}
+
+fn plain_answers(model: &LanguageModel) -> Result<()> {
+    let prompts: Vec<Vec<u32>> = PROMPTS.iter().map(|p| model.tokenizer.encode_prompt(p)).collect::<Result<_>>()?;
+    let config = GenerateConfig { max_new_tokens: 8, batch_size: 8 };
+    let eos = model.tokenizer.eos();
+    let answers = generate(&*model.transformer, &prompts, eos, &config, None, &Control::default())?;
+    for (prompt, ids) in PROMPTS.iter().zip(answers) {
+        let answer = model.tokenizer.decode(&ids, true)?;
+        println!("{prompt:?} -> {:?}", answer.lines().next().unwrap_or_default());
+    }
+    Ok(())
+}
+
+fn summary(scores: &[&RecordScore]) -> String {
+    let mean = |value: &dyn Fn(&RecordScore) -> f64| {
+        scores.iter().map(|score| value(score)).sum::<f64>() / scores.len().max(1) as f64
+    };
+    format!(
+        "loss {:.3}, Rouge-L {:.3}, exact {:.3}",
+        mean(&|s| s.loss),
+        mean(&|s| s.rouge_l.unwrap_or_default()),
+        mean(&|s| f64::from(u8::from(s.exact_match.unwrap_or_default())))
+    )
+}
+
+/// Each task's means, and what was answered to its first record.
+fn print_tasks(records: &[Record], scores: &[RecordScore]) {
+    let mut tasks: BTreeMap<&str, Vec<&RecordScore>> = BTreeMap::new();
+    scores.iter().for_each(|score| tasks.entry(&score.category).or_default().push(score));
+    tasks.iter().for_each(|(task, scores)| println!("  {task}: {}", summary(scores)));
+    let mut shown = BTreeSet::new();
+    for (record, score) in records.iter().zip(scores) {
+        if shown.insert(&record.category) {
+            let answer = score.output.as_deref().unwrap_or_default();
+            println!("  {} {} -> {answer:?} ({})", record.instruction, record.input, record.response());
+        }
+    }
 }

@@ -41,7 +41,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Steps in all. Until the learning rate falls, a restart may change it.
-    #[arg(long, default_value_t = 3500)]
+    #[arg(long, default_value_t = 4000)]
     steps: u64,
     /// Rows of a batch.
     #[arg(long, default_value_t = 8)]

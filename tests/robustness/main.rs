@@ -3,6 +3,7 @@
 
 mod config;
 mod dataset;
+mod embedded_model;
 mod gguf;
 mod kill_resume;
 
