@@ -4,10 +4,11 @@
 use crate::gguf::{difference, floats};
 use fedhds_core::dataset::{CustomPrompt, PromptTemplate};
 use fedhds_core::features::{FeatureParams, LayerFeatures, Layers, extract_tokens};
+use fedhds_core::generate::{GenerateConfig, generate};
 use fedhds_core::model::tensor::to_vec;
 use fedhds_core::model::{Batch, ChatMessage, Device, LanguageModel, hidden_states, take_tokens};
 use fedhds_core::stage::FeatureExtractor;
-use fedhds_core::types::{Context, Record};
+use fedhds_core::types::{Context, Control, Record};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -59,6 +60,7 @@ struct Prompt {
     ids: Vec<u32>,
     top_ids: Vec<usize>,
     top_scores: Vec<f32>,
+    greedy: Vec<u32>,
 }
 
 fn smollm2() -> Option<(LanguageModel, SmolLm2)> {
@@ -139,6 +141,18 @@ fn smollm2_features_are_those_of_transformers() {
         for (got, expected) in padded.row(row).chunks(hidden).zip(features.row(row).chunks(hidden)) {
             assert!(difference(got, expected) < 1e-5, "padded, row {row}");
         }
+    }
+}
+
+#[test]
+fn smollm2_continues_as_in_transformers() {
+    let Some((model, facts)) = smollm2() else { return };
+    let prompts: Vec<&[u32]> = facts.prompts.iter().map(|p| p.ids.as_slice()).collect();
+    let config = GenerateConfig { max_new_tokens: 16, ..GenerateConfig::default() };
+    let eos = model.tokenizer.eos();
+    let got = generate(model.transformer.as_ref(), &prompts, eos, &config, None, &Control::default()).unwrap();
+    for (prompt, got) in facts.prompts.iter().zip(got) {
+        assert_eq!(got, prompt.greedy, "{:?}", prompt.text);
     }
 }
 

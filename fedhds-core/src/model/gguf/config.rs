@@ -128,7 +128,7 @@ pub fn heads(metadata: &Metadata<'_>, architecture: &str) -> Result<(usize, usiz
     let heads = metadata.required(&key, metadata.count(&key))?;
     let key_kv = format!("{architecture}.attention.head_count_kv");
     let heads_kv = metadata.count(&key_kv)?.unwrap_or(heads);
-    if heads == 0 || heads_kv == 0 || heads % heads_kv != 0 {
+    if heads == 0 || heads_kv == 0 || !heads.is_multiple_of(heads_kv) {
         let message = format!("expected a divisor of the {heads} heads, at least 1, got {heads_kv}");
         return Err(metadata.error(&key_kv, message));
     }

@@ -282,7 +282,9 @@ impl<R: Read> Bytes<'_, R> {
         let elements = file_shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
         let bytes = elements.and_then(|n| quantization.bytes(n));
         match bytes {
-            Some(bytes) if row % quantization.block() as u64 == 0 && elements <= Some(isize::MAX as u64 / 4) => {
+            Some(bytes)
+                if row.is_multiple_of(quantization.block() as u64) && elements <= Some(isize::MAX as u64 / 4) =>
+            {
                 Ok(TensorInfo {
                     shape: file_shape.iter().rev().map(|&d| d as usize).collect(),
                     quantization,

@@ -100,7 +100,7 @@ impl WeightSource for GgufFile {
             Layout::Same => {}
             Layout::InterleavedHeads { heads } => {
                 let rows = shape.first().copied().unwrap_or(0);
-                if rows == 0 || rows % (2 * heads) != 0 {
+                if rows == 0 || !rows.is_multiple_of(2 * heads) {
                     let message = format!("expected rows for {heads} heads of even size, got {shape:?}");
                     return Err(Error::model(&self.path, stored, message));
                 }

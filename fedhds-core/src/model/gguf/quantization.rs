@@ -80,7 +80,7 @@ impl Quantization {
     /// Bytes of `elements` values; none where they are no whole blocks or too many.
     pub fn bytes(self, elements: u64) -> Option<u64> {
         let block = self.block() as u64;
-        if elements % block != 0 { None } else { (elements / block).checked_mul(self.block_bytes() as u64) }
+        if !elements.is_multiple_of(block) { None } else { (elements / block).checked_mul(self.block_bytes() as u64) }
     }
 
     /// The names of all, for messages.
@@ -94,7 +94,7 @@ impl Quantization {
     /// [`Error::Model`] that names the tensor when `bytes` are no whole blocks.
     pub fn dequantize(self, bytes: &[u8], path: &Path, tensor: &str) -> Result<Vec<f32>> {
         let block_bytes = self.block_bytes();
-        if bytes.len() % block_bytes != 0 {
+        if !bytes.len().is_multiple_of(block_bytes) {
             let message =
                 format!("expected blocks of {block_bytes} bytes ({}), got {} bytes", self.name(), bytes.len());
             return Err(Error::model(path, tensor, message));
