@@ -43,3 +43,7 @@ extern crate self as fedhds_core;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/adding_a_stage.md")]
 mod adding_a_stage {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedded_model.md")]
+mod embedded_model {}
