@@ -1,4 +1,6 @@
 //! Training and generation equal PEFT, `torch.optim.Adam` and transformers (fixtures/train/make.py).
+//!
+//! `FEDHDS_TEST_DEVICE` names the device, `cpu` where it is not set.
 
 use fedhds_core::generate::{GenerateConfig, generate, response_losses};
 use fedhds_core::model::tensor::to_vec;
@@ -24,6 +26,10 @@ struct Fixture {
     expected: BTreeMap<String, WeightData>,
 }
 
+fn device() -> Device {
+    Device::parse(&std::env::var("FEDHDS_TEST_DEVICE").unwrap_or("cpu".into())).unwrap()
+}
+
 fn tensors(path: PathBuf) -> BTreeMap<String, WeightData> {
     let bytes = std::fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -42,7 +48,7 @@ impl Fixture {
         let config = ModelConfig::from_json(&folder.join("config.json"), &read("config.json")).unwrap();
         let weights = InMemoryWeights::new(tensors(folder.join("model.safetensors")));
         Self {
-            model: config.build(&weights, &Device::cpu()).unwrap(),
+            model: config.build(&weights, &device()).unwrap(),
             adapter: read_adapter(folder.join("adapter")).unwrap(),
             cases: serde_json::from_str(&read("cases.json")).unwrap(),
             expected: tensors(folder.join("expected.safetensors")),

@@ -5,6 +5,7 @@ use crate::model::tensor::to_vec;
 use crate::model::{Batch, KvCache, LoraWeights, Transformer, take_tokens};
 use crate::types::Control;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 
 /// Settings of greedy generation; the defaults are the paper's (section 5.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +62,8 @@ pub fn generate<P: AsRef<[u32]>>(
         }
     }
     let mut order: Vec<usize> = (0..prompts.len()).collect();
-    order.sort_by_key(|&i| prompts[i].as_ref().len());
+    // Longest first: what is too much for the memory fails at once.
+    order.sort_by_key(|&i| (Reverse(prompts[i].as_ref().len()), i));
     let mut outputs = vec![Vec::new(); prompts.len()];
     for numbers in order.chunks(config.batch_size) {
         let rows: Vec<&[u32]> = numbers.iter().map(|&i| prompts[i].as_ref()).collect();

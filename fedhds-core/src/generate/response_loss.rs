@@ -5,6 +5,7 @@ use crate::model::tensor::to_vec;
 use crate::model::{Batch, Example, LoraWeights, Transformer, take_tokens};
 use crate::train::loss::{LossRows, cross_entropy};
 use crate::types::Control;
+use std::cmp::Reverse;
 
 /// Rows that go through the output projection at once: what bounds the memory for scores.
 const PROJECTED_ROWS: usize = 256;
@@ -27,7 +28,8 @@ pub fn response_losses(
         return Err(Error::parameter("batch_size", "at least 1", 0));
     }
     let mut order: Vec<usize> = (0..examples.len()).collect();
-    order.sort_by_key(|&i| examples[i].ids.len());
+    // Longest first: what is too much for the memory fails at once.
+    order.sort_by_key(|&i| (Reverse(examples[i].ids.len()), i));
     let mut losses = vec![0.0; examples.len()];
     for numbers in order.chunks(batch_size) {
         control.check()?;
