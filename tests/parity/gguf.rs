@@ -4,7 +4,7 @@ use fedhds_core::features::{FeatureParams, extract_tokens};
 use fedhds_core::model::gguf::GgufFile;
 use fedhds_core::model::gguf::quantization::Quantization;
 use fedhds_core::model::tensor::to_vec;
-use fedhds_core::model::{Batch, Device, ModelConfig, Transformer, WeightSource, hidden_states};
+use fedhds_core::model::{Batch, ModelConfig, Transformer, WeightSource, hidden_states};
 use fedhds_core::types::Context;
 use safetensors::{Dtype, SafeTensors};
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ fn every_storage_type_is_dequantised_as_the_reference_does() {
 fn load(name: &str) -> Box<dyn Transformer> {
     let file = GgufFile::open(fixture(&format!("{name}.gguf"))).unwrap();
     let config = ModelConfig::from_json(file.path(), &file.config_json().unwrap().to_string()).unwrap();
-    config.build(&file, &Device::cpu()).unwrap()
+    config.build(&file, &crate::models::device()).unwrap()
 }
 
 fn check_model(name: &str) {

@@ -19,7 +19,7 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models").join(name)
 }
 
-fn device() -> Device {
+pub fn device() -> Device {
     Device::parse(&std::env::var("FEDHDS_TEST_DEVICE").unwrap_or("cpu".into())).unwrap()
 }
 

@@ -6,7 +6,7 @@ use fedhds_core::dataset::{CustomPrompt, PromptTemplate};
 use fedhds_core::features::{FeatureParams, LayerFeatures, Layers, extract_tokens};
 use fedhds_core::generate::{GenerateConfig, generate};
 use fedhds_core::model::tensor::to_vec;
-use fedhds_core::model::{Batch, ChatMessage, Device, LanguageModel, hidden_states, take_tokens};
+use fedhds_core::model::{Batch, ChatMessage, LanguageModel, hidden_states, take_tokens};
 use fedhds_core::stage::FeatureExtractor;
 use fedhds_core::types::{Context, Control, Record};
 use safetensors::SafeTensors;
@@ -66,7 +66,7 @@ struct Prompt {
 fn smollm2() -> Option<(LanguageModel, SmolLm2)> {
     let path = model("SmolLM2-135M-Instruct.Q4_1.gguf")?;
     let facts = serde_json::from_slice(&fixture("smollm2.json")).unwrap();
-    Some((LanguageModel::load(path, &Device::cpu()).unwrap(), facts))
+    Some((LanguageModel::load(path, &crate::models::device()).unwrap(), facts))
 }
 
 #[test]
@@ -166,7 +166,7 @@ struct MiniLm {
 fn minilm_embeddings_are_those_of_sentence_transformers() {
     let Some(path) = model("all-MiniLM-L6-v2") else { return };
     let facts: MiniLm = serde_json::from_slice(&fixture("minilm.json")).unwrap();
-    let model = LanguageModel::load(path, &Device::cpu()).unwrap();
+    let model = LanguageModel::load(path, &crate::models::device()).unwrap();
     let prompt = CustomPrompt { with_input: "{instruction}".into(), without_input: None };
     let prompt = Arc::new(PromptTemplate::Custom(prompt));
     let features = LayerFeatures::new(model, prompt, "plain", FeatureParams::sentence_encoder()).unwrap().frozen();
