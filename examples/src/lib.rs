@@ -1,1 +1,75 @@
-//! Shared by the examples.
+//! Shared by the examples: the log, Ctrl-C and the way an experiment is run and printed.
+
+use fedhds_core::experiment::{self, ExperimentConfig, Finished};
+use fedhds_core::simulate::{LogWriter, TerminalProgress};
+use fedhds_core::types::{CancelToken, Control};
+use fedhds_core::{Error, Result};
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tracing_subscriber::EnvFilter;
+
+/// Progress bars and the log on stderr, and Ctrl-C as a request to stop.
+///
+/// The log shows what `RUST_LOG` asks for, else one line a round (`fedhds_core=info`).
+pub fn control() -> Control {
+    let progress = TerminalProgress::new();
+    log_to(progress.log_writer());
+    let cancel = CancelToken::default();
+    let asked = cancel.clone();
+    let handler = move || {
+        if asked.is_cancelled() {
+            std::process::exit(130); // the second time: at once; the last checkpoint is whole
+        }
+        eprintln!("stopping at the next safe point; Ctrl-C again stops at once");
+        asked.cancel();
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        tracing::warn!("Ctrl-C will end the process without a message: {error}");
+    }
+    Control { cancel, progress: Some(Arc::new(progress)) }
+}
+
+fn log_to(writer: LogWriter) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,fedhds_core=info"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(move || writer.clone());
+    if subscriber.try_init().is_err() {
+        eprintln!("the log goes where it was set to go before");
+    }
+}
+
+/// States the cost, runs the experiment unless `dry_run`, and prints its table; says how to go on after Ctrl-C.
+pub fn run(config: &ExperimentConfig, dry_run: bool, control: &Control) -> ExitCode {
+    match attempt(config, dry_run, control) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Cancelled) => {
+            eprintln!(
+                "stopped; every finished round is kept in {}. The same command goes on from there.",
+                config.out.display()
+            );
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn attempt(config: &ExperimentConfig, dry_run: bool, control: &Control) -> Result<()> {
+    let experiment = experiment::Experiment::prepare(config, control)?;
+    println!("{}", experiment.describe());
+    println!("{}", experiment.cost(control)?.to_text());
+    if dry_run {
+        println!("dry run: nothing was trained");
+        return Ok(());
+    }
+    let Finished { table, out } = experiment.run(control)?;
+    println!("{}", table.to_text());
+    println!("run records, table and plots: {}", out.display());
+    Ok(())
+}

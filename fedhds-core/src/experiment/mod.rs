@@ -4,6 +4,8 @@
 //! before it starts, keeps what is finished, and ends with a [`Table`]. It needs nothing but [`Stages`]: with the feature
 //! `model` they are built from the configuration's model files.
 
+#[cfg(feature = "model")]
+mod build;
 mod config;
 mod cost;
 mod data;
@@ -17,6 +19,8 @@ mod stages;
 mod summary;
 mod table;
 
+#[cfg(feature = "model")]
+pub use build::model_stages;
 pub use config::{
     Caps, DataConfig, DataFormat, ExperimentConfig, FederationSettings, FeditCaps, GenerationSettings, MethodEntry,
     ModelSettings, Overrides, TestConfig, TooLong, TrainingSettings,

@@ -252,7 +252,10 @@ impl Experiment {
         let outcome = Outcome { adapter: Default::default(), rounds: Vec::new(), scores };
         let record = self.record(UNTUNED, 0, identity, serde_json::Value::Null, outcome, Vec::new())?;
         record.save(&path)?;
-        tracing::info!(loss = record.metrics.as_ref().map(|m| m.loss.mean), "the untuned model is evaluated");
+        tracing::info!(
+            loss = record.metrics.as_ref().map(|m| format!("{:.4}", m.loss)),
+            "the untuned model is evaluated"
+        );
         Ok(record)
     }
 
