@@ -92,11 +92,6 @@ impl Corpus {
         Self { seed: Seed(seed), wordings }
     }
 
-    /// The wordings by skill.
-    pub fn wordings(&self) -> &BTreeMap<Skill, Wording> {
-        &self.wordings
-    }
-
     /// Document `number`; the same for the same seed, whatever was drawn before.
     pub fn document(&self, number: u64) -> Document {
         let mut rng = self.seed.derive("document", number).rng();
@@ -268,6 +263,7 @@ fn one_pair<'a>(pairs: &[(&'a str, &'a str)], rng: &mut Rng) -> (&'a str, &'a st
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
     use fedhds_core::dataset::embedded::tasks;

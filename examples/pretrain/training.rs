@@ -160,6 +160,7 @@ pub fn step(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
     use fedhds_core::model::{Device, InMemoryWeights, LlamaConfig, ModelConfig};

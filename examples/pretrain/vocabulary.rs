@@ -36,13 +36,13 @@ const CHAT_TEMPLATE: &str = "{{ bos_token }}{% for message in messages %}\
 {% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token }}\
 {% endif %}{% endfor %}";
 
-/// Trains a tokenizer of `vocab_size` ids.
+/// Trains a tokenizer of `vocab_size` ids on so many documents and the instructions.
 ///
 /// # Errors
 /// [`Error::Stage`] where the trainer fails.
-pub fn train(corpus: &Corpus, vocab_size: usize) -> Result<Tokenizer> {
+pub fn train(corpus: &Corpus, documents: u64, vocab_size: usize) -> Result<Tokenizer> {
     let failed = |e: tokenizers::Error| Error::stage("tokenizer", e.to_string());
-    let mut texts: Vec<String> = (0..DOCUMENTS).map(|number| corpus.document(number).text).collect();
+    let mut texts: Vec<String> = (0..documents).map(|number| corpus.document(number).text).collect();
     // Instructions are part of what will be read, so that their words do not fall apart into letters.
     let (train, test) = EmbeddedTasks::default().generate()?;
     for record in train.records.iter().chain(&test.records) {
@@ -90,7 +90,7 @@ pub fn read_or_train(path: &Path, corpus: &Corpus, vocab_size: usize) -> Result<
     if path.exists() {
         return Tokenizer::from_file(path).map_err(failed);
     }
-    let tokenizer = train(corpus, vocab_size)?;
+    let tokenizer = train(corpus, DOCUMENTS, vocab_size)?;
     crate::checkpoint::write_atomically(path, tokenizer.to_string(true).map_err(failed)?.as_bytes())?;
     Ok(tokenizer)
 }
@@ -110,12 +110,13 @@ pub fn finished(tokenizer: Tokenizer, path: &Path) -> Result<fedhds_core::model:
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
 
     #[test]
     fn texts_come_back_and_prompts_are_short() {
-        let tokenizer = train(&Corpus::new(1), 1024).unwrap();
+        let tokenizer = train(&Corpus::new(1), 500, 1024).unwrap();
         assert_eq!(IDS.map(|id| tokenizer.id_to_token(id).unwrap()), [PAD, BOS, EOS]);
         let text = "Name the sound: café, 12 + 7\n\n### Response:\n";
         let encoding = tokenizer.encode(text, true).unwrap();
