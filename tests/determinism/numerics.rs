@@ -30,9 +30,9 @@ fn bits(matrix: &Matrix) -> Vec<u32> {
 
 #[test]
 fn reducers_keep_their_bits() {
-    let wide = topics(300, 2500);
-    let tall = topics(1200, 30);
-    let tsne = Tsne::new(TsneConfig { n_iter: 100, ..TsneConfig::default() }).unwrap();
+    let wide = topics(150, 2500);
+    let tall = topics(600, 30);
+    let tsne = Tsne::new(TsneConfig { n_iter: 30, ..TsneConfig::default() }).unwrap();
     let pca = Pca::new(PcaConfig { n_components: 6, whiten: false }).unwrap();
     let kernel = KernelPca::new(KernelPcaConfig::default()).unwrap();
     let projection = SharedProjectionConfig { n_components: 16, seed: Seed(2) };
@@ -52,7 +52,7 @@ fn reducers_keep_their_bits() {
 #[test]
 fn clusterers_keep_their_bits() {
     // In few dimensions by the tree, in many by pairs.
-    for (n, d) in [(6000, 2), (900, 3), (700, 40), (2200, 20)] {
+    for (n, d) in [(3000, 2), (600, 3), (300, 40), (2100, 14)] {
         let mut x = topics(n, d);
         // Ties and duplicates: where several answers are as good, the same one is given.
         x.as_mut_slice().iter_mut().take(n * d / 2).for_each(|v| *v = v.round());

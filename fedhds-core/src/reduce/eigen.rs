@@ -10,14 +10,37 @@ use faer::{Mat, MatRef, Par};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-/// Size up to which the whole decomposition is made.
-const WHOLE: usize = 512;
 /// More vectors than asked for, in the subspace iteration.
 const EXTRA: usize = 10;
 /// Most steps of the subspace iteration.
 const STEPS: usize = 300;
-/// Relative change of every eigenvalue asked for at which the iteration ends.
-const TOLERANCE: f64 = 1e-10;
+
+/// How well eigenvectors must be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Accuracy {
+    /// As a result.
+    Full,
+    /// As a place to start from: any rotation towards the right ones will do.
+    Rough,
+}
+
+impl Accuracy {
+    /// Size up to which the whole decomposition is made.
+    fn whole(self) -> usize {
+        match self {
+            Self::Full => 2048,
+            Self::Rough => 256,
+        }
+    }
+
+    /// Change of every eigenvalue, relative to the largest, at which the iteration ends.
+    fn tolerance(self) -> f64 {
+        match self {
+            Self::Full => 1e-10,
+            Self::Rough => 1e-5,
+        }
+    }
+}
 
 /// Eigenvalues, largest first, none below 0, and unit eigenvectors `[n, k]` in columns.
 pub(super) struct Eigen {
@@ -27,16 +50,16 @@ pub(super) struct Eigen {
 
 /// The `k` largest eigenvalues, `k <= n`, of a positive semidefinite matrix.
 ///
-/// Up to 512 rows by faer's decomposition; above that by subspace iteration with Rayleigh-Ritz steps from a fixed start
+/// Small ones by faer's decomposition, large ones by subspace iteration with Rayleigh-Ritz steps from a fixed start
 /// (Halko, Martinsson and Tropp 2011), until eigenvalues settle.
-pub(super) fn largest(matrix: &Gram, k: usize, control: &Control) -> Result<Eigen> {
+pub(super) fn largest(matrix: &Gram, k: usize, accuracy: Accuracy, control: &Control) -> Result<Eigen> {
     let n = matrix.len();
-    if n <= WHOLE || 4 * (k + EXTRA) >= n {
+    if n <= accuracy.whole() || 4 * (k + EXTRA) >= n {
         let (values, vectors) = decompose(matrix.as_lower())?;
         let values = (0..k).map(|j| values[n - 1 - j].max(0.0)).collect();
         return Ok(Eigen { values, vectors: Mat::from_fn(n, k, |i, j| vectors[(i, n - 1 - j)]) });
     }
-    subspace(n, k, TOLERANCE, |basis, width| times(matrix, basis, width), control)
+    subspace(n, k, accuracy.tolerance(), |basis, width| times(matrix, basis, width), control)
 }
 
 /// The `k` largest eigenvalues, `k + 10 <= n`, of the positive semidefinite map `apply`: `[n, width] -> [n, width]`, row after
@@ -140,13 +163,13 @@ mod tests {
 
     #[test]
     fn known_eigenvalues_both_ways() {
-        for n in [1, 5, 200, 700] {
+        for (n, accuracy) in [1, 5, 120].into_iter().zip([Accuracy::Full; 3]).chain([(300, Accuracy::Rough)]) {
             let (gram, value) = brownian(n);
             let k = n.min(4);
-            let eigen = largest(&gram, k, &Control::default()).unwrap();
+            let eigen = largest(&gram, k, accuracy, &Control::default()).unwrap();
             for j in 0..k {
                 assert!(
-                    (eigen.values[j] / value(j) - 1.0).abs() < 1e-8,
+                    (eigen.values[j] - value(j)).abs() < 100.0 * accuracy.tolerance() * value(0),
                     "n {n}, {j}: {} {}",
                     eigen.values[j],
                     value(j)
@@ -155,18 +178,18 @@ mod tests {
                 let norm: f64 = (0..n).map(|i| v[i] * v[i]).sum();
                 assert!((norm - 1.0).abs() < 1e-9);
                 let image: f64 = (0..n).map(|i| gram.get(0, i) * v[i]).sum();
-                assert!((image - eigen.values[j] * v[0]).abs() < 1e-4 * eigen.values[0]);
+                assert!((image - eigen.values[j] * v[0]).abs() < 1e-2 * eigen.values[0]);
             }
         }
     }
 
     #[test]
     fn low_rank_is_no_trouble() {
-        let gram = Gram::from_fn(900, |i, j| ((i % 2) * (j % 2)) as f64).unwrap();
-        let eigen = largest(&gram, 3, &Control::default()).unwrap();
-        assert!((eigen.values[0] - 450.0).abs() < 1e-6);
+        let gram = Gram::from_fn(300, |i, j| ((i % 2) * (j % 2)) as f64).unwrap();
+        let eigen = largest(&gram, 3, Accuracy::Rough, &Control::default()).unwrap();
+        assert!((eigen.values[0] - 150.0).abs() < 1e-6);
         assert!(eigen.values[1] < 1e-6 && eigen.values[2] < 1e-6, "{:?}", eigen.values);
-        let zero = largest(&Gram::from_fn(900, |_, _| 0.0).unwrap(), 2, &Control::default()).unwrap();
+        let zero = largest(&Gram::from_fn(300, |_, _| 0.0).unwrap(), 2, Accuracy::Rough, &Control::default()).unwrap();
         assert_eq!(zero.values, [0.0, 0.0]);
     }
 }

@@ -1,6 +1,6 @@
 //! Kernel principal component analysis (the ablation's second alternative to t-SNE).
 
-use super::eigen;
+use super::eigen::{self, Accuracy};
 use super::gram::Gram;
 use crate::error::{Error, Result};
 use crate::stage::Reducer;
@@ -117,7 +117,7 @@ impl Reducer for KernelPca {
         }
         let mut kernel = kernel_matrix(features, self.config.kernel, &context.control)?;
         kernel.centre();
-        let eigen = eigen::largest(&kernel, k.min(n), &context.control)?;
+        let eigen = eigen::largest(&kernel, k.min(n), Accuracy::Full, &context.control)?;
         let least = 1e-12 * eigen.values[0];
         for (j, &value) in eigen.values.iter().enumerate().take_while(|(_, value)| **value > least) {
             let mut extreme = 0.0f64;

@@ -1,6 +1,6 @@
 //! Principal component analysis (the ablation's first alternative to t-SNE).
 
-use super::eigen;
+use super::eigen::{self, Accuracy};
 use super::gram::{self, Gram};
 use crate::error::{Error, Result};
 use crate::stage::Reducer;
@@ -66,9 +66,9 @@ impl Reducer for Pca {
         let k = self.config.n_components;
         let scores = if features.rows() <= features.cols() {
             let gram = Gram::centred(features, &context.control)?;
-            scores_from_rows(features, &gram, k, &context.control)?
+            scores_from_rows(features, &gram, k, Accuracy::Full, &context.control)?
         } else {
-            scores_from_columns(features, k, &context.control)?
+            scores_from_columns(features, k, Accuracy::Full, &context.control)?
         };
         let n = features.rows();
         let mut out = Matrix::zeros(n, k);
@@ -86,9 +86,15 @@ impl Reducer for Pca {
 const RANK: f64 = 1e-12;
 
 /// The first `k` columns of scores, or fewer where the rank is lower: `u_j sqrt(lambda_j)` of the rows' Gram matrix.
-pub(super) fn scores_from_rows(features: &Matrix, gram: &Gram, k: usize, control: &Control) -> Result<Vec<Vec<f64>>> {
+pub(super) fn scores_from_rows(
+    features: &Matrix,
+    gram: &Gram,
+    k: usize,
+    accuracy: Accuracy,
+    control: &Control,
+) -> Result<Vec<Vec<f64>>> {
     let n = gram.len();
-    let eigen = eigen::largest(gram, k.min(n), control)?;
+    let eigen = eigen::largest(gram, k.min(n), accuracy, control)?;
     let rank = eigen.values.iter().take_while(|&&value| value > RANK * eigen.values[0]).count();
     let mut scores: Vec<Vec<f64>> =
         (0..rank).map(|j| (0..n).map(|i| eigen.vectors[(i, j)] * eigen.values[j].sqrt()).collect()).collect();
@@ -100,37 +106,34 @@ pub(super) fn scores_from_rows(features: &Matrix, gram: &Gram, k: usize, control
 
 /// Per component `X^T u`: the sign of its entry of largest magnitude.
 fn signs(features: &Matrix, vectors: &faer::Mat<f64>, k: usize) -> Vec<f64> {
+    const PANEL: usize = 1024;
+    let (n, d) = (features.rows(), features.cols());
     let mean = gram::column_means(features);
-    let d = features.cols();
-    const STRIP: usize = 512;
-    let strips: Vec<Vec<f64>> = (0..d.div_ceil(STRIP))
-        .into_par_iter()
-        .map(|strip| {
-            let (start, end) = (strip * STRIP, ((strip + 1) * STRIP).min(d));
-            let mut extreme = vec![0.0f64; k];
-            let mut loading = vec![0.0f64; end - start];
-            for (j, extreme) in extreme.iter_mut().enumerate() {
-                loading.fill(0.0);
-                for (i, row) in features.iter_rows().enumerate() {
-                    let u = vectors[(i, j)];
-                    for ((loading, &x), mean) in loading.iter_mut().zip(&row[start..end]).zip(&mean[start..end]) {
-                        *loading += u * (f64::from(x) - mean);
-                    }
+    let mut extreme = vec![0.0f32; k];
+    if k == 0 {
+        return Vec::new();
+    }
+    let directions: Vec<f32> = (0..k).flat_map(|j| (0..n).map(move |i| vectors[(i, j)] as f32)).collect();
+    let directions = MatRef::from_row_major_slice(&directions, k, n);
+    let mut loadings = vec![0.0f32; k * PANEL.min(d)];
+    for start in (0..d).step_by(PANEL) {
+        let width = PANEL.min(d - start);
+        let panel = gram::centred_panel(features, &mean, start, width);
+        let panel = MatRef::from_row_major_slice(&panel, n, width);
+        let loadings = &mut loadings[..k * width];
+        matmul(
+            MatMut::from_row_major_slice_mut(loadings, k, width),
+            Accum::Replace,
+            directions,
+            panel,
+            1.0f32,
+            Par::Seq,
+        );
+        for (extreme, loadings) in extreme.iter_mut().zip(loadings.chunks_exact(width)) {
+            for &value in loadings.iter() {
+                if value.abs() > extreme.abs() {
+                    *extreme = value;
                 }
-                for &value in &loading {
-                    if value.abs() > extreme.abs() {
-                        *extreme = value;
-                    }
-                }
-            }
-            extreme
-        })
-        .collect();
-    let mut extreme = vec![0.0f64; k];
-    for strip in strips {
-        for (extreme, value) in extreme.iter_mut().zip(strip) {
-            if value.abs() > extreme.abs() {
-                *extreme = value;
             }
         }
     }
@@ -138,12 +141,17 @@ fn signs(features: &Matrix, vectors: &faer::Mat<f64>, k: usize) -> Vec<f64> {
 }
 
 /// The same from the columns' Gram matrix, for more rows than columns.
-pub(super) fn scores_from_columns(features: &Matrix, k: usize, control: &Control) -> Result<Vec<Vec<f64>>> {
+pub(super) fn scores_from_columns(
+    features: &Matrix,
+    k: usize,
+    accuracy: Accuracy,
+    control: &Control,
+) -> Result<Vec<Vec<f64>>> {
     let (n, d) = (features.rows(), features.cols());
     let mean = gram::column_means(features);
     let centred = if d == 0 { Vec::new() } else { gram::centred_panel(features, &mean, 0, d) };
     let covariance = column_gram(&centred, n, d, control)?;
-    let eigen = eigen::largest(&covariance, k.min(d), control)?;
+    let eigen = eigen::largest(&covariance, k.min(d), accuracy, control)?;
     let rank = eigen.values.iter().take_while(|&&value| value > RANK * eigen.values[0]).count();
     let columns = (0..rank).map(|j| {
         let mut extreme = 0.0f64;
@@ -249,8 +257,8 @@ mod tests {
     fn both_ways_agree_and_keep_distances() {
         let x = ellipsoid(40, 45);
         let gram = Gram::centred(&x, &Control::default()).unwrap();
-        let rows = scores_from_rows(&x, &gram, 3, &Control::default()).unwrap();
-        let columns = scores_from_columns(&x, 3, &Control::default()).unwrap();
+        let rows = scores_from_rows(&x, &gram, 3, Accuracy::Full, &Control::default()).unwrap();
+        let columns = scores_from_columns(&x, 3, Accuracy::Full, &Control::default()).unwrap();
         for (a, b) in rows.iter().flatten().zip(columns.iter().flatten()) {
             assert!((a - b).abs() < 1e-3, "{a} {b}");
         }

@@ -1,7 +1,7 @@
 //! HDBSCAN*: hierarchical density-based clustering with membership strengths and outlier scores.
 //!
 //! In the order in which it runs, one file each:
-//! [`core_distance`] -> [`spanning_tree`] of mutual reachability -> [`hierarchy`] -> [`condense`] -> [`stability`].
+//! `core_distance` -> `spanning_tree` of mutual reachability -> `hierarchy` -> `condense` -> `stability`. docs/hdbscan.md derives each.
 
 mod condense;
 mod core_distance;

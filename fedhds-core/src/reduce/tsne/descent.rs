@@ -16,6 +16,9 @@ const LONGEST_STEP: f64 = 5.0;
 /// Points of one task.
 const TASK: usize = 128;
 
+/// One point's new place, its last step and its gains.
+type Motion<'a, const K: usize> = ((&'a mut [f64; K], &'a mut [f64; K]), &'a mut [f64; K]);
+
 /// Moves `points` by `n_iter` steps.
 ///
 /// The gradient is `sum_j (e p_ij - q_ij) s_ij (y_i - y_j)` with `s_ij = 1 / (1 + |y_i - y_j|^2)`, `q_ij = s_ij / Z` and `e`
@@ -42,7 +45,7 @@ pub(super) fn descend<const K: usize>(
         repulsion.compute(points, config.theta);
         let from = &*points;
         let (force, normaliser) = (&repulsion.force, repulsion.normaliser.max(f64::MIN_POSITIVE));
-        let update = |(i, ((moved, step), gain)): (usize, ((&mut [f64; K], &mut [f64; K]), &mut [f64; K]))| {
+        let update = |(i, ((moved, step), gain)): (usize, Motion<'_, K>)| {
             let attraction = attraction(affinities, from, i);
             let mut length = 0.0;
             for axis in 0..K {

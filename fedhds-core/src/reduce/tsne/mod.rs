@@ -1,7 +1,7 @@
 //! t-SNE with the Barnes-Hut approximation: the paper's fusion of all layers into two dimensions (eq. 7).
 //!
-//! In the order in which it runs, one file each: [`affinity`] turns features into probabilities, [`descent`] moves the
-//! points; each of its steps asks [`repulsion`] for what pushes points apart.
+//! In the order in which it runs, one file each: `affinity` turns features into probabilities, `descent` moves the
+//! points; each of its steps asks `repulsion` for what pushes points apart. docs/tsne.md derives each.
 
 mod affinity;
 mod descent;
@@ -9,6 +9,7 @@ mod repulsion;
 
 pub use affinity::Affinities;
 
+use super::eigen::Accuracy;
 use super::gram::Gram;
 use super::pca;
 use crate::error::{Error, Result};
@@ -153,15 +154,15 @@ impl Tsne {
             let gram = Gram::centred(features, control)?;
             let neighbours = Neighbours::from_gram(&gram, perplexity, control)?;
             let scores = if n <= d {
-                pca::scores_from_rows(features, &gram, k, control)?
+                pca::scores_from_rows(features, &gram, k, Accuracy::Rough, control)?
             } else {
-                pca::scores_from_columns(features, k, control)?
+                pca::scores_from_columns(features, k, Accuracy::Rough, control)?
             };
             Ok((Affinities::new(&neighbours, perplexity, control)?, scores))
         } else {
             let neighbours = Neighbours::from_blocks(features, perplexity, control)?;
             let scores = if d <= KEPT {
-                pca::scores_from_columns(features, k, control)?
+                pca::scores_from_columns(features, k, Accuracy::Rough, control)?
             } else {
                 pca::scores_by_iteration(features, k, control)?
             };
@@ -189,7 +190,7 @@ fn embed<const K: usize>(tsne: &Tsne, features: &Matrix, context: &Context) -> R
     }
     if n <= 3 {
         let gram = Gram::centred(features, control)?;
-        return Ok(start(n, &pca::scores_from_rows(features, &gram, K, control)?, 1.0));
+        return Ok(start(n, &pca::scores_from_rows(features, &gram, K, Accuracy::Full, control)?, 1.0));
     }
     let (affinities, scores) = tsne.analyse(features, control)?;
     let mut points: Vec<[f64; K]> = start(n, &scores, START);

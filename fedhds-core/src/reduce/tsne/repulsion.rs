@@ -216,16 +216,16 @@ mod tests {
     }
 
     fn close<const K: usize>() {
-        let points = points::<K>(1500);
-        let (mut exact, mut tree) = (Repulsion::new(1500), Repulsion::new(1500));
+        let points = points::<K>(600);
+        let (mut exact, mut tree) = (Repulsion::new(600), Repulsion::new(600));
         exact.compute(&points, 0.0);
         for (theta, tolerance) in [(1e-6, 1e-9), (0.2, 0.01), (0.5, 0.05)] {
             tree.compute(&points, theta);
             assert!((tree.normaliser / exact.normaliser - 1.0).abs() < tolerance, "{theta}");
             let norm = |v: &[f64; K]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
-            let mean = exact.force.iter().map(norm).sum::<f64>() / 1500.0;
+            let mean = exact.force.iter().map(norm).sum::<f64>() / 600.0;
             let off = |(a, b): (&[f64; K], &[f64; K])| norm(&std::array::from_fn(|axis| a[axis] - b[axis]));
-            let off = exact.force.iter().zip(&tree.force).map(off).sum::<f64>() / 1500.0;
+            let off = exact.force.iter().zip(&tree.force).map(off).sum::<f64>() / 600.0;
             assert!(off < tolerance * mean, "theta {theta}: off by {off}, mean {mean}");
         }
     }
