@@ -47,3 +47,7 @@ mod adding_a_stage {}
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/embedded_model.md")]
 mod embedded_model {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
