@@ -40,7 +40,9 @@ impl<'a> Picture<'a> {
             parts.push(store.features(features.extractor.as_ref(), &client.records, None, &context)?);
             for record in &client.records {
                 rows.insert((client.client, record.id.as_str()), RowId(categories.len() as u32));
-                categories.push(record.category.as_str());
+                // families: few enough to tell apart by colour
+                let family = if record.family.is_empty() { &record.category } else { &record.family };
+                categories.push(family.as_str());
             }
         }
         if categories.len() < 2 {

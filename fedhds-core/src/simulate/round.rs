@@ -142,7 +142,7 @@ impl<'a> Step<'a> {
         let features = features.as_ref().map_or(&none, |f| &f.features);
         let summary = client.machine.summarize(&start, features, &context.derive("summarize", 0))?;
         client.record.seconds.insert("summarize".into(), clock.elapsed().as_secs_f64());
-        client.record.centroids = summary.centroids.rows();
+        client.record.centroids = if summary.centroids.cols() > 0 { summary.centroids.rows() } else { 0 };
         let bytes = summary.encode()?;
         client.record.traffic.add(Kind::ClientSummary, bytes.len());
         server.receive(ClientSummary::decode(&bytes)?)

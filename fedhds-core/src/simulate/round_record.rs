@@ -32,7 +32,7 @@ pub struct ClientRecord {
     pub client: ClientId,
     /// Records that it holds.
     pub records: usize,
-    /// Centroids that it uploaded.
+    /// Centroids that it uploaded; 0 where the method looks at no features.
     pub centroids: usize,
     /// Ids of the records that it trained on, in the order of its data.
     pub selected: Vec<String>,

@@ -57,6 +57,7 @@ fn a_budget_is_met_every_round_and_learning_helps() {
             assert!(round.adapter_changed);
             for client in &round.clients {
                 assert_eq!(client.losses.len(), client.selected.len());
+                assert_eq!(client.centroids > 0, name == "fedhds_coverage");
                 assert!(client.selected.iter().all(|id| id.starts_with(&format!("client{}-", client.client))));
             }
         }
