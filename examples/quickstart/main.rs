@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR"));
     let overrides =
         Overrides { model: Some(examples.join("models/embedded")), out: arguments.out, ..Overrides::default() };
-    let config = match ExperimentConfig::load(&examples.join("configs/quickstart.toml"), overrides) {
+    let config = match ExperimentConfig::load(examples.join("configs/quickstart.toml"), overrides) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("error: {error}");

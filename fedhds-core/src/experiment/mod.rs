@@ -9,6 +9,7 @@ mod build;
 mod config;
 mod cost;
 mod data;
+mod estimate;
 mod layout;
 mod picture;
 mod plan;
