@@ -17,7 +17,7 @@ pub enum Ask {
     SharedGroups {
         /// The seed of the projection; the same for all clients of a federation and in all rounds.
         seed: Seed,
-        /// Coordinates of a centroid, 1 to [`MAX_DIMS`](super::MAX_DIMS).
+        /// Coordinates of a centroid, 1 to [`MAX_DIMS`].
         dims: u32,
     },
 }
