@@ -6,6 +6,7 @@ mod dataset;
 mod embedded_model;
 mod gguf;
 mod kill_resume;
+mod model_experiment;
 
 #[path = "../toy/mod.rs"]
 mod toy;
