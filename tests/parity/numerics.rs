@@ -108,14 +108,16 @@ fn tsne_is_no_worse_than_opentsne() {
 #[test]
 fn hdbscan_is_pythons() {
     let fixture = Fixture::open();
-    let base = HdbscanConfig::default();
+    // Python's min_samples does not count the point itself, and is min_cluster_size where it is not given.
+    let base = HdbscanConfig { min_samples: Some(6), ..HdbscanConfig::default() };
     let leaf = ClusterSelectionMethod::Leaf;
     let single = HdbscanConfig { allow_single_cluster: true, ..base.clone() };
     let settings = [
         ("default", base.clone()),
-        ("size_2", HdbscanConfig { min_cluster_size: 2, ..base.clone() }),
-        ("size_10_samples_3", HdbscanConfig { min_cluster_size: 10, min_samples: Some(3), ..base.clone() }),
-        ("samples_1", HdbscanConfig { min_samples: Some(1), ..base.clone() }),
+        ("size_2", HdbscanConfig { min_cluster_size: 2, min_samples: Some(3), ..base.clone() }),
+        ("size_10_samples_3", HdbscanConfig { min_cluster_size: 10, min_samples: Some(4), ..base.clone() }),
+        ("samples_1", HdbscanConfig { min_samples: Some(2), ..base.clone() }),
+        ("size_2_samples_1", HdbscanConfig { min_cluster_size: 2, min_samples: Some(2), ..base.clone() }),
         ("leaf", HdbscanConfig { cluster_selection_method: leaf, ..base.clone() }),
         ("single", single.clone()),
         ("single_epsilon", HdbscanConfig { cluster_selection_epsilon: 0.6, ..single }),
@@ -126,6 +128,7 @@ fn hdbscan_is_pythons() {
                 cluster_selection_method: leaf,
                 cluster_selection_epsilon: 0.8,
                 min_cluster_size: 3,
+                min_samples: Some(4),
                 ..base
             },
         ),

@@ -49,23 +49,35 @@ impl<'a> Space<'a> {
         Ok(Self::Kept((0..points.rows()).into_par_iter().map(row).collect::<Result<_>>()?))
     }
 
-    /// Squared distance of each point to its `min_samples`-th nearest other point, `1 <= min_samples < n`.
-    pub(super) fn core_distances(&self, min_samples: usize, control: &Control) -> Result<Vec<f64>> {
+    fn rows(&self) -> usize {
         match self {
-            Self::Tree(tree) => tree.core_distances(min_samples, control),
+            Self::Tree(tree) => tree.len(),
+            Self::Kept(rows) => rows.len(),
+            Self::Pairs(points) => points.rows(),
+        }
+    }
+
+    /// Squared distance within which each point has `min_samples` points, itself included, `1 <= min_samples <= n`.
+    pub(super) fn core_distances(&self, min_samples: usize, control: &Control) -> Result<Vec<f64>> {
+        let others = min_samples - 1;
+        if others == 0 {
+            return Ok(vec![0.0; self.rows()]);
+        }
+        match self {
+            Self::Tree(tree) => tree.core_distances(others, control),
             Self::Kept(rows) => {
                 let to_others = |i: usize| {
                     let before = rows[i].iter().copied();
                     before.chain(rows[i + 1..].iter().map(move |row| row[i])).collect()
                 };
-                all_pairs(rows.len(), min_samples, control, to_others)
+                all_pairs(rows.len(), others, control, to_others)
             }
             Self::Pairs(points) => {
                 let to_others = |i: usize| {
                     let others = (0..points.rows()).filter(move |&j| j != i);
                     others.map(|j| distance::squared(points.row(i), points.row(j))).collect()
                 };
-                all_pairs(points.rows(), min_samples, control, to_others)
+                all_pairs(points.rows(), others, control, to_others)
             }
         }
     }
@@ -87,17 +99,12 @@ impl<'a> Space<'a> {
     }
 }
 
-/// Core distances from a function that gives the squared distances of a point to all others.
-fn all_pairs(
-    n: usize,
-    min_samples: usize,
-    control: &Control,
-    to_others: impl Fn(usize) -> Vec<f64> + Sync,
-) -> Result<Vec<f64>> {
+/// Distances of the `k`-th nearest other point from a function that gives the squared distances of a point to all others.
+fn all_pairs(n: usize, k: usize, control: &Control, to_others: impl Fn(usize) -> Vec<f64> + Sync) -> Result<Vec<f64>> {
     let core = |i| {
         control.check()?;
         let mut distances = to_others(i);
-        Ok(*distances.select_nth_unstable_by(min_samples - 1, f64::total_cmp).1)
+        Ok(*distances.select_nth_unstable_by(k - 1, f64::total_cmp).1)
     };
     (0..n).into_par_iter().with_min_len(16).map(core).collect()
 }
@@ -114,9 +121,10 @@ mod tests {
         let points = Matrix::new(4, 1, vec![0.0, 1.0, 3.0, 7.0]).unwrap();
         let control = Control::default();
         for space in [Space::tree(&points), Space::kept(&points, &control).unwrap(), Space::Pairs(&points)] {
-            assert_eq!(space.core_distances(1, &control).unwrap(), [1.0, 1.0, 4.0, 16.0]);
-            assert_eq!(space.core_distances(2, &control).unwrap(), [9.0, 4.0, 9.0, 36.0]);
-            assert_eq!(space.core_distances(3, &control).unwrap(), [49.0, 36.0, 16.0, 49.0]);
+            assert_eq!(space.core_distances(1, &control).unwrap(), [0.0; 4]);
+            assert_eq!(space.core_distances(2, &control).unwrap(), [1.0, 1.0, 4.0, 16.0]);
+            assert_eq!(space.core_distances(3, &control).unwrap(), [9.0, 4.0, 9.0, 36.0]);
+            assert_eq!(space.core_distances(4, &control).unwrap(), [49.0, 36.0, 16.0, 49.0]);
         }
     }
 
@@ -126,7 +134,7 @@ mod tests {
         let mut rng = Seed(12).rng();
         let rows: Vec<[f32; 2]> = (0..600).map(|_| [rng.random(), rng.random()]).collect();
         let space = Space::tree(&Matrix::from_rows(&rows).unwrap());
-        let core = space.core_distances(5, &Control::default()).unwrap();
+        let core = space.core_distances(6, &Control::default()).unwrap();
         let rows: Vec<[f64; 2]> = rows.iter().map(|row| row.map(f64::from)).collect();
         let tree = ImmutableKdTree::new_from_slice(&rows).unwrap();
         for (row, core) in rows.iter().zip(core) {
@@ -144,7 +152,7 @@ mod tests {
             let data = (0..520 * d).map(|_| rng.random_range(0..steps) as f32 * 0.1).collect();
             let points = Matrix::new(520, d, data).unwrap();
             let ways = [Space::tree(&points), Space::kept(&points, &control).unwrap(), Space::Pairs(&points)];
-            for min_samples in [1, 5, 40] {
+            for min_samples in [1, 2, 6, 41] {
                 let cores = ways.each_ref().map(|space| space.core_distances(min_samples, &control).unwrap());
                 assert_eq!(cores[0], cores[1]);
                 assert_eq!(cores[0], cores[2]);

@@ -31,15 +31,16 @@ pub enum ClusterSelectionMethod {
     Leaf,
 }
 
-/// Settings of [`Hdbscan`]; names and meanings are those of Python's `hdbscan`.
+/// Settings of [`Hdbscan`]; names and meanings are those of Python's `hdbscan`, but for how `min_samples` counts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HdbscanConfig {
     /// Least number of points of a cluster, at least 2; default 5 (the paper: 5 on Natural Instructions, 2 on Dolly and
     /// on the server).
     pub min_cluster_size: usize,
-    /// The neighbour whose distance is a point's core distance, at least 1; the point itself does not count. Default none:
-    /// `min_cluster_size`. Clamped to the number of points less one.
+    /// How many points lie within a point's core distance, **the point itself included** (Campello 2013, definition 1;
+    /// scikit-learn), at least 1, where all core distances are 0. Default none: `min_cluster_size`. Clamped to the number of points.
+    /// Python's `hdbscan` does not count the point: its `min_samples` is this less one.
     pub min_samples: Option<usize>,
     /// How clusters are chosen; default excess of mass.
     pub cluster_selection_method: ClusterSelectionMethod,
@@ -104,7 +105,7 @@ pub struct HdbscanFit {
 /// - **Ties**: all merges at one distance happen at once, so that the partition never depends on the order of rows
 ///   (Python's `hdbscan` merges them one by one, in an order that its sort happens to give).
 /// - **Duplicates**: a distance of 0 has no density `1 / 0`; it counts as half of the smallest distance above 0, so that
-///   strengths and stabilities stay finite. Without duplicates results equal Python's `hdbscan` with
+///   strengths and stabilities stay finite. Without ties and duplicates results equal Python's `hdbscan` with
 ///   `approx_min_span_tree=False`.
 /// - The same bits at any number of threads; the seed is not used.
 ///
@@ -147,7 +148,7 @@ impl Hdbscan {
             });
         }
         let config = &self.config;
-        let min_samples = config.min_samples.unwrap_or(config.min_cluster_size).min(n - 1);
+        let min_samples = config.min_samples.unwrap_or(config.min_cluster_size).min(n);
         let space = Space::new(points, control)?;
         let core = space.core_distances(min_samples, control)?;
         let edges = space.spanning_tree(&core, control)?;

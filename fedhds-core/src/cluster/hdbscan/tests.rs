@@ -64,7 +64,7 @@ impl Definition {
         let core = |i: usize| {
             let mut others: Vec<f64> = (0..n).filter(|&j| j != i).map(|j| d(i, j)).collect();
             others.sort_by(f64::total_cmp);
-            others[min_samples.min(n - 1) - 1]
+            if min_samples == 1 { 0.0 } else { others[min_samples.min(n) - 2] }
         };
         let core: Vec<f64> = (0..n).map(core).collect();
         let reach: Vec<Vec<f64>> =
@@ -135,13 +135,13 @@ impl Definition {
     }
 }
 
-/// petal merges ties at once too, and counts the point itself among its neighbours.
+/// petal merges ties at once too, and counts the point itself as well.
 fn petal(points: &Matrix, min_cluster_size: usize, min_samples: usize) -> (Vec<Vec<usize>>, Vec<f64>) {
     let data = points.as_slice().iter().map(|&x| f64::from(x)).collect();
     let input = ndarray_017::Array2::from_shape_vec((points.rows(), points.cols()), data).unwrap();
     let mut petal = petal_clustering::HDbscan {
         alpha: 1.0,
-        min_samples: min_samples + 1,
+        min_samples,
         min_cluster_size,
         metric: petal_neighbors::distance::Euclidean::default(),
         boruvka: false,
@@ -193,7 +193,7 @@ fn petal_finds_the_same() {
         (3, blobs(2, 50, 0, 7, 3)),
         (4, blobs(5, 40, 300, 3, 4)),
     ] {
-        for (min_cluster_size, min_samples) in [(2, 1), (2, 2), (5, 5), (5, 3), (10, 20)] {
+        for (min_cluster_size, min_samples) in [(2, 1), (2, 2), (2, 3), (5, 5), (5, 6), (5, 3), (10, 20)] {
             let mut config = sized(min_cluster_size);
             config.min_samples = Some(min_samples);
             let ours = fit(&points, config);
@@ -273,7 +273,7 @@ proptest! {
     fn equals_its_definition(
         cells in prop::collection::vec((0u8..9, 0u8..9), 5..50),
         min_cluster_size in 2usize..6,
-        min_samples in 1usize..6,
+        min_samples in 1usize..7,
         width in prop::sample::select(vec![1.0f32, 0.3, 1.37]),
     ) {
         let rows: Vec<[f32; 2]> = cells.iter().map(|&(x, y)| [f32::from(x) * width, f32::from(y)]).collect();
@@ -288,7 +288,7 @@ proptest! {
     fn order_of_rows_does_not_matter(
         cells in prop::collection::vec((0u8..9, 0u8..9), 2..90),
         min_cluster_size in 2usize..6,
-        min_samples in 1usize..6,
+        min_samples in 1usize..7,
         leaf: bool,
         single: bool,
         shuffle: u64,
