@@ -45,7 +45,11 @@ pub fn run(folder: &Path, seed: u64, count: usize) -> Result<()> {
     let prompt = Arc::new(PromptTemplate::Short);
     let settings = TrainConfig { learning_rate: 3e-3, batch_size: 4, local_epochs: 5, ..TrainConfig::default() };
     let trainer = LoraTrainer::new(model.clone(), prompt.clone(), AdapterConfig::default(), settings)?;
-    let evaluator = ModelEvaluator::new(model, prompt, GenerateConfig { max_new_tokens: 16, batch_size: 16 })?;
+    let evaluator = ModelEvaluator::new(
+        model,
+        prompt,
+        GenerateConfig { max_new_tokens: 16, batch_size: 16, ..GenerateConfig::default() },
+    )?;
     let context = Context::new(Seed(seed));
     let tuned = trainer.train(&trainer.init(&context)?, &train, &context)?;
     println!("\ntuned on {} records, {} steps", train.len(), tuned.losses.len());
@@ -59,7 +63,7 @@ pub fn run(folder: &Path, seed: u64, count: usize) -> Result<()> {
 
 fn plain_answers(model: &LanguageModel) -> Result<()> {
     let prompts: Vec<Vec<u32>> = PROMPTS.iter().map(|p| model.tokenizer.encode_prompt(p)).collect::<Result<_>>()?;
-    let config = GenerateConfig { max_new_tokens: 8, batch_size: 8 };
+    let config = GenerateConfig { max_new_tokens: 8, batch_size: 8, ..GenerateConfig::default() };
     let eos = model.tokenizer.eos();
     let answers = generate(&*model.transformer, &prompts, eos, &config, None, &Control::default())?;
     for (prompt, ids) in PROMPTS.iter().zip(answers) {

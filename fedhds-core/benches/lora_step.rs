@@ -58,7 +58,7 @@ fn generation(model: &dyn Transformer) -> Result<()> {
         (0..8).map(|i| (0..96).map(|t| ((t * 379 + i * 7919) % 49_152) as u32).collect()).collect();
     let adapter = init_adapter(&AdapterConfig::default(), model.spec(), Seed(2))?;
     let lora = LoraWeights::from_adapter(&adapter, model.spec(), &model.device())?;
-    let config = GenerateConfig { max_new_tokens: 32, batch_size: 8 };
+    let config = GenerateConfig { max_new_tokens: 32, batch_size: 8, ..GenerateConfig::default() };
     let (wall, cpu) = (Instant::now(), cpu_seconds());
     let outputs = generate(model, &prompts, &[], &config, Some(&lora), &Control::default())?;
     let new: usize = outputs.iter().map(Vec::len).sum();

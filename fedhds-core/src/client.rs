@@ -3,11 +3,12 @@
 use crate::cluster::check_clustering;
 use crate::error::{Error, Result};
 use crate::method::checked::run_selector;
-use crate::method::{ClientStages, Pipeline};
+use crate::method::{ClientStages, Pipeline, Repeats};
 use crate::protocol::{Ask, ClientSummary, Group, LocalUpdate, MAX_RECORDS, RoundStart, SelectionOrder, Wire as _};
 use crate::stage::{Budget, Candidates, Clustering, Trained};
 use crate::types::{ClientId, ClusterId, Context, Matrix, Round, RowId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What a client remembers between its summary and the order that answers it. Serialisable, so that a client may end in
 /// between and go on elsewhere (with Flower: in `context.state`).
@@ -36,12 +37,13 @@ pub struct Client {
     id: ClientId,
     stages: ClientStages,
     state: Option<ClientState>,
+    trained: BTreeSet<RowId>,
 }
 
 impl Client {
     /// A client that has sent nothing yet.
     pub fn new(id: ClientId, pipeline: &Pipeline) -> Self {
-        Self { id, stages: pipeline.client.clone(), state: None }
+        Self { id, stages: pipeline.client.clone(), state: None, trained: BTreeSet::new() }
     }
 
     /// Who it is.
@@ -95,7 +97,8 @@ impl Client {
         Ok(summary)
     }
 
-    /// The records to train on: of each group in the order as many as it says, ascending, none twice (eq. 10).
+    /// The records to train on: of each group in the order as many as it says, ascending, none twice (eq. 10). With
+    /// [`Repeats::Avoid`] those that it trained on before ([`mark_trained`](Client::mark_trained)) come last.
     ///
     /// # Errors
     /// [`Error::Protocol`] when no summary was sent, when the order is for another client or round, or when it asks for a group
@@ -128,24 +131,55 @@ impl Client {
                 let expected = format!("at most {} records of cluster {}", rows.len(), wanted.cluster);
                 return Err(Error::protocol("selection_order: count", expected, count));
             }
-            let group = Clustering {
-                labels: vec![Some(ClusterId(0)); rows.len()],
-                strength: rows.iter().map(|&row| state.clustering.strength[row]).collect(),
-                centroids: state.clustering.centroids.take_rows(&[wanted.cluster.index()])?,
-            };
-            let candidates = Candidates {
-                points: &state.points.take_rows(rows)?,
-                weights: &vec![1.0; rows.len()],
-                clustering: Some(&group),
-                owners: &[],
-            };
             let context = context.derive("choose", wanted.cluster.0.into());
-            let budget = Budget::Total(count);
-            let picks = run_selector("client.selector", self.stages.selector.as_ref(), &candidates, budget, &context)?;
-            chosen.extend(picks.into_iter().map(|pick| RowId(rows[pick.index()] as u32)));
+            let known =
+                |row: &usize| self.stages.repeats == Repeats::Avoid && self.trained.contains(&RowId(*row as u32));
+            let (old, new): (Vec<usize>, Vec<usize>) = rows.iter().partition(|row| known(row));
+            let fresh = count.min(new.len());
+            chosen.extend(self.pick(state, wanted.cluster, new, fresh, &context)?);
+            chosen.extend(self.pick(state, wanted.cluster, old, count - fresh, &context.derive("again", 0))?);
         }
         chosen.sort_unstable();
         Ok(chosen)
+    }
+
+    /// `count` of these rows of one group.
+    fn pick(
+        &self,
+        state: &ClientState,
+        cluster: ClusterId,
+        rows: Vec<usize>,
+        count: usize,
+        context: &Context,
+    ) -> Result<Vec<RowId>> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let group = Clustering {
+            labels: vec![Some(ClusterId(0)); rows.len()],
+            strength: rows.iter().map(|&row| state.clustering.strength[row]).collect(),
+            centroids: state.clustering.centroids.take_rows(&[cluster.index()])?,
+        };
+        let candidates = Candidates {
+            points: &state.points.take_rows(&rows)?,
+            weights: &vec![1.0; rows.len()],
+            clustering: Some(&group),
+            owners: &[],
+        };
+        let budget = Budget::Total(count);
+        let picks = run_selector("client.selector", self.stages.selector.as_ref(), &candidates, budget, context)?;
+        Ok(picks.into_iter().map(|pick| RowId(rows[pick.index()] as u32)).collect())
+    }
+
+    /// Remembers records that it has trained on, for [`Repeats::Avoid`]. A client that does not live on between rounds marks
+    /// those of all earlier rounds (with Flower: keep [`trained`](Client::trained) in `context.state`).
+    pub fn mark_trained(&mut self, rows: impl IntoIterator<Item = RowId>) {
+        self.trained.extend(rows);
+    }
+
+    /// The records that were marked as trained on, ascending.
+    pub fn trained(&self) -> impl Iterator<Item = RowId> + '_ {
+        self.trained.iter().copied()
     }
 
     /// The message of what training on the ordered records gave.

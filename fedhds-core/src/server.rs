@@ -142,7 +142,8 @@ impl Server {
     /// phase stays, and the call may be repeated.
     pub fn select(&mut self, context: &Context) -> Result<BTreeMap<ClientId, SelectionOrder>> {
         self.expect(Phase::Collecting, "select")?;
-        let selection = selection::select(&self.pipeline, self.state.summaries.values(), context)?;
+        let round = self.state.round.unwrap_or(Round(0));
+        let selection = selection::select(&self.pipeline, round, self.state.summaries.values(), context)?;
         self.state.selection = Some(selection);
         self.state.phase = Phase::Training;
         Ok(self.orders())

@@ -136,7 +136,7 @@ pub struct ClientUpdate {
 }
 
 /// Joins the clients' adapters, one at a time: nothing but the running state is kept.
-pub trait Aggregator: Send {
+pub trait Aggregator: Send + Sync {
     /// Takes in one update; updates come in the order of client ids.
     fn add(&mut self, update: &ClientUpdate) -> Result<()>;
 

@@ -37,7 +37,7 @@ fn trainer(name: &str) -> LoraTrainer {
 }
 
 fn evaluator(name: &str) -> ModelEvaluator {
-    let config = GenerateConfig { max_new_tokens: 8, batch_size: 2 };
+    let config = GenerateConfig { max_new_tokens: 8, batch_size: 2, ..GenerateConfig::default() };
     ModelEvaluator::new(load(name), Arc::new(PromptTemplate::Raw), config).unwrap()
 }
 

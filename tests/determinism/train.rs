@@ -33,10 +33,18 @@ fn bits() -> String {
         let tensors = trained.adapter.tensors.values().flat_map(|t| t.data.iter().flat_map(|v| v.to_le_bytes()));
         text += &format!("{:016x} ", hash(losses.chain(tensors)));
         let lora = LoraWeights::from_adapter(&trained.adapter, model.spec(), &model.device()).unwrap();
-        let losses = response_losses(model.as_ref(), &examples, 3, Some(&lora), &Control::default()).unwrap();
+        let losses = response_losses(
+            model.as_ref(),
+            &examples,
+            3,
+            Some(&lora),
+            rayon::current_num_threads(),
+            &Control::default(),
+        )
+        .unwrap();
         text += &format!("{:016x} ", hash(losses.iter().flat_map(|v| v.to_le_bytes())));
         let prompts: Vec<&[u32]> = examples.iter().map(|e| &e.ids[..e.response_start]).collect();
-        let config = GenerateConfig { max_new_tokens: 8, batch_size: 4 };
+        let config = GenerateConfig { max_new_tokens: 8, batch_size: 4, batches_at_once: rayon::current_num_threads() };
         let outputs = generate(model.as_ref(), &prompts, &[], &config, Some(&lora), &Control::default()).unwrap();
         text += &format!("{:016x} ", hash(outputs.iter().flatten().flat_map(|v| v.to_le_bytes())));
     }

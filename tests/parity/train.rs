@@ -233,7 +233,7 @@ fn response_losses_equal_transformers() {
         for (key, lora) in [("losses", Some(&lora)), ("base_losses", None)] {
             for batch_size in [1, 3, 8] {
                 let losses =
-                    response_losses(&*fixture.model, &fixture.examples(), batch_size, lora, &Control::default())
+                    response_losses(&*fixture.model, &fixture.examples(), batch_size, lora, 2, &Control::default())
                         .unwrap();
                 for (got, expected) in losses.into_iter().zip(numbers(&fixture.cases[key])) {
                     close(got, expected, 1e-5);
@@ -257,7 +257,7 @@ fn greedy_generation_equals_transformers() {
             ("greedy_until_eos", &eos[..], Some(&lora)),
         ] {
             for batch_size in [1, 2, 5] {
-                let config = GenerateConfig { max_new_tokens, batch_size };
+                let config = GenerateConfig { max_new_tokens, batch_size, ..GenerateConfig::default() };
                 let got = generate(&*fixture.model, &prompts, eos, &config, lora, &Control::default()).unwrap();
                 assert_eq!(got, id_lists(&fixture.cases[key]), "{family} {key} {batch_size}");
             }

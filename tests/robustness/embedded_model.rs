@@ -63,7 +63,7 @@ fn it_knows_what_its_corpus_says() {
         ("Wanted: The superlative of an adjective\nGiven: fast\nFound:", "fastest"),
     ];
     let prompts: Vec<_> = known.iter().map(|(prompt, _)| model.tokenizer.encode_prompt(prompt).unwrap()).collect();
-    let config = GenerateConfig { max_new_tokens: 4, batch_size: 4 };
+    let config = GenerateConfig { max_new_tokens: 4, batch_size: 4, ..GenerateConfig::default() };
     let eos = model.tokenizer.eos();
     let ids = generate(&*model.transformer, &prompts, eos, &config, None, &Control::default()).unwrap();
     for ((prompt, answer), ids) in known.iter().zip(ids) {
@@ -81,7 +81,12 @@ fn a_few_records_teach_it_unseen_tasks() {
     let prompt = Arc::new(PromptTemplate::Short);
     let settings = TrainConfig { learning_rate: 3e-3, batch_size: 4, local_epochs: 3, ..TrainConfig::default() };
     let trainer = LoraTrainer::new(model.clone(), prompt.clone(), AdapterConfig::default(), settings).unwrap();
-    let evaluator = ModelEvaluator::new(model, prompt, GenerateConfig { max_new_tokens: 8, batch_size: 16 }).unwrap();
+    let evaluator = ModelEvaluator::new(
+        model,
+        prompt,
+        GenerateConfig { max_new_tokens: 8, batch_size: 16, ..GenerateConfig::default() },
+    )
+    .unwrap();
     let context = Context::new(Seed(1));
     let tuned = trainer.train(&trainer.init(&context).unwrap(), &train, &context).unwrap();
     let before = evaluator.evaluate(None, &test, true, &context).unwrap();

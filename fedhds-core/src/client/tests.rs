@@ -1,6 +1,6 @@
 use super::*;
 use crate::method::testing::{ByWholePart, by_whole_part, column};
-use crate::method::{Count, Noise, SharedFrame, Ungrouped};
+use crate::method::{Count, Noise, Repeats, SharedFrame, Ungrouped};
 use crate::protocol::ClusterOrder;
 use crate::stage::{Clusterer, Reducer, Selector};
 use crate::types::{Adapter, Seed};
@@ -102,6 +102,25 @@ fn without_features_all_records_are_one_group() {
     assert_ne!(chosen, other);
     let summary = client.summarize(&start(Ask::Counts), &Matrix::zeros(0, 0), &Context::new(1)).unwrap();
     assert!(summary.groups.is_empty());
+}
+
+#[test]
+fn records_of_earlier_rounds_come_last_where_they_are_avoided() {
+    let mut pipeline = by_whole_part(Count::PerCluster);
+    let context = Context::new(1);
+    let choose = |pipeline: &Pipeline, trained: &[u32], count| {
+        let mut client = Client::new(ClientId(9), pipeline);
+        client.summarize(&start(Ask::Groups), &column(&[3.0, 3.1, 3.2, 3.3, 3.4, 8.0]), &context).unwrap();
+        client.mark_trained(rows(trained));
+        assert_eq!(client.trained().collect::<Vec<_>>(), rows(trained));
+        client.choose(&order(&[(0, count)]), &context).unwrap()
+    };
+    assert_eq!(choose(&pipeline, &[2], 1), rows(&[2]), "allowed, as in the paper");
+    pipeline.client.repeats = Repeats::Avoid;
+    assert_eq!(choose(&pipeline, &[], 1), rows(&[2]));
+    assert_eq!(choose(&pipeline, &[2, 3, 4], 1), rows(&[0]), "of 3.0 and 3.1, as near to their centre, the lower");
+    assert_eq!(choose(&pipeline, &[0, 1, 2, 4], 3), rows(&[1, 2, 3]), "3.3 first, then the nearest of the others");
+    assert_eq!(choose(&pipeline, &[0, 1, 2, 3, 4], 5), rows(&[0, 1, 2, 3, 4]));
 }
 
 /// Twice the first column, minus the seed: a frame that tells whose seed it got.

@@ -79,8 +79,11 @@ pub fn model_stages(config: &ExperimentConfig, model: LanguageModel, proxy: Opti
         max_tokens,
         ..TrainConfig::default()
     };
-    let generate =
-        GenerateConfig { max_new_tokens: config.generation.max_new_tokens, batch_size: config.generation.batch_size };
+    let generate = GenerateConfig {
+        max_new_tokens: config.generation.max_new_tokens,
+        batch_size: config.generation.batch_size,
+        batches_at_once: config.workers(),
+    };
     let counted = (prompt.clone(), model.tokenizer.clone());
     Ok(Stages {
         model: Features::new(Arc::new(features(&model)?), layers),

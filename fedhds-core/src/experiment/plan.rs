@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub(super) struct RunPlan {
     pub(super) label: String,
     pub(super) method: MethodConfig,
+    /// The method whose record counts it takes, round by round.
+    pub(super) count_of: Option<String>,
     pub(super) seed: u64,
     pub(super) settings: SimulationSettings,
     /// The clients; FedIT's may hold fewer records, see [`FeditCaps`](super::FeditCaps).
@@ -40,6 +42,7 @@ pub(super) fn runs(config: &ExperimentConfig, clients: &Arc<Vec<ClientData>>) ->
             let federation = &config.federation;
             let mut plan = RunPlan {
                 label: entry.label().to_owned(),
+                count_of: entry.count_of().map(str::to_owned),
                 seed,
                 settings: SimulationSettings {
                     rounds: federation.rounds,
@@ -104,7 +107,7 @@ impl RunPlan {
             .collect();
         let mut work = Workload {
             evaluations: self.settings.evaluate.count(self.settings.rounds) as u64,
-            guessed: self.method.count == Count::PerCluster,
+            guessed: self.method.count == Count::PerCluster || self.count_of.is_some(),
             ..Workload::default()
         };
         let mut seen = BTreeSet::new();
@@ -119,7 +122,8 @@ impl RunPlan {
                 work.extracted = (work.extracted.0 + records, work.extracted.1 + tokens);
             }
             let (held, held_tokens) = sum(&mut sampled.iter());
-            let chosen = match self.method.count.budget(held as usize) {
+            let budget = self.method.count.budget(round, held as usize).filter(|_| self.count_of.is_none());
+            let chosen = match budget {
                 Some(budget) => budget as u64,
                 None => (sampled.len() as u64).min(held),
             };

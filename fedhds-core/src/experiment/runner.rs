@@ -128,13 +128,14 @@ impl Experiment {
         let mut records = vec![untuned];
         control.begin("runs", Some(plans.len() as u64));
         let result = plans.iter().try_for_each(|plan| {
-            records.push(self.one(plan, control)?);
+            let plan = matched(plan, &records);
+            records.push(self.one(&plan, control)?);
             control.advance("runs", 1);
             Ok(())
         });
         control.end("runs");
         result?;
-        let table = table::build(&records, &self.baselines(), self.summary.records, &self.notes)?;
+        let table = table::build(&records, &self.pairs(), self.summary.records, &self.notes)?;
         atomic_write(out.join("table.txt"), table.to_text().as_bytes())?;
         atomic_write(out.join("table.md"), table.to_markdown().as_bytes())?;
         let json = serde_json::to_vec_pretty(&table).map_err(|e| Error::input("table", "finite numbers", e))?;
@@ -173,11 +174,28 @@ impl Experiment {
         if label == UNTUNED { folder } else { folder.join(format!("seed-{seed}")) }
     }
 
-    /// Labels of the methods that others are compared with.
-    fn baselines(&self) -> Vec<String> {
-        let is = |preset: Preset| move |p: &&super::MethodEntry| p.label() == preset.name();
-        let baselines = [Preset::Random, Preset::Stratified].into_iter();
-        baselines.filter_map(|b| self.config.methods.iter().find(is(b)).map(|m| m.label().to_owned())).collect()
+    /// Labels of what is compared: (method, baseline). A method whose count others took is compared with those, at equal record
+    /// count; the others with `random` and `stratified`, and these with each other.
+    fn pairs(&self) -> Vec<(String, String)> {
+        let methods = &self.config.methods;
+        let matched = |label: &str| methods.iter().any(|m| m.count_of() == Some(label));
+        let mut pairs = Vec::new();
+        for baseline in methods {
+            let general = [Preset::Random, Preset::Stratified].iter().position(|b| b.name() == baseline.label());
+            for method in methods.iter().filter(|m| m.label() != baseline.label()) {
+                let label = method.label();
+                let compared = match (general, baseline.count_of()) {
+                    (_, Some(of)) => label == of,
+                    (Some(0), None) => method.count_of().is_none() && !matched(label),
+                    (Some(_), None) => method.count_of().is_none() && !matched(label) && label != Preset::Random.name(),
+                    (None, None) => false,
+                };
+                if compared && label != table::FEDIT {
+                    pairs.push((label.to_owned(), baseline.label().to_owned()));
+                }
+            }
+        }
+        pairs
     }
 
     fn untuned(&self, control: &Control) -> Result<RunRecord> {
@@ -218,6 +236,7 @@ impl Experiment {
                 .feature_store(self.store.clone())
                 .evaluate(self.stages.evaluator.clone(), self.test.clone())
                 .checkpoint(&checkpoint, identity.clone())
+                .clients_at_once(self.config.workers())
                 .control(control.clone());
         if let Some(Features { extractor, .. }) = features {
             simulation = simulation.extractor(extractor.clone());
@@ -294,6 +313,17 @@ impl Experiment {
         identity.set("client records", hex(content_hash(&records)));
         Ok(identity)
     }
+}
+
+/// The plan with the record counts of the method that it follows, which ran before with the same seed.
+fn matched(plan: &RunPlan, before: &[RunRecord]) -> RunPlan {
+    let mut plan = plan.clone();
+    let followed = before.iter().find(|r| Some(&r.method) == plan.count_of.as_ref() && r.seed == plan.seed);
+    if let Some(followed) = followed {
+        let counts = followed.rounds.iter().map(|round| round.clients.iter().map(|c| c.selected.len()).sum());
+        plan.method.count = Count::PerRound(counts.collect());
+    }
+    plan
 }
 
 /// The record of a run that was finished before.

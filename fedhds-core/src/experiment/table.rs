@@ -65,14 +65,14 @@ pub struct Comparison {
 }
 
 /// The method that trains on every record.
-const FEDIT: &str = "all";
+pub(super) const FEDIT: &str = "all";
 
-/// Makes the table of these runs. `baselines` are the labels that every other selecting method is compared with; `all_records` is the number
-/// of records that all clients hold.
+/// Makes the table of these runs. `pairs` are the labels of a method and of the baseline that it is compared with; `all_records` is
+/// the number of records that all clients hold.
 ///
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) when the runs were not measured on the same records.
-pub fn build(runs: &[RunRecord], baselines: &[String], all_records: usize, notes: &[String]) -> Result<Table> {
+pub fn build(runs: &[RunRecord], pairs: &[(String, String)], all_records: usize, notes: &[String]) -> Result<Table> {
     let mut labels: Vec<&str> = Vec::new();
     for run in runs {
         if !labels.contains(&run.method.as_str()) {
@@ -84,24 +84,19 @@ pub fn build(runs: &[RunRecord], baselines: &[String], all_records: usize, notes
     let fedit_pace = pace(&fedit);
     let rows = labels.iter().map(|label| row(&of(label), fedit_pace, all_records)).collect::<Result<Vec<_>>>()?;
     let mut comparisons = Vec::new();
-    for baseline in baselines {
-        let theirs = of(baseline);
-        for label in &labels {
-            let mine = of(label);
-            let done = comparisons.iter().any(|c: &Comparison| c.method == *baseline && c.baseline == *label);
-            let selects = mine.iter().all(|r| !r.rounds.is_empty()) && *label != FEDIT;
-            if !selects || label == baseline || done || theirs.is_empty() {
-                continue;
-            }
-            if let Some((loss, rouge_l)) = summary::differences(&mine, &theirs)? {
-                comparisons.push(Comparison {
-                    method: (*label).to_owned(),
-                    baseline: baseline.clone(),
-                    trained: [mean(&mine, trained), mean(&theirs, trained)],
-                    loss,
-                    rouge_l,
-                });
-            }
+    for (method, baseline) in pairs {
+        let (mine, theirs) = (of(method), of(baseline));
+        if mine.is_empty() || theirs.is_empty() {
+            continue;
+        }
+        if let Some((loss, rouge_l)) = summary::differences(&mine, &theirs)? {
+            comparisons.push(Comparison {
+                method: method.clone(),
+                baseline: baseline.clone(),
+                trained: [mean(&mine, trained), mean(&theirs, trained)],
+                loss,
+                rouge_l,
+            });
         }
     }
     Ok(Table { rows, comparisons, notes: notes.to_vec() })

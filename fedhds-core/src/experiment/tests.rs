@@ -112,6 +112,29 @@ fn every_method_and_seed_leaves_a_record_and_the_table_compares_them() {
 }
 
 #[test]
+fn a_baseline_takes_the_counts_of_the_method_that_it_follows() {
+    let out = tempfile::tempdir().unwrap();
+    let methods = r#"{ preset = "fedhds_turbo", client.clusterer.min_cluster_size = 2 },
+        { preset = "random", name = "random, as turbo", count_of = "fedhds_turbo" }, "all", "#;
+    let experiment = experiment(out.path(), &toys(), (r#""all", "#, methods));
+    let table = experiment.run(&Control::default()).unwrap().table;
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in [1, 2] {
+        let counts = |label| -> Vec<usize> {
+            let record = RunRecord::load(experiment.run_folder(label, seed).join("run.json")).unwrap();
+            record.rounds.iter().map(|r| r.clients.iter().map(|c| c.selected.len()).sum()).collect()
+        };
+        assert_eq!(counts("fedhds_turbo"), counts("random, as turbo"));
+        seen.extend(counts("fedhds_turbo"));
+    }
+    assert!(seen.len() > 1, "the clustering decides, differently in each round: {seen:?}");
+    let of_turbo: Vec<_> = table.comparisons.iter().filter(|c| c.method == "fedhds_turbo").collect();
+    assert_eq!(of_turbo.len(), 1, "not with a baseline of another count");
+    assert_eq!(of_turbo[0].baseline, "random, as turbo");
+    assert_eq!(of_turbo[0].trained[0], of_turbo[0].trained[1]);
+}
+
+#[test]
 fn an_interrupted_experiment_goes_on_to_the_same_results() {
     let whole = tempfile::tempdir().unwrap();
     experiment(whole.path(), &toys(), ("", "")).run(&Control::default()).unwrap();

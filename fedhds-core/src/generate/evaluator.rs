@@ -90,7 +90,9 @@ impl Evaluator for ModelEvaluator {
             .transpose()?;
         let examples = self.examples(records)?;
         context.control.begin("loss", Some(records.len() as u64));
-        let losses = response_losses(transformer, &examples, self.config.batch_size, lora.as_ref(), &context.control);
+        let GenerateConfig { batch_size, batches_at_once, .. } = self.config;
+        let losses =
+            response_losses(transformer, &examples, batch_size, lora.as_ref(), batches_at_once, &context.control);
         context.control.end("loss");
         let losses = losses?;
         let outputs = match generate {

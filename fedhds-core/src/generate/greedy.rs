@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::tensor::to_vec;
 use crate::model::{Batch, KvCache, LoraWeights, Transformer, take_tokens};
-use crate::types::Control;
+use crate::types::{Control, parallel};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 
@@ -15,11 +15,13 @@ pub struct GenerateConfig {
     pub max_new_tokens: usize,
     /// Prompts that are continued side by side, at least 1; the texts do not depend on it.
     pub batch_size: usize,
+    /// Batches that are at work at the same time, each on a thread of its own, at least 1; nor do they depend on this.
+    pub batches_at_once: usize,
 }
 
 impl Default for GenerateConfig {
     fn default() -> Self {
-        Self { max_new_tokens: 128, batch_size: 8 }
+        Self { max_new_tokens: 128, batch_size: 8, batches_at_once: 1 }
     }
 }
 
@@ -27,7 +29,11 @@ impl GenerateConfig {
     /// # Errors
     /// [`Error::Parameter`] that names the first setting outside of its range.
     pub fn check(&self) -> Result<()> {
-        for (name, value) in [("max_new_tokens", self.max_new_tokens), ("batch_size", self.batch_size)] {
+        for (name, value) in [
+            ("max_new_tokens", self.max_new_tokens),
+            ("batch_size", self.batch_size),
+            ("batches_at_once", self.batches_at_once),
+        ] {
             if value == 0 {
                 return Err(Error::parameter(name, "at least 1", value));
             }
@@ -45,7 +51,7 @@ impl GenerateConfig {
 /// # Errors
 /// [`Error::Parameter`] as of [`GenerateConfig::check`]; [`Error::Input`] that numbers a prompt without tokens or as long as the
 /// model's longest sequence; [`Error::Stage`] for scores that are not numbers; [`Error::Cancelled`].
-pub fn generate<P: AsRef<[u32]>>(
+pub fn generate<P: AsRef<[u32]> + Sync>(
     model: &dyn Transformer,
     prompts: &[P],
     eos: &[u32],
@@ -65,14 +71,17 @@ pub fn generate<P: AsRef<[u32]>>(
     // Longest first: what is too much for the memory fails at once.
     order.sort_by_key(|&i| (Reverse(prompts[i].as_ref().len()), i));
     let mut outputs = vec![Vec::new(); prompts.len()];
-    for numbers in order.chunks(config.batch_size) {
+    let work = |numbers: &mut &[usize]| {
         let rows: Vec<&[u32]> = numbers.iter().map(|&i| prompts[i].as_ref()).collect();
         let continued = continue_batch(model, &rows, eos, config.max_new_tokens, lora, control)?;
-        for (&i, output) in numbers.iter().zip(continued) {
-            outputs[i] = output;
-        }
+        Ok((numbers.to_vec(), continued))
+    };
+    let mut batches: Vec<&[usize]> = order.chunks(config.batch_size).collect();
+    parallel::each(config.batches_at_once, &mut batches, work, |_, (numbers, continued)| {
         control.advance("generate", numbers.len() as u64);
-    }
+        numbers.into_iter().zip(continued).for_each(|(i, output)| outputs[i] = output);
+        Ok(())
+    })?;
     Ok(outputs)
 }
 
@@ -166,7 +175,7 @@ mod tests {
     }
 
     fn run(prompts: &[Vec<u32>], eos: &[u32], max_new_tokens: usize, batch_size: usize) -> Result<Vec<Vec<u32>>> {
-        let config = GenerateConfig { max_new_tokens, batch_size };
+        let config = GenerateConfig { max_new_tokens, batch_size, ..GenerateConfig::default() };
         generate(small_model().as_ref(), prompts, eos, &config, None, &Control::default())
     }
 

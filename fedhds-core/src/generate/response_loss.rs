@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::model::tensor::to_vec;
 use crate::model::{Batch, Example, LoraWeights, Transformer, take_tokens};
 use crate::train::loss::{LossRows, cross_entropy};
-use crate::types::Control;
+use crate::types::{Control, parallel};
 use std::cmp::Reverse;
 
 /// Rows that go through the output projection at once: what bounds the memory for scores.
@@ -13,6 +13,7 @@ const PROJECTED_ROWS: usize = 256;
 /// The mean loss on the response tokens of each example, in nats, in the order of the examples.
 ///
 /// Examples of like length share a batch of at most `batch_size` rows; only response tokens go through the output projection.
+/// `batches_at_once` batches are at work at the same time, each on a thread of its own; the losses do not depend on it.
 ///
 /// # Errors
 /// [`Error::Parameter`] for a batch size of 0; [`Error::Input`] for an example that the model cannot read or that has no
@@ -22,6 +23,7 @@ pub fn response_losses(
     examples: &[Example],
     batch_size: usize,
     lora: Option<&LoraWeights>,
+    batches_at_once: usize,
     control: &Control,
 ) -> Result<Vec<f64>> {
     if batch_size == 0 {
@@ -31,18 +33,21 @@ pub fn response_losses(
     // Longest first: what is too much for the memory fails at once.
     order.sort_by_key(|&i| (Reverse(examples[i].ids.len()), i));
     let mut losses = vec![0.0; examples.len()];
-    for numbers in order.chunks(batch_size) {
+    let work = |numbers: &mut &[usize]| {
         control.check()?;
         let ids: Vec<&[u32]> = numbers.iter().map(|&i| examples[i].ids.as_slice()).collect();
         let starts: Vec<usize> = numbers.iter().map(|&i| examples[i].response_start).collect();
         let batch = Batch::new(&ids, 0)?;
         let rows = LossRows::from_starts(&batch, &starts)?;
         let per_token = batch_losses(model, &batch, &rows, lora)?;
-        for (&i, loss) in numbers.iter().zip(rows.mean_by_row(&per_token, numbers.len())) {
-            losses[i] = loss;
-        }
+        Ok((numbers.to_vec(), rows.mean_by_row(&per_token, numbers.len())))
+    };
+    let mut batches: Vec<&[usize]> = order.chunks(batch_size).collect();
+    parallel::each(batches_at_once, &mut batches, work, |_, (numbers, found)| {
+        numbers.iter().zip(found).for_each(|(&i, loss)| losses[i] = loss);
         control.advance("loss", numbers.len() as u64);
-    }
+        Ok(())
+    })?;
     Ok(losses)
 }
 

@@ -1,7 +1,7 @@
 //! A method as configuration.
 
 use super::frame::SharedFrame;
-use super::options::{Count, Noise, Ungrouped};
+use super::options::{Count, Noise, Repeats, Ungrouped};
 use super::pipeline::{ClientStages, Pipeline, ServerStages};
 use super::preset::Preset;
 use super::stages::{ClientClusterer, ClientSelector, LayerNorm, ReducerConfig, ServerClusterer, ServerSelector};
@@ -57,6 +57,8 @@ pub struct ClientConfig {
     pub shared_dims: u32,
     /// Which records of a chosen group train.
     pub selector: ClientSelector,
+    /// Whether records of earlier rounds train again.
+    pub repeats: Repeats,
 }
 
 /// What runs on the server.
@@ -222,12 +224,13 @@ impl MethodConfig {
                 ungrouped: self.client.ungrouped,
                 frame,
                 selector,
+                repeats: self.client.repeats,
             },
             server: ServerStages {
                 grouping: self.server.clusterer.build()?,
                 noise: self.server.noise,
                 selector: self.server.selector.build(),
-                count: self.count,
+                count: self.count.clone(),
             },
         };
         pipeline.check()?;

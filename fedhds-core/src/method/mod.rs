@@ -16,7 +16,7 @@ pub(crate) mod testing;
 pub use checked::check_selection;
 pub use config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig};
 pub use frame::{MakeProjection, SharedFrame};
-pub use options::{Count, Noise, Ungrouped};
+pub use options::{Count, Noise, Repeats, Ungrouped};
 pub use pipeline::{ClientStages, Grouping, MakeClusterer, Pipeline, ServerStages};
 pub use preset::Preset;
 pub use stages::{

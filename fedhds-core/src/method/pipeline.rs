@@ -2,7 +2,7 @@
 
 use super::checked::{run_clusterer, run_reducer};
 use super::frame::SharedFrame;
-use super::options::{Count, Noise, Ungrouped};
+use super::options::{Count, Noise, Repeats, Ungrouped};
 use crate::cluster::centroid::weighted_centroids;
 use crate::error::{Error, Result};
 use crate::protocol::Ask;
@@ -30,6 +30,8 @@ pub struct ClientStages {
     pub frame: Option<SharedFrame>,
     /// Picks the records of a chosen group (eq. 10).
     pub selector: Arc<dyn Selector>,
+    /// Whether records of earlier rounds train again.
+    pub repeats: Repeats,
 }
 
 impl Default for ClientStages {
@@ -43,6 +45,7 @@ impl Default for ClientStages {
             ungrouped: Ungrouped::Skip,
             frame: None,
             selector: Arc::new(Random),
+            repeats: Repeats::Allow,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The methods by name.
 
 use super::config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig};
-use super::options::{Count, Noise, Ungrouped};
+use super::options::{Count, Noise, Repeats, Ungrouped};
 use super::stages::{
     ClientClusterer, ClientSelector, NoParams, ReducerConfig, ServerClusterer, ServerKMeans, ServerSelector,
 };
@@ -86,6 +86,7 @@ impl Preset {
                     reducer: ReducerConfig::Tsne(TsneConfig::default()),
                     frame: Frame::Shared,
                     ungrouped: Ungrouped::OneGroup,
+                    repeats: Repeats::Avoid,
                     ..paper_client()
                 };
                 let clusterer = ServerClusterer::Kmeans(ServerKMeans::default());
@@ -98,6 +99,7 @@ impl Preset {
                     reducer: ReducerConfig::None(NoParams {}),
                     clusterer: ClientClusterer::Kmeans(KMeansConfig::with_clusters(3)),
                     frame: Frame::Shared,
+                    repeats: Repeats::Avoid,
                     ..paper_client()
                 };
                 (FeatureSource::Model, client, flat_server(ServerSelector::FacilityLocation), BUDGET)
@@ -130,6 +132,7 @@ fn paper_client() -> ClientConfig {
         frame: Frame::PerClient,
         shared_dims: 128,
         selector: ClientSelector::Nearest,
+        repeats: Repeats::Allow,
     }
 }
 
@@ -146,6 +149,7 @@ fn no_groups() -> ClientConfig {
         reducer: ReducerConfig::None(NoParams {}),
         clusterer: ClientClusterer::None(NoParams {}),
         selector: ClientSelector::RandomMember,
+        repeats: Repeats::Avoid,
         ..paper_client()
     }
 }

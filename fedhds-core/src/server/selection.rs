@@ -70,6 +70,7 @@ impl Selection {
 /// Selects from the summaries of a round, which come in the order of their clients.
 pub(super) fn select<'a>(
     pipeline: &Pipeline,
+    round: Round,
     summaries: impl Iterator<Item = &'a ClientSummary>,
     context: &Context,
 ) -> Result<Selection> {
@@ -90,7 +91,10 @@ pub(super) fn select<'a>(
         return Ok(selection);
     }
     let records = selection.groups.iter().map(|g| g.size as usize).sum();
-    let budget = pipeline.server.count.budget(records);
+    let budget = pipeline.server.count.budget(round, records);
+    if budget == Some(0) {
+        return Ok(selection);
+    }
     if budget == Some(records) {
         selection.groups.iter_mut().for_each(|g| g.records = g.size);
     } else if pipeline.client.clusterer.is_none() {

@@ -98,18 +98,23 @@ fn noise_is_taken_before_the_budget_is_missed() {
 
 #[test]
 fn zero_or_one_centroids_are_defined() {
-    for count in [Count::PerCluster, Count::Budget(3), Count::Ratio(0.5), Count::All] {
-        let pipeline = || by_whole_part(count);
+    for count in [Count::PerCluster, Count::Budget(3), Count::Ratio(0.5), Count::PerRound(vec![3]), Count::All] {
+        let pipeline = || by_whole_part(count.clone());
         assert!(run(pipeline(), &[]).is_empty());
         assert_eq!(run(pipeline(), &[summary(0, 0, &[]), summary(1, 0, &[])]), [(0, vec![]), (1, vec![])]);
         // Even where the clusterer would call it noise, as HDBSCAN does with one point.
         let lone = run(pipeline(), &[summary(0, 0, &[]), summary(1, 0, &[(-7.0, 5)])]);
         let records = match count {
             Count::PerCluster => 1,
-            Count::Budget(_) | Count::Ratio(_) => 3,
+            Count::Budget(_) | Count::Ratio(_) | Count::PerRound(_) => 3,
             Count::All => 5,
         };
         assert_eq!(lone, [(0, vec![]), (1, vec![(0, records)])]);
+    }
+    // A round whose count is 0 selects none, whatever came.
+    for count in [vec![0, 9], vec![]] {
+        let full = [summary(0, 0, &[(1.0, 5)]), summary(1, 0, &[(2.0, 5)])];
+        assert_eq!(run(by_whole_part(Count::PerRound(count)), &full), [(0, vec![]), (1, vec![])]);
     }
     // All noise is an empty round in the paper's mode.
     let noise = [summary(0, 0, &[(-1.0, 5)]), summary(1, 0, &[(-2.0, 5)])];
@@ -375,7 +380,7 @@ proptest! {
         budget in 1usize..40, paper in any::<bool>(),
     ) {
         let count = if paper { Count::PerCluster } else { Count::Budget(budget) };
-        prop_assert_eq!(run(by_whole_part(count), &summaries), run(by_whole_part(count), &shuffled));
+        prop_assert_eq!(run(by_whole_part(count.clone()), &summaries), run(by_whole_part(count), &shuffled));
     }
 
     #[test]

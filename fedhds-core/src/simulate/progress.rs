@@ -11,7 +11,13 @@ use std::time::Duration;
 /// terminal.
 pub struct TerminalProgress {
     bars: MultiProgress,
-    open: Mutex<BTreeMap<String, ProgressBar>>,
+    open: Mutex<BTreeMap<String, Open>>,
+}
+
+/// A stage at work: its bar, and how many have begun and not ended it.
+struct Open {
+    bar: ProgressBar,
+    begun: usize,
 }
 
 impl Default for TerminalProgress {
@@ -48,7 +54,7 @@ impl TerminalProgress {
     /// The stages that are open, with the units done and the total where it is known.
     pub fn open_stages(&self) -> Vec<(String, u64, Option<u64>)> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.iter().map(|(name, bar)| (name.clone(), bar.position(), bar.length())).collect()
+        open.iter().map(|(name, stage)| (name.clone(), stage.bar.position(), stage.bar.length())).collect()
     }
 }
 
@@ -63,6 +69,12 @@ fn style(known_total: bool) -> ProgressStyle {
 
 impl Progress for TerminalProgress {
     fn begin(&self, stage: &str, total: Option<u64>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stage) = open.get_mut(stage) {
+            stage.begun += 1;
+            stage.bar.inc_length(total.unwrap_or(0));
+            return;
+        }
         let bar = match total {
             Some(total) => ProgressBar::new(total),
             None => ProgressBar::no_length(),
@@ -73,24 +85,26 @@ impl Progress for TerminalProgress {
         if !self.is_hidden() {
             bar.enable_steady_tick(Duration::from_millis(500));
         }
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = open.insert(stage.to_owned(), bar) {
-            old.finish_and_clear();
-        }
+        open.insert(stage.to_owned(), Open { bar, begun: 1 });
     }
 
     fn advance(&self, stage: &str, units: u64) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bar) = open.get(stage) {
-            bar.inc(units);
+        if let Some(stage) = open.get(stage) {
+            stage.bar.inc(units);
         }
     }
 
     fn end(&self, stage: &str) {
-        let bar = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(stage);
-        if let Some(bar) = bar {
-            bar.finish_and_clear();
-            self.bars.remove(&bar);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        match open.get_mut(stage) {
+            Some(stage) if stage.begun > 1 => stage.begun -= 1,
+            _ => {
+                if let Some(Open { bar, .. }) = open.remove(stage) {
+                    bar.finish_and_clear();
+                    self.bars.remove(&bar);
+                }
+            }
         }
     }
 }
@@ -125,8 +139,13 @@ mod tests {
         progress.advance("rounds", 1);
         progress.advance("never begun", 1);
         assert_eq!(progress.open_stages(), [("rounds".into(), 1, Some(3)), ("training".into(), 4, None)]);
+        progress.end("training");
         progress.begin("training", Some(2)); // begun again: starts from 0
         assert_eq!(progress.open_stages()[1], ("training".into(), 0, Some(2)));
+        progress.begin("training", Some(3)); // by another client beside the first
+        progress.advance("training", 1);
+        progress.end("training");
+        assert_eq!(progress.open_stages()[1], ("training".into(), 1, Some(5)));
         progress.end("training");
         progress.end("rounds");
         progress.end("rounds");

@@ -10,7 +10,7 @@ use crate::protocol::{
 };
 use crate::server::Server;
 use crate::stage::Trained;
-use crate::types::{Adapter, ClientId, Context, Matrix, Record, Round, RowId, Seed};
+use crate::types::{Adapter, ClientId, Context, Matrix, Record, Round, RowId, Seed, parallel};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -23,6 +23,8 @@ pub(super) struct Step<'a> {
     adapter: &'a Adapter,
     /// Clients whose frozen features were charged in an earlier round.
     charged: BTreeSet<ClientId>,
+    /// What each client trained on in earlier rounds.
+    trained: BTreeMap<ClientId, BTreeSet<&'a str>>,
 }
 
 /// A client at work in the round.
@@ -34,10 +36,19 @@ struct Active<'a> {
 }
 
 impl<'a> Step<'a> {
-    pub(super) fn new(simulation: &'a Simulation, round: Round, adapter: &'a Adapter, before: &[RoundRecord]) -> Self {
+    pub(super) fn new(
+        simulation: &'a Simulation,
+        round: Round,
+        adapter: &'a Adapter,
+        before: &'a [RoundRecord],
+    ) -> Self {
         let charged = before.iter().flat_map(|r| &r.clients).map(|c| c.client).collect();
         let seed = simulation.seed.derive("round", u64::from(round.0));
-        Self { simulation, round, seed, adapter, charged }
+        let mut trained: BTreeMap<ClientId, BTreeSet<&str>> = BTreeMap::new();
+        for client in before.iter().flat_map(|r| &r.clients) {
+            trained.entry(client.client).or_default().extend(client.selected.iter().map(String::as_str));
+        }
+        Self { simulation, round, seed, adapter, charged, trained }
     }
 
     /// The record of the round, and the new global adapter where it changed.
@@ -51,28 +62,32 @@ impl<'a> Step<'a> {
         let units = 2 * sampled.len() as u64;
         sim.control.begin("clients of the round", Some(units));
         let result = (|| {
-            let mut active = Vec::with_capacity(sampled.len());
-            for data in sim.clients.iter().filter(|c| sampled.binary_search(&c.client).is_ok()) {
-                let mut client = self.active(data);
-                self.summarize(&mut client, &start, &global, message.len(), server)?;
-                active.push(client);
+            let chosen = sim.clients.iter().filter(|c| sampled.binary_search(&c.client).is_ok());
+            let mut active: Vec<Active<'_>> = chosen.map(|data| self.active(data)).collect();
+            let summarize = |client: &mut Active<'_>| self.summarize(client, &start, &global, message.len());
+            parallel::each(sim.clients_at_once, &mut active, summarize, |_, summary| {
+                server.receive(ClientSummary::decode(&summary)?)?;
                 sim.control.advance("clients of the round", 1);
-            }
+                Ok(())
+            })?;
             let clock = Instant::now();
             let orders = server.select(&self.context("server", 0).derive("select", 0))?;
             seconds.insert("select".to_owned(), clock.elapsed().as_secs_f64());
-            for client in &mut active {
-                if let Some(order) = orders.get(&client.data.client) {
-                    let update = self.train(client, order, &global, message.len())?;
-                    if let Some(update) = update {
-                        let clock = Instant::now();
-                        server.receive_update(LocalUpdate::decode(&update)?)?;
-                        *seconds.entry("aggregate".to_owned()).or_default() += clock.elapsed().as_secs_f64();
-                    }
+            let train = |client: &mut Active<'_>| {
+                let order = orders.get(&client.data.client);
+                let update = order.map(|order| self.train(client, order, &global, message.len())).transpose()?;
+                debug(self.round, &client.record);
+                Ok(update.flatten())
+            };
+            parallel::each(sim.clients_at_once, &mut active, train, |_, update| {
+                if let Some(update) = update {
+                    let clock = Instant::now();
+                    server.receive_update(LocalUpdate::decode(&update)?)?;
+                    *seconds.entry("aggregate".to_owned()).or_default() += clock.elapsed().as_secs_f64();
                 }
                 sim.control.advance("clients of the round", 1);
-                debug(self.round, &client.record);
-            }
+                Ok(())
+            })?;
             Ok(active)
         })();
         sim.control.end("clients of the round");
@@ -106,7 +121,12 @@ impl<'a> Step<'a> {
             traffic: Traffic::default(),
             seconds: BTreeMap::new(),
         };
-        Active { data, machine: Client::new(data.client, &self.simulation.pipeline), record, has_adapter: false }
+        let mut machine = Client::new(data.client, &self.simulation.pipeline);
+        if let Some(trained) = self.trained.get(&data.client) {
+            let rows = data.records.iter().enumerate().filter(|(_, r)| trained.contains(r.id.as_str()));
+            machine.mark_trained(rows.map(|(row, _)| RowId(row as u32)));
+        }
+        Active { data, machine, record, has_adapter: false }
     }
 
     /// The client hears of the round, groups its records and sends its groups.
@@ -116,8 +136,7 @@ impl<'a> Step<'a> {
         start: &[u8],
         global: &Adapter,
         adapter_bytes: usize,
-        server: &mut Server,
-    ) -> Result<()> {
+    ) -> Result<Vec<u8>> {
         let sim = self.simulation;
         sim.control.check()?;
         let context = self.context("client", client.data.client.0);
@@ -145,7 +164,7 @@ impl<'a> Step<'a> {
         client.record.centroids = if summary.centroids.cols() > 0 { summary.centroids.rows() } else { 0 };
         let bytes = summary.encode()?;
         client.record.traffic.add(Kind::ClientSummary, bytes.len());
-        server.receive(ClientSummary::decode(&bytes)?)
+        Ok(bytes)
     }
 
     /// The client turns its order into records, trains on them and sends its adapter; `None` where nothing was ordered.

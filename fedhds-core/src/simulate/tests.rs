@@ -132,6 +132,16 @@ fn methods_of_one_seed_start_alike_and_seeds_differ() {
     assert_ne!(bare(&a), bare(&other.seed(Seed(4)).run().unwrap()));
 }
 
+#[test]
+fn clients_at_work_at_once_change_nothing() {
+    for name in ["random", "fedhds_coverage"] {
+        let one = run(name);
+        let many = simulation(pipeline(name, 6), Arc::default(), Arc::new(ToyFeatures::new(true)));
+        let many = many.clients_at_once(3).run().unwrap();
+        assert_eq!(bare(&one), bare(&many), "{name}");
+    }
+}
+
 fn identity(seed: u64) -> Identity {
     let mut identity = Identity::default();
     identity.set("seed", seed);

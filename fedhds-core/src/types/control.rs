@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Receives progress; called from worker threads, so it must be quick and must not panic.
 ///
-/// A stage is begun, advanced any number of times and ended; stages may nest and run side by side under different names.
+/// A stage is begun, advanced any number of times and ended. Stages may nest and run side by side; where several clients work at
+/// once, one stage is begun several times before it ends: their units add up, and it is over when each has ended it.
 pub trait Progress: Send + Sync {
     /// `stage` begins; `total` units are expected where that is known.
     fn begin(&self, stage: &str, total: Option<u64>);

@@ -37,6 +37,10 @@ pub struct ExperimentConfig {
     /// Records that are trained on in each round, over all its clients, by every method that selects to a budget; at least 1.
     #[serde(default = "default_budget")]
     pub budget: usize,
+    /// Clients of a round, and batches of an evaluation, that are at work at the same time, at least 1; left out: on the CPU one for each
+    /// thread, at most 4, as each holds its own activations; 1 on another device. Results do not depend on it.
+    #[serde(default)]
+    pub workers: Option<usize>,
     /// The prompt template.
     #[serde(default)]
     pub prompt: Prompt,
@@ -264,9 +268,12 @@ impl ExperimentConfig {
         let labels: Vec<&str> = self.methods.iter().map(MethodEntry::label).collect();
         distinct("methods", &labels)?;
         for (i, method) in self.methods.iter().enumerate() {
-            method.resolve(self.budget, &format!("methods[{i}]"))?;
+            let key = format!("methods[{i}]");
+            method.resolve(self.budget, &key)?;
+            method.check_count_of(self.methods.get(..i).unwrap_or_default(), &key)?;
         }
         at_least_one("budget", self.budget)?;
+        self.workers.map_or(Ok(()), |workers| at_least_one("workers", workers))?;
         if let Prompt::Template(template) = &self.prompt {
             template.check()?;
         }
@@ -283,6 +290,12 @@ impl ExperimentConfig {
             }
         }
         Ok(())
+    }
+
+    /// How many clients or batches are at work at the same time.
+    pub(super) fn workers(&self) -> usize {
+        let on_cpu = self.model.device.as_deref().is_none_or(|device| device.starts_with("cpu"));
+        self.workers.unwrap_or_else(|| if on_cpu { rayon::current_num_threads().clamp(1, 4) } else { 1 })
     }
 
     fn check_training(&self) -> Result<()> {
