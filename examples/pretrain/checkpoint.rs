@@ -1,6 +1,7 @@
 //! Where a run stands: one file, written whole or not at all.
 
 use fedhds_core::model::{InMemoryWeights, WeightData};
+use fedhds_core::simulate::atomic_write;
 use fedhds_core::train::adam::{AdamMoments, AdamState};
 use fedhds_core::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
@@ -20,17 +21,6 @@ pub struct Checkpoint {
     pub weights: BTreeMap<String, WeightData>,
     /// The optimiser's moments.
     pub adam: AdamState,
-}
-
-/// Writes a file beside its place and moves it there.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let part = path.with_extension("part");
-    std::fs::write(&part, bytes).map_err(|e| Error::io(&part, e))?;
-    std::fs::File::open(&part).and_then(|file| file.sync_all()).map_err(|e| Error::io(&part, e))?;
-    std::fs::rename(&part, path).map_err(|e| Error::io(path, e))
 }
 
 impl Checkpoint {
@@ -55,7 +45,7 @@ impl Checkpoint {
             ("step".to_owned(), self.step.to_string()),
             ("seconds".to_owned(), self.seconds.to_string()),
         ]);
-        write_atomically(path, &serialize(views, Some(metadata)).map_err(damaged)?)
+        atomic_write(path, &serialize(views, Some(metadata)).map_err(damaged)?)
     }
 
     /// The checkpoint at `path`, or none where there is no file.

@@ -91,7 +91,7 @@ pub fn read_or_train(path: &Path, corpus: &Corpus, vocab_size: usize) -> Result<
         return Tokenizer::from_file(path).map_err(failed);
     }
     let tokenizer = train(corpus, DOCUMENTS, vocab_size)?;
-    crate::checkpoint::write_atomically(path, tokenizer.to_string(true).map_err(failed)?.as_bytes())?;
+    fedhds_core::simulate::atomic_write(path, tokenizer.to_string(true).map_err(failed)?.as_bytes())?;
     Ok(tokenizer)
 }
 

@@ -3,6 +3,7 @@
 //! Each line of this list may import the lines above it, never one below.
 
 pub mod error;
+mod files;
 pub mod types;
 
 pub mod protocol;

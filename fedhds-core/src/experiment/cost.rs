@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::stage::{Evaluator, FeatureExtractor, Trainer};
-use crate::types::{Context, Record};
+use crate::types::{Context, Record, parallel};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -55,6 +55,8 @@ pub struct Probe<'a> {
     pub records: &'a [Record],
     /// Tokens of each of `records`, prompt and response.
     pub tokens: &'a [usize],
+    /// Clients that will be at work at the same time: the stage is measured as so many call it at once.
+    pub workers: usize,
 }
 
 impl Probe<'_> {
@@ -73,6 +75,14 @@ impl Probe<'_> {
         self.tokens.iter().sum::<usize>().max(1) as f64
     }
 
+    /// Seconds a token where every worker does this on all records.
+    fn seconds(&self, work: impl Fn() -> Result<()> + Sync) -> Result<f64> {
+        let mut workers = vec![(); self.workers.max(1)];
+        let start = Instant::now();
+        parallel::each(workers.len(), &mut workers, |()| work(), |_, ()| Ok(()))?;
+        Ok(start.elapsed().as_secs_f64() / self.total_tokens() / workers.len() as f64)
+    }
+
     /// Seconds a token of an extractor.
     ///
     /// # Errors
@@ -80,9 +90,7 @@ impl Probe<'_> {
     pub fn features(&self, extractor: &dyn FeatureExtractor, context: &Context) -> Result<f64> {
         self.check()?;
         extractor.extract(self.records.get(..1).unwrap_or_default(), None, context)?; // first use: pages, thread pools
-        let start = Instant::now();
-        extractor.extract(self.records, None, context)?;
-        Ok(start.elapsed().as_secs_f64() / self.total_tokens())
+        self.seconds(|| extractor.extract(self.records, None, context).map(drop))
     }
 
     /// Seconds a token of a trainer; nothing that it learns is kept.
@@ -92,14 +100,11 @@ impl Probe<'_> {
     pub fn training(&self, trainer: &dyn Trainer, context: &Context) -> Result<f64> {
         self.check()?;
         let adapter = trainer.init(context)?;
-        let start = Instant::now();
-        let trained = trainer.train(&adapter, self.records, context)?;
-        // a trainer that runs several epochs says so in its tokens; the rate is for one pass over a record
-        let _ = trained;
-        Ok(start.elapsed().as_secs_f64() / self.total_tokens())
+        self.seconds(|| trainer.train(&adapter, self.records, context).map(drop))
     }
 
-    /// Seconds a token of the loss, and seconds a record of generation on top of it (0 where `generate` is false).
+    /// Seconds a token of the loss, and seconds a record of generation on top of it (0 where `generate` is false). An evaluator
+    /// spreads its batches over workers itself.
     ///
     /// # Errors
     /// As [`features`](Self::features).
@@ -207,7 +212,7 @@ mod tests {
                 Ok(Vec::new())
             }
         }
-        let probe = Probe { records: &[], tokens: &[] };
+        let probe = Probe { records: &[], tokens: &[], workers: 1 };
         assert!(matches!(probe.evaluation(&Never, true, &Context::new(0)), Err(Error::Input { .. })));
     }
 }

@@ -106,7 +106,8 @@ impl Experiment {
         let uses = |source: FeatureSource| runs.iter().any(|p| p.method.features == source);
         let mut rates = Rates::default();
         let (records, tokens) = pick(train.clone(), 8);
-        let probe = Probe { records: &records, tokens: &tokens };
+        let workers = self.config.workers();
+        let probe = Probe { records: &records, tokens: &tokens, workers };
         if uses(FeatureSource::Model) {
             rates.tuned_features = probe.features(self.stages.model.uncached.as_ref(), &context)?;
         }
@@ -115,13 +116,14 @@ impl Experiment {
         }
         if !runs.is_empty() {
             let (records, tokens) = pick(train, 2);
-            rates.training =
-                Probe { records: &records, tokens: &tokens }.training(self.stages.trainer.as_ref(), &context)?;
+            rates.training = Probe { records: &records, tokens: &tokens, workers }
+                .training(self.stages.trainer.as_ref(), &context)?;
             rates.training /= self.config.training.local_epochs.max(1) as f64;
         }
         let generates = self.test.generate().iter().any(|g| *g);
-        let (records, tokens) = pick(self.test.records().iter().collect(), 8);
-        let probe = Probe { records: &records, tokens: &tokens };
+        let most = self.config.generation.batch_size * workers;
+        let (records, tokens) = pick(self.test.records().iter().collect(), most);
+        let probe = Probe { records: &records, tokens: &tokens, workers };
         (rates.loss, rates.generation) = probe.evaluation(self.stages.evaluator.as_ref(), generates, &context)?;
         Ok(rates)
     }

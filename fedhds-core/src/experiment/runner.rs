@@ -86,7 +86,8 @@ impl Experiment {
         for plan in plan::runs(&config, &clients)? {
             notes.extend(plan.notes);
         }
-        notes.dedup();
+        let mut said = BTreeSet::new();
+        notes.retain(|note| said.insert(note.clone()));
         let ledger = config.out.join("features.json");
         let store = Arc::new(FeatureStore::with_ledger(ledger)?);
         Ok(Self { config, stages, clients, test, tokens, summary, notes, store })

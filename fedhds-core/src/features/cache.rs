@@ -6,6 +6,7 @@
 //! one is recomputed with a warning.
 
 use crate::error::{Error, Result};
+use crate::files::temporary_in;
 use crate::stage::FeatureExtractor;
 use crate::types::{Adapter, Context, Control, Matrix, Record};
 use std::io::Write;
@@ -206,7 +207,7 @@ fn parse(bytes: &[u8]) -> Option<Vec<f32>> {
 fn write(folder: &Path, name: &str, row: &[f32]) -> Result<()> {
     let values: Vec<u8> = row.iter().flat_map(|v| v.to_le_bytes()).collect();
     let failed = |e| Error::io(folder.join(name), e);
-    let mut file = tempfile::Builder::new().prefix(".part-").tempfile_in(folder).map_err(failed)?;
+    let mut file = temporary_in(folder).map_err(failed)?;
     file.write_all(MAGIC).map_err(failed)?;
     file.write_all(&(row.len() as u64).to_le_bytes()).map_err(failed)?;
     file.write_all(blake3::hash(&values).as_bytes()).map_err(failed)?;

@@ -4,6 +4,7 @@ use super::tensor::{plain, to_vec};
 use super::transformer::{Transformer, Weight};
 use super::weights::{WeightData, WeightSource, missing};
 use crate::error::{Error, Result};
+use crate::files::atomic_write;
 use ::safetensors::SafeTensors;
 use ::safetensors::tensor::{Dtype, TensorView};
 use half::{bf16, f16};
@@ -167,7 +168,6 @@ pub fn write_safetensors(
     tensors: &BTreeMap<String, WeightData>,
     stored: StoredType,
 ) -> Result<()> {
-    let path = path.as_ref();
     let dtype = match stored {
         StoredType::F32 => Dtype::F32,
         StoredType::F16 => Dtype::F16,
@@ -193,8 +193,9 @@ pub fn write_safetensors(
         })
         .collect::<Result<Vec<_>>>()?;
     let metadata = std::collections::HashMap::from([("format".to_string(), "pt".to_string())]);
-    ::safetensors::serialize_to_file(views, Some(metadata), path)
-        .map_err(|e| Error::io(path, std::io::Error::other(e.to_string())))
+    let bytes = ::safetensors::serialize(views, Some(metadata))
+        .map_err(|e| Error::input("weights", "tensors that safetensors can hold", e))?;
+    atomic_write(path, &bytes)
 }
 
 /// A model's weights by name, read back from its device.

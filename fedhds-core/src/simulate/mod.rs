@@ -3,7 +3,6 @@
 //! [`Simulation`] runs over the stage traits alone. Every byte that would cross a network goes through
 //! [`protocol`](crate::protocol) and is counted. A [`Checkpoint`] after each round makes a killed run go on to the same bits.
 
-mod atomic;
 mod checkpoint;
 mod feature_store;
 mod federation;
@@ -15,7 +14,7 @@ mod sampling;
 mod schedule;
 mod test_set;
 
-pub use atomic::{FolderLock, atomic_write};
+pub use crate::files::{FolderLock, atomic_write};
 pub use checkpoint::Checkpoint;
 pub(crate) use feature_store::content_hash;
 pub use feature_store::{FeatureStore, StoredFeatures};

@@ -2,6 +2,7 @@
 
 use super::adapter_config::{AdapterFileConfig, module_of, to_json};
 use crate::error::{Error, Result};
+use crate::files::atomic_write;
 use crate::model::ModelSpec;
 use crate::model::lora::{key_a, key_b};
 use crate::types::{Adapter, AdapterConfig, AdapterTensor};
@@ -9,7 +10,6 @@ use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::path::Path;
 
 /// The settings' file in an adapter's folder.
@@ -50,12 +50,8 @@ pub fn read_adapter(folder: impl AsRef<Path>) -> Result<Adapter> {
 pub fn write_adapter(folder: impl AsRef<Path>, adapter: &Adapter, base_model: Option<&str>) -> Result<()> {
     let folder = folder.as_ref();
     let (config, tensors) = (to_json(adapter, base_model)?, to_bytes(adapter)?);
-    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     for (name, bytes) in [(TENSOR_FILE, tensors.as_slice()), (CONFIG_FILE, config.as_bytes())] {
-        let path = folder.join(name);
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| Error::io(folder, e))?;
-        file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(|e| Error::io(&path, e))?;
-        file.persist(&path).map_err(|e| Error::io(&path, e.error))?;
+        atomic_write(folder.join(name), bytes)?;
     }
     Ok(())
 }

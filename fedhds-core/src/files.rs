@@ -35,6 +35,17 @@ pub fn atomic_write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     sync_folder(&folder)
 }
 
+/// A temporary file in a folder, under a name of its own: for writers that may be at work side by side. Once persisted it has the rights of any
+/// new file, not the owner's alone, which are a temporary file's by default.
+#[cfg(feature = "model")]
+pub(crate) fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".part-");
+    #[cfg(unix)]
+    builder.permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666)); // less the umask
+    builder.tempfile_in(folder)
+}
+
 /// Makes the rename itself durable; only Unix lets a folder be opened for it.
 fn sync_folder(folder: &Path) -> Result<()> {
     if cfg!(unix) {
