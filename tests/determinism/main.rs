@@ -5,6 +5,7 @@ mod models;
 mod numerics;
 mod selection;
 mod simulation;
+mod threads;
 
 #[path = "../toy/mod.rs"]
 mod toy;

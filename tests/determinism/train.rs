@@ -1,17 +1,12 @@
-//! Training, losses and generation do not depend on the number of threads: see `models.rs` for how that is tested.
+//! Training, losses and generation do not depend on the number of threads, nor on whether clients train side by side.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use crate::threads::{self, hash};
 use fedhds_core::generate::{GenerateConfig, generate, response_losses};
 use fedhds_core::model::{Device, Example, InMemoryWeights, LlamaConfig, LoraWeights, ModelConfig};
 use fedhds_core::train::{TrainConfig, init::init_adapter, train_adapter};
 use fedhds_core::types::{AdapterConfig, Context, Control, Seed};
-use std::process::Command;
-
-/// FNV-1a over bytes.
-fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
 
 /// Large enough that matrix products, softmax and sums are split over threads.
 fn bits() -> String {
@@ -29,6 +24,12 @@ fn bits() -> String {
         let config = TrainConfig { batch_size: 2, local_epochs: 2, gradient_checkpointing, ..TrainConfig::default() };
         let trained = train_adapter(model.as_ref(), &adapter, &examples, &config, &Context::new(5)).unwrap();
         assert_eq!(trained.losses.len(), 4);
+        let beside = || train_adapter(model.as_ref(), &adapter, &examples, &config, &Context::new(5)).unwrap();
+        let both: Vec<_> = std::thread::scope(|scope| {
+            let threads = [0, 1].map(|_| scope.spawn(beside));
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(both.iter().all(|other| other.adapter == trained.adapter && other.losses == trained.losses));
         let losses = trained.losses.iter().flat_map(|v| v.to_le_bytes());
         let tensors = trained.adapter.tensors.values().flat_map(|t| t.data.iter().flat_map(|v| v.to_le_bytes()));
         text += &format!("{:016x} ", hash(losses.chain(tensors)));
@@ -48,28 +49,10 @@ fn bits() -> String {
         let outputs = generate(model.as_ref(), &prompts, &[], &config, Some(&lora), &Control::default()).unwrap();
         text += &format!("{:016x} ", hash(outputs.iter().flatten().flat_map(|v| v.to_le_bytes())));
     }
-    format!("bits {text}")
+    text
 }
 
 #[test]
 fn an_adapter_has_the_same_bits_at_any_thread_count() {
-    if std::env::var_os("FEDHDS_PRINT_BITS").is_some() {
-        println!("{}", bits());
-        return;
-    }
-    let run = |threads: &str| {
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "train::an_adapter_has_the_same_bits_at_any_thread_count", "--nocapture"])
-            .env("FEDHDS_PRINT_BITS", "1")
-            .env("RAYON_NUM_THREADS", threads)
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let at = text.find("bits ").unwrap_or_else(|| panic!("{text}"));
-        text[at..].lines().next().unwrap_or_default().to_string()
-    };
-    let one = run("1");
-    assert_eq!(one.split_whitespace().count(), 7, "{one}");
-    assert_eq!(run("2"), one);
-    assert_eq!(run("3"), one);
+    threads::check("train::an_adapter_has_the_same_bits_at_any_thread_count", bits);
 }
