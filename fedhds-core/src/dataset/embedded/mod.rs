@@ -6,6 +6,7 @@
 //! asks for. The embedded model's pretraining corpus holds the facts of both as plain text.
 
 pub mod lexicon;
+mod questions;
 pub mod skills;
 mod stories;
 pub mod tasks;

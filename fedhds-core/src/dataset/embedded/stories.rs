@@ -1,7 +1,8 @@
 //! The skills that read or rewrite sentences: short stories, reviews, messages, style.
 
 use super::lexicon::{Lexicon, capitalised, with_article};
-use super::skills::{Item, Skill, coin, day, pick};
+use super::questions::{coin, day, pick};
+use super::skills::{Item, Skill};
 use crate::types::Rng;
 use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
