@@ -62,8 +62,9 @@ pub fn model_stages(config: &ExperimentConfig, model: LanguageModel, proxy: Opti
         Some(encoder) => {
             // A sentence encoder reads the bare text: the template's headings would be the same in every record.
             let raw: Arc<dyn RenderPrompt> = Arc::new(PromptTemplate::Raw);
-            let features = LayerFeatures::new(encoder, raw, "raw", FeatureParams::sentence_encoder())?;
-            frozen(features.frozen(), 1, &cache)?
+            let layers = encoder.transformer.spec().layers;
+            let features = LayerFeatures::new(encoder, raw, "raw", FeatureParams::encoder_proxy())?;
+            frozen(features.frozen(), layers, &cache)?
         }
     };
     let adapter_base = config.model.path.display().to_string();
