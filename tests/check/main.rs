@@ -56,6 +56,23 @@ const CHECKS: &[Check] = &[
     },
     Check { slow: true, ..cargo("tests without the model", &["test", "-p", "fedhds-core", "--no-default-features"]) },
     cargo("tests", &["test", "--workspace"]),
+    cargo("native module", &["build", "--workspace"]),
+    Check {
+        name: "python environment",
+        program: "python3",
+        arguments: &["fedhds-py/check.py", "prepare"],
+        environment: &[],
+        slow: false,
+        on_failure: Some("the tests of the Python package will skip, and say so"),
+    },
+    Check {
+        name: "python tests",
+        program: "python3",
+        arguments: &["fedhds-py/check.py", "test"],
+        environment: &[],
+        slow: false,
+        on_failure: None,
+    },
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,23 @@
+//! Arrays in and out.
+
+use crate::error::OrRaise as _;
+use fedhds_core::types::Matrix;
+use numpy::{PyArray1, PyArray2, PyArrayMethods as _, PyReadonlyArray2, PyUntypedArrayMethods as _};
+use pyo3::prelude::*;
+
+/// A copy of a float32 array of two dimensions; any strides.
+pub fn matrix(array: &PyReadonlyArray2<'_, f32>) -> PyResult<Matrix> {
+    let [rows, cols] = [array.shape()[0], array.shape()[1]];
+    let data = match array.as_slice() {
+        // A slice is also given for columns that lie one after another.
+        Ok(slice) if array.is_c_contiguous() => slice.to_vec(),
+        _ => array.as_array().iter().copied().collect(),
+    };
+    Matrix::new(rows, cols, data).or_raise()
+}
+
+/// A matrix as an array of shape [rows, columns]; its memory moves over.
+pub fn array<'py>(py: Python<'py>, matrix: Matrix) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    let shape = [matrix.rows(), matrix.cols()];
+    PyArray1::from_vec(py, matrix.into_vec()).reshape(shape)
+}

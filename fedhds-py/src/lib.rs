@@ -1,0 +1,25 @@
+//! The native part of the Python package `fedhds`: a thin layer over `fedhds-core`.
+//!
+//! Python sees numbers, text, bytes and arrays; checks of types and shapes that a person should understand are in the package's
+//! own modules, everything else is the core's. Heavy calls release the interpreter and stop on Ctrl-C.
+
+mod array;
+mod error;
+mod federation;
+mod metrics;
+mod run;
+mod simulate;
+mod stages;
+
+use pyo3::prelude::*;
+
+/// The native module of `fedhds`.
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    error::register(module)?;
+    stages::register(module)?;
+    federation::register(module)?;
+    metrics::register(module)?;
+    simulate::register(module)
+}

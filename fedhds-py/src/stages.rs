@@ -1,0 +1,97 @@
+//! Reducers and clusterers on arrays. Settings come as JSON, which the core checks as it checks a configuration.
+
+use crate::array::{array, matrix};
+use crate::error::{OrRaise as _, raised};
+use crate::run::heavy;
+use fedhds_core::cluster::{Hdbscan, HdbscanConfig, KMeansConfig};
+use fedhds_core::method::{ClientClusterer, ReducerConfig};
+use fedhds_core::reduce::{SharedProjection, SharedProjectionConfig};
+use fedhds_core::stage::{Clustering, Reducer as _};
+use fedhds_core::types::{Context, Control, Seed};
+use fedhds_core::{Error, Result};
+use numpy::{PyArray1, PyArray2, PyReadonlyArray2};
+use pyo3::prelude::*;
+
+/// Adds the functions to the module.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(reduce, module)?)?;
+    module.add_function(wrap_pyfunction!(project, module)?)?;
+    module.add_function(wrap_pyfunction!(hdbscan, module)?)?;
+    module.add_function(wrap_pyfunction!(kmeans, module)?)
+}
+
+/// Settings from JSON; what is wrong with them names the setting.
+pub fn settings<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
+    serde_json::from_str(json).map_err(|e| Error::config("settings", e.to_string()))
+}
+
+fn context(seed: u64, control: &Control) -> Context {
+    Context { seed: Seed(seed), control: control.clone() }
+}
+
+type Labels<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f32>>, Bound<'py, PyArray2<f32>>);
+
+/// Labels with -1 for noise, strengths, centroids.
+fn labels(py: Python<'_>, clustering: Clustering) -> PyResult<Labels<'_>> {
+    let labels = clustering.labels.iter().map(|label| label.map_or(-1, |id| id.index() as i64)).collect();
+    Ok((PyArray1::from_vec(py, labels), PyArray1::from_vec(py, clustering.strength), array(py, clustering.centroids)?))
+}
+
+/// `[n, d]` to `[n, k]` by a reducer's settings.
+#[pyfunction]
+fn reduce<'py>(
+    py: Python<'py>,
+    json: &str,
+    features: PyReadonlyArray2<'py, f32>,
+    seed: u64,
+) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    let config: ReducerConfig = settings(json).or_raise()?;
+    let reducer = config.build().or_raise()?;
+    let features = matrix(&features)?;
+    let reduced = heavy(py, move |control| match reducer {
+        None => Ok(features),
+        Some(reducer) => reducer.reduce(&features, &context(seed, control)),
+    })?;
+    array(py, reduced)
+}
+
+/// `[n, d]` to `[n, k]` by the projection that all clients of one seed share.
+#[pyfunction]
+fn project<'py>(
+    py: Python<'py>,
+    features: PyReadonlyArray2<'py, f32>,
+    n_components: usize,
+    seed: u64,
+) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    let projection = SharedProjection::new(SharedProjectionConfig { n_components, seed: Seed(seed) }).or_raise()?;
+    let features = matrix(&features)?;
+    let reduced = heavy(py, move |control| projection.reduce(&features, &context(seed, control)))?;
+    array(py, reduced)
+}
+
+/// Labels, strengths, centroids and outlier scores.
+#[pyfunction]
+fn hdbscan<'py>(
+    py: Python<'py>,
+    json: &str,
+    points: PyReadonlyArray2<'py, f32>,
+) -> PyResult<(Labels<'py>, Bound<'py, PyArray1<f32>>)> {
+    let config: HdbscanConfig = settings(json).or_raise()?;
+    let hdbscan = Hdbscan::new(config).or_raise()?;
+    let points = matrix(&points)?;
+    let fit = heavy(py, move |control| hdbscan.fit(&points, control))?;
+    Ok((labels(py, fit.clustering)?, PyArray1::from_vec(py, fit.outlier_scores)))
+}
+
+/// Labels, strengths and centres.
+#[pyfunction]
+fn kmeans<'py>(py: Python<'py>, json: &str, points: PyReadonlyArray2<'py, f32>, seed: u64) -> PyResult<Labels<'py>> {
+    let config: KMeansConfig = settings(json).or_raise()?;
+    let clusterer = ClientClusterer::Kmeans(config).build().or_raise()?;
+    let Some(clusterer) = clusterer else {
+        return Err(raised(&Error::stage("k-means", "expected a clusterer, got none")));
+    };
+    let points = matrix(&points)?;
+    let clustering = heavy(py, move |control| clusterer.cluster(&points, &context(seed, control)))?;
+    labels(py, clustering)
+}

@@ -1,0 +1,170 @@
+"""Reducers and clusterers: what they find, and scikit-learn's conventions."""
+
+import numpy as np
+import pytest
+
+import fedhds
+
+ALL = [fedhds.TSNE(n_iter=250), fedhds.PCA(), fedhds.KernelPCA(kernel="rbf"), fedhds.SharedProjection(4)]
+CLUSTERERS = [fedhds.HDBSCAN(), fedhds.KMeans(3)]
+
+
+def blobs(k=3, per=30, d=5, seed=0):
+    rng = np.random.default_rng(seed)
+    centres = np.arange(k)[:, None] * np.full((1, d), 30.0)
+    return np.concatenate([rng.normal(size=(per, d)) + c for c in centres]), np.repeat(np.arange(k), per)
+
+
+def same_groups(a, b):
+    return len(set(zip(a.tolist(), b.tolist()))) == len(set(a.tolist())) == len(set(b.tolist()))
+
+
+@pytest.mark.parametrize("estimator", CLUSTERERS, ids=repr)
+def test_blobs_are_found(estimator):
+    x, truth = blobs()
+    assert same_groups(estimator.fit_predict(x), truth)
+    assert estimator.labels_.dtype == np.int64
+    assert estimator.n_features_in_ == 5
+
+
+def test_hdbscan_tells_noise_strength_and_centroids():
+    x, truth = blobs()
+    x = np.vstack([x, np.full((1, 5), 1000.0)])
+    found = fedhds.HDBSCAN(5).fit(x)
+    assert found.labels_[-1] == -1 and found.probabilities_[-1] == 0
+    assert found.outlier_scores_.argmax() == len(x) - 1
+    assert found.centroids_.shape == (3, 5)
+    strength = found.probabilities_[:, None]
+    for label in range(3):
+        rows = found.labels_ == label
+        mean = (x[rows] * strength[rows]).sum(0) / strength[rows].sum()
+        np.testing.assert_allclose(found.centroids_[label], mean, rtol=1e-4, atol=1e-4)
+
+
+def test_hdbscan_is_scikit_learns_on_data_without_ties():
+    sklearn = pytest.importorskip("sklearn.cluster", exc_type=ImportError)
+    x = np.random.default_rng(3).normal(size=(300, 2)).astype(np.float32)
+    x[:150] += 6
+    ours = fedhds.HDBSCAN(20, min_samples=2).fit(x)
+    theirs = sklearn.HDBSCAN(20, min_samples=2, copy=True).fit(x)
+    assert ours.labels_.max() == theirs.labels_.max() >= 1
+    assert ((ours.labels_ == -1) == (theirs.labels_ == -1)).mean() > 0.99
+    both = (ours.labels_ >= 0) & (theirs.labels_ >= 0)
+    assert same_groups(ours.labels_[both], theirs.labels_[both])
+
+
+def test_pca_is_the_singular_value_decomposition():
+    x = np.random.default_rng(1).normal(size=(40, 6))
+    ours = fedhds.PCA(3).fit_transform(x)
+    u, s, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    np.testing.assert_allclose(np.abs(ours), np.abs(u[:, :3] * s[:3]), atol=1e-4)
+
+
+def test_tsne_keeps_neighbours_and_repeats_for_a_seed():
+    x, truth = blobs(k=4, per=20)
+    y = fedhds.TSNE(perplexity=10, random_state=7).fit_transform(x)
+    assert y.shape == (80, 2) and y.dtype == np.float32
+    distance = ((y[:, None] - y[None]) ** 2).sum(-1) + np.diag(np.full(80, np.inf))
+    assert (truth[distance.argmin(1)] == truth).mean() == 1
+    again = fedhds.TSNE(perplexity=10, random_state=7).fit_transform(x)
+    np.testing.assert_array_equal(y, again)
+
+
+def test_a_shared_projection_is_one_matrix_for_a_seed():
+    x = np.random.default_rng(1).normal(size=(30, 10)).astype(np.float32)
+    both = fedhds.SharedProjection(4, random_state=5).fit_transform(x)
+    first = fedhds.SharedProjection(4, random_state=5).fit_transform(x[:7])
+    np.testing.assert_array_equal(both[:7], first)
+    assert not np.array_equal(both, fedhds.SharedProjection(4, random_state=6).fit_transform(x))
+
+
+@pytest.mark.parametrize("estimator", ALL + CLUSTERERS, ids=repr)
+def test_parameters_are_kept_as_given(estimator):
+    params = estimator.get_params()
+    copy = type(estimator)(**params)
+    assert copy.get_params() == params and repr(copy) == repr(estimator)
+    with pytest.raises(fedhds.ParameterError, match="min_cluster"):
+        estimator.set_params(min_cluster=3)
+    name, value = next(iter(params.items()))
+    assert estimator.set_params(**{name: value}) is estimator
+
+
+def test_scikit_learn_clones_and_pipes_them():
+    sklearn = pytest.importorskip("sklearn")
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.pipeline import make_pipeline
+
+    x, truth = blobs()
+    assert sklearn.clone(fedhds.KMeans(4)).n_clusters == 4
+    assert same_groups(make_pipeline(StandardScaler(), fedhds.KMeans(3)).fit_predict(x), truth)
+
+
+BAD = [
+    (np.zeros(3), "1 dimensions"),
+    (np.zeros((2, 2, 2)), "3 dimensions"),
+    (np.float64(1), "0 dimensions"),
+    ([[1, 2], [3]], "unlike lengths"),
+    ([["a", "b"]], "dtype"),
+    (np.zeros((3, 3), dtype=complex), "complex"),
+    (np.array([[object()]]), "objects"),
+]
+
+
+@pytest.mark.parametrize("values, word", BAD, ids=[word for _, word in BAD])
+@pytest.mark.parametrize("estimator", [fedhds.PCA(), fedhds.HDBSCAN()], ids=repr)
+def test_what_is_no_matrix_is_refused(estimator, values, word):
+    with pytest.raises(fedhds.InputError, match=word) as error:
+        estimator.fit(values)
+    assert isinstance(error.value, ValueError) and isinstance(error.value, fedhds.Error)
+
+
+@pytest.mark.parametrize("estimator", ALL + CLUSTERERS, ids=repr)
+def test_nan_is_named_by_row_and_column(estimator):
+    x = np.ones((20, 3))
+    x[4, 2] = np.nan
+    with pytest.raises(fedhds.NotFiniteError, match="row 4, column 2"):
+        estimator.fit(x)
+
+
+@pytest.mark.parametrize("estimator", [fedhds.PCA(1), fedhds.SharedProjection(2), fedhds.HDBSCAN(2)], ids=repr)
+def test_any_layout_gives_the_same(estimator):
+    def result(x):
+        estimator.fit(x)
+        return estimator.labels_ if hasattr(estimator, "labels_") else estimator.embedding_
+
+    base = np.random.default_rng(2).normal(size=(12, 4)).astype(np.float32)
+    expected = result(base)
+    wide = np.zeros((24, 8), dtype=np.float32)
+    wide[::2, ::2] = base
+    locked = base.copy()
+    locked.flags.writeable = False
+    for same in [np.asfortranarray(base), wide[::2, ::2], base[::-1][::-1], locked, base.astype(np.float64), base.tolist()]:
+        np.testing.assert_array_equal(result(same), expected)
+    assert base.flags.c_contiguous and (wide[1::2] == 0).all()
+
+
+@pytest.mark.parametrize("estimator", CLUSTERERS + [fedhds.PCA(), fedhds.TSNE(n_iter=250)], ids=repr)
+@pytest.mark.parametrize("n", range(6))
+def test_few_rows_are_defined(estimator, n):
+    for x in (np.arange(n * 3.0).reshape(n, 3), np.ones((n, 3))):
+        estimator.fit(x)
+        rows = estimator.labels_ if hasattr(estimator, "labels_") else estimator.embedding_
+        assert len(rows) == n
+
+
+@pytest.mark.parametrize(
+    "estimator, word",
+    [
+        (fedhds.HDBSCAN(1), "min_cluster_size"),
+        (fedhds.HDBSCAN("5"), "settings"),
+        (fedhds.HDBSCAN(cluster_selection_method="best"), "unknown variant"),
+        (fedhds.KMeans(0), "n_clusters"),
+        (fedhds.TSNE(theta=-1.0), "theta"),
+        (fedhds.TSNE(random_state=-1), "random_state"),
+        (fedhds.PCA([2]), "n_components"),
+    ],
+    ids=str,
+)
+def test_bad_parameters_are_named(estimator, word):
+    with pytest.raises(fedhds.Error, match=word):
+        estimator.fit(np.random.default_rng(0).normal(size=(20, 3)))
