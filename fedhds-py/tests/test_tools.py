@@ -65,7 +65,8 @@ def test_a_simulation_refuses_what_is_wrong_before_it_works(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT between processes")
 def test_ctrl_c_stops_heavy_work():
     code = """
-        import numpy as np, fedhds
+        import signal, numpy as np, fedhds
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are begun without it
         x = np.random.default_rng(0).normal(size=(3000, 50))
         try:
             print("begins", flush=True)
