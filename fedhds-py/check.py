@@ -3,6 +3,7 @@
 Standard library alone. The native module is the one that `cargo build --workspace` made, so that nothing is compiled twice.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -32,7 +33,9 @@ def test(arguments):
     if not READY.exists():
         print("skipped: the tests of the Python package, as there is no environment for them (see above)")
         return
-    target = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target"))
+    metadata = ["cargo", "metadata", "--no-deps", "--format-version", "1"]
+    metadata = subprocess.run(metadata, cwd=HERE, check=True, capture_output=True, text=True).stdout
+    target = Path(json.loads(metadata)["target_directory"])
     suffix = ".pyd" if os.name == "nt" else ".abi3.so"
     shutil.copyfile(target / "debug" / LIBRARY, HERE / "python/fedhds" / f"_native{suffix}")
     environment = {**os.environ, "PYTHONPATH": str(HERE / "python")}
