@@ -120,33 +120,37 @@ def test_methods_are_checked_where_they_are_made():
             fedhds.Client(wrong, "random")
 
 
-def test_clients_and_servers_give_the_bits_of_the_cores_simulation(tmp_path):
-    """The embedded model's features are not at hand here, so a method without features is compared."""
+def test_the_same_seed_chooses_the_records_of_the_cores_simulation(tmp_path):
+    """The simulation tells the ids of what it chose, in the order of rows: every row must be one id, in all rounds."""
     config = tmp_path / "config.toml"
     config.write_text("""
 name = "same"
 seeds = [5]
-budget = 7
-methods = ["stratified"]
+budget = 30
+methods = [{ preset = "stratified", client = { repeats = "allow" } }]
 prompt = "short"
 data = { format = "embedded", embedded = { records_per_task = 2, test_records_per_task = 1 }, partition = { kind = "iid", clients = 4 } }
-federation = { rounds = 2, participation = { count = 3 } }
+federation = { rounds = 8, participation = { count = 3 } }
 generation = { max_new_tokens = 1, records = 0 }
 """)
     model = Path(__file__).parents[2] / "examples/models/embedded"
     fedhds.simulate(config, model=model, out=tmp_path / "out")
     record = json.loads((tmp_path / "out/stratified/seed-5/run.json").read_text())
-    method = fedhds.Method("stratified", budget=7)
+    method = fedhds.Method("stratified", budget=30, client={"repeats": "allow"})
     server = fedhds.Server(method, seed=5)
-    trained: dict = {}
+    pairs: set = set()
+    chosen = 0
     for step in record["rounds"]:
         seen = {entry["client"]: entry for entry in step["clients"]}
         clients = {c: fedhds.Client(c, method, seed=5) for c in seen}
         start = server.begin_round(step["round"], list(seen))
         for c, client in clients.items():
-            client.mark_trained(trained.get(c, []))
             server.receive(client.summarize(start, records=seen[c]["records"]))
         for c, order in server.select().items():
             rows = clients[c].choose(order)
-            assert len(rows) == len(seen[c]["selected"])
-            trained.setdefault(c, []).extend(rows.tolist())
+            chosen += len(rows)
+            pairs |= {(c, row, id) for row, id in zip(rows.tolist(), seen[c]["selected"], strict=True)}
+    rows = {(c, row) for c, row, _ in pairs}
+    ids = {id for _, _, id in pairs}
+    assert chosen > len(pairs) + 50, "records come up again and again"
+    assert len(rows) == len(ids) == len(pairs)
