@@ -4,6 +4,7 @@
 
 pub mod error;
 mod files;
+mod parallel;
 pub mod types;
 
 pub mod protocol;

@@ -6,7 +6,7 @@ use crate::run::heavy;
 use fedhds_core::aggregate::WeightedMean;
 use fedhds_core::client;
 use fedhds_core::method::{MethodConfig, Preset};
-use fedhds_core::protocol::{ClientSummary, LocalUpdate, RoundStart, SelectionOrder, Wire as _};
+use fedhds_core::protocol::{ClientSummary, RoundStart, SelectionOrder, Wire as _};
 use fedhds_core::server;
 use fedhds_core::types::{ClientId, Context, Control, Round, RowId, Seed};
 use fedhds_core::{Error, Result};
@@ -171,11 +171,6 @@ impl Server {
             (g.client.0, g.cluster.0, g.size, g.server_cluster.map_or(-1, |id| id.index() as i64), g.records)
         };
         groups.iter().map(group).collect()
-    }
-
-    fn receive_update(&mut self, py: Python<'_>, update: &[u8]) -> PyResult<()> {
-        let server = &mut self.inner;
-        heavy(py, move |_| LocalUpdate::decode(update).and_then(|update| server.receive_update(update)))
     }
 
     /// Ends the round without aggregation, where another library averages the adapters.

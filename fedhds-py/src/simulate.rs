@@ -1,6 +1,6 @@
 //! Whole experiments from a TOML file.
 
-use crate::error::{OrRaise as _, raised};
+use crate::error::OrRaise as _;
 use crate::run::heavy;
 use fedhds_core::Error;
 use fedhds_core::experiment::{Experiment, ExperimentConfig, Overrides};
@@ -39,5 +39,4 @@ fn simulate(
         let finished = experiment.run(control)?;
         Ok((json(serde_json::to_string(&finished.table))?, finished.table.to_text(), finished.out))
     })
-    .map_err(|e| if e.is_instance_of::<pyo3::exceptions::PyException>(py) { e } else { raised(&Error::Cancelled) })
 }

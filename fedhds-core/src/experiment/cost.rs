@@ -1,8 +1,9 @@
 //! What an experiment costs, said before it starts: records, tokens and minutes by stage from a short measurement.
 
 use crate::error::{Error, Result};
+use crate::parallel;
 use crate::stage::{Evaluator, FeatureExtractor, Trainer};
-use crate::types::{Context, Record, parallel};
+use crate::types::{Context, Record};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::time::Instant;

@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use crate::model::tensor::to_vec;
 use crate::model::{Batch, KvCache, LoraWeights, Transformer, take_tokens};
-use crate::types::{Control, parallel};
+use crate::parallel;
+use crate::types::Control;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 

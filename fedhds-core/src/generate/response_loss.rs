@@ -3,8 +3,9 @@
 use crate::error::{Error, Result};
 use crate::model::tensor::to_vec;
 use crate::model::{Batch, Example, LoraWeights, Transformer, take_tokens};
+use crate::parallel;
 use crate::train::loss::{LossRows, cross_entropy};
-use crate::types::{Control, parallel};
+use crate::types::Control;
 use std::cmp::Reverse;
 
 /// Rows that go through the output projection at once: what bounds the memory for scores.

@@ -5,12 +5,13 @@ use super::{ClientRecord, RoundRecord};
 use crate::client::Client;
 use crate::dataset::ClientData;
 use crate::error::{Error, Result};
+use crate::parallel;
 use crate::protocol::{
     Ask, ClientSummary, GlobalAdapter, Kind, LocalUpdate, RoundStart, SelectionOrder, Traffic, Wire as _,
 };
 use crate::server::Server;
 use crate::stage::Trained;
-use crate::types::{Adapter, ClientId, Context, Matrix, Record, Round, RowId, Seed, parallel};
+use crate::types::{Adapter, ClientId, Context, Matrix, Record, Round, RowId, Seed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 

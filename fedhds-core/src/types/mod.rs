@@ -4,7 +4,6 @@ mod adapter;
 mod control;
 mod ids;
 mod matrix;
-pub(crate) mod parallel;
 mod record;
 mod seed;
 

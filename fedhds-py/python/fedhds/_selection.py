@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _native
-from ._arrays import matrix, seed
+from ._arrays import matrix
+from ._arrays import seed as _seed
 from ._native import InputError, ParameterError, ProtocolError
 
 
@@ -114,7 +115,7 @@ class Client:
     """
 
     def __init__(self, client: int, method: Method | str, *, layers: int = 1, seed: int = 0) -> None:
-        self._seed = globals()["seed"](seed)
+        self._seed = _seed(seed)
         self._native = _native.Client(_id(client, "client"), _method(method), _id(layers, "layers"))
 
     @property
@@ -185,7 +186,7 @@ class Server:
     """
 
     def __init__(self, method: Method | str, *, layers: int = 1, seed: int = 0) -> None:
-        self._seed = globals()["seed"](seed)
+        self._seed = _seed(seed)
         self._native = _native.Server(_method(method), _id(layers, "layers"), self._seed)
 
     def begin_round(self, round: int, clients: Iterable[int]) -> bytes:
