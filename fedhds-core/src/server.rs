@@ -157,6 +157,11 @@ impl Server {
         }
     }
 
+    /// The round that runs, or ran last; none before the first.
+    pub fn round(&self) -> Option<Round> {
+        self.state.round
+    }
+
     /// What was chosen in this round, group by group.
     pub fn selection(&self) -> Option<&Selection> {
         self.state.selection.as_ref()

@@ -1,13 +1,16 @@
 //! The two state machines of the selection, on bytes and arrays.
 
+use crate::adapter::Adapter;
 use crate::array::matrix;
+use crate::custom::{Custom, replace};
 use crate::error::{OrRaise as _, raised};
-use crate::run::heavy;
+use crate::run::{Failures, heavy_with};
 use fedhds_core::aggregate::WeightedMean;
 use fedhds_core::client;
-use fedhds_core::method::{MethodConfig, Preset};
-use fedhds_core::protocol::{ClientSummary, RoundStart, SelectionOrder, Wire as _};
+use fedhds_core::method::{MethodConfig, Pipeline, Preset};
+use fedhds_core::protocol::{ClientSummary, LocalUpdate, RoundStart, SelectionOrder, Wire as _};
 use fedhds_core::server;
+use fedhds_core::stage::Aggregator;
 use fedhds_core::types::{ClientId, Context, Control, Round, RowId, Seed};
 use fedhds_core::{Error, Result};
 use numpy::{PyArray1, PyReadonlyArray2};
@@ -20,13 +23,40 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Client>()?;
     module.add_class::<Server>()?;
     module.add_function(wrap_pyfunction!(method, module)?)?;
+    module.add_function(wrap_pyfunction!(client_seed, module)?)?;
     module.add_function(wrap_pyfunction!(presets, module)?)
 }
 
 /// The seed of one call, derived as the core's simulation derives it: the same experiment gives the same bits here and there.
+fn call_seed(seed: u64, round: Round, who: &str, number: u32, call: &str) -> Seed {
+    Seed(seed).derive("round", u64::from(round.0)).derive(who, u64::from(number)).derive(call, 0)
+}
+
 fn context(seed: u64, round: Round, who: &str, number: u32, call: &str, control: &Control) -> Context {
-    let seed = Seed(seed).derive("round", u64::from(round.0)).derive(who, u64::from(number)).derive(call, 0);
-    Context { seed, control: control.clone() }
+    Context { seed: call_seed(seed, round, who, number, call), control: control.clone() }
+}
+
+/// The seed that the core's simulation gives to a call (`train`, ...) of a client in a round; without a round, to that call
+/// before the first (`init`).
+#[pyfunction]
+#[pyo3(signature = (seed, call, round, client))]
+fn client_seed(seed: u64, call: &str, round: Option<u32>, client: u32) -> u64 {
+    match round {
+        None => Seed(seed).derive(call, 0).0,
+        Some(round) => call_seed(seed, Round(round), "client", client, call).0,
+    }
+}
+
+/// The stages of a method, some of them the user's own.
+pub fn build_pipeline(
+    method: &str,
+    layers: usize,
+    stages: BTreeMap<String, Py<PyAny>>,
+    failures: &Failures,
+) -> Result<Pipeline> {
+    let mut pipeline = read_method(method)?.pipeline(layers)?;
+    replace(&mut pipeline, stages, failures)?;
+    Ok(pipeline)
 }
 
 fn read_method(json: &str) -> Result<MethodConfig> {
@@ -50,14 +80,16 @@ fn method(json: &str) -> PyResult<String> {
 #[pyclass(module = "fedhds._native")]
 struct Client {
     inner: client::Client,
+    failures: Failures,
 }
 
 #[pymethods]
 impl Client {
     #[new]
-    fn new(id: u32, method: &str, layers: usize) -> PyResult<Self> {
-        let pipeline = read_method(method).and_then(|method| method.pipeline(layers)).or_raise()?;
-        Ok(Self { inner: client::Client::new(ClientId(id), &pipeline) })
+    fn new(id: u32, method: &str, layers: usize, stages: BTreeMap<String, Py<PyAny>>) -> PyResult<Self> {
+        let failures = Failures::default();
+        let pipeline = build_pipeline(method, layers, stages, &failures).or_raise()?;
+        Ok(Self { inner: client::Client::new(ClientId(id), &pipeline), failures })
     }
 
     #[getter]
@@ -76,7 +108,7 @@ impl Client {
         let start = RoundStart::decode(start).or_raise()?;
         let features = matrix(&features)?;
         let client = &mut self.inner;
-        let bytes = heavy(py, move |control| {
+        let bytes = heavy_with(py, &self.failures, move |control| {
             let context = context(seed, start.round, "client", client.id().0, "summarize", control);
             client.summarize(&start, &features, &context)?.encode()
         })?;
@@ -87,7 +119,7 @@ impl Client {
     fn choose<'py>(&self, py: Python<'py>, order: &[u8], seed: u64) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let order = SelectionOrder::decode(order).or_raise()?;
         let client = &self.inner;
-        let rows = heavy(py, move |control| {
+        let rows = heavy_with(py, &self.failures, move |control| {
             let context = context(seed, order.round, "client", client.id().0, "choose", control);
             client.choose(&order, &context)
         })?;
@@ -132,15 +164,28 @@ type Group = (u32, u32, u32, i64, u32);
 #[pyclass(module = "fedhds._native")]
 struct Server {
     inner: server::Server,
+    failures: Failures,
 }
 
 #[pymethods]
 impl Server {
     #[new]
-    fn new(method: &str, layers: usize, seed: u64) -> PyResult<Self> {
-        let pipeline = read_method(method).and_then(|method| method.pipeline(layers)).or_raise()?;
-        let inner = server::Server::new(pipeline, Seed(seed), Box::new(WeightedMean::new())).or_raise()?;
-        Ok(Self { inner })
+    #[pyo3(signature = (method, layers, seed, stages, aggregator))]
+    fn new(
+        method: &str,
+        layers: usize,
+        seed: u64,
+        stages: BTreeMap<String, Py<PyAny>>,
+        aggregator: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let failures = Failures::default();
+        let pipeline = build_pipeline(method, layers, stages, &failures).or_raise()?;
+        let aggregator: Box<dyn Aggregator> = match aggregator {
+            None => Box::new(WeightedMean::new()),
+            Some(object) => Box::new(Custom::new("aggregator", object, &failures)),
+        };
+        let inner = server::Server::new(pipeline, Seed(seed), aggregator).or_raise()?;
+        Ok(Self { inner, failures })
     }
 
     fn begin_round<'py>(&mut self, py: Python<'py>, round: u32, clients: Vec<u32>) -> PyResult<Bound<'py, PyBytes>> {
@@ -156,7 +201,7 @@ impl Server {
     /// An order for each client that sent a summary.
     fn select<'py>(&mut self, py: Python<'py>, seed: u64) -> PyResult<BTreeMap<u32, Bound<'py, PyBytes>>> {
         let server = &mut self.inner;
-        let orders = heavy(py, move |control| {
+        let orders = heavy_with(py, &self.failures, move |control| {
             let round = server.state()?.round.unwrap_or(Round(0));
             let orders = server.select(&context(seed, round, "server", 0, "select", control))?;
             orders.into_iter().map(|(client, order)| Ok((client.0, order.encode()?))).collect::<Result<Vec<_>>>()
@@ -171,6 +216,37 @@ impl Server {
             (g.client.0, g.cluster.0, g.size, g.server_cluster.map_or(-1, |id| id.index() as i64), g.records)
         };
         groups.iter().map(group).collect()
+    }
+
+    /// Takes in an adapter that a client trained on so many records.
+    fn receive_update(
+        &mut self,
+        py: Python<'_>,
+        client: u32,
+        adapter: PyRef<'_, Adapter>,
+        records: u32,
+    ) -> PyResult<()> {
+        let adapter = adapter.inner.clone();
+        let server = &mut self.inner;
+        heavy_with(py, &self.failures, move |_| {
+            let round = server.round().unwrap_or(Round(0));
+            server.receive_update(LocalUpdate {
+                client: ClientId(client),
+                round,
+                records,
+                adapter: (*adapter).clone(),
+                losses: Vec::new(),
+                skipped: 0,
+                tokens: 0,
+            })
+        })
+    }
+
+    /// Ends the round: the joined adapter, none where nobody trained.
+    fn finish_round(&mut self, py: Python<'_>) -> PyResult<Option<Adapter>> {
+        let server = &mut self.inner;
+        let adapter = heavy_with(py, &self.failures, move |_| server.finish_round())?;
+        Ok(adapter.map(Adapter::from))
     }
 
     /// Ends the round without aggregation, where another library averages the adapters.

@@ -3,12 +3,19 @@
 //! Python sees numbers, text, bytes and arrays; checks of types and shapes that a person should understand are in the package's
 //! own modules, everything else is the core's. Heavy calls release the interpreter and stop on Ctrl-C.
 
+mod adapter;
 mod array;
+mod custom;
 mod error;
 mod federation;
+mod info;
 mod metrics;
+mod model;
+mod progress;
+mod records;
 mod run;
 mod simulate;
+mod simulation;
 mod stages;
 
 use pyo3::prelude::*;
@@ -21,5 +28,11 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     stages::register(module)?;
     federation::register(module)?;
     metrics::register(module)?;
-    simulate::register(module)
+    simulate::register(module)?;
+    records::register(module)?;
+    adapter::register(module)?;
+    model::register(module)?;
+    simulation::register(module)?;
+    progress::register(module)?;
+    info::register(module)
 }

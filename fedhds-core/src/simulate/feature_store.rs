@@ -143,7 +143,7 @@ fn extract(
 }
 
 /// BLAKE3 over everything in the records that a feature can depend on, in their order.
-pub(crate) fn content_hash(records: &[Record]) -> [u8; 32] {
+pub fn content_hash(records: &[Record]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     let mut text = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());

@@ -16,8 +16,7 @@ mod test_set;
 
 pub use crate::files::{FolderLock, atomic_write};
 pub use checkpoint::Checkpoint;
-pub(crate) use feature_store::content_hash;
-pub use feature_store::{FeatureStore, StoredFeatures};
+pub use feature_store::{FeatureStore, StoredFeatures, content_hash};
 pub use federation::{Outcome, Simulation, SimulationSettings};
 pub use identity::Identity;
 pub use progress::{LogWriter, TerminalProgress};

@@ -5,6 +5,17 @@ simulations. Arrays go in and come out as NumPy; what is wrong is an :class:`Err
 """
 
 from ._estimators import HDBSCAN, KMeans, KernelPCA, PCA, SharedProjection, TSNE
+from ._model import (
+    Adapter,
+    LayerFeatures,
+    LoraTrainer,
+    Model,
+    ModelEvaluator,
+    RecordScore,
+    Trained,
+    weighted_mean,
+    write_embedded_model,
+)
 from ._native import (
     AdapterError,
     CheckpointError,
@@ -20,11 +31,17 @@ from ._native import (
     StageError,
     __version__,
 )
-from ._selection import Client, Group, Method, Server, presets
+from ._progress import progress
+from ._records import Record, as_records, embedded_records, load_records, partition, render
+from ._selection import Client, Group, Method, Server, client_seed, presets
+from ._simulation import Outcome, Simulation
+from ._stages import Candidates
 from ._tools import RougeL, SimulationResult, rouge_l, simulate
 
 __all__ = [
+    "Adapter",
     "AdapterError",
+    "Candidates",
     "CheckpointError",
     "Client",
     "ConfigError",
@@ -36,20 +53,38 @@ __all__ = [
     "InputError",
     "KMeans",
     "KernelPCA",
+    "LayerFeatures",
+    "LoraTrainer",
     "Method",
+    "Model",
     "ModelError",
+    "ModelEvaluator",
     "NotFiniteError",
+    "Outcome",
     "PCA",
     "ParameterError",
     "ProtocolError",
+    "Record",
+    "RecordScore",
     "RougeL",
     "Server",
     "SharedProjection",
+    "Simulation",
     "SimulationResult",
     "StageError",
     "TSNE",
+    "Trained",
     "__version__",
+    "as_records",
+    "client_seed",
+    "embedded_records",
+    "load_records",
+    "partition",
     "presets",
+    "progress",
+    "render",
     "rouge_l",
     "simulate",
+    "weighted_mean",
+    "write_embedded_model",
 ]

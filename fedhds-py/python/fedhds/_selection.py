@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _native
+from . import _native, _stages
 from ._arrays import matrix
 from ._arrays import seed as _seed
-from ._native import InputError, ParameterError, ProtocolError
+from ._model import Adapter, _adapter, _count
+from ._native import AdapterError, InputError, ParameterError, ProtocolError
 
 
 def presets() -> list[str]:
@@ -33,6 +34,10 @@ class Method:
     Args:
         preset: one of :func:`presets`.
         budget: records a round, for presets that select to a budget.
+        stages: own stages in the place of the preset's, by name: ``client.normalizer``, ``client.reducer``, ``client.clusterer``,
+            ``client.selector``, ``server.clusterer``, ``server.selector``. A reducer has ``reduce(features, seed)`` or scikit-learn's
+            ``fit_transform``; a clusterer ``cluster(points, seed)``, which returns labels or labels and strengths, or ``fit_predict``;
+            a selector ``select(candidates, count, seed)``, which returns rows. A function serves too.
         settings: anything else of the method, nested as in the configuration file.
 
     Raises:
@@ -44,7 +49,9 @@ class Method:
         {'budget': 20}
     """
 
-    def __init__(self, preset: str, budget: int | None = None, **settings: Any) -> None:
+    def __init__(
+        self, preset: str, budget: int | None = None, *, stages: Mapping[str, Any] | None = None, **settings: Any
+    ) -> None:
         if not isinstance(preset, str):
             raise ParameterError(f"parameter `preset`: expected a preset's name, got {preset!r}")
         given: dict[str, Any] = {"preset": preset, **settings}
@@ -57,6 +64,8 @@ class Method:
         except TypeError as error:
             raise ParameterError(f"parameter `settings`: expected numbers, text, lists and dicts: {error}") from error
         self._json = _native.method(text)
+        self._wrapped = _stages.wrap(stages)
+        self.stages: dict[str, Any] = dict(stages or {})
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -68,14 +77,27 @@ class Method:
         return f"Method({self.settings['name']!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Method) and self._json == other._json
+        return isinstance(other, Method) and (self._json, self.stages) == (other._json, other.stages)
 
     def __hash__(self) -> int:
         return hash(self._json)
 
 
-def _method(method: Method | str) -> str:
-    return (method if isinstance(method, Method) else Method(method))._json
+def _method(method: Method | str) -> Method:
+    return method if isinstance(method, Method) else Method(method)
+
+
+def client_seed(seed: int, call: str, round: int | None = None, client: int = 0) -> int:
+    """The seed that the core's simulation derives for a call of a client: what makes a training elsewhere the same to the last bit.
+
+    Args:
+        seed: the experiment's.
+        call: ``"train"``, or another stage's name; ``"init"`` without a round for the first adapter.
+        round: the round, from 0.
+        client: the client's number.
+    """
+    number = None if round is None else _id(round, "round")
+    return _native.client_seed(_seed(seed), call, number, _id(client, "client"))
 
 
 def _id(value: Any, name: str) -> int:
@@ -116,19 +138,22 @@ class Client:
 
     def __init__(self, client: int, method: Method | str, *, layers: int = 1, seed: int = 0) -> None:
         self._seed = _seed(seed)
-        self._native = _native.Client(_id(client, "client"), _method(method), _id(layers, "layers"))
+        chosen = _method(method)
+        self._native = _native.Client(_id(client, "client"), chosen._json, _id(layers, "layers"), chosen._wrapped)
 
     @property
     def id(self) -> int:
         """Its number."""
         return self._native.id
 
-    def summarize(self, start: bytes, features: ArrayLike | None = None, *, records: int | None = None) -> bytes:
+    def summarize(
+        self, start: bytes, features: ArrayLike | Callable[[], ArrayLike] | None = None, *, records: int | None = None
+    ) -> bytes:
         """Groups the records; the answer goes to the server.
 
         Args:
             start: what the server's ``begin_round`` gave.
-            features: [records, d]; None for methods that look at none, with ``records`` instead.
+            features: [records, d], or a function that gives them; None for methods that look at none, with ``records`` instead.
             records: how many records the client has, where there are no features.
         """
         if features is None:
@@ -136,7 +161,7 @@ class Client:
                 raise InputError("features: expected an array, or `records` for a method without features, got neither")
             array: NDArray[np.float32] = np.zeros((_id(records, "records"), 0), dtype=np.float32)
         else:
-            array = matrix(features, "features")
+            array = matrix(features() if callable(features) else features, "features")
         return self._native.summarize(_bytes(start, "round_start"), array, self._seed)
 
     def choose(self, order: bytes) -> NDArray[np.int64]:
@@ -183,11 +208,14 @@ class Server:
         method: what selects.
         layers: as for :class:`Client`.
         seed: the experiment's; the frame that clients share comes from it.
+        aggregator: an object with ``add(client, adapter, records)`` and ``finish()``; None is the mean weighted by records (eq. 12).
     """
 
-    def __init__(self, method: Method | str, *, layers: int = 1, seed: int = 0) -> None:
+    def __init__(self, method: Method | str, *, layers: int = 1, seed: int = 0, aggregator: Any = None) -> None:
         self._seed = _seed(seed)
-        self._native = _native.Server(_method(method), _id(layers, "layers"), self._seed)
+        chosen = _method(method)
+        joined = None if aggregator is None else _stages.aggregator(aggregator)
+        self._native = _native.Server(chosen._json, _id(layers, "layers"), self._seed, chosen._wrapped, joined)
 
     def begin_round(self, round: int, clients: Iterable[int]) -> bytes:
         """Begins a round with these clients; the answer goes to each of them. A round that still runs is left."""
@@ -202,6 +230,22 @@ class Server:
     def select(self) -> Mapping[int, bytes]:
         """Selects; an order for each client that sent a summary, to be sent to it. Clients that stay silent are left out."""
         return self._native.select(self._seed)
+
+    def receive_update(self, client: int, adapter: Adapter, records: int) -> None:
+        """Takes in an adapter that a client trained on so many of the records that were ordered of it; in any order of clients.
+
+        Raises:
+            ProtocolError: for a client without an order, a second update, or more records than were ordered.
+        """
+        native = _adapter(adapter)
+        if native is None:
+            raise AdapterError("adapter: expected a fedhds.Adapter, got None")
+        self._native.receive_update(_id(client, "client"), native, _count("records", records))
+
+    def finish_round(self) -> Adapter | None:
+        """Ends the round: the joined adapter, summed in the order of clients; None where nobody trained, and the adapter stays."""
+        adapter = self._native.finish_round()
+        return None if adapter is None else Adapter._of(adapter)
 
     @property
     def selection(self) -> list[Group]:

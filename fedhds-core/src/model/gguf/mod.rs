@@ -3,11 +3,14 @@
 //! Each is turned into what a Hugging Face folder would hold (tensors under Hugging Face's names and in its layout,
 //! `config.json`, `tokenizer.json`), so that one loader serves both. Weights are dequantised to f32, one tensor at a time.
 
+mod adapter;
 pub mod config;
 pub mod header;
 pub mod names;
 pub mod quantization;
 pub mod tokenizer;
+
+pub use adapter::{adapter_bytes, write_adapter};
 
 use super::weights::{WeightData, WeightSource, missing};
 use crate::error::{Error, Result};

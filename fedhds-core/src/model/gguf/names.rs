@@ -70,29 +70,50 @@ const BERT_ROOT: &[(&str, &str)] = &[
 pub fn table(architecture: &str, header: &Header, heads: usize, heads_kv: usize) -> BTreeMap<String, (String, Layout)> {
     let mut table = BTreeMap::new();
     for name in header.tensors.keys() {
-        let module = name.rsplit_once('.').map_or("", |(path, _)| path);
-        let layout = match architecture {
-            "llama" if module.ends_with(".attn_q") => Layout::InterleavedHeads { heads },
-            "llama" if module.ends_with(".attn_k") => Layout::InterleavedHeads { heads: heads_kv },
-            "gpt2"
-                if name.ends_with(".weight")
-                    && [".attn_qkv", ".attn_output", ".ffn_up", ".ffn_down"].iter().any(|s| module.ends_with(s)) =>
-            {
-                Layout::Transposed
-            }
-            _ => Layout::Same,
-        };
+        let (module, end) = name.rsplit_once('.').unwrap_or_default();
+        let layout = layout_of(architecture, module, end, heads, heads_kv);
         table.insert(translate(architecture, name).unwrap_or_else(|| name.clone()), (name.clone(), layout));
     }
     table
 }
 
-fn translate(architecture: &str, name: &str) -> Option<String> {
-    let (layer_names, root_names, layers) = match architecture {
+/// What the converter did to the tensor `MODULE.END`, for example of module `blk.0.attn_q` and end `weight`.
+pub fn layout_of(architecture: &str, module: &str, end: &str, heads: usize, heads_kv: usize) -> Layout {
+    match architecture {
+        "llama" if module.ends_with(".attn_q") => Layout::InterleavedHeads { heads },
+        "llama" if module.ends_with(".attn_k") => Layout::InterleavedHeads { heads: heads_kv },
+        "gpt2"
+            if end == "weight"
+                && [".attn_qkv", ".attn_output", ".ffn_up", ".ffn_down"].iter().any(|s| module.ends_with(s)) =>
+        {
+            Layout::Transposed
+        }
+        _ => Layout::Same,
+    }
+}
+
+type Names = &'static [(&'static str, &'static str)];
+
+/// The names within a layer, those outside of layers, and what stands before a layer's number in Hugging Face's naming.
+fn names_of(architecture: &str) -> (Names, Names, &'static str) {
+    match architecture {
         "gpt2" => (GPT2, GPT2_ROOT, "transformer.h"),
         "bert" => (BERT, BERT_ROOT, "encoder.layer"),
         _ => (LLAMA, LLAMA_ROOT, "model.layers"),
-    };
+    }
+}
+
+/// llama.cpp's name of a layer's module: `model.layers.3.self_attn.q_proj` is `blk.3.attn_q`.
+pub fn module_name(architecture: &str, module: &str) -> Option<String> {
+    let (names, _, layers) = names_of(architecture);
+    let (layer, module) = module.strip_prefix(layers)?.strip_prefix('.')?.split_once('.')?;
+    let layer: usize = layer.parse().ok()?;
+    let (stored, _) = names.iter().find(|(_, ours)| *ours == module)?;
+    Some(format!("blk.{layer}.{stored}"))
+}
+
+fn translate(architecture: &str, name: &str) -> Option<String> {
+    let (layer_names, root_names, layers) = names_of(architecture);
     let (module, end) = name.rsplit_once('.')?;
     let find = |names: &[(&str, &'static str)], key: &str| names.iter().find(|(n, _)| *n == key).map(|(_, to)| *to);
     match module.strip_prefix("blk.") {
@@ -115,6 +136,20 @@ pub fn split_heads(values: &[f32], heads: usize, columns: usize) -> Vec<f32> {
         // Row (half, i) of a head comes from the file's row 2i + half.
         let (half, i) = (r / (head / 2), r % (head / 2));
         let from = (h * head + 2 * i + half) * columns;
+        out.extend_from_slice(&values[from..from + columns]);
+    }
+    out
+}
+
+/// The reordering of [`Layout::InterleavedHeads`], as the converter does it: the inverse of [`split_heads`].
+pub fn join_heads(values: &[f32], heads: usize, columns: usize) -> Vec<f32> {
+    let rows = values.len() / columns.max(1);
+    let head = rows / heads.max(1);
+    let mut out = Vec::with_capacity(values.len());
+    for row in 0..rows {
+        let (h, r) = (row / head, row % head);
+        // The file's row 2i + half of a head is row (half, i).
+        let from = (h * head + (r % 2) * (head / 2) + r / 2) * columns;
         out.extend_from_slice(&values[from..from + columns]);
     }
     out
@@ -143,6 +178,9 @@ mod tests {
         assert_eq!(t("bert", "blk.1.layer_output_norm.weight"), "encoder.layer.1.output.LayerNorm.weight");
         assert_eq!(translate("llama", "blk.x.attn_q.weight"), None);
         assert_eq!(translate("llama", "rope_freqs.weight"), None);
+        assert_eq!(module_name("llama", "model.layers.12.self_attn.q_proj").as_deref(), Some("blk.12.attn_q"));
+        assert_eq!(module_name("gpt2", "transformer.h.3.mlp.c_proj").as_deref(), Some("blk.3.ffn_down"));
+        assert_eq!(module_name("llama", "lm_head"), None);
     }
 
     #[test]
@@ -151,6 +189,7 @@ mod tests {
         let joined = [0., 0., 2., 2., 1., 1., 3., 3., 10., 10., 12., 12., 11., 11., 13., 13.];
         let split = [0., 0., 1., 1., 2., 2., 3., 3., 10., 10., 11., 11., 12., 12., 13., 13.];
         assert_eq!(split_heads(&joined, 2, 2), split);
+        assert_eq!(join_heads(&split, 2, 2), joined);
         assert_eq!(transpose(&[1., 2., 3., 4., 5., 6.], 2, 3), [1., 4., 2., 5., 3., 6.]);
     }
 }

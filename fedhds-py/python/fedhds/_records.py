@@ -1,0 +1,264 @@
+"""Instruction records: from files, frames and lists, dealt to clients."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import _native
+from ._arrays import seed as _seed
+from ._native import InputError, ParameterError
+
+if TYPE_CHECKING:
+    from ._model import Model
+
+Parts = tuple[str, str, str, list[str], str, str]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One instruction record, before any prompt template.
+
+    Args:
+        id: unique within its data set; what messages name.
+        instruction: what is asked.
+        input: what it is asked about; empty where the instruction says all.
+        responses: the reference responses; training uses the first, evaluation the best match over all.
+        category: the task or category that it belongs to.
+        family: the data set that the task came from, where several tasks share one.
+
+    Example:
+        >>> import fedhds
+        >>> fedhds.Record("a", "Add the numbers.", "1 2", ("3",)).response
+        '3'
+    """
+
+    id: str
+    instruction: str
+    input: str = ""
+    responses: tuple[str, ...] = ()
+    category: str = ""
+    family: str = ""
+
+    @property
+    def response(self) -> str:
+        """The response that training uses; empty where there is none."""
+        return self.responses[0] if self.responses else ""
+
+
+def as_records(
+    data: Any,
+    *,
+    instruction: str = "instruction",
+    input: str | None = "input",
+    response: str = "response",
+    id: str | None = None,
+    category: str | None = None,
+) -> list[Record]:
+    """Records from a list of records or mappings, a pandas frame, or any iterable of mappings (a data set of Hugging Face's).
+
+    Args:
+        data: what to read.
+        instruction, input, response, id, category: the names of the fields or columns. The response is a text or a list of texts; where
+            no id is named, ids are the row numbers. An input that is missing, None or NaN is empty.
+
+    Raises:
+        InputError: that names the row and the field.
+
+    Example:
+        >>> import fedhds
+        >>> fedhds.as_records([{"instruction": "Say hi.", "response": "hi"}])[0].id
+        '0'
+    """
+    if isinstance(data, (str, bytes)) or not (isinstance(data, Iterable) or hasattr(data, "to_dict")):
+        raise InputError(f"records: expected records, mappings or a frame, got {type(data).__name__}")
+    # A frame's own iteration is over its columns.
+    rows: Iterable[Any] = data.to_dict("records") if hasattr(data, "iloc") and hasattr(data, "columns") else data
+    kept: list[Record] = []
+    seen: set[str] = set()
+    for number, row in enumerate(rows):
+        if isinstance(row, Record):
+            record = row
+        elif isinstance(row, Mapping):
+            record = _record(number, row, instruction, input, response, id, category)
+        else:
+            raise InputError(f"records: row {number}: expected a record or a mapping, got {type(row).__name__}")
+        if record.id in seen:
+            raise InputError(f"records: row {number}: expected an id of its own, got `{record.id}` a second time")
+        seen.add(record.id)
+        kept.append(record)
+    return kept
+
+
+def _record(
+    number: int,
+    row: Mapping[str, Any],
+    instruction: str,
+    input: str | None,
+    response: str,
+    id: str | None,
+    category: str | None,
+) -> Record:
+    def field(name: str, what: str, needed: bool) -> str:
+        value = row.get(name)
+        if value is None or (isinstance(value, float) and value != value):
+            if needed:
+                raise InputError(f"records: row {number}: expected {what} in field `{name}`, got none")
+            return ""
+        if not isinstance(value, (str, int, float)):
+            raise InputError(f"records: row {number}: expected text in field `{name}`, got {type(value).__name__}")
+        return str(value)
+
+    asked = field(instruction, "an instruction", True)
+    if not asked.strip():
+        raise InputError(f"records: row {number}: expected an instruction in field `{instruction}`, got blank text")
+    answers = row.get(response)
+    if isinstance(answers, Sequence) and not isinstance(answers, str):
+        responses = tuple(answers)
+    else:
+        responses = (field(response, "a response", True),)
+    if not responses or not all(isinstance(text, str) and text.strip() for text in responses):
+        raise InputError(f"records: row {number}: expected text that is not blank in field `{response}`, got {answers!r}")
+    group = field(category, "a category", True) if category else ""
+    own = field(id, "an id", True) if id else str(number)
+    return Record(own, asked, field(input, "", False) if input else "", responses, group, group)
+
+
+def _parts(records: Any) -> list[Parts]:
+    """What crosses to the native module."""
+    if isinstance(records, Record):
+        raise InputError("records: expected a list of records, got one record")
+    return [(r.id, r.instruction, r.input, list(r.responses), r.category, r.family) for r in as_records(records)]
+
+
+def _records(parts: Iterable[Parts]) -> list[Record]:
+    return [Record(p[0], p[1], p[2], tuple(p[3]), p[4], p[5]) for p in parts]
+
+
+def load_records(
+    path: str | os.PathLike[str],
+    format: str = "jsonl",
+    *,
+    fields: Mapping[str, str] | None = None,
+    blank_response: str = "error",
+    split: str = "train",
+) -> list[Record]:
+    """Reads a data set.
+
+    Args:
+        path: a file; for ``natural_instructions`` a folder with ``tasks/*.json`` and ``splits/default/*_tasks.txt``.
+        format: ``"jsonl"``, ``"alpaca"``, ``"dolly"`` or ``"natural_instructions"``.
+        fields: of jsonl: which field holds ``instruction``, ``input``, ``response``, ``id``, ``category``, ``family``; dots reach into
+            nested objects.
+        blank_response: ``"error"``, ``"drop"`` or ``"keep"``, as far as the format knows it.
+        split: of Natural Instructions: ``"train"`` or ``"test"``.
+
+    Raises:
+        DataError: with file, line and field.
+        FileError: for a file that cannot be read.
+    """
+    named: dict[str, Any] = dict(fields or {})
+    named["blank_response"] = blank_response
+    return _records(_native.load_records(format, os.fspath(path), json.dumps(named), json.dumps(blank_response), split))
+
+
+def embedded_records(
+    *, records_per_task: int = 30, test_records_per_task: int = 15, tasks: int | None = None, seed: int = 1
+) -> tuple[list[Record], list[Record]]:
+    """Instruction tasks that are generated by seed: the train records, and those of unseen test tasks. No file, no network.
+
+    Args:
+        records_per_task: records of a train task, at least 1.
+        test_records_per_task: records of a test task, at least 1.
+        tasks: train tasks; None is every one.
+        seed: of every draw.
+
+    Example:
+        >>> import fedhds
+        >>> train, test = fedhds.embedded_records(records_per_task=2, test_records_per_task=1)
+        >>> len(train) == 2 * len({record.category for record in train})
+        True
+    """
+    wanted: dict[str, Any] = {
+        "records_per_task": records_per_task,
+        "test_records_per_task": test_records_per_task,
+        "seed": _seed(seed),
+    }
+    if tasks is not None:
+        wanted["tasks"] = tasks
+    train, test = _native.embedded_records(json.dumps(wanted))
+    return _records(train), _records(test)
+
+
+def partition(
+    records: Any,
+    kind: str = "dirichlet",
+    *,
+    clients: int | None = None,
+    alpha: float | None = None,
+    by: str | None = None,
+    labels_per_client: int | None = None,
+    min_records: int = 1,
+    seed: int = 0,
+) -> list[list[Record]]:
+    """Deals records to clients: each record to exactly one, each client at least ``min_records``.
+
+    Args:
+        records: what is dealt.
+        kind: ``"iid"``, ``"dirichlet"``, ``"labels"`` or ``"one_task_per_client"``.
+        clients: how many, at least 1; not for ``one_task_per_client``.
+        alpha: of dirichlet, above 0: near 0 a category goes to one client, large values split it evenly.
+        by: ``"category"`` or ``"family"``: what dirichlet and labels group by.
+        labels_per_client: of labels: categories of a client.
+        min_records: fewest records of a client, at least 1.
+        seed: of the draws.
+
+    Raises:
+        ParameterError, ConfigError: for a setting that is missing, out of range or not of this kind.
+
+    Example:
+        >>> import fedhds
+        >>> train, _ = fedhds.embedded_records(records_per_task=2)
+        >>> [len(part) for part in fedhds.partition(train[:9], "iid", clients=2)]
+        [5, 4]
+    """
+    kept = as_records(records)
+    settings: dict[str, Any] = {"kind": kind, "min_records": min_records}
+    given = {"clients": clients, "alpha": alpha, "by": by, "labels_per_client": labels_per_client}
+    settings |= {name: value for name, value in given.items() if value is not None}
+    try:
+        text = json.dumps(settings)
+    except TypeError as error:
+        raise ParameterError(f"parameter `partition`: expected numbers and text: {error}") from error
+    rows = _native.partition(_parts(kept), text, _seed(seed))
+    return [[kept[row] for row in part] for part in rows]
+
+
+def render(records: Any, prompt: str | Mapping[str, str] = "alpaca", model: Model | None = None) -> list[tuple[str, str]]:
+    """Prompt and response of each record as text, as a model reads them.
+
+    Args:
+        records: what is rendered.
+        prompt: ``"alpaca"`` (the paper's), ``"short"``, ``"raw"``, ``"chat"``, or the texts ``with_input`` and ``without_input`` with the
+            fields ``{instruction}``, ``{input}``, ``{category}`` and ``{family}``.
+        model: whose chat template is meant by ``"chat"``.
+
+    Example:
+        >>> import fedhds
+        >>> record = fedhds.Record("a", "Say hi.", "", ("hi",))
+        >>> fedhds.render([record], {"with_input": "Q: {instruction} A: "})
+        [('Q: Say hi. A: ', 'hi')]
+    """
+    return _native.render(_parts(records), _prompt(prompt), None if model is None else model._native)
+
+
+def _prompt(prompt: str | Mapping[str, str]) -> str:
+    """A prompt template as JSON."""
+    if isinstance(prompt, str):
+        return json.dumps(prompt)
+    if isinstance(prompt, Mapping):
+        return json.dumps({"custom": dict(prompt)})
+    raise ParameterError(f"parameter `prompt`: expected a template's name or its texts, got {prompt!r}")

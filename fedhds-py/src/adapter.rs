@@ -1,0 +1,130 @@
+//! Adapters: PEFT's folders, bytes, arrays, llama.cpp's files.
+
+use crate::array::{array, matrix};
+use crate::error::{OrRaise as _, raised};
+use crate::model::Model;
+use crate::run::heavy;
+use crate::stages::settings;
+use fedhds_core::aggregate::WeightedMean;
+use fedhds_core::model::gguf;
+use fedhds_core::stage::{Aggregator as _, ClientUpdate};
+use fedhds_core::train::{adapter_file, check_adapter, read_adapter, write_adapter};
+use fedhds_core::types::{AdapterConfig, AdapterTensor, ClientId, Matrix};
+use fedhds_core::{Error, types};
+use numpy::{PyArray2, PyReadonlyArray2};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Adds class and function to the module.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Adapter>()?;
+    module.add_function(wrap_pyfunction!(weighted_mean, module)?)
+}
+
+/// What PEFT puts before the name of every module; the core leaves it out.
+const PREFIX: &str = "base_model.model.";
+
+/// A LoRA adapter; it never changes.
+#[pyclass(module = "fedhds._native", frozen, from_py_object)]
+#[derive(Clone)]
+pub struct Adapter {
+    pub inner: Arc<types::Adapter>,
+}
+
+impl From<types::Adapter> for Adapter {
+    fn from(adapter: types::Adapter) -> Self {
+        Self { inner: Arc::new(adapter) }
+    }
+}
+
+#[pymethods]
+impl Adapter {
+    /// From settings and tensors under PEFT's names, with or without its prefix.
+    #[new]
+    fn new(config: &str, tensors: BTreeMap<String, PyReadonlyArray2<'_, f32>>) -> PyResult<Self> {
+        let config: AdapterConfig = settings(config).or_raise()?;
+        let mut kept = BTreeMap::new();
+        for (name, values) in tensors {
+            let values = matrix(&values)?;
+            values.check_finite(&name).or_raise()?;
+            let shape = [values.rows(), values.cols()];
+            let name = name.strip_prefix(PREFIX).unwrap_or(&name).to_owned();
+            kept.insert(name, AdapterTensor { shape, data: values.into_vec() });
+        }
+        let adapter = types::Adapter { config, tensors: kept };
+        // Through PEFT's form and back: what the file may not say, the arrays may not say either.
+        let bytes = adapter_file::to_bytes(&adapter).or_raise()?;
+        Ok(adapter_file::from_bytes(&bytes, &adapter.config).or_raise()?.into())
+    }
+
+    #[staticmethod]
+    fn load(folder: PathBuf) -> PyResult<Self> {
+        Ok(read_adapter(folder).or_raise()?.into())
+    }
+
+    #[pyo3(signature = (folder, base_model))]
+    fn save(&self, folder: PathBuf, base_model: Option<&str>) -> PyResult<()> {
+        write_adapter(folder, &self.inner, base_model).or_raise()
+    }
+
+    /// The tensors as a safetensors file.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &adapter_file::to_bytes(&self.inner).or_raise()?))
+    }
+
+    #[staticmethod]
+    fn from_bytes(bytes: &[u8], config: &str) -> PyResult<Self> {
+        let config: AdapterConfig = settings(config).or_raise()?;
+        Ok(adapter_file::from_bytes(bytes, &config).or_raise()?.into())
+    }
+
+    /// The settings as JSON.
+    fn config(&self) -> PyResult<String> {
+        serde_json::to_string(&self.inner.config).map_err(|e| raised(&Error::config("adapter", e.to_string())))
+    }
+
+    #[getter]
+    fn parameters(&self) -> usize {
+        self.inner.parameters()
+    }
+
+    /// Copies of the tensors under PEFT's names, in their order.
+    fn tensors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let tensors = PyDict::new(py);
+        for (name, tensor) in &self.inner.tensors {
+            let [rows, columns] = tensor.shape;
+            let values: Bound<'py, PyArray2<f32>> =
+                array(py, Matrix::new(rows, columns, tensor.data.clone()).or_raise()?)?;
+            tensors.set_item(format!("{PREFIX}{name}"), values)?;
+        }
+        Ok(tensors)
+    }
+
+    /// llama.cpp's file of it, for a model of this family and size.
+    fn save_gguf(&self, path: PathBuf, model: PyRef<'_, Model>) -> PyResult<()> {
+        check_adapter(&self.inner, model.inner.transformer.spec()).or_raise()?;
+        gguf::write_adapter(path, &self.inner, &model.inner.config).or_raise()
+    }
+
+    fn equals(&self, other: PyRef<'_, Adapter>) -> bool {
+        self.inner == other.inner
+    }
+}
+
+/// The mean of adapters, weighted by records (eq. 12), in this order.
+#[pyfunction]
+fn weighted_mean(py: Python<'_>, adapters: Vec<(PyRef<'_, Adapter>, usize)>) -> PyResult<Adapter> {
+    let updates: Vec<(Arc<types::Adapter>, usize)> = adapters.iter().map(|(a, n)| (a.inner.clone(), *n)).collect();
+    let mean = heavy(py, move |_| {
+        let mut mean = WeightedMean::new();
+        for (number, (adapter, records)) in updates.into_iter().enumerate() {
+            let client = ClientId(number as u32);
+            mean.add(&ClientUpdate { client, adapter: (*adapter).clone(), records })?;
+        }
+        mean.finish()?.ok_or_else(|| Error::input("adapters", "at least one with records", "none"))
+    })?;
+    Ok(mean.into())
+}

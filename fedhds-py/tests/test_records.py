@@ -1,0 +1,126 @@
+"""Records: read, converted, dealt, rendered."""
+
+import json
+
+import pytest
+
+import fedhds
+from fedhds import Record
+
+ROWS = [
+    {"instruction": "Name the colour.", "input": "sky", "response": "blue", "topic": "colours"},
+    {"instruction": "Add.", "input": "1 2", "response": ["3", "three"], "topic": "numbers"},
+    {"instruction": "Say hi.", "response": "hi", "topic": "talk"},
+]
+
+
+def test_mappings_become_records():
+    records = fedhds.as_records(ROWS, category="topic")
+    assert records[1] == Record("1", "Add.", "1 2", ("3", "three"), "numbers", "numbers")
+    assert records[2].input == "" and records[2].response == "hi"
+    assert fedhds.as_records(records) == records
+    assert fedhds.as_records(iter(records)) == records
+
+
+def test_frames_become_records():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(ROWS).rename(columns={"instruction": "q", "response": "a"})
+    assert frame["input"].isna().any()
+    records = fedhds.as_records(frame, instruction="q", response="a", category="topic")
+    assert records == fedhds.as_records(ROWS, category="topic")
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("text", "expected records"),
+        (7, "got int"),
+        ([7], "row 0.*got int"),
+        ([{"instruction": "x"}], "row 0.*`response`.*none"),
+        ([ROWS[0], {"instruction": " ", "response": "x"}], "row 1.*blank"),
+        ([{"instruction": "x", "response": []}], "not blank"),
+        ([{"instruction": "x", "response": ["y", ""]}], "not blank"),
+        ([{"instruction": ["x"], "response": "y"}], "got list"),
+        ([Record("a", "x", "", ("y",)), Record("a", "z", "", ("y",))], "row 1.*`a` a second time"),
+    ],
+)
+def test_what_is_no_record_is_named(rows, words):
+    with pytest.raises(fedhds.InputError, match=words):
+        fedhds.as_records(rows)
+
+
+def test_jsonl_is_read_with_ones_own_fields(tmp_path):
+    file = tmp_path / "data.jsonl"
+    file.write_text("".join(json.dumps({"q": r["instruction"], "a": r["response"], "meta": {"t": r["topic"]}}) + "\n" for r in ROWS))
+    records = fedhds.load_records(file, fields={"instruction": "q", "response": "a", "category": "meta.t"})
+    assert [r.category for r in records] == ["colours", "numbers", "talk"]
+    assert records[1].responses == ("3", "three")
+    with pytest.raises(fedhds.DataError, match=r"data\.jsonl.*1.*`?response"):
+        fedhds.load_records(file, fields={"instruction": "q"})
+    with pytest.raises(fedhds.FileError):
+        fedhds.load_records(tmp_path / "nothing.jsonl")
+    with pytest.raises(fedhds.ParameterError, match="natural_instructions"):
+        fedhds.load_records(file, "csv")
+    with pytest.raises(fedhds.ConfigError, match="respons"):
+        fedhds.load_records(file, fields={"respons": "a"})
+
+
+def test_alpaca_and_dolly_are_read(tmp_path):
+    file = tmp_path / "alpaca.json"
+    file.write_text(json.dumps([{"instruction": "Add.", "input": "1 2", "output": "3"}]))
+    assert fedhds.load_records(file, "alpaca")[0].response == "3"
+    file = tmp_path / "dolly.jsonl"
+    file.write_text(json.dumps({"instruction": "Add.", "context": "1 2", "response": "3", "category": "sums"}) + "\n")
+    assert fedhds.load_records(file, "dolly")[0].category == "sums"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"kind": "iid", "clients": 4},
+        {"kind": "dirichlet", "clients": 4, "alpha": 0.5},
+        {"kind": "labels", "clients": 4, "labels_per_client": 20},
+        {"kind": "one_task_per_client"},
+    ],
+)
+def test_each_record_goes_to_one_client(how):
+    train, _ = fedhds.embedded_records(records_per_task=4)
+    parts = fedhds.partition(train, seed=3, **how)
+    dealt = [record.id for part in parts for record in part]
+    assert sorted(dealt) == sorted(record.id for record in train)
+    assert parts == fedhds.partition(train, seed=3, **how)
+    if "clients" in how:
+        assert len(parts) == 4
+        assert parts != fedhds.partition(train, seed=4, **how)
+
+
+def test_partitions_that_cannot_be_are_refused():
+    train, _ = fedhds.embedded_records(records_per_task=1)
+    for wrong in ({"kind": "iid"}, {"kind": "iid", "clients": 0}, {"kind": "dirichlet", "clients": 2}, {"kind": "odd"}):
+        with pytest.raises((fedhds.ParameterError, fedhds.ConfigError), match="clients|alpha|odd"):
+            fedhds.partition(train, **wrong)
+    with pytest.raises(fedhds.ConfigError, match="alpha"):
+        fedhds.partition(train, "iid", clients=2, alpha=1.0)
+
+
+def test_embedded_records_come_from_their_seed():
+    train, test = fedhds.embedded_records(records_per_task=3, test_records_per_task=2, seed=5)
+    assert (train, test) == fedhds.embedded_records(records_per_task=3, test_records_per_task=2, seed=5)
+    assert train != fedhds.embedded_records(records_per_task=3, seed=6)[0]
+    assert not {r.category for r in train} & {r.category for r in test}
+    with pytest.raises(fedhds.ParameterError, match="tasks"):
+        fedhds.embedded_records(tasks=0)
+
+
+def test_prompts_are_rendered():
+    record = Record("a", "Add.", "1 2", ("3", "three"))
+    [(prompt, response)] = fedhds.render([record])
+    assert prompt.startswith("Below is an instruction") and prompt.endswith("### Response:\n") or "### Response:" in prompt
+    assert response == "3" and "1 2" in prompt
+    assert fedhds.render([record], {"with_input": "{instruction}|{input}|"}) == [("Add.|1 2|", "3")]
+    with pytest.raises(fedhds.ConfigError, match="inptu"):
+        fedhds.render([record], {"with_input": "{inptu}"})
+    with pytest.raises(fedhds.ParameterError, match="model"):
+        fedhds.render([record], "chat")
+    with pytest.raises(fedhds.ParameterError, match="prompt"):
+        fedhds.render([record], 7)
