@@ -136,7 +136,7 @@ impl Model {
                 .map(|a| LoraWeights::from_adapter(&a.inner, transformer.spec(), &transformer.device()))
                 .transpose()?;
             let tokenizer = &model.tokenizer;
-            let ids = prompts.iter().map(|text| tokenizer.encode(text, true)).collect::<Result<Vec<_>>>()?;
+            let ids = prompts.iter().map(|text| tokenizer.encode_prompt(text)).collect::<Result<Vec<_>>>()?;
             let config = GenerateConfig { max_new_tokens, batch_size, ..GenerateConfig::default() };
             control.begin("generate", Some(ids.len() as u64));
             let made = generate(transformer, &ids, tokenizer.eos(), &config, lora.as_ref(), control);

@@ -4,6 +4,7 @@
 //! on a foreign thread and never slows the work.
 
 use fedhds_core::types::Progress;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,24 +49,28 @@ impl Noted {
         events.push(event);
     }
 
-    /// Tells the listener; one that fails is reported as Python reports exceptions that nobody can catch.
-    pub fn pass_on(&self, py: Python<'_>) {
+    /// Tells the listener; one that fails is reported as Python reports exceptions that nobody can catch. A Ctrl-C that comes while
+    /// the listener runs is no failure of its own: it is passed on.
+    pub fn pass_on(&self, py: Python<'_>) -> PyResult<()> {
         let events = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         if events.is_empty() {
-            return;
+            return Ok(());
         }
         let listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|l| l.clone_ref(py));
-        let Some(listener) = listener else { return };
+        let Some(listener) = listener else { return Ok(()) };
         for event in events {
             let told = match event {
                 Event::Begin(stage, total) => listener.call_method1(py, "begin", (stage, total)),
                 Event::Advance(stage, units) => listener.call_method1(py, "advance", (stage, units)),
                 Event::End(stage) => listener.call_method1(py, "end", (stage,)),
             };
-            if let Err(error) = told {
-                error.write_unraisable(py, None);
+            match told {
+                Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
+                Err(interrupt) => return Err(interrupt),
+                Ok(_) => {}
             }
         }
+        Ok(())
     }
 }
 

@@ -54,7 +54,7 @@ pub fn heavy_with<T: Send>(
             let mut interrupt = None;
             while finished.recv_timeout(LISTEN) == Err(RecvTimeoutError::Timeout) {
                 let heard = Python::attach(|py| {
-                    noted.iter().for_each(|noted| noted.pass_on(py));
+                    noted.iter().try_for_each(|noted| noted.pass_on(py))?;
                     py.check_signals()
                 });
                 if let (None, Err(error)) = (&interrupt, heard) {
@@ -66,7 +66,7 @@ pub fn heavy_with<T: Send>(
             (worker.join().unwrap_or_else(crashed), interrupt)
         })
     });
-    noted.iter().for_each(|noted| noted.pass_on(py));
+    let interrupt = interrupt.or(noted.iter().try_for_each(|noted| noted.pass_on(py)).err());
     match (interrupt, result) {
         (Some(interrupt), _) => Err(interrupt),
         (None, Ok(value)) => Ok(value),

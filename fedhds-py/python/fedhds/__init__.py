@@ -4,6 +4,7 @@ Selection (:class:`Client`, :class:`Server`), the numerics behind it (:class:`TS
 simulations. Arrays go in and come out as NumPy; what is wrong is an :class:`Error` that says what was expected and what came.
 """
 
+from . import features
 from ._estimators import HDBSCAN, KMeans, KernelPCA, PCA, SharedProjection, TSNE
 from ._model import (
     Adapter,
@@ -78,6 +79,7 @@ __all__ = [
     "as_records",
     "client_seed",
     "embedded_records",
+    "features",
     "load_records",
     "partition",
     "presets",

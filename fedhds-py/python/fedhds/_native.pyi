@@ -5,6 +5,47 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "__version__",
+    "Error",
+    "ParameterError",
+    "InputError",
+    "NotFiniteError",
+    "DataError",
+    "ConfigError",
+    "ModelError",
+    "AdapterError",
+    "ProtocolError",
+    "StageError",
+    "CheckpointError",
+    "FileError",
+    "reduce",
+    "project",
+    "hdbscan",
+    "kmeans",
+    "rouge_l",
+    "presets",
+    "method",
+    "simulate",
+    "client_seed",
+    "load_records",
+    "embedded_records",
+    "partition",
+    "render",
+    "write_embedded_model",
+    "weighted_mean",
+    "run_simulation",
+    "set_listener",
+    "info",
+    "Adapter",
+    "Model",
+    "Features",
+    "Trainer",
+    "Evaluator",
+    "Client",
+    "Server",
+]
+
 __version__: str
 
 class Error(Exception): ...

@@ -153,7 +153,7 @@ def load_records(
         format: ``"jsonl"``, ``"alpaca"``, ``"dolly"`` or ``"natural_instructions"``.
         fields: of jsonl: which field holds ``instruction``, ``input``, ``response``, ``id``, ``category``, ``family``; dots reach into
             nested objects.
-        blank_response: ``"error"``, ``"drop"`` or ``"keep"``, as far as the format knows it.
+        blank_response: ``"error"``, or ``"skip"`` leaves records with a blank response out.
         split: of Natural Instructions: ``"train"`` or ``"test"``.
 
     Raises:
