@@ -1,0 +1,234 @@
+"""A client's two phases, for training in any library."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from numpy.typing import ArrayLike, NDArray
+
+from .. import Client, Method, client_seed
+from .._native import InputError, ParameterError, ProtocolError
+from ._memory import Memory
+from ._messages import (
+    BODY,
+    HEADER,
+    NUM_CLIENTS,
+    NUM_EXAMPLES,
+    RECORD,
+    TRAIN_LOSS,
+    Header,
+    arrays_of,
+    body_of,
+    check_arrays,
+    client_stages,
+    config_of,
+    method_of,
+    record_of,
+    single_arrays,
+)
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the server asks in the first phase."""
+
+    round: int
+    """Flower's number of the round, from 1."""
+    client: int
+    """The client's number in the federation."""
+    seed: int
+    """The experiment's."""
+    method: Method
+    """What selects."""
+    arrays: dict[str, NDArray[Any]] | None
+    """The adapter as it stands, by name, where the method's features are the tuned model's; else None."""
+    config: ConfigRecord
+    """The server app's ``train_config`` among ours."""
+
+
+Features = ArrayLike | Callable[[Query], ArrayLike] | None
+
+
+def client_number(context: Context) -> int | None:
+    """The client's number by its node config: ``partition-id``; None where there is none."""
+    number = context.node_config.get("partition-id")
+    if number is None:
+        return None
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ParameterError(f"parameter `partition-id`: expected a whole number of at least 0, got {number!r}")
+    return number
+
+
+def answer(
+    message: Message,
+    context: Context,
+    features: Features = None,
+    *,
+    records: int | None = None,
+    method: Method | str | None = None,
+    layers: int = 1,
+    client: int | None = None,
+    state_dir: str | os.PathLike[str] | None = None,
+) -> Message:
+    """Answers the first phase for ``@app.query("hds_extract")``: groups the records and reports a few centroids.
+
+    Args:
+        message: the server's.
+        context: the client app's; its ``state`` carries the groups to the second phase.
+        features: an array of shape [records, d], row i of record i, or a function that makes it from a :class:`Query`;
+            it is called only where the method looks at features. None for methods that look at none.
+        records: how many records the client has, for methods that look at no features.
+        method: what this client is willing to run; None runs what the server asks for. Needed where stages are
+            Python objects, which do not travel.
+        layers: equal parts of a feature vector, one for each layer.
+        client: its number in the federation; None is the ``partition-id`` of its node config.
+        state_dir: a folder on this client where the rows that it trained on are kept for a run that is resumed.
+
+    Raises:
+        ProtocolError: for a message of something else, or of a server with another method.
+        InputError: when the method needs what was not given.
+    """
+    header = Header.read(message, "hello", "extract")
+    if header.phase == "hello":
+        number = client_number(context) if client is None else client
+        told = Header("hello", header.round, number, header.seed, header.experiment, {}, [])
+        return Message(RecordDict({RECORD: ConfigRecord({HEADER: told.write()})}), reply_to=message)
+    ours = _agreed(method, header)
+    memory = Memory(context, header, state_dir)
+    machine = Client(header.known_client, ours, layers=layers, seed=int(header.seed))
+    machine.mark_trained(memory.trained_before(header.round))
+    start = body_of(message, "round_start")
+    if ours.settings["features"] == "none":
+        if records is None:
+            raise InputError(f"records: expected their number, for the method {ours.settings['name']!r}, got none")
+        summary = machine.summarize(start, records=records)
+    else:
+        sent = single_arrays(message)
+        query = Query(
+            round=header.round,
+            client=header.known_client,
+            seed=int(header.seed),
+            method=ours,
+            arrays=None if sent is None else arrays_of(sent[1]),
+            config=config_of(message),
+        )
+        summary = machine.summarize(start, features(query) if callable(features) else features)
+    memory.keep_groups(header.round, machine.state())
+    return Message(RecordDict({RECORD: ConfigRecord({BODY: summary})}), reply_to=message)
+
+
+class Task:
+    """The second phase: the rows that the server wants, and the arrays to start from. For ``@app.train()``.
+
+    Args:
+        message: the server's.
+        context: the client app's; its ``state`` holds what :func:`answer` left there.
+        method, layers, state_dir: as for :func:`answer`.
+
+    Raises:
+        ProtocolError: for a message of something else, or without a first phase before it.
+    """
+
+    round: int
+    """Flower's number of the round, from 1."""
+    client: int
+    """The client's number in the federation."""
+    rows: NDArray[np.int64]
+    """Records to train on, by their row in the features; ascending."""
+    arrays: dict[str, NDArray[Any]]
+    """The adapter to start from, by name."""
+    config: ConfigRecord
+    """The server app's ``train_config`` among ours."""
+
+    def __init__(
+        self,
+        message: Message,
+        context: Context,
+        *,
+        method: Method | str | None = None,
+        layers: int = 1,
+        state_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        header = Header.read(message, "train")
+        self._message = message
+        self._header = header
+        self._memory = Memory(context, header, state_dir)
+        if self._memory.state is None:
+            raise ProtocolError(
+                "protocol: selection_order: expected a summary before the order, got none in context.state"
+            )
+        machine = Client(header.known_client, _agreed(method, header), layers=layers, seed=int(header.seed))
+        machine.resume(self._memory.state)
+        sent = single_arrays(message)
+        if sent is None:
+            raise ProtocolError("protocol: selection_order: expected the arrays to start from, got none")
+        self._key, record = sent
+        self.round = header.round
+        self.client = header.known_client
+        self.rows = machine.choose(body_of(message, "selection_order"))
+        self.arrays = arrays_of(record)
+        self.config = config_of(message)
+
+    @property
+    def seed(self) -> int:
+        """The seed of this training: of (experiment, round, client), the same as in :class:`fedhds.Simulation`."""
+        return client_seed(int(self._header.seed), "train", self._header.selection_round, self.client)
+
+    def reply(
+        self,
+        arrays: Mapping[str, ArrayLike],
+        *,
+        train_loss: float | None = None,
+        metrics: Mapping[str, int | float | list[int] | list[float]] | None = None,
+    ) -> Message:
+        """The answer after training: one ArrayRecord and one MetricRecord, as Flower's strategies want it.
+
+        The rows count as trained on from here.
+
+        Args:
+            arrays: what was trained, with the names and shapes of :attr:`arrays`; they take the dtypes of those.
+            train_loss: mean loss; all clients of a round must give one, or none.
+            metrics: others, with the same names from all clients of a round.
+
+        Raises:
+            AdapterError: for other names or shapes, or values that are not finite.
+        """
+        trained = {name: np.asarray(array) for name, array in arrays.items()}
+        check_arrays(self.arrays, trained, "after training")
+        ordered = {name: trained[name].astype(array.dtype) for name, array in self.arrays.items()}
+        measured = MetricRecord({NUM_EXAMPLES: len(self.rows), NUM_CLIENTS: 1})
+        if train_loss is not None:
+            measured[TRAIN_LOSS] = float(train_loss)
+        for name, value in (metrics or {}).items():
+            measured[name] = value
+        self._memory.keep_trained(self.round, self.rows)
+        return Message(RecordDict({self._key: record_of(ordered), "metrics": measured}), reply_to=self._message)
+
+
+def _agreed(method: Method | str | None, header: Header) -> Method:
+    """The method of both sides.
+
+    Raises:
+        ProtocolError: where they differ.
+    """
+    theirs = method_of(header)
+    ours = theirs if method is None else method if isinstance(method, Method) else Method(method)
+    mine, asked = ours.settings, theirs.settings
+    for name in {**mine, **asked}:
+        if mine.get(name) != asked.get(name):
+            raise ProtocolError(
+                f"protocol: method: {name}: expected {mine.get(name)!r}, as this client has it, "
+                f"got {asked.get(name)!r} from the server"
+            )
+    if client_stages(ours) != header.stages:
+        raise ProtocolError(
+            f"protocol: method: stages: expected {client_stages(ours)}, as this client has them, "
+            f"got {header.stages} from the server; "
+            "stages in Python do not travel: give `method` with the same ones on the client too"
+        )
+    return ours

@@ -1,0 +1,89 @@
+"""What a client remembers: between phases in Flower's ``context.state``, between runs in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from flwr.app import ConfigRecord, Context
+
+from .._native import CheckpointError
+from ._messages import Header
+
+_KEY = "fedhds"
+"""Key of our record in ``context.state``."""
+
+
+class Memory:
+    """Rows that a client trained on, by round, and its groups of the round that runs. None of it leaves the client.
+
+    Rows are kept by round, because a server that was stopped repeats a round: what the client trained on in it then
+    must not count as known, or it would choose otherwise than it did.
+
+    Args:
+        context: the client app's.
+        header: of the message at hand.
+        folder: where rows outlive the run; None keeps them for the run alone.
+    """
+
+    def __init__(self, context: Context, header: Header, folder: str | os.PathLike[str] | None = None) -> None:
+        self._context = context
+        self._experiment = header.experiment
+        self._file = None if folder is None else Path(folder) / header.experiment / f"client-{header.client}.json"
+        self._trained: dict[int, list[int]] = {}
+        self._state: str | None = None
+        record = context.state.config_records.get(_KEY)
+        if record is not None and record.get("experiment") == self._experiment:
+            self._trained = _rows(str(record["trained"]), "context.state")
+            state = record.get("state")
+            self._state = state if isinstance(state, str) else None
+        elif self._file is not None and self._file.exists():
+            try:
+                self._trained = _rows(self._file.read_text(encoding="utf-8"), str(self._file))
+            except OSError as error:
+                raise CheckpointError(f"checkpoint {self._file}: expected a file that can be read: {error}") from error
+
+    @property
+    def state(self) -> str | None:
+        """``fedhds.Client.state()`` of the first phase; None before it."""
+        return self._state
+
+    def trained_before(self, number: int) -> list[int]:
+        """Rows of all rounds before this one, ascending."""
+        return sorted({row for round, rows in self._trained.items() if round < number for row in rows})
+
+    def keep_groups(self, number: int, state: str) -> None:
+        """Remembers the client's state between the phases of a round."""
+        self._trained = {round: rows for round, rows in self._trained.items() if round < number}
+        self._state = state
+        self._write()
+
+    def keep_trained(self, number: int, rows: Iterable[int]) -> None:
+        """Remembers rows that were trained on in a round."""
+        self._trained[number] = [int(row) for row in rows]
+        self._write()
+        if self._file is None:
+            return
+        temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(self._trained), encoding="utf-8")
+            os.replace(temporary, self._file)
+        except OSError as error:
+            raise CheckpointError(f"checkpoint {self._file}: expected a file that can be written: {error}") from error
+
+    def _write(self) -> None:
+        fields: dict[str, Any] = {"experiment": self._experiment, "trained": json.dumps(self._trained)}
+        if self._state is not None:
+            fields["state"] = self._state
+        self._context.state[_KEY] = ConfigRecord(fields)
+
+
+def _rows(text: str, where: str) -> dict[int, list[int]]:
+    try:
+        return {int(round): [int(row) for row in rows] for round, rows in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"checkpoint {where}: expected rows by round, got {text[:40]!r}") from error

@@ -1,0 +1,55 @@
+"""What happened in a round."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ._messages import listed
+
+
+@dataclass
+class RoundReport:
+    """One round of the federation, by client number."""
+
+    round: int
+    """Flower's number of it, from 1."""
+    clients: list[int] = field(default_factory=list)
+    """Who was asked."""
+    answered: list[int] = field(default_factory=list)
+    """Who sent a summary."""
+    groups: int = 0
+    """Groups that were reported in all."""
+    ordered: dict[int, int] = field(default_factory=dict)
+    """Records that were ordered of each client, at least 1; others do not train."""
+    trained: dict[int, int] = field(default_factory=dict)
+    """Records that each client trained on, of those whose update counts."""
+    left_out: dict[int, str] = field(default_factory=dict)
+    """Who was left out, and why."""
+
+    @property
+    def records(self) -> int:
+        """Records that were trained on."""
+        return sum(self.trained.values())
+
+    def __str__(self) -> str:
+        text = (
+            f"round {self.round}: {len(self.answered)} of {len(self.clients)} clients answered "
+            f"with {self.groups} groups; {sum(self.ordered.values())} records ordered of {len(self.ordered)} clients, "
+            f"{self.records} trained on"
+        )
+        if self.left_out:
+            text += f"; left out: clients {listed(self.left_out)}"
+        return text
+
+    def write(self) -> dict[str, Any]:
+        """In JSON's terms."""
+        return asdict(self) | {name: {str(k): v for k, v in getattr(self, name).items()} for name in _BY_CLIENT}
+
+    @classmethod
+    def read(cls, fields: dict[str, Any]) -> RoundReport:
+        """From what :meth:`write` gave."""
+        return cls(**(fields | {name: {int(k): v for k, v in fields[name].items()} for name in _BY_CLIENT}))
+
+
+_BY_CLIENT = ("ordered", "trained", "left_out")

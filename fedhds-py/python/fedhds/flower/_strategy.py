@@ -1,0 +1,277 @@
+"""The strategy: two phases a round, and any inner strategy to aggregate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from logging import getLogger
+from typing import Any
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from .. import Group, Method, Server
+from .._arrays import seed as checked_seed
+from .._native import ParameterError, ProtocolError
+from ._mean import WeightedMean
+from ._messages import (
+    BODY,
+    QUERY,
+    Header,
+    answer_of,
+    client_stages,
+    listed,
+    reason_of,
+    summary_client,
+    with_keys,
+)
+from ._nodes import Nodes, per_round, sample
+from ._replies import as_sent, sort_replies, strangers
+from ._report import RoundReport
+from ._run import ResumableStrategy
+
+logger = getLogger("flwr.fedhds")
+
+
+class FedHDS(ResumableStrategy):
+    """Data-efficient instruction tuning as a strategy of Flower's message API.
+
+    A round: the clients that the inner strategy samples are asked for summaries (``query.hds_extract``), the server
+    selects, and only clients of which records are wanted are told to train, each with its own order. The inner strategy
+    aggregates what comes back, in ascending order of client numbers, and does all of the evaluation.
+
+    Clients that do not answer, or answer with an error or with arrays that do not fit, are left out. A round in which
+    nobody answers, or nothing is selected, leaves the arrays as they are.
+
+    Args:
+        method: what selects.
+        inner: any strategy of Flower that aggregates train replies; None is :class:`WeightedMean`. Wrappers for
+            differential privacy go in here too, so that this strategy stays the outermost one.
+        seed: the experiment's. With the same seed, clients and replies the arrays are the same bit for bit.
+        layers: as for :class:`fedhds.Server`.
+        clients_per_round: of the clients that the inner strategy samples, so many (at least 1) or such a share (in (0,
+            1]); drawn by (seed, round, client number), so that it can be repeated, which the inner strategy's own
+            sampling cannot. None is all.
+        query_timeout: seconds to wait for the summaries, above 0; None waits until each node has answered or is given
+            up by Flower.
+        start_with: nodes to wait for before the first round, at least 1.
+        checkpoint: file that is written after each round, and from which :meth:`start` goes on; None keeps nothing.
+
+    Raises:
+        ParameterError: for a parameter that does not fit.
+
+    Example:
+        >>> from fedhds import Method
+        >>> from fedhds.flower import FedHDS
+        >>> from flwr.serverapp.strategy import FedAdam
+        >>> FedHDS(Method("fedhds_coverage", budget=20), inner=FedAdam(eta=0.01), seed=7)
+        FedHDS(Method('fedhds_coverage'), inner=FedAdam)
+    """
+
+    def __init__(
+        self,
+        method: Method | str,
+        inner: Strategy | None = None,
+        *,
+        seed: int = 0,
+        layers: int = 1,
+        clients_per_round: int | float | None = None,
+        query_timeout: float | None = 3600.0,
+        start_with: int = 1,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__(WeightedMean() if inner is None else inner, checkpoint=checkpoint, start_with=start_with)
+        if query_timeout is not None and not query_timeout > 0:
+            raise ParameterError(f"parameter `query_timeout`: expected seconds above 0 or None, got {query_timeout!r}")
+        self.method = method if isinstance(method, Method) else Method(method)
+        self.seed = checked_seed(seed)
+        self.layers = layers
+        self.clients_per_round = per_round(clients_per_round)
+        self.query_timeout = query_timeout
+        self._server = Server(self.method, layers=layers, seed=self.seed)
+        self._nodes = Nodes()
+        self._sent: ArrayRecord = ArrayRecord()
+
+    def __repr__(self) -> str:
+        return f"FedHDS({self.method!r}, inner={type(self.inner).__name__})"
+
+    @property
+    def selection(self) -> list[Group]:
+        """Every group that was reported in the last round, and what became of it."""
+        return self._server.selection
+
+    def summary(self) -> None:
+        """Logs the settings, and the inner strategy's."""
+        logger.info("\t├──> FedHDS settings:")
+        logger.info("\t│\t├── Method: %s | seed %s", self.method.settings["name"], self.seed)
+        logger.info(
+            "\t│\t├── Clients per round: %s",
+            "all that are sampled" if self.clients_per_round is None else self.clients_per_round,
+        )
+        logger.info("\t│\t└── Inner strategy: %s", type(self.inner).__name__)
+        self.inner.summary()
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Asks for summaries, selects, and gives the messages to the clients that are to train.
+
+        Raises:
+            ProtocolError: when two clients have one number.
+            StageError: when a stage of the selection fails.
+        """
+        report = RoundReport(server_round)
+        self.reports.append(report)
+        self._sent = arrays
+        messages = {
+            message.metadata.dst_node_id: message
+            for message in self.inner.configure_train(server_round, arrays, config, grid)
+        }
+        found = self._nodes.identify(messages, lambda nodes: self._hello(grid, server_round, nodes))
+        report.clients = sample(list(found), self.clients_per_round, self.seed, server_round)
+        nodes = {client: found[client] for client in report.clients}
+        self._collect(grid, server_round, {client: messages[node] for client, node in nodes.items()}, report)
+        orders = self._server.select() if report.answered else {}
+        for group in self._server.selection:
+            report.groups += 1
+            if group.ordered:
+                report.ordered[group.client] = report.ordered.get(group.client, 0) + group.ordered
+        if not report.ordered:
+            logger.warning(
+                "round %s: nothing is selected of %s clients; the arrays stay as they are",
+                server_round,
+                len(report.clients),
+            )
+        return [
+            self._message(messages[nodes[client]], self._header("train", server_round, client), orders[client])
+            for client in sorted(report.ordered)
+        ]
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Lets the inner strategy aggregate the replies that fit, in ascending order of client numbers."""
+        report = self.reports[-1]
+        good, failed = sort_replies(replies, report, self._sent, self._nodes)
+        for client, reason in sorted(report.left_out.items()):
+            logger.warning("round %s: client %s is left out: %s", server_round, client, reason)
+        logger.info("fedhds: %s", report)
+        if not good:
+            return None, None
+        # Errors too: what a strategy makes of them is its own affair. A privacy wrapper skips the round.
+        arrays, metrics = self.inner.aggregate_train(server_round, good + failed)
+        return None if arrays is None else as_sent(arrays, self._sent), metrics
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """The inner strategy's."""
+        return list(self.inner.configure_evaluate(server_round, arrays, config, grid))
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """The inner strategy's, in ascending order of client numbers."""
+        good: dict[int, Message] = {}
+        failed: list[Message] = []
+        for reply in replies:
+            node = reply.metadata.src_node_id
+            if reply.has_error():
+                failed.append(reply)
+            else:
+                # Clients can be evaluated that were never asked which number they have; they come last.
+                client = self._nodes.number(node)
+                good[2**32 + node if client is None else client] = reply
+        for place, reason in strangers(good).items():
+            logger.warning("round %s: node %s is left out: %s", server_round, good[place].metadata.src_node_id, reason)
+            del good[place]
+        return self.inner.aggregate_evaluate(server_round, [good[place] for place in sorted(good)] + failed)
+
+    def _header(self, phase: str, server_round: int, client: int | None) -> Header:
+        return Header(
+            phase,
+            server_round,
+            client,
+            str(self.seed),
+            self._experiment,
+            self.method.settings,
+            client_stages(self.method),
+        )
+
+    def _hello(self, grid: Grid, server_round: int, nodes: Iterable[int]) -> Iterable[Message]:
+        """Asks nodes which clients they are."""
+        header = self._header("hello", server_round, None)
+        messages = [
+            Message(RecordDict({"config": with_keys({}, header, None)}), node, QUERY, group_id=str(server_round))
+            for node in nodes
+        ]
+        return grid.send_and_receive(messages, timeout=self.query_timeout)
+
+    def _collect(self, grid: Grid, server_round: int, templates: dict[int, Message], report: RoundReport) -> None:
+        """Asks the clients for summaries and takes in what comes."""
+        start = self._server.begin_round(server_round - 1, report.clients)
+        tuned = self.method.settings["features"] == "model"
+        queries = [
+            self._message(template, self._header("extract", server_round, client), start, query=True, arrays=tuned)
+            for client, template in templates.items()
+        ]
+        clients = {message.metadata.dst_node_id: client for client, message in zip(templates, queries, strict=True)}
+        for reply in grid.send_and_receive(queries, timeout=self.query_timeout):
+            client = clients.get(reply.metadata.src_node_id)
+            if client is None:
+                continue  # an error of the grid itself: its client stays silent
+            try:
+                if reply.has_error():
+                    raise ProtocolError(reason_of(reply))
+                body = answer_of(reply).get(BODY)
+                if not isinstance(body, bytes):
+                    raise ProtocolError(f"protocol: client_summary: expected bytes, got {type(body).__name__}")
+                if summary_client(body) != client:
+                    raise ProtocolError(
+                        f"protocol: client_summary: client: expected {client}, got one of {summary_client(body)}"
+                    )
+                self._server.receive(body)
+                report.answered.append(client)
+            except ProtocolError as error:
+                report.left_out[client] = str(error)
+        report.answered.sort()
+        for client in report.clients:
+            if client not in report.answered:
+                report.left_out.setdefault(client, "no answer to the query")
+        if report.left_out:
+            logger.info("round %s: no summary of clients %s", server_round, listed(report.left_out))
+
+    def _message(
+        self, template: Message, header: Header, body: bytes, *, query: bool = False, arrays: bool = True
+    ) -> Message:
+        """The inner strategy's message with our keys in its config; the arrays only where they are needed."""
+        records = dict(template.content.items())
+        configs = template.content.config_records
+        key = next(iter(configs), "config")
+        records[key] = with_keys(configs.get(key, ConfigRecord()), header, body)
+        if not arrays:
+            records = {name: record for name, record in records.items() if not isinstance(record, ArrayRecord)}
+        kind = QUERY if query else template.metadata.message_type
+        return Message(
+            RecordDict(records),
+            template.metadata.dst_node_id,
+            kind,
+            group_id=str(header.round),
+            ttl=template.metadata.ttl,
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "method": self.method.settings,
+            "seed": self.seed,
+            "layers": self.layers,
+            "clients_per_round": self.clients_per_round,
+        }
+
+    def _state(self) -> str:
+        return self._server.state()
+
+    def _begin(self, state: str | None) -> None:
+        self._server = Server(self.method, layers=self.layers, seed=self.seed)
+        self._nodes = Nodes()
+        if state is not None:
+            self._server.resume(state)

@@ -1,0 +1,225 @@
+"""A server app that is stopped goes on from its checkpoint, with the same bits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+flwr = pytest.importorskip("flwr", reason="flwr is not installed")
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord  # noqa: E402
+from flwr.serverapp.strategy import (  # noqa: E402
+    DifferentialPrivacyClientSideAdaptiveClipping,
+    FedAdagrad,
+    FedAdam,
+    FedAvg,
+    FedAvgM,
+    FedMedian,
+    FedYogi,
+    QFedAvg,
+    Strategy,
+)
+
+import fedhds  # noqa: E402
+from fedhds import Method  # noqa: E402
+from fedhds.flower import FedHDS, WeightedMean, arrays_of, record_of  # noqa: E402
+from flower_grid import ToyGrid, identity  # noqa: E402, F401
+from flower_toy import client_app, initial  # noqa: E402
+
+METHOD = Method("fedhds_coverage", budget=7, client={"clusterer": {"n_clusters": 4}})
+ROUNDS = 4
+
+
+def loss(number: int, arrays: ArrayRecord) -> MetricRecord:
+    return MetricRecord({"norm": float(np.linalg.norm(arrays["a"].numpy()))})
+
+
+class Stopped(Exception):
+    """The server app ends here."""
+
+
+def start(
+    folder: Path,
+    rounds: int,
+    inner: Strategy | None = None,
+    stop: str = "",
+    clients: int = 3,
+    mods: Any = (),
+    **settings: Any,
+) -> tuple[FedHDS, Any]:
+    """A new server app and new client apps, as after a restart; they have nothing but what is on their disks."""
+    options = {"seed": 7, "checkpoint": folder / "server" / "run.npz", **settings}
+    grid = ToyGrid(client_app(state_dir=folder / "clients", mods=mods), range(clients), first_node=1000 + rounds)
+
+    def interfere(message: Message, reply: Message | None) -> Message | None:
+        config = message.content["config"]
+        here = f"{message.metadata.message_type} {config.get('server-round', message.metadata.group_id)}"
+        if here == stop and message.metadata.dst_node_id == min(grid.contexts):
+            raise Stopped
+        return reply
+
+    grid.interfere = interfere
+    arrays = options.pop("arrays", initial())
+    strategy = FedHDS(options.pop("method", METHOD), inner, **options)
+    return strategy, strategy.start(grid, arrays, num_rounds=rounds, evaluate_fn=loss)
+
+
+def same(a: Any, b: Any) -> bool:
+    first, second = arrays_of(a.arrays), arrays_of(b.arrays)
+    metrics = ("train_metrics_clientapp", "evaluate_metrics_clientapp", "evaluate_metrics_serverapp")
+    return (
+        list(first) == list(second)
+        and all(first[name].tobytes() == second[name].tobytes() for name in first)
+        and all(
+            {k: dict(v) for k, v in getattr(a, m).items()} == {k: dict(v) for k, v in getattr(b, m).items()}
+            for m in metrics
+        )
+    )
+
+
+INNER: dict[str, Callable[[], Strategy]] = {
+    "mean": WeightedMean,
+    "FedAvgM": lambda: FedAvgM(server_momentum=0.9, server_learning_rate=0.7),
+    "FedAdam": lambda: FedAdam(eta=0.1),
+    "FedYogi": lambda: FedYogi(eta=0.1),
+    "FedAdagrad": lambda: FedAdagrad(eta=0.1),
+    "FedMedian": FedMedian,
+    "FedAvg": FedAvg,
+    "QFedAvg": lambda: QFedAvg(client_learning_rate=0.1, q=0.1),
+}
+
+
+@pytest.mark.parametrize("inner", INNER)
+def test_two_rounds_and_two_more_are_four(inner: str, tmp_path: Path) -> None:
+    whole, expected = start(tmp_path / "whole", ROUNDS, INNER[inner]())
+    start(tmp_path / "parts", 2, INNER[inner]())
+    strategy, got = start(tmp_path / "parts", ROUNDS, INNER[inner]())
+    assert same(got, expected)
+    assert [r.write() for r in strategy.reports] == [r.write() for r in whole.reports] and len(
+        strategy.reports
+    ) == ROUNDS
+    # A restart after the end runs no round, and gives what there is.
+    again, ended = start(tmp_path / "parts", ROUNDS, INNER[inner]())
+    assert same(ended, expected) and len(again.reports) == ROUNDS
+
+
+def test_the_state_of_the_inner_strategy_and_of_clients_matters(tmp_path: Path) -> None:
+    """The test above can fail: without these states the result is another."""
+    _, expected = start(tmp_path / "whole", ROUNDS, FedAdam(eta=0.1))
+    start(tmp_path / "parts", 2, FedAdam(eta=0.1))
+    for file in (tmp_path / "parts" / "clients").glob("*/*.json"):
+        file.unlink()
+    _, forgotten = start(tmp_path / "parts", ROUNDS, FedAdam(eta=0.1))
+    assert not same(forgotten, expected)
+
+
+@pytest.mark.parametrize("stop", ["query.hds_extract 3", "train 3", "evaluate 3"])
+def test_a_server_that_is_stopped_within_a_round_repeats_it(stop: str, tmp_path: Path) -> None:
+    _, expected = start(tmp_path / "whole", ROUNDS, FedAdam(eta=0.1))
+    with pytest.raises(Stopped):
+        start(tmp_path / "parts", ROUNDS, FedAdam(eta=0.1), stop=stop)
+    strategy, got = start(tmp_path / "parts", ROUNDS, FedAdam(eta=0.1))
+    assert same(got, expected) and len(strategy.reports) == ROUNDS
+
+
+def test_no_half_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start(tmp_path, 1)
+    before = (tmp_path / "server" / "run.npz").read_bytes()
+
+    def fail(file: Any, **arrays: Any) -> None:
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(fedhds.CheckpointError, match="run.npz.*disk full"):
+        start(tmp_path, 2)
+    assert (tmp_path / "server" / "run.npz").read_bytes() == before
+    assert [path.name for path in (tmp_path / "server").iterdir()] == ["run.npz"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("seed", {"seed": 8}),
+        ("method.count", {"method": Method("fedhds_coverage", budget=8, client={"clusterer": {"n_clusters": 4}})}),
+        ("clients_per_round", {"clients_per_round": 2}),
+        ("inner", {"inner": WeightedMean(fraction_evaluate=0.5)}),
+        ("inner", {"inner": FedAvg()}),
+        (
+            "initial_arrays.a",
+            {"arrays": record_of({"b": np.zeros((2, 3), np.float32), "a": np.ones((1, 8), np.float32)})},
+        ),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused(name: str, change: dict[str, Any], tmp_path: Path) -> None:
+    start(tmp_path, 1)
+    before = (tmp_path / "server" / "run.npz").read_bytes()
+    with pytest.raises(fedhds.CheckpointError, match=rf"run\.npz: {name}.*expected .* got "):
+        start(tmp_path, 2, **change)
+    assert (tmp_path / "server" / "run.npz").read_bytes() == before
+
+
+def test_the_training_config_is_a_setting(tmp_path: Path) -> None:
+    def run(rate: float) -> None:
+        strategy = FedHDS(METHOD, seed=7, checkpoint=tmp_path / "run.npz")
+        strategy.start(
+            ToyGrid(client_app(), range(2)), initial(), num_rounds=1, train_config=ConfigRecord({"lr": rate})
+        )
+
+    run(0.1)
+    run(0.1)
+    with pytest.raises(fedhds.CheckpointError, match="train_config.lr: expected 0.2, as this run has it, got 0.1"):
+        run(0.2)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not an archive", b"not an archive at all"])
+def test_a_file_that_is_no_checkpoint_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    path.write_bytes(content)
+    with pytest.raises(fedhds.CheckpointError, match=r"run\.npz: expected a checkpoint"):
+        FedHDS(METHOD, checkpoint=path).start(ToyGrid(client_app(), [0]), initial(), num_rounds=1)
+
+
+def test_a_foreign_archive_runs_no_code(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (tmp_path / "sprung").touch, ()
+
+    path = tmp_path / "run.npz"
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=True, **{"checkpoint.json": np.array([Trap()], dtype=object)})
+    with pytest.raises(fedhds.CheckpointError, match="expected a checkpoint"):
+        FedHDS(METHOD, checkpoint=path).start(ToyGrid(client_app(), [0]), initial(), num_rounds=1)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_an_inner_strategy_that_cannot_be_kept_is_refused_before_the_first_round(tmp_path: Path) -> None:
+    inner = WeightedMean()
+    inner.handle = iter([1])  # type: ignore[attr-defined]
+    grid = ToyGrid(client_app(), [0])
+    with pytest.raises(fedhds.CheckpointError, match="inner/handle.*without a checkpoint"):
+        FedHDS(METHOD, inner, checkpoint=tmp_path / "run.npz").start(grid, initial(), num_rounds=1)
+    assert not grid.sent
+    FedHDS(METHOD, inner).start(grid, initial(), num_rounds=1)
+
+
+def test_all_of_flower_s_strategies_for_arrays_can_be_kept(tmp_path: Path) -> None:
+    from fedhds.flower._inner import capture, restore
+
+    adam, fresh_adam = FedAdam(), FedAdam()
+    wrapped = DifferentialPrivacyClientSideAdaptiveClipping(adam, noise_multiplier=0.1, num_sampled_clients=3)
+    for strategy in (*(make() for make in INNER.values()), wrapped):
+        json.dumps(capture(strategy, {}))
+    wrapped.clipping_norm = np.float64(0.3)
+    adam.m_t = {"a": np.arange(3.0)}
+    arrays: dict[str, Any] = {}
+    captured = json.loads(json.dumps(capture(wrapped, arrays)))
+    fresh = DifferentialPrivacyClientSideAdaptiveClipping(fresh_adam, noise_multiplier=0.1, num_sampled_clients=3)
+    restore(fresh, captured, arrays)
+    assert fresh.clipping_norm == 0.3 and fresh.strategy is fresh_adam and fresh_adam.m_t is not None
+    assert np.array_equal(fresh_adam.m_t["a"], np.arange(3.0)) and callable(fresh_adam.train_metrics_aggr_fn)
