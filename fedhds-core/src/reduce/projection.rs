@@ -1,6 +1,7 @@
 //! One random projection for all clients.
 
 use crate::error::{Error, Result};
+use crate::protocol::MAX_DIMS;
 use crate::stage::Reducer;
 use crate::types::{Context, Matrix, Seed};
 use faer::linalg::matmul::matmul;
@@ -35,8 +36,8 @@ impl SharedProjectionConfig {
     /// # Errors
     /// [`Error::Parameter`] for the first value outside its range.
     pub fn check(&self) -> Result<()> {
-        if self.n_components == 0 {
-            return Err(Error::parameter("n_components", "at least 1", self.n_components));
+        if !(1..=MAX_DIMS).contains(&self.n_components) {
+            return Err(Error::parameter("n_components", format!("1 to {MAX_DIMS}"), self.n_components));
         }
         Ok(())
     }

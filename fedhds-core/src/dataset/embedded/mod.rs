@@ -21,6 +21,8 @@ use tasks::{Split, Task};
 
 /// Draws of one record before its task counts as exhausted.
 const ATTEMPTS: usize = 1000;
+/// More than any task has different records.
+const MAX_RECORDS: usize = 1 << 20;
 
 /// What is generated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +61,8 @@ impl EmbeddedTasks {
         for (count, name) in
             [(self.records_per_task, "records_per_task"), (self.test_records_per_task, "test_records_per_task")]
         {
-            if count == 0 {
-                return Err(Error::parameter(name, "at least 1", count));
+            if !(1..=MAX_RECORDS).contains(&count) {
+                return Err(Error::parameter(name, format!("1 to {MAX_RECORDS}"), count));
             }
         }
         let (mut train, mut test) = (Vec::new(), Vec::new());
@@ -76,7 +78,7 @@ impl EmbeddedTasks {
     fn records(&self, task: &Task, count: usize, parameter: &str) -> Result<Vec<Record>> {
         let mut rng = Seed(self.seed).derive(&task.name, 0).rng();
         let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
-        let mut records = Vec::with_capacity(count);
+        let mut records = Vec::new();
         for number in 0..count {
             let mut attempts = (0..ATTEMPTS).map(|_| {
                 let instruction = task.instructions.choose(&mut rng).map_or("", String::as_str);

@@ -1,0 +1,1134 @@
+// The C ABI of fedhds. Made by cbindgen of fedhds-ffi; changes belong there.
+//
+// - Every function that can fail returns a fedhds_status_t; fedhds_last_error_message() says what was expected and what came.
+// - Out-parameters stand last and are written only on success.
+// - Objects are handles with a _free; a handle is looked up, so that a freed or foreign one is an error. NULL may be freed.
+// - Objects that never change (models, adapters, matrices, bytes, clusterings) may be used by any number of threads at once; one that
+//   changes (clients, servers, records, methods, controls) serves one call at a time, and a second thread gets FEDHDS_STATUS_BUSY.
+// - What a pointer of the caller's points to is read during the call and not kept, but for callbacks' user_data.
+
+
+#ifndef FEDHDS_H
+#define FEDHDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// A library without models (a build of selection alone) has none of what stands under FEDHDS_MODELS.
+#if !defined(FEDHDS_SELECTION_ONLY) && !defined(FEDHDS_MODELS)
+#define FEDHDS_MODELS
+#endif
+
+// The version of the ABI that this library has; a header is good for libraries of its own number.
+#define FEDHDS_ABI_VERSION 1
+
+// What a call returns. Everything but `FEDHDS_STATUS_OK` leaves the out-parameters as they were, and
+// `fedhds_last_error_message` says what was expected and what came.
+enum fedhds_status_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Done.
+  FEDHDS_STATUS_OK = 0,
+  // A pointer that must not be NULL is NULL.
+  FEDHDS_STATUS_NULL_POINTER = 1,
+  // A handle that is of another type, was freed, or never was one.
+  FEDHDS_STATUS_INVALID_HANDLE = 2,
+  // A handle that another thread is using: a stateful object serves one call at a time.
+  FEDHDS_STATUS_BUSY = 3,
+  // A parameter outside its documented range, text that is not UTF-8, an unknown enum value.
+  FEDHDS_STATUS_PARAMETER = 4,
+  // An input whose shape, length or content does not fit.
+  FEDHDS_STATUS_INPUT = 5,
+  // A value that is NaN or infinite.
+  FEDHDS_STATUS_NOT_FINITE = 6,
+  // The caller's buffer is too small; the needed length was written.
+  FEDHDS_STATUS_BUFFER_TOO_SMALL = 7,
+  // A record or line of a data set that cannot be used.
+  FEDHDS_STATUS_DATA = 8,
+  // A method or configuration that cannot be run.
+  FEDHDS_STATUS_CONFIG = 9,
+  // A model file or folder that cannot be loaded.
+  FEDHDS_STATUS_MODEL = 10,
+  // An adapter that does not fit the model or another adapter.
+  FEDHDS_STATUS_ADAPTER = 11,
+  // A message that cannot be read, or that comes at the wrong time.
+  FEDHDS_STATUS_PROTOCOL = 12,
+  // A stage, possibly the caller's own, that failed or returned something unusable.
+  FEDHDS_STATUS_STAGE = 13,
+  // A device that is not there, or is not compiled in ("no GPU").
+  FEDHDS_STATUS_DEVICE = 14,
+  // A checkpoint of another run, or a damaged one.
+  FEDHDS_STATUS_CHECKPOINT = 15,
+  // A file that could not be read or written.
+  FEDHDS_STATUS_IO = 16,
+  // The work was cancelled through its control.
+  FEDHDS_STATUS_CANCELLED = 17,
+  // A defect of the library: it panicked, and the panic was stopped at the boundary.
+  FEDHDS_STATUS_PANIC = 18,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fedhds_status_t fedhds_status_t;
+#else
+typedef int32_t fedhds_status_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How rows are chosen.
+enum fedhds_selector_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Those nearest to their cluster's centroid (eq. 9 and 10).
+  FEDHDS_SELECTOR_NEAREST_CENTROID = 0,
+  // Those that together lie nearest to all rows.
+  FEDHDS_SELECTOR_FACILITY_LOCATION = 1,
+  // Any of each cluster.
+  FEDHDS_SELECTOR_RANDOM_MEMBER = 2,
+  // Any rows: the baseline.
+  FEDHDS_SELECTOR_RANDOM = 3,
+  // Any rows, spread evenly over owners: the second baseline.
+  FEDHDS_SELECTOR_STRATIFIED = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fedhds_selector_t fedhds_selector_t;
+#else
+typedef int32_t fedhds_selector_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+#if defined(FEDHDS_MODELS)
+// A LoRA adapter; it never changes. Freed with `fedhds_adapter_free`.
+typedef struct fedhds_adapter_t fedhds_adapter_t;
+#endif
+
+// Bytes that never change. Freed with `fedhds_bytes_free`.
+typedef struct fedhds_bytes_t fedhds_bytes_t;
+
+// A client. Its state survives in `fedhds_client_state`. Freed with `fedhds_client_free`.
+typedef struct fedhds_client_t fedhds_client_t;
+
+// Groups of rows. Freed with `fedhds_clustering_free`.
+typedef struct fedhds_clustering_t fedhds_clustering_t;
+
+// Watches and stops calls that are given it; NULL in its place neither watches nor stops. Any thread may cancel while another works.
+// Freed with `fedhds_control_free`.
+typedef struct fedhds_control_t fedhds_control_t;
+
+// Rows of float32 that the library made and that never change. Freed with `fedhds_matrix_free`.
+typedef struct fedhds_matrix_t fedhds_matrix_t;
+
+// A selection method: settings, and stages of the caller's own. Clients and servers that were made of it keep what it was then. Freed with
+// `fedhds_method_free`.
+typedef struct fedhds_method_t fedhds_method_t;
+
+#if defined(FEDHDS_MODELS)
+// A language model or encoder; it never changes, and any number of threads may use it at once. Freed with `fedhds_model_free`.
+typedef struct fedhds_model_t fedhds_model_t;
+#endif
+
+// Records in an order that stays: row i of their features is record i. Freed with `fedhds_records_free`.
+typedef struct fedhds_records_t fedhds_records_t;
+
+// The server. Its state between a round's beginning and the first update survives in `fedhds_server_state`. Freed with `fedhds_server_free`.
+typedef struct fedhds_server_t fedhds_server_t;
+
+#if defined(FEDHDS_MODELS)
+// What a training gave. Freed with `fedhds_trained_free`.
+typedef struct fedhds_trained_t fedhds_trained_t;
+#endif
+
+// Rows of float32 in memory of the caller's, which the library reads during the call and does not keep.
+typedef struct fedhds_matrix_view_t {
+  // The first value; may be NULL where there are no values.
+  const float *data;
+  // Number of rows.
+  size_t rows;
+  // Number of columns.
+  size_t cols;
+  // Values from one row's beginning to the next's, at least `cols`; 0 means `cols`.
+  size_t row_stride;
+} fedhds_matrix_view_t;
+
+// Hears of progress. `event` is 0 for the beginning of a stage (`units` are expected, 0 where that is not known), 1 for `units` more done, 2
+// for its end. `stage` is valid during the call.
+typedef void (*fedhds_progress_fn)(const char *stage, int32_t event, uint64_t units, void *user_data);
+
+// A reducer: fills `reduced`, `features.rows` times `columns` values, row after row. 0 is success, anything else a failure.
+typedef int32_t (*fedhds_reduce_fn)(struct fedhds_matrix_view_t features,
+                                    uint64_t seed,
+                                    size_t columns,
+                                    float *reduced,
+                                    void *user_data);
+
+// A clusterer: fills `labels`, one for each row, with cluster numbers that are dense from 0, or -1 for noise. 0 is success.
+typedef int32_t (*fedhds_cluster_fn)(struct fedhds_matrix_view_t points, uint64_t seed, int32_t *labels, void *user_data);
+
+// A selector: fills `rows` with `count` distinct row numbers, in any order. `weights` has one value for each row (records that it stands
+// for); `labels` is NULL where nothing was clustered; `owners` (the clients of the rows) is NULL where there is one owner. 0 is success.
+typedef int32_t (*fedhds_select_fn)(struct fedhds_matrix_view_t points,
+                                    const float *weights,
+                                    const int32_t *labels,
+                                    const uint32_t *owners,
+                                    uint64_t seed,
+                                    size_t count,
+                                    uint32_t *rows,
+                                    void *user_data);
+
+// Hears of a log line. `level` is 1 error, 2 warning, 3 info, 4 debug, 5 trace; `target` and `message` are valid during the call.
+typedef void (*fedhds_log_fn)(int32_t level, const char *target, const char *message, void *user_data);
+
+// Precision, recall and F1 of Rouge-L, each in [0, 1].
+typedef struct fedhds_rouge_t {
+  // Of the prediction's words, the share that the reference has.
+  double precision;
+  // Of the reference's words, the share that the prediction has.
+  double recall;
+  // Their harmonic mean.
+  double f1;
+} fedhds_rouge_t;
+
+// Settings of `fedhds_tsne`, filled by `fedhds_tsne_config_init`.
+typedef struct fedhds_tsne_config_t {
+  // The size of this structure, as `_init` set it.
+  size_t struct_size;
+  // Effective number of neighbours, at least 1; default 30.
+  double perplexity;
+  // Clamp perplexity to n - 1, as the paper does, instead of (n - 1) / 3.
+  bool perplexity_limit_rows;
+  // Columns that come out, 1 or 2 (3 where theta is 0); default 2.
+  size_t n_components;
+  // Steps in all; default 1000.
+  size_t n_iter;
+  // Step size; 0 (the default) is n over the exaggeration.
+  double learning_rate;
+  // Factor on the attraction in the first steps, at least 1; default 12.
+  double early_exaggeration;
+  // How many steps are exaggerated; default 250.
+  size_t early_exaggeration_iter;
+  // Accuracy of the repulsion in [0, 1], 0 is exact; default 0.5.
+  double theta;
+} fedhds_tsne_config_t;
+
+// Settings of `fedhds_kernel_pca`, filled by `fedhds_kernel_pca_config_init`.
+typedef struct fedhds_kernel_pca_config_t {
+  // The size of this structure, as `_init` set it.
+  size_t struct_size;
+  // Columns that come out; default 2.
+  size_t n_components;
+  // 0 linear, 1 rbf (the default), 2 poly, 3 cosine.
+  int32_t kernel;
+  // Of rbf and poly, above 0; 0 (the default) is 1 / columns.
+  double gamma;
+  // Of poly, 1 to 16; default 3.
+  uint32_t degree;
+  // Of poly; default 1.
+  double coef0;
+} fedhds_kernel_pca_config_t;
+
+// Settings of `fedhds_hdbscan`, filled by `fedhds_hdbscan_config_init`.
+typedef struct fedhds_hdbscan_config_t {
+  // The size of this structure, as `_init` set it.
+  size_t struct_size;
+  // Least number of points of a cluster, at least 2; default 5.
+  size_t min_cluster_size;
+  // Points within a core distance, the point itself included; 0 (the default) is `min_cluster_size`.
+  size_t min_samples;
+  // Take the leaves of the hierarchy instead of the most stable clusters.
+  bool leaf;
+  // Whether all points may be one cluster.
+  bool allow_single_cluster;
+  // Clusters that split below this distance stay whole; default 0.
+  double cluster_selection_epsilon;
+} fedhds_hdbscan_config_t;
+
+// Settings of `fedhds_kmeans`, filled by `fedhds_kmeans_config_init`.
+typedef struct fedhds_kmeans_config_t {
+  // The size of this structure, as `_init` set it.
+  size_t struct_size;
+  // Clusters that are wanted, at least 1; default 8.
+  size_t n_clusters;
+  // Runs, of which the best is kept; default 10.
+  size_t n_init;
+  // Most iterations of a run; default 300.
+  uint64_t max_iter;
+} fedhds_kmeans_config_t;
+
+// A group that a client reported, and what became of it.
+typedef struct fedhds_group_t {
+  // Whose it is.
+  uint32_t client;
+  // The client's number for it.
+  uint32_t cluster;
+  // Records in it.
+  uint32_t records;
+  // The server's cluster of it; -1 for none.
+  int32_t server_cluster;
+  // Records that were ordered of it.
+  uint32_t ordered;
+} fedhds_group_t;
+
+#if defined(FEDHDS_MODELS)
+// Settings of `fedhds_model_features`, filled by `fedhds_features_config_init`.
+typedef struct fedhds_features_config_t {
+  // The size of this structure, as `_init` set it.
+  size_t struct_size;
+  // 0 every layer (the default), 1 the last one.
+  int32_t layers;
+  // Put the embedding's output in front; default false.
+  bool embedding;
+  // 0 the last token (the default), 1 the mean over tokens.
+  int32_t pooling;
+  // Scale each layer's vector to length 1; default false.
+  bool normalize;
+  // Longest record in tokens; default 1024.
+  size_t max_tokens;
+  // Cut longer records off; otherwise they are errors. Default false.
+  bool truncate;
+  // Most tokens that go through the model together; 0 (the default) is record by record.
+  size_t batch_tokens;
+} fedhds_features_config_t;
+#endif
+
+#if defined(FEDHDS_MODELS)
+// A LoRA adapter and its training, filled by `fedhds_train_config_init` with the paper's values.
+typedef struct fedhds_train_config_t {
+  // The size of this structure, as `_init` set it.
+  size_t struct_size;
+  // Rank of a fresh adapter, at least 1; default 8.
+  size_t r;
+  // The update is scaled by `lora_alpha / r`; default 16.
+  float lora_alpha;
+  // Dropout on a fresh adapter's input, in [0, 1); default 0.05.
+  float lora_dropout;
+  // Scale by `lora_alpha / sqrt(r)`; default false.
+  bool use_rslora;
+  // Above 0; default 3e-4.
+  double learning_rate;
+  // Records of a batch, at least 1; default 1.
+  size_t batch_size;
+  // Passes over the records, at least 1; default 1.
+  size_t local_epochs;
+  // Most optimiser steps; 0 (the default) is no limit.
+  size_t max_steps;
+  // Batches of an optimiser step, at least 1; default 1.
+  size_t gradient_accumulation_steps;
+  // Gradients are clipped to this norm; 0 (the default) does not clip.
+  double max_grad_norm;
+  // Less memory, more time; default false.
+  bool gradient_checkpointing;
+  // Longest record in tokens; a longer one is an error. Default 1024.
+  size_t max_tokens;
+  // Names of the modules that a fresh adapter adapts, with commas between them: `q_proj,v_proj`. NULL (the default) is the model's own choice.
+  const char *target_modules;
+} fedhds_train_config_t;
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Sizes of a model.
+typedef struct fedhds_model_info_t {
+  // Number of layers.
+  size_t layers;
+  // Width of the hidden states.
+  size_t hidden_size;
+  // Number of token ids.
+  size_t vocab_size;
+  // Longest sequence, in tokens.
+  size_t max_positions;
+  // Whether it predicts the next token; encoders do not.
+  bool causal;
+} fedhds_model_info_t;
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Where the bytes are and how many; the pointer is valid until the handle is freed. A NUL that does not count follows them, so that a
+// text is a C string.
+//
+// # Safety
+// `data` and `length` are valid for a write each.
+fedhds_status_t fedhds_bytes_view(const struct fedhds_bytes_t *bytes,
+                                  const uint8_t **data,
+                                  size_t *length);
+
+// Copies the bytes into a buffer of `capacity` bytes and writes their number. A buffer of NULL asks for the number alone.
+//
+// # Safety
+// `buffer` is NULL or valid for writes of `capacity` bytes; `length` is valid for a write.
+fedhds_status_t fedhds_bytes_copy(const struct fedhds_bytes_t *bytes,
+                                  uint8_t *buffer,
+                                  size_t capacity,
+                                  size_t *length);
+
+// Frees the bytes; NULL is fine.
+fedhds_status_t fedhds_bytes_free(struct fedhds_bytes_t *bytes);
+
+// What a message is: 1 round start, 2 client summary, 3 selection order, 4 global adapter, 5 local update.
+//
+// # Safety
+// `message` is readable for `length` bytes; `kind` is valid for a write.
+fedhds_status_t fedhds_message_kind(const uint8_t *message, size_t length, int32_t *kind);
+
+// A client of this number. `layers` is the number of equal parts of a feature vector, one for each layer of the model, 1 for one vector; `seed`
+// is the experiment's.
+//
+// # Safety
+// `client` is valid for a write.
+fedhds_status_t fedhds_client_new(uint32_t number,
+                                  const struct fedhds_method_t *method,
+                                  size_t layers,
+                                  uint64_t seed,
+                                  struct fedhds_client_t **client);
+
+// Groups the records and reports the groups, in answer to the server's round start. `features` has row i for record i; NULL is for methods
+// that look at none, with the number of `records`.
+//
+// # Safety
+// `start` is readable for `length` bytes; `features` and its values are where it is not NULL; `summary` is valid for a write.
+fedhds_status_t fedhds_client_summarize(struct fedhds_client_t *client,
+                                        const uint8_t *start,
+                                        size_t length,
+                                        const struct fedhds_matrix_view_t *features,
+                                        size_t records,
+                                        const struct fedhds_control_t *watch,
+                                        struct fedhds_bytes_t **summary);
+
+// The rows of the records to train on, ascending, into a buffer of `capacity` numbers; NULL asks for their number alone. No rows: the client
+// does not train in this round.
+//
+// # Safety
+// `order` is readable for `length` bytes; `rows` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+fedhds_status_t fedhds_client_choose(const struct fedhds_client_t *client,
+                                     const uint8_t *order,
+                                     size_t length,
+                                     const struct fedhds_control_t *watch,
+                                     uint32_t *rows,
+                                     size_t capacity,
+                                     size_t *count);
+
+// Remembers rows that it has trained on: most methods prefer others in later rounds.
+//
+// # Safety
+// `rows` is readable for `count` numbers.
+fedhds_status_t fedhds_client_mark_trained(struct fedhds_client_t *client, const uint32_t *rows, size_t count);
+
+// The group of each record after `fedhds_client_summarize`, -1 for none, into a buffer of `capacity` numbers; NULL asks for their number
+// alone. It stays on the client.
+//
+// # Safety
+// `labels` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+fedhds_status_t fedhds_client_groups(const struct fedhds_client_t *client,
+                                     int32_t *labels,
+                                     size_t capacity,
+                                     size_t *count);
+
+// What the client remembers, to go on in another process.
+//
+// # Safety
+// `state` is valid for a write.
+fedhds_status_t fedhds_client_state(const struct fedhds_client_t *client, struct fedhds_bytes_t **state);
+
+// Goes on from `fedhds_client_state`.
+//
+// # Safety
+// `state` is readable for `length` bytes.
+fedhds_status_t fedhds_client_resume(struct fedhds_client_t *client, const uint8_t *state, size_t length);
+
+// Frees the client; NULL is fine.
+fedhds_status_t fedhds_client_free(struct fedhds_client_t *client);
+
+// A control that reports nowhere and was not cancelled.
+//
+// # Safety
+// `control` is valid for a write.
+fedhds_status_t fedhds_control_new(struct fedhds_control_t **control);
+
+// Sets who hears of progress, in calls that begin afterwards; NULL is nobody.
+//
+// # Safety
+// `user_data` lives as long as the control and bears calls from worker threads.
+fedhds_status_t fedhds_control_set_progress(struct fedhds_control_t *control,
+                                            fedhds_progress_fn progress,
+                                            void *user_data);
+
+// Asks the calls that were given this control to stop; they end with `FEDHDS_STATUS_CANCELLED` at their next check.
+fedhds_status_t fedhds_control_cancel(const struct fedhds_control_t *control);
+
+// Frees the control; NULL is fine. Calls that were given it go on.
+fedhds_status_t fedhds_control_free(struct fedhds_control_t *control);
+
+// Puts the caller's reducer in the place of the method's `client.reducer` or `client.normalizer`; it gives `columns` columns, at least 1.
+//
+// # Safety
+// `stage` ends with NUL; `user_data` lives as long as clients and servers of this method and bears calls from worker threads.
+fedhds_status_t fedhds_method_set_reducer(struct fedhds_method_t *method,
+                                          const char *stage,
+                                          fedhds_reduce_fn reduce,
+                                          size_t columns,
+                                          void *user_data);
+
+// Puts the caller's clusterer in the place of the method's `client.clusterer` or `server.clusterer`.
+//
+// # Safety
+// As `fedhds_method_set_reducer`.
+fedhds_status_t fedhds_method_set_clusterer(struct fedhds_method_t *method,
+                                            const char *stage,
+                                            fedhds_cluster_fn cluster,
+                                            void *user_data);
+
+// Puts the caller's selector in the place of the method's `client.selector` or `server.selector`.
+//
+// # Safety
+// As `fedhds_method_set_reducer`.
+fedhds_status_t fedhds_method_set_selector(struct fedhds_method_t *method,
+                                           const char *stage,
+                                           fedhds_select_fn select,
+                                           void *user_data);
+
+// Sets who hears log lines of at most this `level` (1 errors to 5 everything), for the whole process; NULL is nobody.
+//
+// # Safety
+// `user_data` lives as long as the process or until another listener is set, and bears calls from worker threads.
+fedhds_status_t fedhds_set_log(int32_t level, fedhds_log_fn log, void *user_data);
+
+// A view of the library's matrix; it is valid until the handle is freed.
+//
+// # Safety
+// `view` is valid for a write.
+fedhds_status_t fedhds_matrix_view(const struct fedhds_matrix_t *matrix, struct fedhds_matrix_view_t *view);
+
+// Copies the values, row after row, into a buffer of `capacity` values and writes their number. A buffer of NULL asks for the number alone.
+//
+// # Safety
+// `buffer` is NULL or valid for writes of `capacity` values; `count` is valid for a write.
+fedhds_status_t fedhds_matrix_copy(const struct fedhds_matrix_t *matrix,
+                                   float *buffer,
+                                   size_t capacity,
+                                   size_t *count);
+
+// Frees the matrix; NULL is fine.
+fedhds_status_t fedhds_matrix_free(struct fedhds_matrix_t *matrix);
+
+// A method from TOML or JSON: a preset, and what differs from it. `preset = "fedhds_coverage"` and `count = { budget = 20 }` on two lines are
+// facility location with 20 records a round. Unknown keys are errors.
+//
+// # Safety
+// `settings` ends with NUL; `method` is valid for a write.
+fedhds_status_t fedhds_method_new(const char *settings,
+                                  struct fedhds_method_t **method);
+
+// Every setting of the method, as JSON.
+//
+// # Safety
+// `json` is valid for a write.
+fedhds_status_t fedhds_method_settings(const struct fedhds_method_t *method, struct fedhds_bytes_t **json);
+
+// Frees the method; NULL is fine.
+fedhds_status_t fedhds_method_free(struct fedhds_method_t *method);
+
+// Rouge-L of a text against the reference that fits best by F1. `flavor` is 0 for package `rouge` 1.0.1 (the paper's), 1 for `rouge_score`, 2
+// for the same with its stemmer.
+//
+// # Safety
+// `prediction` and the `count` texts at `references` end with NUL; `rouge` is valid for a write.
+fedhds_status_t fedhds_rouge_l(const char *prediction,
+                               const char *const *references,
+                               size_t count,
+                               int32_t flavor,
+                               struct fedhds_rouge_t *rouge);
+
+// Fills in the defaults. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
+//
+// # Safety
+// `config` is valid for writes of `size` bytes.
+fedhds_status_t fedhds_tsne_config_init(struct fedhds_tsne_config_t *config,
+                                        size_t size);
+
+// Fills in the defaults. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
+//
+// # Safety
+// `config` is valid for writes of `size` bytes.
+fedhds_status_t fedhds_kernel_pca_config_init(struct fedhds_kernel_pca_config_t *config,
+                                              size_t size);
+
+// Fills in the defaults. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
+//
+// # Safety
+// `config` is valid for writes of `size` bytes.
+fedhds_status_t fedhds_hdbscan_config_init(struct fedhds_hdbscan_config_t *config,
+                                           size_t size);
+
+// Fills in the defaults. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
+//
+// # Safety
+// `config` is valid for writes of `size` bytes.
+fedhds_status_t fedhds_kmeans_config_init(struct fedhds_kmeans_config_t *config,
+                                          size_t size);
+
+// Layer-norm of each layer's part of every row: `layers` equal parts to mean 0 and variance 1, as the presets in a shared frame do before
+// anything else.
+//
+// # Safety
+// `features` and its values are readable; `reduced` is valid for a write.
+fedhds_status_t fedhds_layer_norm(const struct fedhds_matrix_view_t *features,
+                                  size_t layers,
+                                  struct fedhds_matrix_t **reduced);
+
+// Barnes-Hut t-SNE (van der Maaten 2014), the method's fusion step (eq. 7): `[n, d]` to `[n, n_components]`. The same seed gives the same
+// bits at any number of threads.
+//
+// # Safety
+// `features` and its values, and `config`, are readable; `reduced` is valid for a write.
+fedhds_status_t fedhds_tsne(const struct fedhds_matrix_view_t *features,
+                            const struct fedhds_tsne_config_t *config,
+                            uint64_t seed,
+                            const struct fedhds_control_t *control,
+                            struct fedhds_matrix_t **reduced);
+
+// Principal components: `[n, d]` to `[n, n_components]`, each scaled to unit variance where `whiten`.
+//
+// # Safety
+// `features` and its values are readable; `reduced` is valid for a write.
+fedhds_status_t fedhds_pca(const struct fedhds_matrix_view_t *features,
+                           size_t n_components,
+                           bool whiten,
+                           const struct fedhds_control_t *control,
+                           struct fedhds_matrix_t **reduced);
+
+// Kernel PCA: `[n, d]` to `[n, n_components]`.
+//
+// # Safety
+// `features` and its values, and `config`, are readable; `reduced` is valid for a write.
+fedhds_status_t fedhds_kernel_pca(const struct fedhds_matrix_view_t *features,
+                                  const struct fedhds_kernel_pca_config_t *config,
+                                  const struct fedhds_control_t *control,
+                                  struct fedhds_matrix_t **reduced);
+
+// The random projection that all clients of one seed share: `[n, d]` to `[n, n_components]`.
+//
+// # Safety
+// `features` and its values are readable; `reduced` is valid for a write.
+fedhds_status_t fedhds_shared_projection(const struct fedhds_matrix_view_t *features,
+                                         size_t n_components,
+                                         uint64_t seed,
+                                         const struct fedhds_control_t *control,
+                                         struct fedhds_matrix_t **reduced);
+
+// HDBSCAN* (Campello 2013, 2015): finds the number of clusters, and noise.
+//
+// # Safety
+// `points` and its values, and `config`, are readable; `clustering` is valid for a write.
+fedhds_status_t fedhds_hdbscan(const struct fedhds_matrix_view_t *points,
+                               const struct fedhds_hdbscan_config_t *config,
+                               const struct fedhds_control_t *watch,
+                               struct fedhds_clustering_t **clustering);
+
+// k-means (k-means++ starts, the best of several runs).
+//
+// # Safety
+// `points` and its values, and `config`, are readable; `clustering` is valid for a write.
+fedhds_status_t fedhds_kmeans(const struct fedhds_matrix_view_t *points,
+                              const struct fedhds_kmeans_config_t *config,
+                              uint64_t seed,
+                              const struct fedhds_control_t *control,
+                              struct fedhds_clustering_t **clustering);
+
+// The cluster of each row, -1 for noise, into a buffer of `capacity` numbers; NULL asks for their number alone.
+//
+// # Safety
+// `labels` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+fedhds_status_t fedhds_clustering_labels(const struct fedhds_clustering_t *clustering,
+                                         int32_t *labels,
+                                         size_t capacity,
+                                         size_t *count);
+
+// The membership strength of each row, in [0, 1], into a buffer of `capacity` numbers; NULL asks for their number alone.
+//
+// # Safety
+// `strengths` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+fedhds_status_t fedhds_clustering_strengths(const struct fedhds_clustering_t *clustering,
+                                            float *strengths,
+                                            size_t capacity,
+                                            size_t *count);
+
+// The centroids, one row for each cluster, as a matrix of its own.
+//
+// # Safety
+// `centroids` is valid for a write.
+fedhds_status_t fedhds_clustering_centroids(const struct fedhds_clustering_t *clustering,
+                                            struct fedhds_matrix_t **centroids);
+
+// Frees the clustering; NULL is fine.
+fedhds_status_t fedhds_clustering_free(struct fedhds_clustering_t *clustering);
+
+// No records yet.
+//
+// # Safety
+// `records` is valid for a write.
+fedhds_status_t fedhds_records_new(struct fedhds_records_t **records);
+
+// Adds a record with one response. `input` and `category` may be NULL.
+//
+// # Safety
+// The texts that are not NULL end with NUL.
+fedhds_status_t fedhds_records_add(struct fedhds_records_t *records,
+                                   const char *id,
+                                   const char *instruction,
+                                   const char *input,
+                                   const char *response,
+                                   const char *category);
+
+// Reads a file: `format` is `jsonl`, `alpaca` or `dolly`; `natural_instructions:train` and `natural_instructions:test` read a folder. `fields` is
+// NULL, or JSON that names the fields of jsonl: `{"instruction": "q", "response": "a"}`.
+//
+// # Safety
+// The texts end with NUL; `records` is valid for a write.
+fedhds_status_t fedhds_records_load(const char *path,
+                                    const char *format,
+                                    const char *fields,
+                                    const struct fedhds_control_t *watch,
+                                    struct fedhds_records_t **records);
+
+// Generated records, no file: the train tasks and the unseen test tasks of the embedded data. `json` is NULL or settings such as
+// `{"records_per_task": 30, "test_records_per_task": 15, "seed": 1}`.
+//
+// # Safety
+// `json` is NULL or ends with NUL; `train` and `test` are valid for a write each.
+fedhds_status_t fedhds_records_embedded(const char *json,
+                                        struct fedhds_records_t **train,
+                                        struct fedhds_records_t **test);
+
+// How many records there are.
+//
+// # Safety
+// `count` is valid for a write.
+fedhds_status_t fedhds_records_count(const struct fedhds_records_t *records, size_t *count);
+
+// One record as JSON: `id`, `instruction`, `input`, `responses`, `category`, `family`.
+//
+// # Safety
+// `json` is valid for a write.
+fedhds_status_t fedhds_records_get(const struct fedhds_records_t *records, size_t row, struct fedhds_bytes_t **json);
+
+// The records of these rows, in this order; a row may come more than once.
+//
+// # Safety
+// `rows` is readable for `count` numbers; `subset` is valid for a write.
+fedhds_status_t fedhds_records_subset(const struct fedhds_records_t *records,
+                                      const uint32_t *rows,
+                                      size_t count,
+                                      struct fedhds_records_t **subset);
+
+// The records of one client of a federation that these records are dealt to: `json` says how, for example
+// `{"kind": "dirichlet", "clients": 4, "alpha": 0.5}` or `{"kind": "iid", "clients": 4}`. Each call of the same seed deals alike.
+//
+// # Safety
+// `json` ends with NUL; `part` is valid for a write.
+fedhds_status_t fedhds_records_part(const struct fedhds_records_t *records,
+                                    const char *json,
+                                    uint64_t seed,
+                                    size_t client,
+                                    struct fedhds_records_t **part);
+
+// Frees the records; NULL is fine.
+fedhds_status_t fedhds_records_free(struct fedhds_records_t *records);
+
+// Chooses rows, in ascending order, into a buffer of `capacity` numbers; NULL asks for their number alone.
+//
+// `selector` is a `fedhds_selector_t`. `weights` has one value for each row (records that it stands for), NULL is 1 for each; `clustering` may be
+// NULL where the selector needs none; `owners` has one client for each row, or is NULL. `count` is meant for each cluster where `per_cluster`, else in
+// all.
+//
+// # Safety
+// `points` and its values, and `weights` and `owners` where they are not NULL, are readable; `rows` is NULL or valid for writes of
+// `capacity` numbers; `chosen` is valid for a write.
+fedhds_status_t fedhds_select(int32_t selector,
+                              const struct fedhds_matrix_view_t *points,
+                              const float *weights,
+                              const uint32_t *owners,
+                              const struct fedhds_clustering_t *clustering,
+                              size_t count,
+                              bool per_cluster,
+                              uint64_t seed,
+                              const struct fedhds_control_t *control,
+                              uint32_t *rows,
+                              size_t capacity,
+                              size_t *chosen);
+
+// A server. `layers` and `seed` are those of its clients; adapters are joined by their mean, weighted by records (eq. 12).
+//
+// # Safety
+// `server` is valid for a write.
+fedhds_status_t fedhds_server_new(const struct fedhds_method_t *method,
+                                  size_t layers,
+                                  uint64_t seed,
+                                  struct fedhds_server_t **server);
+
+// Begins a round with these clients; the message goes to each of them.
+//
+// # Safety
+// `clients` is readable for `count` numbers; `start` is valid for a write.
+fedhds_status_t fedhds_server_begin_round(struct fedhds_server_t *server,
+                                          uint32_t round,
+                                          const uint32_t *clients,
+                                          size_t count,
+                                          struct fedhds_bytes_t **start);
+
+// Takes in a client's summary.
+//
+// # Safety
+// `summary` is readable for `length` bytes.
+fedhds_status_t fedhds_server_receive(struct fedhds_server_t *server, const uint8_t *summary, size_t length);
+
+// Selects from what came. Clients that stay silent are left out.
+fedhds_status_t fedhds_server_select(struct fedhds_server_t *server, const struct fedhds_control_t *watch);
+
+// The order for a client that sent a summary, and how many records it asks for: 0 is no training in this round.
+//
+// # Safety
+// `order` and `records` are valid for a write each.
+fedhds_status_t fedhds_server_order(const struct fedhds_server_t *server,
+                                    uint32_t client,
+                                    struct fedhds_bytes_t **order,
+                                    size_t *records);
+
+// Every group of the round, after `fedhds_server_select`, into a buffer of `capacity` groups; NULL asks for their number alone.
+//
+// # Safety
+// `groups` is NULL or valid for writes of `capacity` groups; `count` is valid for a write.
+fedhds_status_t fedhds_server_selection(const struct fedhds_server_t *server,
+                                        struct fedhds_group_t *groups,
+                                        size_t capacity,
+                                        size_t *count);
+
+// Leaves the round as if it had not selected anyone; where the app joins adapters itself, this ends every round.
+fedhds_status_t fedhds_server_end_round(struct fedhds_server_t *server);
+
+// What the server knows, to go on in another process; not once an update of the round came in.
+//
+// # Safety
+// `state` is valid for a write.
+fedhds_status_t fedhds_server_state(const struct fedhds_server_t *server, struct fedhds_bytes_t **state);
+
+// Goes on from `fedhds_server_state`.
+//
+// # Safety
+// `state` is readable for `length` bytes.
+fedhds_status_t fedhds_server_resume(struct fedhds_server_t *server, const uint8_t *state, size_t length);
+
+// Frees the server; NULL is fine.
+fedhds_status_t fedhds_server_free(struct fedhds_server_t *server);
+
+// The message of the last call of this thread that failed; empty where none did. It is valid until the next failing call of this
+// thread, and never NULL.
+const char *fedhds_last_error_message(void);
+
+// The name of a status, for example `FEDHDS_STATUS_OK`; `unknown` for a number that is none. Never NULL, valid for ever.
+const char *fedhds_status_name(int32_t status);
+
+// The version of the library, for example `0.1.0`. Never NULL, valid for ever.
+const char *fedhds_version(void);
+
+// The version of the ABI: compare it with `FEDHDS_ABI_VERSION` of the header.
+uint32_t fedhds_abi_version(void);
+
+// Whether models, features, training and evaluation are in this build; selection always is.
+bool fedhds_has_models(void);
+
+// Sets the number of worker threads of the process, from 1. It can be set once, before the first heavy call; results do not depend on it.
+fedhds_status_t fedhds_set_threads(size_t threads);
+
+// The number of worker threads of the process.
+//
+// # Safety
+// `threads` is valid for a write.
+fedhds_status_t fedhds_threads(size_t *threads);
+
+#if defined(FEDHDS_MODELS)
+// Reads PEFT's folder: `adapter_config.json` and `adapter_model.safetensors`.
+//
+// # Safety
+// `folder` ends with NUL; `adapter` is valid for a write.
+fedhds_status_t fedhds_adapter_load(const char *folder, struct fedhds_adapter_t **adapter);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Writes PEFT's folder, in float32. `base_model` is the name that PEFT shall find the base model by, or NULL.
+//
+// # Safety
+// The texts that are not NULL end with NUL.
+fedhds_status_t fedhds_adapter_save(const struct fedhds_adapter_t *adapter, const char *folder, const char *base_model);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Writes the file that llama.cpp's `--lora` reads, for a base model of this family and size.
+//
+// # Safety
+// `path` ends with NUL.
+fedhds_status_t fedhds_adapter_save_gguf(const struct fedhds_adapter_t *adapter,
+                                         const struct fedhds_model_t *model,
+                                         const char *path);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// The tensors as a safetensors file under PEFT's names, and the settings as JSON.
+//
+// # Safety
+// `tensors` and `config` are valid for a write each.
+fedhds_status_t fedhds_adapter_to_bytes(const struct fedhds_adapter_t *adapter,
+                                        struct fedhds_bytes_t **tensors,
+                                        struct fedhds_bytes_t **config);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// The adapter of `fedhds_adapter_to_bytes`; `config` is its JSON as text.
+//
+// # Safety
+// `tensors` is readable for `length` bytes; `config` ends with NUL; `adapter` is valid for a write.
+fedhds_status_t fedhds_adapter_from_bytes(const uint8_t *tensors,
+                                          size_t length,
+                                          const char *config,
+                                          struct fedhds_adapter_t **adapter);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// The message that tells clients what a round starts from.
+//
+// # Safety
+// `message` is valid for a write.
+fedhds_status_t fedhds_adapter_encode(const struct fedhds_adapter_t *adapter,
+                                      uint32_t round,
+                                      struct fedhds_bytes_t **message);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// The adapter of `fedhds_adapter_encode`, and its round.
+//
+// # Safety
+// `message` is readable for `length` bytes; `adapter` and `round` are valid for a write each.
+fedhds_status_t fedhds_adapter_decode(const uint8_t *message,
+                                      size_t length,
+                                      struct fedhds_adapter_t **adapter,
+                                      uint32_t *round);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Whether two adapters have the same settings and the same values, bit for bit.
+//
+// # Safety
+// `equal` is valid for a write.
+fedhds_status_t fedhds_adapter_equal(const struct fedhds_adapter_t *adapter,
+                                     const struct fedhds_adapter_t *other,
+                                     bool *equal);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// The mean of adapters, weighted by the records that each was trained on (eq. 12), summed in this order.
+//
+// # Safety
+// `adapters` and `records` are readable for `count` values; `mean` is valid for a write.
+fedhds_status_t fedhds_adapter_mean(const struct fedhds_adapter_t *const *adapters,
+                                    const size_t *records,
+                                    size_t count,
+                                    struct fedhds_adapter_t **mean);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Takes in a client's `fedhds_trained_update`; in any order of clients.
+//
+// # Safety
+// `update` is readable for `length` bytes.
+fedhds_status_t fedhds_server_receive_update(struct fedhds_server_t *server, const uint8_t *update, size_t length);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Ends the round: the joined adapter, summed in the order of clients; NULL where nobody trained, and the adapter stays as it was.
+//
+// # Safety
+// `adapter` is valid for a write.
+fedhds_status_t fedhds_server_finish_round(struct fedhds_server_t *server,
+                                           struct fedhds_adapter_t **adapter);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Frees the adapter; NULL is fine.
+fedhds_status_t fedhds_adapter_free(struct fedhds_adapter_t *adapter);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Fills in the defaults. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
+//
+// # Safety
+// `config` is valid for writes of `size` bytes.
+fedhds_status_t fedhds_features_config_init(struct fedhds_features_config_t *config,
+                                            size_t size);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Fills in the paper's values. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
+//
+// # Safety
+// `config` is valid for writes of `size` bytes.
+fedhds_status_t fedhds_train_config_init(struct fedhds_train_config_t *config,
+                                         size_t size);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Whether a device can be used: `cpu`, `cuda`, `cuda:1`. `FEDHDS_STATUS_DEVICE` is no: it is not there, or not compiled in.
+//
+// # Safety
+// `device` ends with NUL.
+fedhds_status_t fedhds_device_check(const char *device);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Loads a Hugging Face folder (config.json, safetensors, tokenizer.json) or a `.gguf` file. `device` is a name, NULL is `cpu`.
+//
+// # Safety
+// The texts that are not NULL end with NUL; `model` is valid for a write.
+fedhds_status_t fedhds_model_load(const char *path,
+                                  const char *device,
+                                  struct fedhds_model_t **model);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// The sizes of a model.
+//
+// # Safety
+// `info` is valid for a write.
+fedhds_status_t fedhds_model_info(const struct fedhds_model_t *model, struct fedhds_model_info_t *info);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Features of records, one row each: the hidden states of the layers side by side (eq. 6). `adapter` is applied to the model where it is not
+// NULL: leave it out for a frozen proxy. `prompt` is a template's name or JSON, NULL is `alpaca`.
+//
+// # Safety
+// `prompt` is NULL or ends with NUL; `config` is readable; `features` is valid for a write.
+fedhds_status_t fedhds_model_features(const struct fedhds_model_t *model,
+                                      const struct fedhds_records_t *records,
+                                      const struct fedhds_adapter_t *adapter,
+                                      const char *prompt,
+                                      const struct fedhds_features_config_t *config,
+                                      const struct fedhds_control_t *control,
+                                      struct fedhds_matrix_t **features);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Continues a text greedily by at most `max_new_tokens` tokens.
+//
+// # Safety
+// `prompt` ends with NUL; `output` is valid for a write.
+fedhds_status_t fedhds_model_generate(const struct fedhds_model_t *model,
+                                      const struct fedhds_adapter_t *adapter,
+                                      const char *prompt,
+                                      size_t max_new_tokens,
+                                      const struct fedhds_control_t *watch,
+                                      struct fedhds_bytes_t **output);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Scores of records as a JSON list, in order: `id`, `category`, `loss` (mean over the response's tokens, in nats), and where text is generated `output`,
+// `rouge_l` (F1 in [0, 1]) and `exact_match`. `max_new_tokens` of 0 generates nothing; `flavor` is that of `fedhds_rouge_l`.
+//
+// # Safety
+// `prompt` is NULL or ends with NUL; `scores` is valid for a write.
+fedhds_status_t fedhds_model_evaluate(const struct fedhds_model_t *model,
+                                      const struct fedhds_adapter_t *adapter,
+                                      const struct fedhds_records_t *records,
+                                      const char *prompt,
+                                      size_t max_new_tokens,
+                                      int32_t flavor,
+                                      const struct fedhds_control_t *control,
+                                      struct fedhds_bytes_t **scores);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Frees the model; NULL is fine.
+fedhds_status_t fedhds_model_free(struct fedhds_model_t *model);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// The seed that the core's simulation gives to the training of a client in a round, from the experiment's seed.
+uint64_t fedhds_train_seed(uint64_t seed, uint32_t round, uint32_t client);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// The seed that the core's simulation gives to the first adapter, from the experiment's seed.
+uint64_t fedhds_init_seed(uint64_t seed);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// A fresh adapter of a model: A drawn by the seed, B zero.
+//
+// # Safety
+// `config` is readable; `fresh` is valid for a write.
+fedhds_status_t fedhds_model_init_adapter(const struct fedhds_model_t *model,
+                                          const struct fedhds_train_config_t *config,
+                                          uint64_t seed,
+                                          struct fedhds_adapter_t **fresh);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Trains an adapter on records; their order and dropout come from the seed.
+//
+// # Safety
+// `prompt` is NULL or ends with NUL; `config` is readable; `trained` is valid for a write.
+fedhds_status_t fedhds_model_train(const struct fedhds_model_t *model,
+                                   const struct fedhds_adapter_t *start,
+                                   const struct fedhds_records_t *records,
+                                   const char *prompt,
+                                   const struct fedhds_train_config_t *config,
+                                   uint64_t seed,
+                                   const struct fedhds_control_t *watch,
+                                   struct fedhds_trained_t **trained);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// The adapter after training.
+//
+// # Safety
+// `after` is valid for a write.
+fedhds_status_t fedhds_trained_adapter(const struct fedhds_trained_t *trained, struct fedhds_adapter_t **after);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// The mean loss of each optimiser step, in nats, into a buffer of `capacity` numbers; NULL asks for their number alone.
+//
+// # Safety
+// `losses` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+fedhds_status_t fedhds_trained_losses(const struct fedhds_trained_t *trained,
+                                      float *losses,
+                                      size_t capacity,
+                                      size_t *count);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// The client's message of what training on the ordered records gave, for `fedhds_server_receive_update`.
+//
+// # Safety
+// `order` is readable for `length` bytes; `update` is valid for a write.
+fedhds_status_t fedhds_client_update(const struct fedhds_client_t *client,
+                                     const uint8_t *order,
+                                     size_t length,
+                                     const struct fedhds_trained_t *trained,
+                                     struct fedhds_bytes_t **update);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Frees what a training gave; NULL is fine.
+fedhds_status_t fedhds_trained_free(struct fedhds_trained_t *trained);
+#endif
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* FEDHDS_H */

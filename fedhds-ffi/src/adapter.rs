@@ -1,0 +1,258 @@
+//! LoRA adapters: PEFT's folders, bytes, messages, llama.cpp's files, means.
+
+use crate::buffer::{bytes, fedhds_bytes_t};
+use crate::handle::{self, Handle};
+use crate::model::fedhds_model_t;
+use crate::pointer::{Out, slice, text, text_or_none};
+use crate::server::fedhds_server_t;
+use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_INPUT};
+use crate::status::{Failure, boundary};
+use fedhds_core::Error;
+use fedhds_core::aggregate::WeightedMean;
+use fedhds_core::model::gguf;
+use fedhds_core::protocol::{GlobalAdapter, LocalUpdate, Wire as _};
+use fedhds_core::stage::{Aggregator as _, ClientUpdate};
+use fedhds_core::train::{adapter_file, check_adapter, read_adapter, write_adapter};
+use fedhds_core::types::{Adapter, AdapterConfig, ClientId, Round};
+use std::ffi::c_char;
+use std::sync::Arc;
+
+/// A LoRA adapter; it never changes. Freed with `fedhds_adapter_free`.
+pub struct fedhds_adapter_t {
+    _private: [u8; 0],
+}
+
+impl Handle for fedhds_adapter_t {
+    type Object = Arc<Adapter>;
+    const NAME: &'static str = "fedhds_adapter_t";
+}
+
+pub(crate) fn adapter(values: Adapter) -> *mut fedhds_adapter_t {
+    handle::new(Arc::new(values))
+}
+
+/// Reads PEFT's folder: `adapter_config.json` and `adapter_model.safetensors`.
+///
+/// # Safety
+/// `folder` ends with NUL; `adapter` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_adapter_load(
+    folder: *const c_char,
+    adapter: *mut *mut fedhds_adapter_t,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let (out, folder) = unsafe { (Out::new(adapter, "adapter")?, text(folder, "folder")?) };
+        out.set(self::adapter(read_adapter(folder)?));
+        Ok(())
+    })
+}
+
+/// Writes PEFT's folder, in float32. `base_model` is the name that PEFT shall find the base model by, or NULL.
+///
+/// # Safety
+/// The texts that are not NULL end with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_adapter_save(
+    adapter: *const fedhds_adapter_t,
+    folder: *const c_char,
+    base_model: *const c_char,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let (folder, base) = unsafe { (text(folder, "folder")?, text_or_none(base_model, "base_model")?) };
+        Ok(write_adapter(folder, &*handle::copy(adapter)?, base)?)
+    })
+}
+
+/// Writes the file that llama.cpp's `--lora` reads, for a base model of this family and size.
+///
+/// # Safety
+/// `path` ends with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_adapter_save_gguf(
+    adapter: *const fedhds_adapter_t,
+    model: *const fedhds_model_t,
+    path: *const c_char,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let path = unsafe { text(path, "path") }?;
+        let (adapter, model) = (handle::copy(adapter)?, handle::copy(model)?);
+        check_adapter(&adapter, model.transformer.spec())?;
+        Ok(gguf::write_adapter(path, &adapter, &model.config)?)
+    })
+}
+
+/// The tensors as a safetensors file under PEFT's names, and the settings as JSON.
+///
+/// # Safety
+/// `tensors` and `config` are valid for a write each.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_adapter_to_bytes(
+    adapter: *const fedhds_adapter_t,
+    tensors: *mut *mut fedhds_bytes_t,
+    config: *mut *mut fedhds_bytes_t,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let (tensors, config) = unsafe { (Out::new(tensors, "tensors")?, Out::new(config, "config")?) };
+        let adapter = handle::copy(adapter)?;
+        let made = adapter_file::to_bytes(&adapter)?;
+        let json = serde_json::to_vec(&adapter.config).map_err(|e| Error::config("adapter", e.to_string()))?;
+        tensors.set(bytes(made));
+        config.set(bytes(json));
+        Ok(())
+    })
+}
+
+/// The adapter of `fedhds_adapter_to_bytes`; `config` is its JSON as text.
+///
+/// # Safety
+/// `tensors` is readable for `length` bytes; `config` ends with NUL; `adapter` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_adapter_from_bytes(
+    tensors: *const u8,
+    length: usize,
+    config: *const c_char,
+    adapter: *mut *mut fedhds_adapter_t,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let (out, tensors, config) =
+            unsafe { (Out::new(adapter, "adapter")?, slice(tensors, length, "tensors")?, text(config, "config")?) };
+        let config: AdapterConfig =
+            serde_json::from_str(config).map_err(|e| Error::config("adapter", e.to_string()))?;
+        out.set(self::adapter(adapter_file::from_bytes(tensors, &config)?));
+        Ok(())
+    })
+}
+
+/// The message that tells clients what a round starts from.
+///
+/// # Safety
+/// `message` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_adapter_encode(
+    adapter: *const fedhds_adapter_t,
+    round: u32,
+    message: *mut *mut fedhds_bytes_t,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::new(message, "message") }?;
+        let adapter = (*handle::copy(adapter)?).clone();
+        out.set(bytes(GlobalAdapter { round: Round(round), adapter }.encode()?));
+        Ok(())
+    })
+}
+
+/// The adapter of `fedhds_adapter_encode`, and its round.
+///
+/// # Safety
+/// `message` is readable for `length` bytes; `adapter` and `round` are valid for a write each.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_adapter_decode(
+    message: *const u8,
+    length: usize,
+    adapter: *mut *mut fedhds_adapter_t,
+    round: *mut u32,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let (out, number, message) =
+            unsafe { (Out::new(adapter, "adapter")?, Out::new(round, "round")?, slice(message, length, "message")?) };
+        let global = GlobalAdapter::decode(message)?;
+        out.set(self::adapter(global.adapter));
+        number.set(global.round.0);
+        Ok(())
+    })
+}
+
+/// Whether two adapters have the same settings and the same values, bit for bit.
+///
+/// # Safety
+/// `equal` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_adapter_equal(
+    adapter: *const fedhds_adapter_t,
+    other: *const fedhds_adapter_t,
+    equal: *mut bool,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::new(equal, "equal") }?;
+        out.set(handle::copy(adapter)? == handle::copy(other)?);
+        Ok(())
+    })
+}
+
+/// The mean of adapters, weighted by the records that each was trained on (eq. 12), summed in this order.
+///
+/// # Safety
+/// `adapters` and `records` are readable for `count` values; `mean` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_adapter_mean(
+    adapters: *const *const fedhds_adapter_t,
+    records: *const usize,
+    count: usize,
+    mean: *mut *mut fedhds_adapter_t,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let (out, adapters, records) = unsafe {
+            (Out::new(mean, "mean")?, slice(adapters, count, "adapters")?, slice(records, count, "records")?)
+        };
+        let mut sum = WeightedMean::new();
+        for (number, (&one, &records)) in adapters.iter().zip(records).enumerate() {
+            let adapter = (*handle::copy(one)?).clone();
+            sum.add(&ClientUpdate { client: ClientId(number as u32), adapter, records })?;
+        }
+        match sum.finish()? {
+            Some(joined) => out.set(adapter(joined)),
+            None => return Err(Failure::new(FEDHDS_STATUS_INPUT, "`adapters`: expected at least one, got none")),
+        }
+        Ok(())
+    })
+}
+
+/// Takes in a client's `fedhds_trained_update`; in any order of clients.
+///
+/// # Safety
+/// `update` is readable for `length` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_server_receive_update(
+    server: *mut fedhds_server_t,
+    update: *const u8,
+    length: usize,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let update = LocalUpdate::decode(unsafe { slice(update, length, "update") }?)?;
+        handle::write(server, |m| Ok(m.server.receive_update(update)?))
+    })
+}
+
+/// Ends the round: the joined adapter, summed in the order of clients; NULL where nobody trained, and the adapter stays as it was.
+///
+/// # Safety
+/// `adapter` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_server_finish_round(
+    server: *mut fedhds_server_t,
+    adapter: *mut *mut fedhds_adapter_t,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::new(adapter, "adapter") }?;
+        let joined = handle::write(server, |m| Ok(m.server.finish_round()?))?;
+        out.set(joined.map_or(std::ptr::null_mut(), self::adapter));
+        Ok(())
+    })
+}
+
+/// Frees the adapter; NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn fedhds_adapter_free(adapter: *mut fedhds_adapter_t) -> fedhds_status_t {
+    boundary(|| handle::free(adapter))
+}

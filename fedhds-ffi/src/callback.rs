@@ -1,0 +1,56 @@
+//! The caller's functions, with what they are called with.
+//!
+//! Every callback has a `user_data` of its own. Callbacks may be called from worker threads, several at once; the caller sees to it that
+//! what `user_data` points to bears that, and lives as long as the object that holds the callback.
+
+use crate::matrix::fedhds_matrix_view_t;
+use std::ffi::{c_char, c_void};
+
+/// Hears of progress. `event` is 0 for the beginning of a stage (`units` are expected, 0 where that is not known), 1 for `units` more done, 2
+/// for its end. `stage` is valid during the call.
+pub type fedhds_progress_fn =
+    Option<unsafe extern "C" fn(stage: *const c_char, event: i32, units: u64, user_data: *mut c_void)>;
+
+/// Hears of a log line. `level` is 1 error, 2 warning, 3 info, 4 debug, 5 trace; `target` and `message` are valid during the call.
+pub type fedhds_log_fn =
+    Option<unsafe extern "C" fn(level: i32, target: *const c_char, message: *const c_char, user_data: *mut c_void)>;
+
+/// A reducer: fills `reduced`, `features.rows` times `columns` values, row after row. 0 is success, anything else a failure.
+pub type fedhds_reduce_fn = Option<
+    unsafe extern "C" fn(
+        features: fedhds_matrix_view_t,
+        seed: u64,
+        columns: usize,
+        reduced: *mut f32,
+        user_data: *mut c_void,
+    ) -> i32,
+>;
+
+/// A clusterer: fills `labels`, one for each row, with cluster numbers that are dense from 0, or -1 for noise. 0 is success.
+pub type fedhds_cluster_fn = Option<
+    unsafe extern "C" fn(points: fedhds_matrix_view_t, seed: u64, labels: *mut i32, user_data: *mut c_void) -> i32,
+>;
+
+/// A selector: fills `rows` with `count` distinct row numbers, in any order. `weights` has one value for each row (records that it stands
+/// for); `labels` is NULL where nothing was clustered; `owners` (the clients of the rows) is NULL where there is one owner. 0 is success.
+pub type fedhds_select_fn = Option<
+    unsafe extern "C" fn(
+        points: fedhds_matrix_view_t,
+        weights: *const f32,
+        labels: *const i32,
+        owners: *const u32,
+        seed: u64,
+        count: usize,
+        rows: *mut u32,
+        user_data: *mut c_void,
+    ) -> i32,
+>;
+
+/// A pointer of the caller's that goes back to the caller's functions.
+#[derive(Clone, Copy)]
+pub(crate) struct UserData(pub *mut c_void);
+
+// SAFETY: the library never follows it; that the callback bears other threads is the caller's documented promise.
+unsafe impl Send for UserData {}
+// SAFETY: as above.
+unsafe impl Sync for UserData {}

@@ -1,0 +1,231 @@
+//! A client's half of the selection: bytes in, bytes out.
+
+use crate::buffer::{bytes, fedhds_bytes_t};
+use crate::control::{control, fedhds_control_t};
+use crate::handle::{self, Handle};
+use crate::matrix::{copied, fedhds_matrix_view_t};
+use crate::method::{fedhds_method_t, pipeline};
+use crate::pointer::{Out, fill, slice};
+use crate::status::{boundary, fedhds_status_t};
+use fedhds_core::Error;
+use fedhds_core::client::{Client, ClientState};
+use fedhds_core::protocol::{Kind, RoundStart, SelectionOrder, Wire as _};
+use fedhds_core::types::{ClientId, Context, Control, Matrix, Round, RowId, Seed};
+
+/// A client. Its state survives in `fedhds_client_state`. Freed with `fedhds_client_free`.
+pub struct fedhds_client_t {
+    _private: [u8; 0],
+}
+
+impl Handle for fedhds_client_t {
+    type Object = Machine;
+    const NAME: &'static str = "fedhds_client_t";
+}
+
+/// What is behind a client's handle.
+pub(crate) struct Machine {
+    pub client: Client,
+    seed: u64,
+}
+
+/// The context of a call, with the seed that the core's simulation derives for it.
+pub(crate) fn call_context(seed: u64, round: Round, who: &str, number: u32, call: &str, control: &Control) -> Context {
+    let seed = Seed(seed).derive("round", u64::from(round.0)).derive(who, u64::from(number)).derive(call, 0);
+    Context { seed, control: control.clone() }
+}
+
+/// What a message is: 1 round start, 2 client summary, 3 selection order, 4 global adapter, 5 local update.
+///
+/// # Safety
+/// `message` is readable for `length` bytes; `kind` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_message_kind(message: *const u8, length: usize, kind: *mut i32) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let (out, message) = unsafe { (Out::new(kind, "kind")?, slice(message, length, "message")?) };
+        out.set(i32::from(Kind::of(message)?.byte()));
+        Ok(())
+    })
+}
+
+/// A client of this number. `layers` is the number of equal parts of a feature vector, one for each layer of the model, 1 for one vector; `seed`
+/// is the experiment's.
+///
+/// # Safety
+/// `client` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_client_new(
+    number: u32,
+    method: *const fedhds_method_t,
+    layers: usize,
+    seed: u64,
+    client: *mut *mut fedhds_client_t,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::new(client, "client") }?;
+        let client = Client::new(ClientId(number), &pipeline(method, layers)?);
+        out.set(handle::new(Machine { client, seed }));
+        Ok(())
+    })
+}
+
+/// Groups the records and reports the groups, in answer to the server's round start. `features` has row i for record i; NULL is for methods
+/// that look at none, with the number of `records`.
+///
+/// # Safety
+/// `start` is readable for `length` bytes; `features` and its values are where it is not NULL; `summary` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_client_summarize(
+    client: *mut fedhds_client_t,
+    start: *const u8,
+    length: usize,
+    features: *const fedhds_matrix_view_t,
+    records: usize,
+    watch: *const fedhds_control_t,
+    summary: *mut *mut fedhds_bytes_t,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let (out, start) = unsafe { (Out::new(summary, "summary")?, slice(start, length, "start")?) };
+        let start = RoundStart::decode(start)?;
+        let features = if features.is_null() {
+            Matrix::zeros(records, 0)
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { copied(features, "features") }?
+        };
+        let control = control(watch)?;
+        let message = handle::write(client, |machine| {
+            let number = machine.client.id().0;
+            let context = call_context(machine.seed, start.round, "client", number, "summarize", &control);
+            Ok(machine.client.summarize(&start, &features, &context)?.encode()?)
+        })?;
+        out.set(bytes(message));
+        Ok(())
+    })
+}
+
+/// The rows of the records to train on, ascending, into a buffer of `capacity` numbers; NULL asks for their number alone. No rows: the client
+/// does not train in this round.
+///
+/// # Safety
+/// `order` is readable for `length` bytes; `rows` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_client_choose(
+    client: *const fedhds_client_t,
+    order: *const u8,
+    length: usize,
+    watch: *const fedhds_control_t,
+    rows: *mut u32,
+    capacity: usize,
+    count: *mut usize,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let order = SelectionOrder::decode(unsafe { slice(order, length, "order") }?)?;
+        let control = control(watch)?;
+        let chosen: Vec<u32> = handle::read(client, |machine| {
+            let number = machine.client.id().0;
+            let context = call_context(machine.seed, order.round, "client", number, "choose", &control);
+            Ok(machine.client.choose(&order, &context)?.into_iter().map(|row| row.0).collect())
+        })?;
+        // SAFETY: the caller's promise.
+        unsafe { fill(&chosen, rows, capacity, count) }
+    })
+}
+
+/// Remembers rows that it has trained on: most methods prefer others in later rounds.
+///
+/// # Safety
+/// `rows` is readable for `count` numbers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_client_mark_trained(
+    client: *mut fedhds_client_t,
+    rows: *const u32,
+    count: usize,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let rows = unsafe { slice(rows, count, "rows") }?;
+        handle::write(client, |machine| {
+            machine.client.mark_trained(rows.iter().copied().map(RowId));
+            Ok(())
+        })
+    })
+}
+
+/// The group of each record after `fedhds_client_summarize`, -1 for none, into a buffer of `capacity` numbers; NULL asks for their number
+/// alone. It stays on the client.
+///
+/// # Safety
+/// `labels` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_client_groups(
+    client: *const fedhds_client_t,
+    labels: *mut i32,
+    capacity: usize,
+    count: *mut usize,
+) -> fedhds_status_t {
+    boundary(|| {
+        let groups: Vec<i32> = handle::read(client, |machine| {
+            let labels = machine.client.state().map(|state| state.clustering.labels.as_slice()).unwrap_or_default();
+            Ok(labels.iter().map(|l| l.map_or(-1, |id| id.index() as i32)).collect())
+        })?;
+        // SAFETY: the caller's promise.
+        unsafe { fill(&groups, labels, capacity, count) }
+    })
+}
+
+/// What the client remembers, to go on in another process.
+///
+/// # Safety
+/// `state` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_client_state(
+    client: *const fedhds_client_t,
+    state: *mut *mut fedhds_bytes_t,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::new(state, "state") }?;
+        let text = handle::read(client, |machine| {
+            let trained: Vec<RowId> = machine.client.trained().collect();
+            Ok(serde_json::to_vec(&(machine.client.state(), trained))
+                .map_err(|e| Error::input("client state", "one that can be written", e))?)
+        })?;
+        out.set(bytes(text));
+        Ok(())
+    })
+}
+
+/// Goes on from `fedhds_client_state`.
+///
+/// # Safety
+/// `state` is readable for `length` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_client_resume(
+    client: *mut fedhds_client_t,
+    state: *const u8,
+    length: usize,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let state = unsafe { slice(state, length, "state") }?;
+        let (state, trained): (Option<ClientState>, Vec<RowId>) = serde_json::from_slice(state)
+            .map_err(|e| Error::protocol("client state", "what fedhds_client_state gave", e))?;
+        handle::write(client, |machine| {
+            if let Some(state) = state {
+                machine.client.resume(state)?;
+            }
+            machine.client.mark_trained(trained);
+            Ok(())
+        })
+    })
+}
+
+/// Frees the client; NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn fedhds_client_free(client: *mut fedhds_client_t) -> fedhds_status_t {
+    boundary(|| handle::free(client))
+}

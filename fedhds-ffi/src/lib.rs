@@ -1,0 +1,59 @@
+//! The C ABI of fedhds.
+//!
+//! The contract is in this crate's README: every function returns a status, out-parameters stand last and are written only on
+//! success, every object is an opaque handle with a `_free`, bytes and numbers go into buffers of the caller's, no panic crosses.
+//! One module for each C type; the header `include/fedhds.h` is generated from them.
+
+#![allow(non_camel_case_types)]
+
+mod buffer;
+mod callback;
+mod client;
+mod control;
+mod custom;
+mod handle;
+mod log;
+mod matrix;
+mod method;
+mod metrics;
+mod numerics;
+mod pointer;
+mod records;
+mod select;
+mod server;
+mod status;
+mod version;
+
+#[cfg(feature = "model")]
+mod adapter;
+#[cfg(feature = "model")]
+mod config;
+#[cfg(feature = "model")]
+mod model;
+#[cfg(feature = "model")]
+mod train;
+
+pub use buffer::*;
+pub use callback::*;
+pub use client::*;
+pub use control::*;
+pub use custom::*;
+pub use log::*;
+pub use matrix::*;
+pub use method::*;
+pub use metrics::*;
+pub use numerics::*;
+pub use records::*;
+pub use select::*;
+pub use server::*;
+pub use status::*;
+pub use version::*;
+
+#[cfg(feature = "model")]
+pub use adapter::*;
+#[cfg(feature = "model")]
+pub use config::*;
+#[cfg(feature = "model")]
+pub use model::*;
+#[cfg(feature = "model")]
+pub use train::*;

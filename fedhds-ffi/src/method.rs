@@ -1,0 +1,107 @@
+//! Selection methods.
+
+use crate::buffer::{bytes, fedhds_bytes_t};
+use crate::handle::{self, Handle};
+use crate::pointer::{Out, text};
+use crate::status::{Outcome, boundary, fedhds_status_t};
+use fedhds_core::Error;
+use fedhds_core::method::{Grouping, MethodConfig, Pipeline};
+use fedhds_core::stage::{Clusterer, Reducer, Selector};
+use std::collections::BTreeMap;
+use std::ffi::c_char;
+use std::sync::Arc;
+
+/// A selection method: settings, and stages of the caller's own. Clients and servers that were made of it keep what it was then. Freed with
+/// `fedhds_method_free`.
+pub struct fedhds_method_t {
+    _private: [u8; 0],
+}
+
+impl Handle for fedhds_method_t {
+    type Object = Method;
+    const NAME: &'static str = "fedhds_method_t";
+}
+
+/// A stage of the caller's own.
+#[derive(Clone)]
+pub(crate) enum Stage {
+    Reducer(Arc<dyn Reducer>),
+    Clusterer(Arc<dyn Clusterer>),
+    Selector(Arc<dyn Selector>),
+}
+
+/// What is behind a method's handle.
+#[derive(Clone)]
+pub(crate) struct Method {
+    pub(crate) config: MethodConfig,
+    pub(crate) stages: BTreeMap<String, Stage>,
+}
+
+/// The pipeline of a method, for features of `layers` equal parts.
+pub(crate) fn pipeline(method: *const fedhds_method_t, layers: usize) -> Outcome<Pipeline> {
+    let method = handle::copy(method)?;
+    let mut pipeline = method.config.pipeline(layers)?;
+    for (name, stage) in method.stages {
+        match (name.as_str(), stage) {
+            ("client.normalizer", Stage::Reducer(stage)) => pipeline.client.normalizer = Some(stage),
+            ("client.reducer", Stage::Reducer(stage)) => pipeline.client.reducer = Some(stage),
+            ("client.clusterer", Stage::Clusterer(stage)) => pipeline.client.clusterer = Some(stage),
+            ("client.selector", Stage::Selector(stage)) => pipeline.client.selector = stage,
+            ("server.clusterer", Stage::Clusterer(stage)) => pipeline.server.grouping = Grouping::Fixed(stage),
+            ("server.selector", Stage::Selector(stage)) => pipeline.server.selector = stage,
+            // Names are checked where stages are set.
+            (name, _) => return Err(Error::parameter("stage", "a stage of the pipeline", name).into()),
+        }
+    }
+    pipeline.check()?;
+    Ok(pipeline)
+}
+
+/// A method from TOML or JSON: a preset, and what differs from it. `preset = "fedhds_coverage"` and `count = { budget = 20 }` on two lines are
+/// facility location with 20 records a round. Unknown keys are errors.
+///
+/// # Safety
+/// `settings` ends with NUL; `method` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_method_new(
+    settings: *const c_char,
+    method: *mut *mut fedhds_method_t,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let (out, settings) = unsafe { (Out::new(method, "method")?, text(settings, "settings")?) };
+        let config: MethodConfig = if settings.trim_start().starts_with('{') {
+            serde_json::from_str(settings).map_err(|e| Error::config("method", e.to_string()))?
+        } else {
+            MethodConfig::from_toml_str(settings)?
+        };
+        config.check()?;
+        out.set(handle::new(Method { config, stages: BTreeMap::new() }));
+        Ok(())
+    })
+}
+
+/// Every setting of the method, as JSON.
+///
+/// # Safety
+/// `json` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_method_settings(
+    method: *const fedhds_method_t,
+    json: *mut *mut fedhds_bytes_t,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::new(json, "json") }?;
+        let method = handle::copy(method)?;
+        let text = serde_json::to_vec(&method.config).map_err(|e| Error::config("method", e.to_string()))?;
+        out.set(bytes(text));
+        Ok(())
+    })
+}
+
+/// Frees the method; NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn fedhds_method_free(method: *mut fedhds_method_t) -> fedhds_status_t {
+    boundary(|| handle::free(method))
+}
