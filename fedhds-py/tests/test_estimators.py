@@ -89,14 +89,36 @@ def test_parameters_are_kept_as_given(estimator):
     assert estimator.set_params(**{name: value}) is estimator
 
 
-def test_scikit_learn_clones_and_pipes_them():
-    sklearn = pytest.importorskip("sklearn")
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.pipeline import make_pipeline
+TRANSDUCTIVE = [fedhds.TSNE(n_iter=250), fedhds.PCA(), fedhds.KernelPCA(kernel="rbf")]
 
+
+@pytest.mark.parametrize("estimator", TRANSDUCTIVE, ids=repr)
+def test_transform_knows_the_rows_that_fit_saw(estimator):
+    x = np.random.default_rng(4).normal(size=(30, 3))
+    x[7] = x[3]
+    y = estimator.fit_transform(x)
+    np.testing.assert_array_equal(estimator.transform(x), y)
+    np.testing.assert_array_equal(estimator.transform(x[10:20][::-1]), y[10:20][::-1])
+    np.testing.assert_array_equal(estimator.transform(x[7:8]), y[3:4])
+    with pytest.raises(fedhds.InputError, match="row 1"):
+        estimator.transform([x[0], x[1] + 1e-3])
+    with pytest.raises(fedhds.NotFiniteError, match="row 0, column 2"):
+        estimator.transform([[0, 0, np.nan]])
+
+
+def test_a_projection_and_k_means_take_new_rows():
     x, truth = blobs()
-    assert sklearn.clone(fedhds.KMeans(4)).n_clusters == 4
-    assert same_groups(make_pipeline(StandardScaler(), fedhds.KMeans(3)).fit_predict(x), truth)
+    projection = fedhds.SharedProjection(4).fit(x[:50])
+    np.testing.assert_array_equal(projection.transform(x), fedhds.SharedProjection(4).fit_transform(x))
+    means = fedhds.KMeans(3).fit(x)
+    np.testing.assert_array_equal(means.predict(x), means.labels_)
+    np.testing.assert_array_equal(means.predict(means.cluster_centers_), np.arange(3))
+    distances = ((x[:, None] - means.cluster_centers_[None]) ** 2).sum(-1)
+    np.testing.assert_array_equal(means.predict(x + 0.25), distances.argmin(1), "blobs lie far apart")
+    with pytest.raises(fedhds.InputError, match="2 features, but KMeans is expecting 5"):
+        means.predict(x[:, :2])
+    with pytest.raises(fedhds.InputError, match="fit"):
+        fedhds.KMeans().predict(x)
 
 
 BAD = [
@@ -105,6 +127,16 @@ BAD = [
     (np.float64(1), "0 dimensions"),
     ([[1, 2], [3]], "unlike lengths"),
     ([["a", "b"]], "dtype"),
+    (np.zeros((0, 3)), "at least 1 rows"),
+    (np.zeros((3, 0)), "at least 1 columns"),
+    ([], "1 dimensions"),
+    (np.zeros((3, 3), dtype="datetime64[s]"), "datetime64"),
+    (np.zeros((3, 3), dtype=[("a", "f4")]), "dtype"),
+    (np.ma.array(np.zeros((3, 3)), mask=np.eye(3)), "masked"),
+    ([[10**400]], "objects"),
+    (np.broadcast_to(np.float32(0), (2**20, 2**20)), "memory"),
+    (np.broadcast_to(np.float64(0), (2**40, 1)), "memory"),
+    (np.broadcast_to(np.int8(0), (1, 2**40)), "memory"),
     (np.zeros((3, 3), dtype=complex), "complex"),
     (np.array([[object()]]), "objects"),
 ]
@@ -138,13 +170,14 @@ def test_any_layout_gives_the_same(estimator):
     wide[::2, ::2] = base
     locked = base.copy()
     locked.flags.writeable = False
-    for same in [np.asfortranarray(base), wide[::2, ::2], base[::-1][::-1], locked, base.astype(np.float64), base.tolist()]:
+    double = base.astype(np.float64)
+    for same in [np.asfortranarray(base), wide[::2, ::2], base[::-1][::-1], locked, double, base.tolist()]:
         np.testing.assert_array_equal(result(same), expected)
     assert base.flags.c_contiguous and (wide[1::2] == 0).all()
 
 
 @pytest.mark.parametrize("estimator", CLUSTERERS + [fedhds.PCA(), fedhds.TSNE(n_iter=250)], ids=repr)
-@pytest.mark.parametrize("n", range(6))
+@pytest.mark.parametrize("n", range(1, 6))
 def test_few_rows_are_defined(estimator, n):
     for x in (np.arange(n * 3.0).reshape(n, 3), np.ones((n, 3))):
         estimator.fit(x)
@@ -156,9 +189,22 @@ def test_few_rows_are_defined(estimator, n):
     "estimator, word",
     [
         (fedhds.HDBSCAN(1), "min_cluster_size"),
-        (fedhds.HDBSCAN("5"), "settings"),
+        (fedhds.HDBSCAN("5"), "min_cluster_size.*whole number of at least 2, got '5'"),
+        (fedhds.HDBSCAN(cluster_selection_epsilon=float("nan")), "epsilon.*finite"),
+        (fedhds.HDBSCAN(allow_single_cluster=1), "allow_single_cluster.*True or False"),
         (fedhds.HDBSCAN(cluster_selection_method="best"), "unknown variant"),
         (fedhds.KMeans(0), "n_clusters"),
+        (fedhds.KMeans(n_init=0), "n_init"),
+        (fedhds.KMeans(max_iter=2.0), "max_iter"),
+        (fedhds.TSNE(None), "n_components"),
+        (fedhds.TSNE(2**40, theta=0.0), "n_components.*memory"),
+        (fedhds.TSNE(learning_rate=10**400), "learning_rate.*finite"),
+        (fedhds.SharedProjection(2**40), "n_components.*memory"),
+        (fedhds.PCA(2**40), "n_components.*memory"),
+        (fedhds.KernelPCA(2**40), "n_components.*memory"),
+        (fedhds.KernelPCA(kernel="sigmoid"), "unknown variant"),
+        (fedhds.KernelPCA(kernel=3), "kernel.*text"),
+        (fedhds.KernelPCA(kernel="rbf", gamma="auto"), "gamma.*finite"),
         (fedhds.TSNE(theta=-1.0), "theta"),
         (fedhds.TSNE(random_state=-1), "random_state"),
         (fedhds.PCA([2]), "n_components"),

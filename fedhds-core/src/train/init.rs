@@ -35,13 +35,16 @@ pub fn init_adapter(config: &AdapterConfig, spec: &ModelSpec, seed: Seed) -> Res
     Ok(Adapter { config, tensors })
 }
 
+/// The largest rank: wider than any hidden state of the families here, so that a typing error does not ask for all memory.
+pub const MAX_RANK: usize = 1 << 14;
+
 /// Whether the settings of an adapter are in their ranges.
 ///
 /// # Errors
 /// [`Error::Parameter`] that names the first that is not.
 pub fn check_config(config: &AdapterConfig) -> Result<()> {
-    if config.r == 0 {
-        return Err(Error::parameter("r", "at least 1", 0));
+    if !(1..=MAX_RANK).contains(&config.r) {
+        return Err(Error::parameter("r", format!("1 to {MAX_RANK}"), config.r));
     }
     if !config.lora_alpha.is_finite() || config.lora_alpha <= 0.0 {
         return Err(Error::parameter("lora_alpha", "a finite value above 0", config.lora_alpha));

@@ -1,10 +1,8 @@
-"""Reducers and clusterers with scikit-learn's conventions: parameters in ``__init__``, results in attributes with a final
-underscore, ``get_params``, ``set_params``, cloning by parameters. scikit-learn itself is not needed.
-"""
+"""Reducers and clusterers with scikit-learn's conventions (:mod:`fedhds._conventions`); scikit-learn is not needed."""
 
 from __future__ import annotations
 
-import inspect
+import hashlib
 import json
 from typing import Any
 
@@ -12,77 +10,78 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _native
-from ._arrays import matrix, seed
+from ._arrays import room, seed
+from ._conventions import Estimator, Transformer, flag, optional, real, text, whole
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
-
-class _Estimator:
-    """Parameters as scikit-learn's estimators keep them."""
-
-    @classmethod
-    def _names(cls) -> list[str]:
-        return sorted(name for name in inspect.signature(cls.__init__).parameters if name != "self")
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters by name."""
-        return {name: getattr(self, name) for name in self._names()}
-
-    def set_params(self, **params: Any) -> Any:
-        """Sets parameters by name.
-
-        Raises:
-            ParameterError: for a name that is none.
-        """
-        for name, value in params.items():
-            if name not in self._names():
-                known = ", ".join(self._names())
-                raise _native.ParameterError(f"parameter `{name}`: expected one of {known}, got `{name}`")
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        defaults = inspect.signature(type(self).__init__).parameters
-        shown = [f"{n}={v!r}" for n, v in self.get_params().items() if v is not defaults[n].default]
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    def _settings(self, *names: str, **fixed: Any) -> str:
-        """JSON of these parameters; those that are None keep the core's default."""
-        values = {name: _plain(name, getattr(self, name)) for name in names} | fixed
-        return json.dumps({name: value for name, value in values.items() if value is not None})
+_VALUES = 2**20  # that one step of a loop over rows looks at: 8 MiB in double precision
 
 
-def _plain(name: str, value: Any) -> Any:
-    """A parameter as JSON can hold it."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise _native.ParameterError(f"parameter `{name}`: expected a number, text, True, False or None, got {value!r}")
-
-
-class _Reducer(_Estimator):
+class _Reducer(Transformer):
     embedding_: Floats
-    n_features_in_: int
 
     def fit(self, X: ArrayLike, y: Any = None) -> Any:
         """Reduces ``X``, of shape [n, d], into ``embedding_``; ``y`` is ignored."""
-        features = matrix(X, "X")
-        self.embedding_ = self._reduce(features)
-        self.n_features_in_ = features.shape[1]
+        features = self._fit_features(X)
+        self.embedding_ = self._reduced(features)
+        self._remember(X, features)
         return self
 
-    def fit_transform(self, X: ArrayLike, y: Any = None) -> Floats:
+    def fit_transform(self, X: ArrayLike, y: Any = None) -> Any:
         """Reduces ``X``, of shape [n, d], to [n, n_components]."""
         self.fit(X)
-        return self.embedding_
+        return self._wrapped(X, self.embedding_)
+
+    def _columns(self) -> int:
+        return int(self.embedding_.shape[1])
+
+    def _reduced(self, features: Floats) -> Floats:
+        """What the core makes of it, where there is room for that."""
+        columns = whole(1)("n_components", getattr(self, "n_components"))
+        room(len(features), columns, "parameter `n_components`: the result")
+        return self._reduce(features)
 
     def _reduce(self, features: Floats) -> Floats:
         raise NotImplementedError
 
 
-class TSNE(_Reducer):
+class _Transductive(_Reducer):
+    """A reducer that places the rows it was fitted on, and has no map for others."""
+
+    _rows: list[bytes]  # digests: a copy of the features would take their memory again
+
+    def _remember(self, X: Any, features: Floats) -> None:
+        super()._remember(X, features)
+        self._rows = _digests(features)
+
+    def transform(self, X: ArrayLike) -> Any:
+        """The places of rows that :meth:`fit` saw, [n, n_components]; there is no map for others. Pipelines need it.
+
+        Raises:
+            InputError: for a row that ``fit`` did not see.
+        """
+        rows = _digests(self._more_features(X))
+        if rows == self._rows:
+            return self._wrapped(X, self.embedding_.copy())
+        places: dict[bytes, int] = {}
+        for place, row in enumerate(self._rows):
+            places.setdefault(row, place)  # the first of equal rows
+        for i, row in enumerate(rows):
+            if row not in places:
+                name = type(self).__name__
+                places_none = f"X: expected rows that `fit` saw ({name} places no others), got another in row {i}"
+                raise _native.InputError(places_none)
+        return self._wrapped(X, self.embedding_[[places[row] for row in rows]])
+
+
+def _digests(features: Floats) -> list[bytes]:
+    """One for each row; equal rows have equal ones, 0 and -0 are equal."""
+    return [hashlib.blake2b((row + 0).tobytes(), digest_size=16).digest() for row in features]
+
+
+class TSNE(_Transductive):
     """Barnes-Hut t-SNE (van der Maaten 2014), the method's fusion step (eq. 7).
 
     The same bits for the same ``random_state``, at any number of threads.
@@ -129,15 +128,16 @@ class TSNE(_Reducer):
         self.random_state = random_state
 
     def _reduce(self, features: Floats) -> Floats:
-        names = (
-            "n_components", "perplexity", "perplexity_limit", "n_iter", "learning_rate", "early_exaggeration",
-            "early_exaggeration_iter", "theta",
-        )  # fmt: skip
-        settings = self._settings(*names, kind="tsne")
+        checks = {
+            "n_components": whole(1), "perplexity": real, "perplexity_limit": text, "n_iter": whole(),
+            "learning_rate": optional(real), "early_exaggeration": real, "early_exaggeration_iter": whole(),
+            "theta": real,
+        }  # fmt: skip
+        settings = self._settings(checks, kind="tsne")
         return _native.reduce(settings, features, seed(self.random_state, "random_state"))
 
 
-class PCA(_Reducer):
+class PCA(_Transductive):
     """Principal components by the Gram matrix (the paper's ablation).
 
     Args:
@@ -155,10 +155,11 @@ class PCA(_Reducer):
         self.whiten = whiten
 
     def _reduce(self, features: Floats) -> Floats:
-        return _native.reduce(self._settings("n_components", "whiten", kind="pca"), features, 0)
+        settings = self._settings({"n_components": whole(1), "whiten": flag}, kind="pca")
+        return _native.reduce(settings, features, 0)
 
 
-class KernelPCA(_Reducer):
+class KernelPCA(_Transductive):
     """Kernel PCA (the paper's ablation).
 
     Args:
@@ -185,11 +186,13 @@ class KernelPCA(_Reducer):
         self.coef0 = coef0
 
     def _reduce(self, features: Floats) -> Floats:
-        own = {"rbf": ("gamma",), "poly": ("gamma", "degree", "coef0")}.get(str(self.kernel))
-        kernel: Any = _plain("kernel", self.kernel)
-        if own is not None:
-            kernel = {kernel: json.loads(self._settings(*own))}
-        settings = self._settings("n_components", kind="kernel_pca", kernel=kernel)
+        kernel: Any = text("kernel", self.kernel)
+        own = {"gamma": optional(real), "degree": whole(1), "coef0": real}
+        if kernel == "rbf":
+            kernel = {kernel: json.loads(self._settings({"gamma": own["gamma"]}))}
+        elif kernel == "poly":
+            kernel = {kernel: json.loads(self._settings(own))}
+        settings = self._settings({"n_components": whole(1)}, kind="kernel_pca", kernel=kernel)
         return _native.reduce(settings, features, 0)
 
 
@@ -205,15 +208,20 @@ class SharedProjection(_Reducer):
         self.n_components = n_components
         self.random_state = random_state
 
+    def transform(self, X: ArrayLike) -> Any:
+        """Projects rows, [n, d] to [n, n_components]: the same matrix for all rows of d columns."""
+        return self._wrapped(X, self._reduced(self._more_features(X)))
+
     def _reduce(self, features: Floats) -> Floats:
-        count = _count("n_components", self.n_components)
+        count = whole(1)("n_components", self.n_components)
+        room(features.shape[1], count, "parameter `n_components`: the projection")
         return _native.project(features, count, seed(self.random_state, "random_state"))
 
 
-class _Clusterer(_Estimator):
+class _Clusterer(Estimator):
+    _kind = "clusterer"
     labels_: Labels
     probabilities_: Floats
-    n_features_in_: int
 
     def fit_predict(self, X: ArrayLike, y: Any = None) -> Labels:
         """The cluster of each row of ``X``, of shape [n, d]; -1 for noise."""
@@ -226,14 +234,15 @@ class _Clusterer(_Estimator):
 
 
 class HDBSCAN(_Clusterer):
-    """HDBSCAN* (Campello 2013, 2015): finds the number of clusters, and noise. Labels do not depend on the order of rows.
+    """HDBSCAN* (Campello 2013, 2015): finds the number of clusters, and noise, whatever the order of rows.
 
-    After ``fit``: ``labels_`` [n] (-1 is noise), ``probabilities_`` [n] in [0, 1], ``outlier_scores_`` [n], ``centroids_`` [k, d]
-    (weighted by the probabilities).
+    After ``fit``: ``labels_`` [n] (-1 is noise), ``probabilities_`` [n] in [0, 1], ``outlier_scores_`` [n],
+    ``centroids_`` [k, d] (weighted by the probabilities).
 
     Args:
         min_cluster_size: least number of points of a cluster, at least 2.
-        min_samples: points within a core distance, the point itself included as in scikit-learn; None is ``min_cluster_size``.
+        min_samples: points within a core distance, the point itself included as in scikit-learn; None is
+            ``min_cluster_size``.
         cluster_selection_method: ``"eom"`` or ``"leaf"``.
         allow_single_cluster: whether all points may be one cluster.
         cluster_selection_epsilon: clusters that split below this distance stay whole.
@@ -265,15 +274,15 @@ class HDBSCAN(_Clusterer):
 
     def fit(self, X: ArrayLike, y: Any = None) -> HDBSCAN:
         """Clusters ``X``, of shape [n, d]; ``y`` is ignored."""
-        points = matrix(X, "X")
-        names = (
-            "min_cluster_size", "min_samples", "cluster_selection_method", "allow_single_cluster",
-            "cluster_selection_epsilon",
-        )  # fmt: skip
-        (labels, strength, centroids), scores = _native.hdbscan(self._settings(*names), points)
+        points = self._fit_features(X)
+        checks = {
+            "min_cluster_size": whole(2), "min_samples": optional(whole(1)), "cluster_selection_method": text,
+            "allow_single_cluster": flag, "cluster_selection_epsilon": real,
+        }  # fmt: skip
+        (labels, strength, centroids), scores = _native.hdbscan(self._settings(checks), points)
         self.labels_, self.probabilities_, self.centroids_ = labels, strength, centroids
         self.outlier_scores_ = scores
-        self.n_features_in_ = points.shape[1]
+        self._remember(X, points)
         return self
 
 
@@ -281,6 +290,12 @@ class KMeans(_Clusterer):
     """k-means (k-means++ starts, the best of several runs).
 
     After ``fit``: ``labels_`` [n], ``cluster_centers_`` [k, d] with k at most the number of distinct rows.
+
+    Example:
+        >>> import numpy as np, fedhds
+        >>> x = np.concatenate([np.random.default_rng(0).normal(size=(30, 2)) + c for c in (0, 20)])
+        >>> fedhds.KMeans(2).fit(x).predict([[0, 0], [19, 19]])
+        array([0, 1])
 
     Args:
         n_clusters: clusters that are wanted, at least 1.
@@ -301,20 +316,26 @@ class KMeans(_Clusterer):
 
     def fit(self, X: ArrayLike, y: Any = None) -> KMeans:
         """Clusters ``X``, of shape [n, d]; ``y`` is ignored."""
-        points = matrix(X, "X")
+        points = self._fit_features(X)
         settings = self._settings(
-            n_clusters=_plain("n_clusters", self.n_clusters),
-            n_runs=_plain("n_init", self.n_init),
-            max_n_iterations=_plain("max_iter", self.max_iter),
+            {},
+            n_clusters=whole(1)("n_clusters", self.n_clusters),
+            n_runs=whole(1)("n_init", self.n_init),
+            max_n_iterations=whole(1)("max_iter", self.max_iter),
         )
         found = _native.kmeans(settings, points, seed(self.random_state, "random_state"))
         self.labels_, self.probabilities_, self.cluster_centers_ = found
-        self.n_features_in_ = points.shape[1]
+        self._remember(X, points)
         return self
 
-
-def _count(name: str, value: Any) -> int:
-    """A number of things."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 0 <= int(value) < 2**31:
-        raise _native.ParameterError(f"parameter `{name}`: expected a whole number of at least 0, got {value!r}")
-    return int(value)
+    def predict(self, X: ArrayLike) -> Labels:
+        """The nearest centre of each row of ``X``, of shape [n, d]; the first of equally near ones."""
+        points = self._more_features(X)
+        centres = self.cluster_centers_.astype(np.float64)
+        labels = np.empty(len(points), dtype=np.int64)
+        step = max(1, _VALUES // points.shape[1])
+        for start in range(0, len(points), step):
+            rows = points[start : start + step].astype(np.float64)
+            distances = np.stack([np.square(rows - centre).sum(axis=1) for centre in centres])
+            labels[start : start + step] = distances.argmin(axis=0)
+        return labels

@@ -1,0 +1,127 @@
+"""A client of FedML's, in two phases a round."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._native import ProtocolError
+from .._selection import Client, Method, client_seed
+from . import _bases
+from ._params import ORDER, RECORDS, ROUND, START, SUMMARY, Hooks, Params, check, packed, split
+
+
+class ClientTrainer(Hooks, _bases.ClientTrainer):
+    """A client: FedML's hooks around the two phases. Subclasses train, in :meth:`train_selected`.
+
+    Args:
+        model: a PEFT model, or any module of PyTorch whose whole state travels; else override :meth:`get_adapter` and
+            :meth:`set_adapter`.
+        args: FedML's.
+        method: the same as the server's.
+        features: of shape [records, d], or a function that makes them from the client's records, called each round
+            after the server's adapter is in the model; None for methods that look at none.
+        layers: equal parts of a feature vector, one for each layer; 1 for one vector.
+        seed: the experiment's.
+
+    Raises:
+        ConfigError: for arguments of FedML's that do not go with two phases.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        args: Any,
+        *,
+        method: Method | str,
+        features: Callable[[Sequence[Any]], ArrayLike] | ArrayLike | None = None,
+        layers: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(model, args)
+        check(args)
+        self.method = method if isinstance(method, Method) else Method(method)
+        self.layers = layers
+        self.seed = seed
+        self.selected: list[Any] | None = None
+        """The records to train on in the second phase; None in the first."""
+        self.rows: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        """Their numbers in the client's data."""
+        self.round = 0
+        """The selection's round, from 0."""
+        self._features = features
+        self._machines: dict[int, Client] = {}
+        self._sent: dict[str, Any] = {}
+        self._reply: Params = OrderedDict()
+
+    def train_selected(self, records: list[Any], device: Any, args: Any) -> None:
+        """Trains the model on these records, at least one; the adapter that was sent is in it. Yours to write.
+
+        :attr:`training_seed` makes it repeatable.
+        """
+        raise NotImplementedError("fedhds.fedml.ClientTrainer: expected a subclass with `train_selected`")
+
+    @property
+    def training_seed(self) -> int:
+        """The seed of this training: of (experiment, round, client), the same as in :class:`fedhds.Simulation`."""
+        return client_seed(self.seed, "train", self.round, self.id)
+
+    def make_features(self, records: Sequence[Any]) -> ArrayLike | None:
+        """Features of the records, [records, d]; None for a method that looks at none."""
+        return self._features(records) if callable(self._features) else self._features
+
+    def set_model_params(self, model_parameters: Any) -> None:
+        state, messages = split(model_parameters)
+        if messages:
+            self._sent, self._reply = messages, OrderedDict()
+        if state:
+            self.set_adapter(state)
+
+    def get_model_params(self) -> Any:
+        """The adapter after training; the summary alone after the first phase, as the adapter did not change."""
+        if SUMMARY in self._reply:
+            return OrderedDict(self._reply)
+        return OrderedDict(self.get_adapter()) | self._reply
+
+    def on_before_local_training(self, train_data: Any, device: Any, args: Any) -> None:
+        """Answers the start of a round with a summary, or an order with the choice of records.
+
+        Raises:
+            ProtocolError: for parameters without a message of :class:`ServerAggregator`, or out of turn.
+        """
+        super().on_before_local_training(train_data, device, args)
+        sent, self._sent = self._sent, {}
+        self.round = sent.get(ROUND, self.round)
+        machine = self._machines.setdefault(self.id, Client(self.id, self.method, layers=self.layers, seed=self.seed))
+        if START in sent:
+            self.selected = None
+            features = None if self.method.settings["features"] == "none" else self.make_features(train_data)
+            records = len(train_data) if features is None else None
+            self._reply = packed({SUMMARY: machine.summarize(sent[START], features, records=records)})
+        elif ORDER in sent:
+            # No bytes are the order of a client whose summary did not arrive.
+            self.rows = machine.choose(sent[ORDER]) if sent[ORDER] else np.zeros(0, dtype=np.int64)
+            self.selected = [train_data[row] for row in self.rows.tolist()]
+        else:
+            raise ProtocolError("protocol: round: expected parameters of fedhds.fedml.ServerAggregator, got no message")
+
+    def train(self, train_data: Any, device: Any, args: Any) -> None:
+        if self.selected:
+            self.train_selected(self.selected, device, args)
+
+    def on_after_local_training(self, train_data: Any, device: Any, args: Any) -> None:
+        """FedML's own, local noise included, after the second phase; the records count as trained on from here."""
+        if self.selected is None:
+            return
+        if self.selected:
+            super().on_after_local_training(train_data, device, args)
+            self._machines[self.id].mark_trained(self.rows.tolist())
+        self._reply = packed({RECORDS: len(self.selected)})
+
+    def test(self, test_data: Any, device: Any, args: Any) -> Any:
+        """Nothing, unless a subclass does; FedML calls it with ``test_on_clients``."""
+        return None
