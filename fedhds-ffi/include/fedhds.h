@@ -199,8 +199,8 @@ typedef struct fedhds_tsne_config_t {
   size_t struct_size;
   // Effective number of neighbours, at least 1; default 30.
   double perplexity;
-  // Clamp perplexity to n - 1, as the paper does, instead of (n - 1) / 3.
-  bool perplexity_limit_rows;
+  // 1: clamp perplexity to n - 1, as the paper does, instead of (n - 1) / 3; default 0.
+  uint8_t perplexity_limit_rows;
   // Columns that come out, 1 or 2 (3 where theta is 0); default 2.
   size_t n_components;
   // Steps in all; default 1000.
@@ -239,10 +239,10 @@ typedef struct fedhds_hdbscan_config_t {
   size_t min_cluster_size;
   // Points within a core distance, the point itself included; 0 (the default) is `min_cluster_size`.
   size_t min_samples;
-  // Take the leaves of the hierarchy instead of the most stable clusters.
-  bool leaf;
-  // Whether all points may be one cluster.
-  bool allow_single_cluster;
+  // 1: take the leaves of the hierarchy instead of the most stable clusters; default 0.
+  uint8_t leaf;
+  // 1: all points may be one cluster; default 0.
+  uint8_t allow_single_cluster;
   // Clusters that split below this distance stay whole; default 0.
   double cluster_selection_epsilon;
 } fedhds_hdbscan_config_t;
@@ -280,16 +280,16 @@ typedef struct fedhds_features_config_t {
   size_t struct_size;
   // 0 every layer (the default), 1 the last one.
   int32_t layers;
-  // Put the embedding's output in front; default false.
-  bool embedding;
+  // Put the embedding's output in front; 1 is yes; default 0.
+  uint8_t embedding;
   // 0 the last token (the default), 1 the mean over tokens.
   int32_t pooling;
-  // Scale each layer's vector to length 1; default false.
-  bool normalize;
+  // Scale each layer's vector to length 1; 1 is yes; default 0.
+  uint8_t normalize;
   // Longest record in tokens; default 1024.
   size_t max_tokens;
-  // Cut longer records off; otherwise they are errors. Default false.
-  bool truncate;
+  // Cut longer records off; otherwise they are errors. 1 is yes; default 0.
+  uint8_t truncate;
   // Most tokens that go through the model together; 0 (the default) is record by record.
   size_t batch_tokens;
 } fedhds_features_config_t;
@@ -306,8 +306,8 @@ typedef struct fedhds_train_config_t {
   float lora_alpha;
   // Dropout on a fresh adapter's input, in [0, 1); default 0.05.
   float lora_dropout;
-  // Scale by `lora_alpha / sqrt(r)`; default false.
-  bool use_rslora;
+  // Scale by `lora_alpha / sqrt(r)`; 1 is yes; default 0.
+  uint8_t use_rslora;
   // Above 0; default 3e-4.
   double learning_rate;
   // Records of a batch, at least 1; default 1.
@@ -320,8 +320,8 @@ typedef struct fedhds_train_config_t {
   size_t gradient_accumulation_steps;
   // Gradients are clipped to this norm; 0 (the default) does not clip.
   double max_grad_norm;
-  // Less memory, more time; default false.
-  bool gradient_checkpointing;
+  // Less memory, more time; 1 is yes; default 0.
+  uint8_t gradient_checkpointing;
   // Longest record in tokens; a longer one is an error. Default 1024.
   size_t max_tokens;
   // Names of the modules that a fresh adapter adapts, with commas between them: `q_proj,v_proj`. NULL (the default) is the model's own choice.

@@ -1,6 +1,6 @@
 //! Settings of features, training and generation: structures that begin with their own size.
 
-use crate::numerics::{init, settings};
+use crate::numerics::{flag, init, settings};
 use crate::pointer::text_or_none;
 use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_PARAMETER};
 use crate::status::{Failure, Outcome, boundary};
@@ -18,16 +18,16 @@ pub struct fedhds_features_config_t {
     pub struct_size: usize,
     /// 0 every layer (the default), 1 the last one.
     pub layers: i32,
-    /// Put the embedding's output in front; default false.
-    pub embedding: bool,
+    /// Put the embedding's output in front; 1 is yes; default 0.
+    pub embedding: u8,
     /// 0 the last token (the default), 1 the mean over tokens.
     pub pooling: i32,
-    /// Scale each layer's vector to length 1; default false.
-    pub normalize: bool,
+    /// Scale each layer's vector to length 1; 1 is yes; default 0.
+    pub normalize: u8,
     /// Longest record in tokens; default 1024.
     pub max_tokens: usize,
-    /// Cut longer records off; otherwise they are errors. Default false.
-    pub truncate: bool,
+    /// Cut longer records off; otherwise they are errors. 1 is yes; default 0.
+    pub truncate: u8,
     /// Most tokens that go through the model together; 0 (the default) is record by record.
     pub batch_tokens: usize,
 }
@@ -44,8 +44,8 @@ pub struct fedhds_train_config_t {
     pub lora_alpha: f32,
     /// Dropout on a fresh adapter's input, in [0, 1); default 0.05.
     pub lora_dropout: f32,
-    /// Scale by `lora_alpha / sqrt(r)`; default false.
-    pub use_rslora: bool,
+    /// Scale by `lora_alpha / sqrt(r)`; 1 is yes; default 0.
+    pub use_rslora: u8,
     /// Above 0; default 3e-4.
     pub learning_rate: f64,
     /// Records of a batch, at least 1; default 1.
@@ -58,8 +58,8 @@ pub struct fedhds_train_config_t {
     pub gradient_accumulation_steps: usize,
     /// Gradients are clipped to this norm; 0 (the default) does not clip.
     pub max_grad_norm: f64,
-    /// Less memory, more time; default false.
-    pub gradient_checkpointing: bool,
+    /// Less memory, more time; 1 is yes; default 0.
+    pub gradient_checkpointing: u8,
     /// Longest record in tokens; a longer one is an error. Default 1024.
     pub max_tokens: usize,
     /// Names of the modules that a fresh adapter adapts, with commas between them: `q_proj,v_proj`. NULL (the default) is the model's own choice.
@@ -72,11 +72,11 @@ impl Default for fedhds_features_config_t {
         Self {
             struct_size: size_of::<Self>(),
             layers: 0,
-            embedding: own.embedding,
+            embedding: own.embedding.into(),
             pooling: 0,
-            normalize: own.normalize,
+            normalize: own.normalize.into(),
             max_tokens: own.max_tokens,
-            truncate: own.truncate,
+            truncate: own.truncate.into(),
             batch_tokens: own.batch_tokens.unwrap_or(0),
         }
     }
@@ -103,14 +103,14 @@ impl Default for fedhds_train_config_t {
             r: adapter.r,
             lora_alpha: adapter.lora_alpha,
             lora_dropout: adapter.lora_dropout,
-            use_rslora: adapter.use_rslora,
+            use_rslora: adapter.use_rslora.into(),
             learning_rate: train.learning_rate,
             batch_size: train.batch_size,
             local_epochs: train.local_epochs,
             max_steps: train.max_steps.unwrap_or(0),
             gradient_accumulation_steps: train.gradient_accumulation_steps,
             max_grad_norm: train.max_grad_norm.unwrap_or(0.0),
-            gradient_checkpointing: train.gradient_checkpointing,
+            gradient_checkpointing: train.gradient_checkpointing.into(),
             max_tokens: train.max_tokens,
             target_modules: std::ptr::null(),
         }
@@ -142,15 +142,15 @@ pub(crate) unsafe fn feature_params(config: *const fedhds_features_config_t) -> 
             1 => Layers::Last,
             other => return Err(unknown("layers", other)),
         },
-        embedding: given.embedding,
+        embedding: flag(given.embedding, "embedding")?,
         pooling: match given.pooling {
             0 => Pooling::LastToken,
             1 => Pooling::Mean,
             other => return Err(unknown("pooling", other)),
         },
-        normalize: given.normalize,
+        normalize: flag(given.normalize, "normalize")?,
         max_tokens: given.max_tokens,
-        truncate: given.truncate,
+        truncate: flag(given.truncate, "truncate")?,
         batch_tokens: (given.batch_tokens > 0).then_some(given.batch_tokens),
     })
 }
@@ -170,7 +170,7 @@ pub(crate) unsafe fn train_params(config: *const fedhds_train_config_t) -> Outco
         lora_alpha: given.lora_alpha,
         lora_dropout: given.lora_dropout,
         target_modules,
-        use_rslora: given.use_rslora,
+        use_rslora: flag(given.use_rslora, "use_rslora")?,
     };
     let train = TrainConfig {
         learning_rate: given.learning_rate,
@@ -179,7 +179,7 @@ pub(crate) unsafe fn train_params(config: *const fedhds_train_config_t) -> Outco
         max_steps: (given.max_steps > 0).then_some(given.max_steps),
         gradient_accumulation_steps: given.gradient_accumulation_steps,
         max_grad_norm: (given.max_grad_norm != 0.0).then_some(given.max_grad_norm),
-        gradient_checkpointing: given.gradient_checkpointing,
+        gradient_checkpointing: flag(given.gradient_checkpointing, "gradient_checkpointing")?,
         max_tokens: given.max_tokens,
     };
     Ok((adapter, train))

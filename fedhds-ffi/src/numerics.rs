@@ -28,8 +28,8 @@ pub struct fedhds_tsne_config_t {
     pub struct_size: usize,
     /// Effective number of neighbours, at least 1; default 30.
     pub perplexity: f64,
-    /// Clamp perplexity to n - 1, as the paper does, instead of (n - 1) / 3.
-    pub perplexity_limit_rows: bool,
+    /// 1: clamp perplexity to n - 1, as the paper does, instead of (n - 1) / 3; default 0.
+    pub perplexity_limit_rows: u8,
     /// Columns that come out, 1 or 2 (3 where theta is 0); default 2.
     pub n_components: usize,
     /// Steps in all; default 1000.
@@ -72,10 +72,10 @@ pub struct fedhds_hdbscan_config_t {
     pub min_cluster_size: usize,
     /// Points within a core distance, the point itself included; 0 (the default) is `min_cluster_size`.
     pub min_samples: usize,
-    /// Take the leaves of the hierarchy instead of the most stable clusters.
-    pub leaf: bool,
-    /// Whether all points may be one cluster.
-    pub allow_single_cluster: bool,
+    /// 1: take the leaves of the hierarchy instead of the most stable clusters; default 0.
+    pub leaf: u8,
+    /// 1: all points may be one cluster; default 0.
+    pub allow_single_cluster: u8,
     /// Clusters that split below this distance stay whole; default 0.
     pub cluster_selection_epsilon: f64,
 }
@@ -97,8 +97,9 @@ pub struct fedhds_kmeans_config_t {
 /// The sizes that a settings structure may say it has.
 const SIZES: std::ops::RangeInclusive<usize> = size_of::<usize>()..=4096;
 
-fn check_size(size: usize, name: &str) -> Outcome {
-    if SIZES.contains(&size) {
+/// Whole fields only: a cut through a pointer would leave half of it.
+fn check_size<T>(size: usize, name: &str) -> Outcome {
+    if SIZES.contains(&size) && size.is_multiple_of(align_of::<T>()) {
         return Ok(());
     }
     let message =
@@ -111,7 +112,7 @@ fn check_size(size: usize, name: &str) -> Outcome {
 /// # Safety
 /// A pointer that is not NULL is valid for writes of `size` bytes.
 pub(crate) unsafe fn init<T: Copy>(pointer: *mut T, size: usize, mut own: T) -> Outcome {
-    check_size(size, "config")?;
+    check_size::<T>(size, "config")?;
     // SAFETY: every settings structure begins with its size.
     unsafe { (&raw mut own).cast::<usize>().write(size) };
     // SAFETY: only looked at; what is written follows below.
@@ -130,12 +131,21 @@ pub(crate) unsafe fn init<T: Copy>(pointer: *mut T, size: usize, mut own: T) -> 
 pub(crate) unsafe fn settings<T: Copy>(pointer: *const T, mut own: T, name: &str) -> Outcome<T> {
     // SAFETY: every settings structure begins with its size.
     let size = unsafe { value(pointer.cast::<usize>(), name) }?;
-    check_size(size, name)?;
+    check_size::<T>(size, name)?;
     // SAFETY: no more than either has; `own` is on this stack.
     unsafe {
         std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), (&raw mut own).cast::<u8>(), size.min(size_of::<T>()));
     }
     Ok(own)
+}
+
+/// A field that is 0 or 1. Any byte may stand in memory of the caller's, and a `bool` of Rust's must not be read from it.
+pub(crate) fn flag(byte: u8, name: &str) -> Outcome<bool> {
+    match byte {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(Failure::new(FEDHDS_STATUS_PARAMETER, format!("`{name}`: expected 0 or 1, got {other}"))),
+    }
 }
 
 fn above_zero(value: f64) -> Option<f64> {
@@ -148,7 +158,7 @@ impl Default for fedhds_tsne_config_t {
         Self {
             struct_size: size_of::<Self>(),
             perplexity: own.perplexity,
-            perplexity_limit_rows: own.perplexity_limit == PerplexityLimit::Rows,
+            perplexity_limit_rows: (own.perplexity_limit == PerplexityLimit::Rows).into(),
             n_components: own.n_components,
             n_iter: own.n_iter,
             learning_rate: own.learning_rate.unwrap_or(0.0),
@@ -202,8 +212,8 @@ impl Default for fedhds_hdbscan_config_t {
             struct_size: size_of::<Self>(),
             min_cluster_size: own.min_cluster_size,
             min_samples: own.min_samples.unwrap_or(0),
-            leaf: own.cluster_selection_method == ClusterSelectionMethod::Leaf,
-            allow_single_cluster: own.allow_single_cluster,
+            leaf: (own.cluster_selection_method == ClusterSelectionMethod::Leaf).into(),
+            allow_single_cluster: own.allow_single_cluster.into(),
             cluster_selection_epsilon: own.cluster_selection_epsilon,
         }
     }
@@ -301,7 +311,11 @@ pub unsafe extern "C" fn fedhds_tsne(
         let given = unsafe { settings(config, Default::default(), "config") }?;
         let tsne = Tsne::new(TsneConfig {
             perplexity: given.perplexity,
-            perplexity_limit: if given.perplexity_limit_rows { PerplexityLimit::Rows } else { PerplexityLimit::Third },
+            perplexity_limit: if flag(given.perplexity_limit_rows, "perplexity_limit_rows")? {
+                PerplexityLimit::Rows
+            } else {
+                PerplexityLimit::Third
+            },
             n_components: given.n_components,
             n_iter: given.n_iter,
             learning_rate: above_zero(given.learning_rate),
@@ -416,12 +430,12 @@ pub unsafe extern "C" fn fedhds_hdbscan(
         let hdbscan = Hdbscan::new(HdbscanConfig {
             min_cluster_size: given.min_cluster_size,
             min_samples: (given.min_samples > 0).then_some(given.min_samples),
-            cluster_selection_method: if given.leaf {
+            cluster_selection_method: if flag(given.leaf, "leaf")? {
                 ClusterSelectionMethod::Leaf
             } else {
                 ClusterSelectionMethod::Eom
             },
-            allow_single_cluster: given.allow_single_cluster,
+            allow_single_cluster: flag(given.allow_single_cluster, "allow_single_cluster")?,
             cluster_selection_epsilon: given.cluster_selection_epsilon,
         })?;
         let found = hdbscan.fit(&points, &control(watch)?)?;

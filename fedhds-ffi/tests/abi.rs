@@ -162,6 +162,8 @@ fn views_are_checked_before_they_are_read() {
         assert_eq!(call(&askew, &config), FEDHDS_STATUS_PARAMETER);
         config.struct_size = 4;
         assert_eq!(call(&view(3, 4, 0), &config), FEDHDS_STATUS_PARAMETER);
+        config.struct_size = size_of_val(&config) - 4;
+        assert_eq!(call(&view(3, 4, 0), &config), FEDHDS_STATUS_PARAMETER);
         // An older program's structure ends before `max_iter`: that field has its default.
         config.max_iter = 0;
         config.struct_size = std::mem::offset_of!(fedhds_kmeans_config_t, max_iter);

@@ -131,6 +131,9 @@ impl Clusterer for KMeans {
     fn cluster(&self, points: &Matrix, context: &Context) -> Result<Clustering> {
         points.check_finite("points")?;
         context.control.check()?;
+        if points.rows() > 0 && points.cols() == 0 {
+            return Err(Error::input("points", "at least one column", 0));
+        }
         let weights = vec![1.0f32; points.rows()];
         let k = self.config.n_clusters.min(distinct_rows(points, &weights));
         if k == 0 {

@@ -31,11 +31,10 @@ impl Pooling {
         match self {
             Self::LastToken => take_tokens(hidden, &batch.last_tokens()),
             Self::Mean => {
-                let weights: Vec<f32> = batch
-                    .lengths()
-                    .iter()
-                    .flat_map(|&len| (0..t).map(move |i| if i < len { 1.0 / len as f32 } else { 0.0 }))
-                    .collect();
+                let mut weights = vec![0.0; b * t];
+                for (row, &len) in weights.chunks_mut(t.max(1)).zip(batch.lengths()) {
+                    row.iter_mut().take(len).for_each(|weight| *weight = 1.0 / len as f32);
+                }
                 let weights = Device::of(&hidden).tensor(weights, [b, 1, t])?;
                 Ok(like(weights, &hidden).matmul(hidden).reshape([b, width]))
             }

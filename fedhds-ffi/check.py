@@ -1,0 +1,232 @@
+"""Builds and tests the C ABI: symbols, headers, C and C++ tests (plain, sanitizers, Valgrind), CMake package, examples.
+
+Standard library alone. `check.py` does all of it; `check.py STEP...` does the named steps, `check.py --list` names them.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+RELEASE = ROOT / "target/release"
+BUILDS = ROOT / "target/ffi"
+MODEL = ROOT / "examples/models/embedded"
+TESTS = HERE / "tests/c"
+
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
+# What worker threads hold, which live to the end, counts as possibly lost.
+LOST = ["--leak-check=full", "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite"]
+VALGRIND = ["valgrind", "--quiet", "--error-exitcode=9", *LOST]
+
+# Programs, and Debian's packages of them.
+NEEDS = {"cmake": "cmake", "cc": "gcc", "c++": "g++", "nm": "binutils", "valgrind": "valgrind", "make": "make"}
+
+
+class Failed(Exception):
+    """A step that did not end well."""
+
+
+def run(*command: object, quiet: bool = True, **options: Any) -> str:
+    """What a command prints; with its output it fails where it ends with another status than 0."""
+    texts = [str(part) for part in command]
+    done = subprocess.run(texts, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    printed = str(done.stdout)
+    if done.returncode != 0:
+        raise Failed(f"{' '.join(texts)}\n{printed}ended with {done.returncode}")
+    if not quiet:
+        print(printed, end="", flush=True)
+    return printed
+
+
+def prepare() -> None:
+    """Installs what is missing, where that can be done."""
+    missing = sorted({package for program, package in NEEDS.items() if not shutil.which(program)})
+    if not missing:
+        return
+    if not shutil.which("apt-get"):
+        raise Failed(f"expected {', '.join(missing)} to be installed")
+    run("apt-get", "update")
+    run("apt-get", "install", "--yes", "--no-install-recommends", *missing)
+
+
+def library() -> None:
+    """The library itself, shared and static."""
+    run("cargo", "build", "--release", "--locked", "-p", "fedhds-ffi", cwd=ROOT)
+
+
+def symbols() -> None:
+    """The shared library exports what the header declares, and nothing else."""
+    lines = run("nm", "--dynamic", "--defined-only", "--format=posix", RELEASE / "libfedhds.so").splitlines()
+    exported = {line.split()[0].split("@")[0] for line in lines}
+    header = (HERE / "include/fedhds.h").read_text(encoding="utf-8")
+    code = re.sub(r"//.*", "", header)
+    declared = set(re.findall(r"\b(fedhds_\w+)\s*\(", code)) - set(re.findall(r"\(\*(fedhds_\w+)\)", code))
+    if strange := sorted(name for name in exported if not name.startswith("fedhds_")):
+        raise Failed(f"expected symbols fedhds_* alone, got {', '.join(strange[:10])}")
+    if exported != declared:
+        raise Failed(f"expected the symbols that fedhds.h declares, differing: {', '.join(sorted(exported ^ declared))}")
+
+
+def headers() -> None:
+    """Both headers compile alone and without a warning, with what compilers there are."""
+    with tempfile.TemporaryDirectory() as name:
+        c, cpp = Path(name, "alone.c"), Path(name, "alone.cpp")
+        c.write_text("#include <fedhds.h>\nint main(void) { return fedhds_abi_version() == 0; }\n")
+        cpp.write_text("#include <fedhds.hpp>\nint main() { return fedhds::version().empty() ? 1 : 0; }\n")
+        include = f"-I{HERE / 'include'}"
+        for compiler in filter(shutil.which, ["gcc", "clang"]):
+            for more in ([], ["-DFEDHDS_SELECTION_ONLY"]):
+                for standard in ("c99", "c17"):
+                    run(compiler, f"-std={standard}", *WARNINGS, *more, include, "-fsyntax-only", c)
+        for compiler in filter(shutil.which, ["g++", "clang++"]):
+            for more in ([], ["-DFEDHDS_SELECTION_ONLY"], ["-fno-exceptions", "-fno-rtti"], ["-std=c++20"]):
+                run(compiler, "-std=c++17", *WARNINGS, *more, include, "-fsyntax-only", cpp)
+
+
+# What the code of README.md is in the middle of.
+AROUND = {
+    "c": (
+        "#include <fedhds.h>\n#include <stdio.h>\nvoid app(float *values, size_t rows, size_t columns, uint8_t *start,"
+        " size_t length, uint32_t number, uint64_t seed);\nvoid app(float *values, size_t rows, size_t columns,"
+        " uint8_t *start, size_t length, uint32_t number, uint64_t seed) {\n",
+        "(void)values, (void)rows, (void)columns, (void)start, (void)length, (void)number, (void)seed; }\n",
+    ),
+    "cpp": (
+        "#include <fedhds.hpp>\nvoid outer(fedhds::Method& method);\nvoid outer(fedhds::Method& method) {\n"
+        "[[maybe_unused]] const auto app = [&](float* values, std::size_t rows, std::size_t columns,"
+        " fedhds::BytesView start, std::uint32_t number, std::uint64_t seed) {\n",
+        "(void)values, (void)rows, (void)columns, (void)start, (void)number, (void)seed; };\n(void)method; }\n",
+    ),
+}
+
+
+def readme() -> None:
+    """The C and C++ code of README.md compiles."""
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    for language, compiler, standard in (("c", "cc", "c99"), ("cpp", "c++", "c++17")):
+        blocks = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+        if len(blocks) < 2:
+            raise Failed(f"expected code in {language} in README.md, got {len(blocks)} blocks")
+        for block in blocks:
+            before, after = AROUND[language]
+            with tempfile.TemporaryDirectory() as name:
+                source = Path(name, f"readme.{language}")
+                source.write_text(before + block + after)
+                flags = ["-Wall", "-Wextra", "-Werror", "-Wno-shadow", "-Wno-unused-parameter", f"-std={standard}"]
+                run(compiler, *flags, f"-I{HERE / 'include'}", "-fsyntax-only", source)
+
+
+def cmake(source: Path, build: Path, *options: str) -> None:
+    """Configures and builds, on two processors."""
+    run("cmake", "-S", source, "-B", build, *options)
+    run("cmake", "--build", build, "--parallel", "2")
+
+
+def ctest(build: Path, **options: Any) -> None:
+    run("ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error", "--timeout", "300", **options)
+
+
+def tests() -> None:
+    """The C and C++ tests as they are."""
+    cmake(TESTS, BUILDS / "plain")
+    ctest(BUILDS / "plain")
+
+
+def sanitizers() -> None:
+    """The same under AddressSanitizer (with its leak check) and UndefinedBehaviorSanitizer."""
+    cmake(TESTS, BUILDS / "sanitized", "-DSANITIZE=ON")
+    settings = {"ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
+    ctest(BUILDS / "sanitized", env={**os.environ, **settings})
+
+
+def valgrind() -> None:
+    """The same under Valgrind's memcheck, with less work for the models."""
+    build = BUILDS / "plain"
+    cmake(TESTS, build)
+    for test in ("pointers", "handles", "values", "messages", "stages", "numerics", "hpp", "hpp_no_exceptions", "hpp_abi"):
+        run(*VALGRIND, build / test, cwd=build)
+    run(*VALGRIND, build / "threads", "quick", cwd=build)
+    run(*VALGRIND, build / "models", MODEL, build / "out-models", "quick", cwd=build)
+
+
+def package() -> None:
+    """The CMake package from an install prefix: its version, its shared and its static library."""
+    [version] = re.findall(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    said = (HERE / "cmake/fedhdsConfigVersion.cmake").read_text(encoding="utf-8")
+    if f'set(PACKAGE_VERSION "{version}")' not in said:
+        raise Failed(f"expected cmake/fedhdsConfigVersion.cmake to say {version}, as Cargo.toml does")
+    with tempfile.TemporaryDirectory() as name:
+        prefix = Path(name, "prefix")
+        places = {
+            "include": HERE.glob("include/*"),
+            "lib": [RELEASE / "libfedhds.so", RELEASE / "libfedhds.a"],
+            "lib/cmake/fedhds": HERE.glob("cmake/*"),
+        }
+        for place, files in places.items():
+            (prefix / place).mkdir(parents=True)
+            for file in files:
+                shutil.copy2(file, prefix / place)
+        for example, program in (("select-c", "select-c"), ("edge-cpp", "edge-server")):
+            build = Path(name, example)
+            cmake(ROOT / "examples" / example, build, f"-DCMAKE_PREFIX_PATH={prefix}")
+            if str(prefix) not in (build / "CMakeCache.txt").read_text():
+                raise Failed(f"{example}: expected the package of the prefix to be found")
+            if example == "select-c":
+                run(build / program)
+
+
+def commands(readme: Path) -> str:
+    """The commands of a README, as they stand there."""
+    [block] = re.findall(r"<!-- commands -->\n```sh\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    return str(block)
+
+
+def select_c() -> None:
+    """The C99 example by the commands of its README, which also says what it prints."""
+    readme = ROOT / "examples/select-c/README.md"
+    printed = run("bash", "-euo", "pipefail", "-c", commands(readme), cwd=ROOT)
+    [expected] = re.findall(r"^prints\n\n```\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    if not printed.endswith(expected):
+        raise Failed(f"expected select-c to print\n{expected}got\n{printed}")
+
+
+def edge_cpp() -> None:
+    """The C++ federation by the commands of its README: the simulation's bits, with and without kills."""
+    example = ROOT / "examples/edge-cpp"
+    run("bash", "-euo", "pipefail", "-c", commands(example / "README.md"), cwd=ROOT)
+    run("cargo", "build", "--release", "--locked", "-p", "fedhds-examples", "--example", "edge_reference", cwd=ROOT)
+    reference = RELEASE / "examples/edge_reference"
+    run(sys.executable, example / "test.py", ROOT / "target/edge-cpp", reference, quiet=False)
+
+
+STEPS = {
+    step.__name__: step
+    for step in (prepare, library, symbols, headers, readme, tests, sanitizers, valgrind, package, select_c, edge_cpp)
+}
+
+
+def main(names: list[str]) -> None:
+    if names == ["--list"]:
+        print("\n".join(f"{name}: {step.__doc__}" for name, step in STEPS.items()))
+        return
+    if unknown := [name for name in names if name not in STEPS]:
+        sys.exit(f"unknown step {unknown[0]}; usage: check.py [--list | STEP...]")
+    for name in names or STEPS:
+        begun = time.monotonic()
+        try:
+            STEPS[name]()
+        except Failed as failure:
+            sys.exit(f"ffi {name}: FAILED\n{failure}")
+        print(f"ffi {name}: ok ({time.monotonic() - begun:.0f} s)", flush=True)
+    print("ffi: all ok")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,256 @@
+// Every function that takes a handle, with handles that are none, of another type, or freed; and every handle freed
+// twice.
+
+#include "fixtures.h"
+
+typedef enum { BYTES, MATRIX, CLUSTERING, CONTROL, METHOD, CLIENT, SERVER, RECORDS, KINDS } kind_t;
+
+static const char* const NAMES[KINDS] = {
+    "fedhds_bytes_t",
+    "fedhds_matrix_t",
+    "fedhds_clustering_t",
+    "fedhds_control_t",
+    "fedhds_method_t",
+    "fedhds_client_t",
+    "fedhds_server_t",
+    "fedhds_records_t",
+};
+
+// The other arguments are good ones.
+static round_t good;
+static message_t state;
+static fedhds_tsne_config_t tsne;
+static fedhds_kernel_pca_config_t kernel;
+static fedhds_hdbscan_config_t hdbscan;
+static fedhds_kmeans_config_t kmeans;
+static fedhds_bytes_t* bytes;
+static fedhds_matrix_t* matrix;
+static fedhds_clustering_t* clustering;
+static fedhds_client_t* client;
+static fedhds_server_t* server;
+static fedhds_records_t* records;
+static const uint8_t* data;
+static fedhds_matrix_view_t view;
+static size_t count;
+static const uint32_t one = 0;
+
+static int32_t reduce(fedhds_matrix_view_t features, uint64_t seed, size_t columns, float* reduced, void* user_data) {
+    (void)features, (void)seed, (void)columns, (void)reduced, (void)user_data;
+    return 1;
+}
+static int32_t cluster(fedhds_matrix_view_t points, uint64_t seed, int32_t* labels, void* user_data) {
+    (void)points, (void)seed, (void)labels, (void)user_data;
+    return 1;
+}
+static int32_t choose(fedhds_matrix_view_t points, const float* weights, const int32_t* labels, const uint32_t* owners,
+    uint64_t seed, size_t wanted, uint32_t* rows, void* user_data) {
+    (void)points, (void)weights, (void)labels, (void)owners, (void)seed, (void)wanted, (void)rows, (void)user_data;
+    return 1;
+}
+
+#define START good.start.data, good.start.length
+#define ORDER good.order.data, good.order.length
+#define VIEW &good.features.view
+#define JSON "{\"kind\": \"iid\", \"clients\": 1}"
+
+// One small function for each handle argument of each function.
+#define USE(number, call) \
+    static fedhds_status_t use_##number(void* handle) { return call; }
+USE(0, fedhds_bytes_view(handle, &data, &count))
+USE(1, fedhds_bytes_copy(handle, NULL, 0, &count))
+USE(2, fedhds_matrix_view(handle, &view))
+USE(3, fedhds_matrix_copy(handle, NULL, 0, &count))
+USE(4, fedhds_clustering_labels(handle, NULL, 0, &count))
+USE(5, fedhds_clustering_strengths(handle, NULL, 0, &count))
+USE(6, fedhds_clustering_centroids(handle, &matrix))
+USE(7, fedhds_select(0, VIEW, NULL, NULL, handle, 1, false, 0, NULL, NULL, 0, &count))
+USE(8, fedhds_control_set_progress(handle, NULL, NULL))
+USE(9, fedhds_control_cancel(handle))
+USE(10, fedhds_client_summarize(good.client, START, VIEW, 0, handle, &bytes))
+USE(11, fedhds_client_choose(good.client, ORDER, handle, NULL, 0, &count))
+USE(12, fedhds_server_select(good.server, handle))
+USE(13, fedhds_tsne(VIEW, &tsne, 0, handle, &matrix))
+USE(14, fedhds_pca(VIEW, 2, false, handle, &matrix))
+USE(15, fedhds_kernel_pca(VIEW, &kernel, handle, &matrix))
+USE(16, fedhds_shared_projection(VIEW, 2, 0, handle, &matrix))
+USE(17, fedhds_hdbscan(VIEW, &hdbscan, handle, &clustering))
+USE(18, fedhds_kmeans(VIEW, &kmeans, 0, handle, &clustering))
+USE(19, fedhds_select(3, VIEW, NULL, NULL, NULL, 1, false, 0, handle, NULL, 0, &count))
+USE(20, fedhds_records_load("absent", "jsonl", NULL, handle, &records))
+USE(21, fedhds_method_settings(handle, &bytes))
+USE(22, fedhds_method_set_reducer(handle, "client.reducer", reduce, 2, NULL))
+USE(23, fedhds_method_set_clusterer(handle, "client.clusterer", cluster, NULL))
+USE(24, fedhds_method_set_selector(handle, "client.selector", choose, NULL))
+USE(25, fedhds_client_new(0, handle, 1, 0, &client))
+USE(26, fedhds_server_new(handle, 1, 0, &server))
+USE(27, fedhds_client_summarize(handle, START, VIEW, 0, NULL, &bytes))
+USE(28, fedhds_client_choose(handle, ORDER, NULL, NULL, 0, &count))
+USE(29, fedhds_client_mark_trained(handle, &one, 1))
+USE(30, fedhds_client_groups(handle, NULL, 0, &count))
+USE(31, fedhds_client_state(handle, &bytes))
+USE(32, fedhds_client_resume(handle, (const uint8_t*)"[null,[]]", 9))
+USE(33, fedhds_server_begin_round(handle, 1, &one, 1, &bytes))
+USE(34, fedhds_server_receive(handle, good.summary.data, good.summary.length))
+USE(35, fedhds_server_select(handle, NULL))
+USE(36, fedhds_server_order(handle, 0, &bytes, &count))
+USE(37, fedhds_server_selection(handle, NULL, 0, &count))
+USE(38, fedhds_server_end_round(handle))
+USE(39, fedhds_server_state(handle, &bytes))
+USE(40, fedhds_server_resume(handle, state.data, state.length))
+USE(41, fedhds_records_add(handle, "id", "a", NULL, "b", NULL))
+USE(42, fedhds_records_count(handle, &count))
+USE(43, fedhds_records_get(handle, 0, &bytes))
+USE(44, fedhds_records_subset(handle, &one, 1, &records))
+USE(45, fedhds_records_part(handle, JSON, 0, 0, &records))
+USE(46, fedhds_bytes_free(handle))
+USE(47, fedhds_matrix_free(handle))
+USE(48, fedhds_clustering_free(handle))
+USE(49, fedhds_control_free(handle))
+USE(50, fedhds_method_free(handle))
+USE(51, fedhds_client_free(handle))
+USE(52, fedhds_server_free(handle))
+USE(53, fedhds_records_free(handle))
+
+typedef struct {
+    fedhds_status_t (*call)(void* handle);
+    kind_t kind;
+    bool may_be_null;
+} use_t;
+
+static const use_t USES[] = {
+    {use_0, BYTES, false},
+    {use_1, BYTES, false},
+    {use_2, MATRIX, false},
+    {use_3, MATRIX, false},
+    {use_4, CLUSTERING, false},
+    {use_5, CLUSTERING, false},
+    {use_6, CLUSTERING, false},
+    {use_7, CLUSTERING, true},
+    {use_8, CONTROL, false},
+    {use_9, CONTROL, false},
+    {use_10, CONTROL, true},
+    {use_11, CONTROL, true},
+    {use_12, CONTROL, true},
+    {use_13, CONTROL, true},
+    {use_14, CONTROL, true},
+    {use_15, CONTROL, true},
+    {use_16, CONTROL, true},
+    {use_17, CONTROL, true},
+    {use_18, CONTROL, true},
+    {use_19, CONTROL, true},
+    {use_20, CONTROL, true},
+    {use_21, METHOD, false},
+    {use_22, METHOD, false},
+    {use_23, METHOD, false},
+    {use_24, METHOD, false},
+    {use_25, METHOD, false},
+    {use_26, METHOD, false},
+    {use_27, CLIENT, false},
+    {use_28, CLIENT, false},
+    {use_29, CLIENT, false},
+    {use_30, CLIENT, false},
+    {use_31, CLIENT, false},
+    {use_32, CLIENT, false},
+    {use_33, SERVER, false},
+    {use_34, SERVER, false},
+    {use_35, SERVER, false},
+    {use_36, SERVER, false},
+    {use_37, SERVER, false},
+    {use_38, SERVER, false},
+    {use_39, SERVER, false},
+    {use_40, SERVER, false},
+    {use_41, RECORDS, false},
+    {use_42, RECORDS, false},
+    {use_43, RECORDS, false},
+    {use_44, RECORDS, false},
+    {use_45, RECORDS, false},
+    {use_46, BYTES, true},
+    {use_47, MATRIX, true},
+    {use_48, CLUSTERING, true},
+    {use_49, CONTROL, true},
+    {use_50, METHOD, true},
+    {use_51, CLIENT, true},
+    {use_52, SERVER, true},
+    {use_53, RECORDS, true},
+};
+
+static void make(void* handles[KINDS]) {
+    fedhds_bytes_t* b = NULL;
+    fedhds_matrix_t* m = NULL;
+    fedhds_clustering_t* c = NULL;
+    fedhds_control_t* o = NULL;
+    fedhds_client_t* l = NULL;
+    fedhds_server_t* s = NULL;
+    fedhds_records_t* r = NULL;
+    OK(fedhds_client_state(good.client, &b));
+    OK(fedhds_pca(VIEW, 2, false, NULL, &m));
+    OK(fedhds_kmeans(VIEW, &kmeans, 0, NULL, &c));
+    OK(fedhds_control_new(&o));
+    OK(fedhds_client_new(0, good.method, 1, 0, &l));
+    OK(fedhds_server_new(good.method, 1, 0, &s));
+    OK(fedhds_records_new(&r));
+    handles[BYTES] = b, handles[MATRIX] = m, handles[CLUSTERING] = c, handles[CONTROL] = o;
+    handles[METHOD] = method_of(RANDOM), handles[CLIENT] = l, handles[SERVER] = s, handles[RECORDS] = r;
+}
+
+static void release(void* handles[KINDS]) {
+    for (int kind = BYTES; kind < KINDS; ++kind) OK(USES[46 + kind].call(handles[kind]));
+}
+
+static void* number(uintptr_t value) { return (void*)value; }
+
+int main(void) {
+    round_of(COVERAGE, &good);
+    OK(fedhds_server_state(good.server, &bytes));
+    state = taken(bytes);
+    bytes = NULL;
+    OK(fedhds_tsne_config_init(&tsne, sizeof tsne));
+    OK(fedhds_kernel_pca_config_init(&kernel, sizeof kernel));
+    OK(fedhds_hdbscan_config_init(&hdbscan, sizeof hdbscan));
+    OK(fedhds_kmeans_config_init(&kmeans, sizeof kmeans));
+    void *alive[KINDS], *freed[KINDS];
+    make(alive);
+    make(freed);
+    release(freed);
+
+    const void* somewhere = &good;
+    void* strange[] = {
+        number(1), number(7), number(8), (void*)(uintptr_t)somewhere, number(UINTPTR_MAX), number(UINTPTR_MAX / 2 + 1)};
+    for (size_t i = 0; i < sizeof USES / sizeof *USES; ++i) {
+        const use_t use = USES[i];
+        if (!use.may_be_null) FAILS(FEDHDS_STATUS_NULL_POINTER, use.call(NULL));
+        for (size_t j = 0; j < sizeof strange / sizeof *strange; ++j) {
+            FAILS(FEDHDS_STATUS_INVALID_HANDLE, use.call(strange[j]));
+            CHECK(strstr(fedhds_last_error_message(), NAMES[use.kind]) != NULL);
+        }
+        for (int kind = BYTES; kind < KINDS; ++kind) {
+            FAILS(FEDHDS_STATUS_INVALID_HANDLE, use.call(freed[kind]));  // for the _free functions: twice
+            if (kind == (int)use.kind) continue;
+            FAILS(FEDHDS_STATUS_INVALID_HANDLE, use.call(alive[kind]));
+            CHECK(strstr(fedhds_last_error_message(), NAMES[use.kind]) != NULL);
+            CHECK(strstr(fedhds_last_error_message(), NAMES[kind]) != NULL);
+        }
+    }
+
+    // Nothing above has touched the ones that are alive, and handles are not given out again.
+    void* again[KINDS];
+    make(again);
+    for (int kind = BYTES; kind < KINDS; ++kind) {
+        for (int other = BYTES; other < KINDS; ++other)
+            CHECK(again[kind] != freed[other] && again[kind] != alive[other]);
+    }
+    release(again);
+    release(alive);
+    CHECK(bytes == NULL && matrix == NULL && clustering == NULL && client == NULL && server == NULL && records == NULL);
+
+    // A client and a server keep what they need of their method.
+    fedhds_method_t* method = method_of(COVERAGE);
+    OK(fedhds_client_new(0, method, 1, 5, &client));
+    OK(fedhds_method_free(method));
+    OK(fedhds_client_summarize(client, START, VIEW, 0, NULL, &bytes));
+    OK(fedhds_bytes_free(bytes));
+    OK(fedhds_client_free(client));
+    free(state.data);
+    round_free(&good);
+    return DONE;
+}

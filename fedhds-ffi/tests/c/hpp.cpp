@@ -1,0 +1,422 @@
+// fedhds.hpp: owners, views, results, lambdas, exceptions.
+//
+// `hpp FOLDER OUT` with the folder of the embedded model and an empty folder; `hpp` alone leaves out what needs a
+// model.
+
+#include "check.h"
+
+#include <fedhds.hpp>
+
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using fedhds::Error;
+using fedhds::Result;
+
+constexpr std::uint64_t seed = 5;
+const char* const coverage = "preset = \"fedhds_coverage\"\ncount = { budget = 4 }\nclient = { shared_dims = 4 }";
+
+std::vector<std::vector<float>> rows_of(unsigned client) {
+    std::vector<std::vector<float>> rows;
+    for (unsigned i = 0; i < 18; ++i) {
+        const auto wobble = static_cast<float>((i * 7 + client * 3) % 5) / 10;
+        rows.push_back({i % 3 == 0 ? 9.0F : wobble, i % 3 == 1 ? 9.0F : wobble, i % 3 == 2 ? 9.0F : wobble, wobble});
+    }
+    return rows;
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// The error that a call throws; the call must fail.
+template <class Call>
+Error thrown(Call&& call) {
+    try {
+        call();
+    } catch (const Error& error) {
+        return error;
+    }
+    check_failed(__FILE__, __LINE__, "expected an exception");
+    std::abort();
+}
+
+template <class T>
+constexpr bool moves_only = std::is_nothrow_move_constructible_v<T>&& std::is_nothrow_move_assignable_v<T> &&
+                            !std::is_copy_constructible_v<T> && !std::is_copy_assignable_v<T>;
+static_assert(moves_only<fedhds::Bytes> && moves_only<fedhds::Matrix> && moves_only<fedhds::Clustering>);
+static_assert(moves_only<fedhds::Control> && moves_only<fedhds::Method> && moves_only<fedhds::Client>);
+static_assert(moves_only<fedhds::Server> && moves_only<fedhds::Records>);
+#if defined(FEDHDS_MODELS)
+static_assert(moves_only<fedhds::Model> && moves_only<fedhds::Adapter> && moves_only<fedhds::Trained>);
+#endif
+
+void results() {
+    const Result<fedhds::Method> bad = fedhds::Method::create("preset = \"nowhere\"");
+    CHECK(!bad && !bad.has_value() && bad.error().status() == FEDHDS_STATUS_CONFIG);
+    CHECK(contains(bad.error().what(), "nowhere") && std::string(bad.error().name()) == "FEDHDS_STATUS_CONFIG");
+    const Error error = thrown([&] { static_cast<void>(bad.value()); });
+    CHECK(error.status() == FEDHDS_STATUS_CONFIG && std::string(error.what()) == bad.error().what());
+    // What happens later on this thread does not change an error that was kept.
+    CHECK(!fedhds::Method::create("preset = \"elsewhere\""));
+    CHECK(contains(bad.error().what(), "nowhere"));
+
+    Result<std::size_t> threads = fedhds::threads();
+    CHECK(threads && *threads >= 1 && threads.value() == *threads);
+    CHECK(Result<int>(Error(FEDHDS_STATUS_INPUT, "no")).value_or(7) == 7 && Result<int>(3).value_or(7) == 3);
+    const Result<void> done;
+    done.value();
+    CHECK(thrown([] { fedhds::set_threads(0).value(); }).status() == FEDHDS_STATUS_PARAMETER);
+    CHECK(fedhds::version() == fedhds_version());
+    // A text with a NUL inside is not cut off there.
+    CHECK(thrown([] { fedhds::Method::create(std::string("preset = \"random\"\0x", 19)).value(); }).status() ==
+          FEDHDS_STATUS_PARAMETER);
+}
+
+void views() {
+    const std::vector<float> values = {1, 2, 3, 4, 5, 6};
+    const fedhds::MatrixView view = fedhds::MatrixView::of(values, 3).value();
+    CHECK(view.rows() == 2 && view.cols() == 3 && view(1, 0) == 4 && view.row(1)[2] == 6);
+    CHECK(fedhds::MatrixView::of(values, 4).error().status() == FEDHDS_STATUS_INPUT);
+    CHECK(!fedhds::MatrixView::of(values, 0) && fedhds::MatrixView::of({}, 0)->rows() == 0);
+    const fedhds::MatrixView strided(values.data() + 1, 2, 2, 3);
+    CHECK(strided(1, 1) == 6);
+    const fedhds::PackedRows packed = fedhds::PackedRows::of({{1, 2}, {3, 4}, {5, 6}}).value();
+    CHECK(fedhds::MatrixView(packed).rows() == 3 && fedhds::MatrixView(packed)(2, 1) == 6);
+    CHECK(contains(fedhds::PackedRows::of({{1, 2}, {3}}).error().what(), "row 1"));
+    const std::array<float, 4> array = {1, 2, 3, 4};
+    const float plain[] = {1, 2};
+    CHECK(fedhds::MatrixView::of(array, 2)->rows() == 2 && fedhds::Span<const float>(plain).size() == 2);
+    float sum = 0;
+    for (const float value : view.row(0)) sum += value;
+    CHECK(sum == 6);
+}
+
+void numerics() {
+    const fedhds::PackedRows rows = fedhds::PackedRows::of(rows_of(0)).value();
+    fedhds::KMeansConfig kmeans;
+    CHECK(kmeans.n_init == 10 && kmeans.struct_size == sizeof(fedhds_kmeans_config_t));
+    kmeans.n_clusters = 3;
+    const fedhds::Clustering groups = fedhds::kmeans(rows, kmeans, 1).value();
+    const std::vector<std::int32_t> labels = groups.labels().value();
+    CHECK(labels.size() == 18 && labels[0] == labels[3] && labels[0] != labels[1]);
+    CHECK(groups.strengths()->size() == 18 && groups.centroids()->rows() == 3);
+
+    const std::vector<std::uint32_t> nearest =
+        fedhds::select(fedhds::Selector::nearest_centroid, rows, fedhds::Budget::per_cluster(2), 1, {{}, {}, &groups})
+            .value();
+    CHECK(nearest.size() == 6);
+    const std::vector<float> weights(18, 2.0F);
+    std::vector<std::uint32_t> owners(18, 0);
+    owners[4] = 1;
+    CHECK(fedhds::select(fedhds::Selector::stratified, rows, fedhds::Budget::total(2), 1, {weights, owners})->size() ==
+          2);
+    CHECK(fedhds::select(fedhds::Selector::random, rows, fedhds::Budget::total(100), 1)->size() == 18);
+    const std::vector<float> few = {1, 2};
+    CHECK(fedhds::select(fedhds::Selector::random, rows, fedhds::Budget::total(1), 1, {few}).error().status() ==
+          FEDHDS_STATUS_INPUT);
+
+    fedhds::HdbscanConfig hdbscan;
+    CHECK(fedhds::hdbscan(rows, hdbscan)->labels()->size() == 18);
+    hdbscan.min_cluster_size = 1;
+    CHECK(fedhds::hdbscan(rows, hdbscan).error().status() == FEDHDS_STATUS_PARAMETER);
+    CHECK(fedhds::layer_norm(rows, 2)->cols() == 4);
+    fedhds::Matrix reduced = fedhds::pca(rows, 2).value();
+    CHECK(reduced.rows() == 18 && reduced.cols() == 2 && reduced.to_vector().size() == 36);
+    CHECK(fedhds::shared_projection(reduced, 1, seed)->cols() == 1);
+    const fedhds::Matrix moved = std::move(reduced);
+    CHECK(moved.rows() == 18 && reduced.rows() == 0 && reduced.raw() == nullptr);
+    fedhds::KernelPcaConfig kernel;
+    kernel.kernel = fedhds::KernelPcaConfig::cosine;
+    CHECK(fedhds::kernel_pca(rows, kernel)->cols() == 2);
+    fedhds::TsneConfig tsne;
+    tsne.n_iter = 250;
+    CHECK(fedhds::tsne(rows, tsne, 1)->to_vector() == fedhds::tsne(rows, tsne, 1)->to_vector());
+
+    const fedhds::Rouge rouge = fedhds::rouge_l("a b", {"c", "a b"}).value();
+    CHECK(std::abs(rouge.f1 - 1) < 1e-6);
+    CHECK(fedhds::rouge_l("a", {}, fedhds::RougeFlavor::rouge_score).error().status() == FEDHDS_STATUS_INPUT);
+    CHECK(!fedhds::rouge_l("a", {std::string("b\0c", 3)}));
+}
+
+// A round of two clients; what each chose.
+std::vector<std::vector<std::uint32_t>> round_of(const fedhds::Method& method) {
+    fedhds::Server server = fedhds::Server::create(method, 1, seed).value();
+    const fedhds::Bytes start = server.begin_round(0, {0, 1}).value();
+    CHECK(fedhds::message_kind(start).value() == fedhds::MessageKind::round_start);
+    std::vector<fedhds::Client> clients;
+    for (std::uint32_t number = 0; number < 2; ++number) {
+        clients.push_back(fedhds::Client::create(number, method, 1, seed).value());
+        const fedhds::PackedRows rows = fedhds::PackedRows::of(rows_of(number)).value();
+        server.receive(clients.back().summarize(start, rows).value()).value();
+    }
+    server.select().value();
+    CHECK(!server.selection()->empty());
+    std::vector<std::vector<std::uint32_t>> chosen;
+    for (std::uint32_t number = 0; number < 2; ++number) {
+        const fedhds::Order order = server.order(number).value();
+        // It goes on in another object, as it would in another process.
+        fedhds::Client later = fedhds::Client::create(number, method, 1, seed).value();
+        later.resume(clients[number].state().value()).value();
+        CHECK(later.groups()->size() == 18);
+        chosen.push_back(later.choose(order.message).value());
+        CHECK(chosen.back().size() == order.records);
+        later.mark_trained(chosen.back()).value();
+    }
+    server.end_round().value();
+    return chosen;
+}
+
+void rounds() {
+    const fedhds::Method method = fedhds::Method::create(coverage).value();
+    CHECK(contains(method.settings()->to_string(), "fedhds_coverage"));
+    const auto chosen = round_of(method);
+    CHECK(chosen[0].size() + chosen[1].size() == 4);
+    CHECK(chosen == round_of(method));
+
+    fedhds::Client client = fedhds::Client::create(0, method, 1, seed).value();
+    const std::vector<std::uint8_t> nonsense = {1, 2, 3};
+    const fedhds::PackedRows rows = fedhds::PackedRows::of(rows_of(0)).value();
+    CHECK(client.summarize(nonsense, rows).error().status() == FEDHDS_STATUS_PROTOCOL);
+    CHECK(client.choose(nonsense).error().status() == FEDHDS_STATUS_PROTOCOL);
+    fedhds::Client moved = std::move(client);
+    CHECK(client.state().error().status() == FEDHDS_STATUS_NULL_POINTER && moved.state());
+
+    const fedhds::Method random =
+        fedhds::Method::create("{\"preset\": \"random\", \"count\": {\"budget\": 3}}").value();
+    fedhds::Server server = fedhds::Server::create(random, 1, seed).value();
+    const fedhds::Bytes start = server.begin_round(0, {7}).value();
+    fedhds::Client counting = fedhds::Client::create(7, random, 1, seed).value();
+    server.receive(counting.summarize(start, 10).value()).value();
+    fedhds::Server resumed = fedhds::Server::create(random, 1, seed).value();
+    resumed.resume(server.state().value()).value();
+    resumed.select().value();
+    CHECK(resumed.order(7)->records == 3);
+}
+
+// A lambda that can only be moved, and that lives as long as what was made of the method.
+void own_stages() {
+    struct Guard {
+        std::atomic<int>* alive;
+        explicit Guard(std::atomic<int>* count) : alive(count) { ++*alive; }
+        Guard(Guard&& other) noexcept : alive(std::exchange(other.alive, nullptr)) {}
+        Guard(const Guard&) = delete;
+        Guard& operator=(const Guard&) = delete;
+        Guard& operator=(Guard&&) = delete;
+        ~Guard() {
+            if (alive != nullptr) --*alive;
+        }
+    };
+    std::atomic<int> alive{0}, calls{0};
+    {
+        std::vector<fedhds::Client> clients;
+        fedhds::Server server = [&] {
+            fedhds::Method method = fedhds::Method::create(coverage).value();
+            auto two = [guard = Guard(&alive), &calls](
+                           fedhds::MatrixView points, std::uint64_t, fedhds::Span<std::int32_t> labels) {
+                ++calls;
+                CHECK(points.rows() == labels.size() && guard.alive != nullptr);
+                for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int32_t>(i % 2);
+            };
+            method.set_clusterer("client.clusterer", std::move(two)).value();
+            method
+                .set_reducer("client.reducer", 2,
+                    [](fedhds::MatrixView from, std::uint64_t, fedhds::Span<float> to) {
+                        for (std::size_t i = 0; i < from.rows(); ++i)
+                            to[2 * i] = from(i, 0), to[2 * i + 1] = from(i, 1);
+                    })
+                .value();
+            method
+                .set_selector("server.selector",
+                    [](const fedhds::Candidates& from, std::uint64_t, fedhds::Span<std::uint32_t> to) {
+                        CHECK(from.weights.size() == from.points.rows() && from.owners.size() == from.points.rows());
+                        CHECK(from.labels.empty());
+                        for (std::size_t i = 0; i < to.size(); ++i) to[i] = static_cast<std::uint32_t>(i);
+                    })
+                .value();
+            clients.push_back(fedhds::Client::create(0, method, 1, seed).value());
+            return fedhds::Server::create(method, 1, seed).value();
+        }();
+        CHECK(alive == 1);
+        const fedhds::Bytes start = server.begin_round(0, {0}).value();
+        const fedhds::PackedRows rows = fedhds::PackedRows::of(rows_of(0)).value();
+        server.receive(clients[0].summarize(start, rows).value()).value();
+        server.select().value();
+        CHECK(calls == 1 && clients[0].choose(server.order(0)->message)->size() == 4);
+    }
+    CHECK(alive == 0);
+
+    // What a stage throws, or returns as an error, is in the message of the call that failed.
+    const auto message_of = [](auto&& set) {
+        fedhds::Method method = fedhds::Method::create(coverage).value();
+        set(method);
+        return thrown([&] { round_of(method); });
+    };
+    using View = fedhds::MatrixView;
+    using Labels = fedhds::Span<std::int32_t>;
+    const Error by_exception = message_of([](fedhds::Method& method) {
+        method
+            .set_clusterer(
+                "client.clusterer", [](View, std::uint64_t, Labels) { throw std::runtime_error("it rains"); })
+            .value();
+    });
+    CHECK(by_exception.status() == FEDHDS_STATUS_STAGE && contains(by_exception.what(), "client.clusterer"));
+    CHECK(contains(by_exception.what(), "it rains"));
+    const Error by_number = message_of([](fedhds::Method& method) {
+        method
+            .set_selector("server.selector",
+                [](const fedhds::Candidates&, std::uint64_t, fedhds::Span<std::uint32_t>) { throw 7; })
+            .value();
+    });
+    CHECK(by_number.status() == FEDHDS_STATUS_STAGE && contains(by_number.what(), "server.selector"));
+    const Error by_result = message_of([](fedhds::Method& method) {
+        method
+            .set_selector("client.selector",
+                [](const fedhds::Candidates&, std::uint64_t, fedhds::Span<std::uint32_t>) -> Result<void> {
+                    return Error(FEDHDS_STATUS_INPUT, "no umbrella");
+                })
+            .value();
+    });
+    CHECK(by_result.status() == FEDHDS_STATUS_STAGE && contains(by_result.what(), "no umbrella"));
+    // A stage may use the library itself.
+    const Error inner = message_of([](fedhds::Method& method) {
+        method
+            .set_reducer("client.reducer", 1,
+                [](View from, std::uint64_t, fedhds::Span<float>) { static_cast<void>(fedhds::pca(from, 0).value()); })
+            .value();
+    });
+    CHECK(contains(inner.what(), "n_components"));
+    fedhds::Method method = fedhds::Method::create(coverage).value();
+    CHECK(method.set_clusterer("nowhere", [](View, std::uint64_t, Labels) {}).error().status() ==
+          FEDHDS_STATUS_PARAMETER);
+}
+
+void controls() {
+    const fedhds::PackedRows rows = fedhds::PackedRows::of(rows_of(0)).value();
+    fedhds::TsneConfig tsne;
+    tsne.n_iter = 250;
+    fedhds::Control control = fedhds::Control::create().value();
+    std::atomic<int> events{0};
+    std::atomic<std::uint64_t> units{0};
+    control
+        .set_progress([&](std::string_view stage, fedhds::Progress event, std::uint64_t more) {
+            CHECK(stage == "t-SNE");
+            ++events;
+            if (event == fedhds::Progress::advance) units += more;
+        })
+        .value();
+    fedhds::Control moved = std::move(control);
+    fedhds::tsne(rows, tsne, 1, &moved).value();
+    CHECK(events > 2 && units == 250 && moved.progress_error().empty());
+    // A listener that throws does not stop the work.
+    moved.set_progress([](std::string_view, fedhds::Progress, std::uint64_t) { throw std::runtime_error("deaf"); })
+        .value();
+    fedhds::tsne(rows, tsne, 1, &moved).value();
+    CHECK(moved.progress_error() == "deaf");
+    moved.clear_progress().value();
+
+    tsne.n_iter = 1000000000;
+    std::atomic<bool> begun{false};
+    moved.set_progress([&](std::string_view, fedhds::Progress, std::uint64_t) { begun = true; }).value();
+    std::thread other([&] {
+        while (!begun) std::this_thread::yield();
+        moved.cancel().value();
+    });
+    CHECK(thrown([&] { fedhds::tsne(rows, tsne, 1, &moved).value(); }).status() == FEDHDS_STATUS_CANCELLED);
+    other.join();
+    fedhds::set_log(fedhds::Level::trace, [](fedhds::Level, std::string_view, std::string_view) {}).value();
+    fedhds::clear_log().value();
+}
+
+void records() {
+    fedhds::Records records = fedhds::Records::create().value();
+    records.add({"a", "Say hi.", "", "hi", "greetings"}).value();
+    records.add({"b", "Say bye.", "", "bye", "greetings"}).value();
+    CHECK(records.add({"a", "Say hi.", "", "hi", ""}).error().status() == FEDHDS_STATUS_INPUT);
+    CHECK(!records.add({std::string("c\0d", 3), "x", "", "y", ""}));
+    CHECK(records.count().value() == 2 && contains(std::string(records.get(1)->text()), "Say bye."));
+    CHECK(records.subset({1, 0, 1})->count().value() == 3);
+    CHECK(records.part("{\"kind\": \"iid\", \"clients\": 2}", 1, 0)->count().value() == 1);
+    CHECK(fedhds::Records::load("/absent.jsonl", "jsonl").error().status() == FEDHDS_STATUS_IO);
+    const fedhds::Records::Embedded data =
+        fedhds::Records::embedded("{\"records_per_task\": 1, \"test_records_per_task\": 1}").value();
+    CHECK(data.train.count().value() > 0 && data.test.count().value() > 0);
+}
+
+#if defined(FEDHDS_MODELS)
+
+void models(const std::string& folder, const std::string& out) {
+    CHECK(fedhds::has_models());
+    fedhds::device_check("cpu").value();
+    CHECK(fedhds::device_check("cuda:63").error().status() == FEDHDS_STATUS_DEVICE);
+    const fedhds::Model model = fedhds::Model::load(folder).value();
+    const std::size_t layers = model.info()->layers;
+    fedhds::Records records = fedhds::Records::create().value();
+    for (int i = 0; i < 6; ++i)
+        records.add({std::to_string(i), "Add the numbers.", std::to_string(i) + " and 1", "3", "sums"}).value();
+    fedhds::FeaturesConfig config;
+    config.pooling = fedhds::FeaturesConfig::mean;
+    const fedhds::Matrix features = model.features(records, "short", config).value();
+    CHECK(features.rows() == 6 && features.cols() == layers * model.info()->hidden_size);
+
+    fedhds::TrainConfig train;
+    train.r = 1;
+    const fedhds::Adapter start = model.init_adapter(train, fedhds::init_seed(seed)).value();
+    const fedhds::Method method =
+        fedhds::Method::create("preset = \"fedhds_coverage\"\ncount = { budget = 2 }").value();
+    fedhds::Server server = fedhds::Server::create(method, layers, seed).value();
+    fedhds::Client client = fedhds::Client::create(0, method, layers, seed).value();
+    server.receive(client.summarize(server.begin_round(0, {0}).value(), features).value()).value();
+    server.select().value();
+    const fedhds::Order order = server.order(0).value();
+    const std::vector<std::uint32_t> rows = client.choose(order.message).value();
+    const fedhds::Trained trained =
+        model.train(start, records.subset(rows).value(), train, fedhds::train_seed(seed, 0, 0), "short").value();
+    CHECK(trained.losses()->size() == 2);
+    server.receive_update(client.update(order.message, trained).value()).value();
+    const std::optional<fedhds::Adapter> joined = server.finish_round().value();
+    CHECK(joined && joined->equals(trained.adapter().value()).value() && !joined->equals(start).value());
+    static_cast<void>(server.begin_round(1, {0}).value());
+    server.select().value();
+    CHECK(!server.finish_round()->has_value());
+
+    joined->save(out + "/from-cpp", "embedded").value();
+    CHECK(fedhds::Adapter::load(out + "/from-cpp")->equals(*joined).value());
+    joined->save_gguf(model, out + "/from-cpp.gguf").value();
+    const fedhds::Adapter::Files files = joined->to_bytes().value();
+    CHECK(fedhds::Adapter::from_bytes(files.tensors, files.config.to_string())->equals(*joined).value());
+    const fedhds::Adapter::Decoded decoded = fedhds::Adapter::decode(joined->encode(4).value()).value();
+    CHECK(decoded.round == 4 && decoded.adapter.equals(*joined).value());
+    CHECK(fedhds::Adapter::mean({{&*joined, 2}})->equals(*joined).value());
+    CHECK(fedhds::Adapter::mean({{nullptr, 2}}).error().status() == FEDHDS_STATUS_NULL_POINTER);
+    CHECK(fedhds::Adapter::mean({}).error().status() == FEDHDS_STATUS_INPUT);
+    CHECK(model.generate("The cat", 3, &start).value() == model.generate("The cat", 3).value());
+    CHECK(contains(model.evaluate(records, 0, "short", &*joined)->to_string(), "\"loss\""));
+    CHECK(fedhds::Model::load("/absent").error().status() != FEDHDS_STATUS_PANIC);
+}
+
+#endif
+
+}  // namespace
+
+int main(int count, char** arguments) {
+    results();
+    views();
+    numerics();
+    rounds();
+    own_stages();
+    controls();
+    records();
+#if defined(FEDHDS_MODELS)
+    if (count > 2) models(arguments[1], arguments[2]);
+#else
+    static_cast<void>(count), static_cast<void>(arguments);
+#endif
+    return DONE;
+}

@@ -1,0 +1,179 @@
+// What reducers, clusterers, selectors, records and metrics give: shapes, groups that are plain to see, the same bits
+// again.
+
+#include "fixtures.h"
+
+#include <math.h>
+
+static features_t f;
+
+static void check_matrix(fedhds_matrix_t* matrix, size_t rows, size_t cols) {
+    fedhds_matrix_view_t view;
+    OK(fedhds_matrix_view(matrix, &view));
+    CHECK(view.rows == rows && view.cols == cols && view.row_stride >= cols);
+    size_t count = 0;
+    float* values = malloc(rows * cols * sizeof *values);
+    CHECK(values != NULL);
+    OK(fedhds_matrix_copy(matrix, values, rows * cols, &count));
+    CHECK(count == rows * cols);
+    for (size_t row = 0; row < rows; ++row) {
+        for (size_t col = 0; col < cols; ++col) {
+            const float value = view.data[row * view.row_stride + col];
+            CHECK(isfinite(value) && value == values[row * cols + col]);
+        }
+    }
+    free(values);
+    OK(fedhds_matrix_free(matrix));
+}
+
+// Rows 0, 3, 6, ... are one group, rows 1, 4, 7, ... the next, rows 2, 5, 8, ... the third.
+static void check_groups(const fedhds_clustering_t* clustering) {
+    int32_t labels[ROWS];
+    float strengths[ROWS];
+    size_t count = 0;
+    OK(fedhds_clustering_labels(clustering, labels, ROWS, &count));
+    CHECK(count == ROWS);
+    for (size_t row = 0; row < ROWS; ++row)
+        CHECK(labels[row] == labels[row % 3] && labels[row] >= 0 && labels[row] < 3);
+    CHECK(labels[0] != labels[1] && labels[1] != labels[2] && labels[0] != labels[2]);
+    OK(fedhds_clustering_strengths(clustering, strengths, ROWS, &count));
+    for (size_t row = 0; row < ROWS; ++row) CHECK(strengths[row] >= 0 && strengths[row] <= 1);
+    fedhds_matrix_t* centroids = NULL;
+    OK(fedhds_clustering_centroids(clustering, &centroids));
+    check_matrix(centroids, 3, COLS);
+}
+
+static void reducers(void) {
+    fedhds_matrix_t* matrix = NULL;
+    fedhds_tsne_config_t tsne;
+    OK(fedhds_tsne_config_init(&tsne, sizeof tsne));
+    CHECK(tsne.struct_size == sizeof tsne && tsne.perplexity == 30 && tsne.n_components == 2 && tsne.n_iter == 1000);
+    CHECK(tsne.early_exaggeration == 12 && tsne.early_exaggeration_iter == 250 && tsne.theta == 0.5 &&
+          tsne.learning_rate == 0);
+    tsne.n_iter = 260;
+    float first[ROWS * 2], second[ROWS * 2];
+    float* const both[] = {first, second};
+    for (int i = 0; i < 2; ++i) {
+        size_t count = 0;
+        OK(fedhds_tsne(&f.view, &tsne, 11, NULL, &matrix));
+        OK(fedhds_matrix_copy(matrix, both[i], ROWS * 2, &count));
+        check_matrix(matrix, ROWS, 2);
+    }
+    CHECK(memcmp(first, second, sizeof first) == 0);
+    OK(fedhds_layer_norm(&f.view, 2, &matrix));
+    check_matrix(matrix, ROWS, COLS);
+    for (int whiten = 0; whiten < 2; ++whiten) {
+        OK(fedhds_pca(&f.view, 3, whiten != 0, NULL, &matrix));
+        check_matrix(matrix, ROWS, 3);
+    }
+    fedhds_kernel_pca_config_t kernel;
+    OK(fedhds_kernel_pca_config_init(&kernel, sizeof kernel));
+    CHECK(kernel.kernel == 1 && kernel.degree == 3 && kernel.coef0 == 1 && kernel.n_components == 2);
+    for (kernel.kernel = 0; kernel.kernel < 4; ++kernel.kernel) {
+        OK(fedhds_kernel_pca(&f.view, &kernel, NULL, &matrix));
+        check_matrix(matrix, ROWS, 2);
+    }
+    OK(fedhds_shared_projection(&f.view, 4, 5, NULL, &matrix));
+    check_matrix(matrix, ROWS, 4);
+}
+
+static void clusterers_and_selectors(void) {
+    fedhds_clustering_t *by_kmeans = NULL, *by_hdbscan = NULL;
+    fedhds_kmeans_config_t kmeans;
+    fedhds_hdbscan_config_t hdbscan;
+    OK(fedhds_kmeans_config_init(&kmeans, sizeof kmeans));
+    OK(fedhds_hdbscan_config_init(&hdbscan, sizeof hdbscan));
+    CHECK(kmeans.n_clusters == 8 && kmeans.n_init == 10 && kmeans.max_iter == 300);
+    CHECK(hdbscan.min_cluster_size == 5 && hdbscan.min_samples == 0 && !hdbscan.leaf && !hdbscan.allow_single_cluster);
+    kmeans.n_clusters = 3;
+    OK(fedhds_kmeans(&f.view, &kmeans, 1, NULL, &by_kmeans));
+    check_groups(by_kmeans);
+    for (int leaf = 0; leaf < 2; ++leaf) {
+        hdbscan.leaf = leaf != 0;
+        OK(fedhds_hdbscan(&f.view, &hdbscan, NULL, &by_hdbscan));
+        if (!hdbscan.leaf) check_groups(by_hdbscan);
+        OK(fedhds_clustering_free(by_hdbscan));
+    }
+
+    float weights[ROWS];
+    uint32_t owners[ROWS], rows[ROWS];
+    size_t count = 0;
+    for (uint32_t row = 0; row < ROWS; ++row) weights[row] = 1.0f + (float)(row % 5), owners[row] = row % 4;
+    for (int32_t selector = FEDHDS_SELECTOR_NEAREST_CENTROID; selector <= FEDHDS_SELECTOR_STRATIFIED; ++selector) {
+        for (int each = 0; each < 2; ++each) {
+            OK(fedhds_select(selector, &f.view, weights, owners, by_kmeans, 3, each != 0, 1, NULL, rows, ROWS, &count));
+            const bool by_cluster =
+                selector == FEDHDS_SELECTOR_NEAREST_CENTROID || selector == FEDHDS_SELECTOR_RANDOM_MEMBER;
+            if (each == 0) CHECK(count == 3);
+            if (each != 0 && by_cluster) CHECK(count == 9);
+            for (size_t i = 0; i < count; ++i) CHECK(rows[i] < ROWS && (i == 0 || rows[i] > rows[i - 1]));
+        }
+    }
+    OK(fedhds_clustering_free(by_kmeans));
+}
+
+static void texts(void) {
+    fedhds_rouge_t rouge;
+    const char* references[] = {"a cat lay there", "the cat sat on the mat"};
+    for (int32_t flavor = 0; flavor < 3; ++flavor) {
+        OK(fedhds_rouge_l("the cat sat on the mat", references, 2, flavor, &rouge));
+        CHECK(fabs(rouge.f1 - 1) < 1e-6 && fabs(rouge.recall - 1) < 1e-6 && fabs(rouge.precision - 1) < 1e-6);
+        OK(fedhds_rouge_l("something else", references, 2, flavor, &rouge));
+        CHECK(rouge.f1 >= 0 && rouge.f1 < 1e-6);
+        OK(fedhds_rouge_l("", references, 2, flavor, &rouge));
+        CHECK(rouge.f1 < 1e-6);
+    }
+}
+
+static void records(void) {
+    fedhds_records_t *train = NULL, *test = NULL, *part = NULL, *subset = NULL;
+    fedhds_bytes_t* json = NULL;
+    OK(fedhds_records_embedded("{\"records_per_task\": 2, \"test_records_per_task\": 1, \"tasks\": 8}", &train, &test));
+    size_t count = 0, sum = 0;
+    OK(fedhds_records_count(train, &count));
+    CHECK(count == 16);
+    for (size_t client = 0; client < 3; ++client) {
+        size_t own = 0;
+        OK(fedhds_records_part(train, "{\"kind\": \"dirichlet\", \"clients\": 3, \"alpha\": 0.5}", 4, client, &part));
+        OK(fedhds_records_count(part, &own));
+        CHECK(own >= 1);
+        sum += own;
+        OK(fedhds_records_free(part));
+    }
+    CHECK(sum == count);
+    const uint32_t rows[] = {5, 0, 5};
+    OK(fedhds_records_subset(train, rows, 3, &subset));
+    OK(fedhds_records_count(subset, &count));
+    CHECK(count == 3);
+    message_t texts[2];
+    for (size_t i = 0; i < 2; ++i) {
+        OK(i == 0 ? fedhds_records_get(train, 5, &json) : fedhds_records_get(subset, 0, &json));
+        texts[i] = taken(json);
+    }
+    CHECK(texts[0].length == texts[1].length && memcmp(texts[0].data, texts[1].data, texts[0].length) == 0);
+    free(texts[0].data);
+    free(texts[1].data);
+    OK(fedhds_records_free(subset));
+    OK(fedhds_records_free(train));
+    OK(fedhds_records_free(test));
+
+    fedhds_method_t* method = method_of(COVERAGE);
+    OK(fedhds_method_settings(method, &json));
+    const uint8_t* data = NULL;
+    OK(fedhds_bytes_view(json, &data, &count));
+    CHECK(strstr((const char*)data, "\"fedhds_coverage\"") != NULL);
+    // The settings are themselves a method.
+    fedhds_method_t* again = method_of((const char*)data);
+    OK(fedhds_method_free(again));
+    OK(fedhds_bytes_free(json));
+    OK(fedhds_method_free(method));
+}
+
+int main(void) {
+    features_of(0, &f);
+    reducers();
+    clusterers_and_selectors();
+    texts();
+    records();
+    return DONE;
+}

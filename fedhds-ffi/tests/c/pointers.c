@@ -1,0 +1,266 @@
+// NULL in the place of every pointer: a status, or what the documentation says that NULL means. Never a crash, never a
+// write.
+
+#include "fixtures.h"
+
+static void on_progress(const char* stage, int32_t event, uint64_t units, void* user_data) {
+    (void)stage, (void)event, (void)units, (void)user_data;
+}
+
+static int32_t reduce(fedhds_matrix_view_t features, uint64_t seed, size_t columns, float* reduced, void* user_data) {
+    (void)seed, (void)user_data;
+    memset(reduced, 0, features.rows * columns * sizeof *reduced);
+    return 0;
+}
+
+#define NULLS(call) FAILS(FEDHDS_STATUS_NULL_POINTER, call)
+
+static void bytes_and_matrices(void) {
+    round_t round;
+    round_of(COVERAGE, &round);
+    fedhds_bytes_t* bytes = NULL;
+    const uint8_t* data = NULL;
+    size_t length = 0;
+    OK(fedhds_client_state(round.client, &bytes));
+    NULLS(fedhds_bytes_view(NULL, &data, &length));
+    NULLS(fedhds_bytes_view(bytes, NULL, &length));
+    NULLS(fedhds_bytes_view(bytes, &data, NULL));
+    CHECK(data == NULL && length == 0);
+    NULLS(fedhds_bytes_copy(NULL, NULL, 0, &length));
+    NULLS(fedhds_bytes_copy(bytes, NULL, 0, NULL));
+    OK(fedhds_bytes_copy(bytes, NULL, 1000000, &length));
+    OK(fedhds_bytes_view(bytes, &data, &length));
+    CHECK(data[length] == '\0');
+    OK(fedhds_bytes_free(bytes));
+
+    fedhds_matrix_t* matrix = NULL;
+    fedhds_matrix_view_t view;
+    OK(fedhds_pca(&round.features.view, 2, false, NULL, &matrix));
+    NULLS(fedhds_matrix_view(NULL, &view));
+    NULLS(fedhds_matrix_view(matrix, NULL));
+    NULLS(fedhds_matrix_copy(NULL, NULL, 0, &length));
+    NULLS(fedhds_matrix_copy(matrix, NULL, 0, NULL));
+    OK(fedhds_matrix_copy(matrix, NULL, 0, &length));
+    CHECK(length == ROWS * 2);
+    OK(fedhds_matrix_free(matrix));
+    round_free(&round);
+}
+
+static void rounds(void) {
+    round_t r;
+    round_of(COVERAGE, &r);
+    fedhds_bytes_t* bytes = NULL;
+    fedhds_client_t* client = NULL;
+    fedhds_server_t* server = NULL;
+    fedhds_method_t* method = NULL;
+    size_t count = 77;
+    int32_t kind = 77;
+    const uint32_t number = 0;
+
+    NULLS(fedhds_message_kind(NULL, 4, &kind));
+    NULLS(fedhds_message_kind(r.start.data, r.start.length, NULL));
+    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_message_kind(NULL, 0, &kind));
+    CHECK(kind == 77);
+
+    NULLS(fedhds_method_new(NULL, &method));
+    NULLS(fedhds_method_new(RANDOM, NULL));
+    NULLS(fedhds_method_settings(NULL, &bytes));
+    NULLS(fedhds_method_settings(r.method, NULL));
+    NULLS(fedhds_method_set_reducer(NULL, "client.reducer", reduce, 2, NULL));
+    NULLS(fedhds_method_set_reducer(r.method, NULL, reduce, 2, NULL));
+    NULLS(fedhds_method_set_reducer(r.method, "client.reducer", NULL, 2, NULL));
+    NULLS(fedhds_method_set_clusterer(NULL, "client.clusterer", NULL, NULL));
+    NULLS(fedhds_method_set_clusterer(r.method, NULL, NULL, NULL));
+    NULLS(fedhds_method_set_clusterer(r.method, "client.clusterer", NULL, NULL));
+    NULLS(fedhds_method_set_selector(NULL, "client.selector", NULL, NULL));
+    NULLS(fedhds_method_set_selector(r.method, NULL, NULL, NULL));
+    NULLS(fedhds_method_set_selector(r.method, "client.selector", NULL, NULL));
+
+    NULLS(fedhds_client_new(0, NULL, 1, 0, &client));
+    NULLS(fedhds_client_new(0, r.method, 1, 0, NULL));
+    NULLS(fedhds_client_summarize(NULL, r.start.data, r.start.length, &r.features.view, 0, NULL, &bytes));
+    NULLS(fedhds_client_summarize(r.client, NULL, r.start.length, &r.features.view, 0, NULL, &bytes));
+    NULLS(fedhds_client_summarize(r.client, r.start.data, r.start.length, &r.features.view, 0, NULL, NULL));
+    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_client_summarize(r.client, NULL, 0, &r.features.view, 0, NULL, &bytes));
+    NULLS(fedhds_client_choose(NULL, r.order.data, r.order.length, NULL, NULL, 0, &count));
+    NULLS(fedhds_client_choose(r.client, NULL, r.order.length, NULL, NULL, 0, &count));
+    NULLS(fedhds_client_choose(r.client, r.order.data, r.order.length, NULL, NULL, 0, NULL));
+    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_client_choose(r.client, NULL, 0, NULL, NULL, 0, &count));
+    NULLS(fedhds_client_mark_trained(NULL, &number, 1));
+    NULLS(fedhds_client_mark_trained(r.client, NULL, 1));
+    OK(fedhds_client_mark_trained(r.client, NULL, 0));
+    NULLS(fedhds_client_groups(NULL, NULL, 0, &count));
+    NULLS(fedhds_client_groups(r.client, NULL, 0, NULL));
+    NULLS(fedhds_client_state(NULL, &bytes));
+    NULLS(fedhds_client_state(r.client, NULL));
+    NULLS(fedhds_client_resume(NULL, (const uint8_t*)"[null,[]]", 9));
+    NULLS(fedhds_client_resume(r.client, NULL, 2));
+    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_client_resume(r.client, NULL, 0));
+
+    NULLS(fedhds_server_new(NULL, 1, 0, &server));
+    NULLS(fedhds_server_new(r.method, 1, 0, NULL));
+    NULLS(fedhds_server_begin_round(NULL, 1, &number, 1, &bytes));
+    NULLS(fedhds_server_begin_round(r.server, 1, NULL, 1, &bytes));
+    NULLS(fedhds_server_begin_round(r.server, 1, &number, 1, NULL));
+    NULLS(fedhds_server_receive(NULL, r.summary.data, r.summary.length));
+    NULLS(fedhds_server_receive(r.server, NULL, r.summary.length));
+    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_server_receive(r.server, NULL, 0));
+    NULLS(fedhds_server_select(NULL, NULL));
+    NULLS(fedhds_server_order(NULL, 0, &bytes, &count));
+    NULLS(fedhds_server_order(r.server, 0, NULL, &count));
+    NULLS(fedhds_server_order(r.server, 0, &bytes, NULL));
+    NULLS(fedhds_server_selection(NULL, NULL, 0, &count));
+    NULLS(fedhds_server_selection(r.server, NULL, 0, NULL));
+    NULLS(fedhds_server_end_round(NULL));
+    NULLS(fedhds_server_state(NULL, &bytes));
+    NULLS(fedhds_server_state(r.server, NULL));
+    OK(fedhds_server_state(r.server, &bytes));
+    message_t state = taken(bytes);
+    bytes = NULL;
+    NULLS(fedhds_server_resume(NULL, state.data, state.length));
+    free(state.data);
+    NULLS(fedhds_server_resume(r.server, NULL, 2));
+
+    CHECK(bytes == NULL && client == NULL && server == NULL && method == NULL && count == 77);
+    round_free(&r);
+}
+
+static void controls(void) {
+    fedhds_control_t* control = NULL;
+    size_t threads = 0;
+    NULLS(fedhds_control_new(NULL));
+    OK(fedhds_control_new(&control));
+    NULLS(fedhds_control_set_progress(NULL, on_progress, NULL));
+    OK(fedhds_control_set_progress(control, NULL, NULL));
+    NULLS(fedhds_control_cancel(NULL));
+    OK(fedhds_control_free(control));
+    OK(fedhds_set_log(3, NULL, NULL));
+    NULLS(fedhds_threads(NULL));
+    OK(fedhds_threads(&threads));
+    CHECK(threads >= 1);
+}
+
+static void numerics(void) {
+    features_t f;
+    features_of(0, &f);
+    fedhds_tsne_config_t tsne;
+    fedhds_kernel_pca_config_t kernel;
+    fedhds_hdbscan_config_t hdbscan;
+    fedhds_kmeans_config_t kmeans;
+    NULLS(fedhds_tsne_config_init(NULL, sizeof tsne));
+    NULLS(fedhds_kernel_pca_config_init(NULL, sizeof kernel));
+    NULLS(fedhds_hdbscan_config_init(NULL, sizeof hdbscan));
+    NULLS(fedhds_kmeans_config_init(NULL, sizeof kmeans));
+    OK(fedhds_tsne_config_init(&tsne, sizeof tsne));
+    OK(fedhds_kernel_pca_config_init(&kernel, sizeof kernel));
+    OK(fedhds_hdbscan_config_init(&hdbscan, sizeof hdbscan));
+    OK(fedhds_kmeans_config_init(&kmeans, sizeof kmeans));
+
+    fedhds_matrix_t* matrix = NULL;
+    fedhds_clustering_t* clustering = NULL;
+    size_t count = 77;
+    NULLS(fedhds_tsne(NULL, &tsne, 0, NULL, &matrix));
+    NULLS(fedhds_tsne(&f.view, NULL, 0, NULL, &matrix));
+    NULLS(fedhds_tsne(&f.view, &tsne, 0, NULL, NULL));
+    NULLS(fedhds_layer_norm(NULL, 1, &matrix));
+    NULLS(fedhds_layer_norm(&f.view, 1, NULL));
+    NULLS(fedhds_pca(NULL, 2, false, NULL, &matrix));
+    NULLS(fedhds_pca(&f.view, 2, false, NULL, NULL));
+    NULLS(fedhds_kernel_pca(NULL, &kernel, NULL, &matrix));
+    NULLS(fedhds_kernel_pca(&f.view, NULL, NULL, &matrix));
+    NULLS(fedhds_kernel_pca(&f.view, &kernel, NULL, NULL));
+    NULLS(fedhds_shared_projection(NULL, 2, 0, NULL, &matrix));
+    NULLS(fedhds_shared_projection(&f.view, 2, 0, NULL, NULL));
+    NULLS(fedhds_hdbscan(NULL, &hdbscan, NULL, &clustering));
+    NULLS(fedhds_hdbscan(&f.view, NULL, NULL, &clustering));
+    NULLS(fedhds_hdbscan(&f.view, &hdbscan, NULL, NULL));
+    NULLS(fedhds_kmeans(NULL, &kmeans, 0, NULL, &clustering));
+    NULLS(fedhds_kmeans(&f.view, NULL, 0, NULL, &clustering));
+    NULLS(fedhds_kmeans(&f.view, &kmeans, 0, NULL, NULL));
+    CHECK(matrix == NULL && clustering == NULL);
+
+    OK(fedhds_kmeans(&f.view, &kmeans, 0, NULL, &clustering));
+    NULLS(fedhds_clustering_labels(NULL, NULL, 0, &count));
+    NULLS(fedhds_clustering_labels(clustering, NULL, 0, NULL));
+    NULLS(fedhds_clustering_strengths(NULL, NULL, 0, &count));
+    NULLS(fedhds_clustering_strengths(clustering, NULL, 0, NULL));
+    NULLS(fedhds_clustering_centroids(NULL, &matrix));
+    NULLS(fedhds_clustering_centroids(clustering, NULL));
+
+    NULLS(fedhds_select(0, NULL, NULL, NULL, clustering, 2, false, 0, NULL, NULL, 0, &count));
+    NULLS(fedhds_select(0, &f.view, NULL, NULL, clustering, 2, false, 0, NULL, NULL, 0, NULL));
+    CHECK(count == 77);
+    OK(fedhds_select(0, &f.view, NULL, NULL, clustering, 2, false, 0, NULL, NULL, 0, &count));
+    CHECK(count == 2);
+    OK(fedhds_clustering_free(clustering));
+
+    fedhds_rouge_t rouge = {7, 7, 7};
+    const char* references[] = {"a b", NULL};
+    NULLS(fedhds_rouge_l(NULL, references, 1, 0, &rouge));
+    NULLS(fedhds_rouge_l("a", NULL, 1, 0, &rouge));
+    NULLS(fedhds_rouge_l("a", references, 2, 0, &rouge));
+    NULLS(fedhds_rouge_l("a", references, 1, 0, NULL));
+    FAILS(FEDHDS_STATUS_INPUT, fedhds_rouge_l("a", NULL, 0, 0, &rouge));
+    CHECK(rouge.f1 == 7);
+}
+
+static void records(void) {
+    fedhds_records_t *records = NULL, *other = NULL;
+    fedhds_bytes_t* bytes = NULL;
+    size_t count = 77;
+    const uint32_t row = 0;
+    NULLS(fedhds_records_new(NULL));
+    OK(fedhds_records_new(&records));
+    NULLS(fedhds_records_add(NULL, "a", "b", "c", "d", "e"));
+    NULLS(fedhds_records_add(records, NULL, "b", "c", "d", "e"));
+    NULLS(fedhds_records_add(records, "a", NULL, "c", "d", "e"));
+    NULLS(fedhds_records_add(records, "a", "b", "c", NULL, "e"));
+    OK(fedhds_records_add(records, "a", "b", NULL, "d", NULL));
+    NULLS(fedhds_records_load(NULL, "jsonl", NULL, NULL, &other));
+    NULLS(fedhds_records_load("x", NULL, NULL, NULL, &other));
+    NULLS(fedhds_records_load("x", "jsonl", NULL, NULL, NULL));
+    NULLS(fedhds_records_embedded(NULL, NULL, &other));
+    NULLS(fedhds_records_embedded(NULL, &other, NULL));
+    NULLS(fedhds_records_count(NULL, &count));
+    NULLS(fedhds_records_count(records, NULL));
+    NULLS(fedhds_records_get(NULL, 0, &bytes));
+    NULLS(fedhds_records_get(records, 0, NULL));
+    NULLS(fedhds_records_subset(NULL, &row, 1, &other));
+    NULLS(fedhds_records_subset(records, NULL, 1, &other));
+    NULLS(fedhds_records_subset(records, &row, 1, NULL));
+    NULLS(fedhds_records_part(NULL, "{\"kind\": \"iid\", \"clients\": 1}", 0, 0, &other));
+    NULLS(fedhds_records_part(records, NULL, 0, 0, &other));
+    NULLS(fedhds_records_part(records, "{\"kind\": \"iid\", \"clients\": 1}", 0, 0, NULL));
+    CHECK(other == NULL && bytes == NULL && count == 77);
+    OK(fedhds_records_subset(records, NULL, 0, &other));
+    OK(fedhds_records_count(other, &count));
+    CHECK(count == 0);
+    OK(fedhds_records_free(other));
+    OK(fedhds_records_free(records));
+}
+
+static void frees(void) {
+    OK(fedhds_bytes_free(NULL));
+    OK(fedhds_matrix_free(NULL));
+    OK(fedhds_clustering_free(NULL));
+    OK(fedhds_control_free(NULL));
+    OK(fedhds_method_free(NULL));
+    OK(fedhds_client_free(NULL));
+    OK(fedhds_server_free(NULL));
+    OK(fedhds_records_free(NULL));
+    CHECK(fedhds_last_error_message() != NULL);
+    CHECK(strcmp(fedhds_status_name(0), "FEDHDS_STATUS_OK") == 0);
+    CHECK(strcmp(fedhds_status_name(-1), "unknown") == 0 && strcmp(fedhds_status_name(INT32_MAX), "unknown") == 0);
+    CHECK(fedhds_version()[0] != '\0');
+    CHECK(fedhds_abi_version() == FEDHDS_ABI_VERSION);
+}
+
+int main(void) {
+    bytes_and_matrices();
+    rounds();
+    controls();
+    numerics();
+    records();
+    frees();
+    return DONE;
+}
