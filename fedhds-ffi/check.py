@@ -1,6 +1,6 @@
 """Builds and tests the C ABI: symbols, headers, C and C++ tests (plain, sanitizers, Valgrind), CMake package, examples.
 
-Standard library alone. `check.py` does all of it; `check.py STEP...` does the named steps, `check.py --list` names them.
+Standard library alone. `check.py` does all of it, `check.py STEP...` the named steps; `check.py --list` names them.
 """
 
 import os
@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-RELEASE = ROOT / "target/release"
+# The development profile, of the whole workspace: it checks for overflow too, and other checks have built it already.
+LIBRARY = ROOT / "target/debug"
 BUILDS = ROOT / "target/ffi"
 MODEL = ROOT / "examples/models/embedded"
 TESTS = HERE / "tests/c"
@@ -58,12 +60,12 @@ def prepare() -> None:
 
 def library() -> None:
     """The library itself, shared and static."""
-    run("cargo", "build", "--release", "--locked", "-p", "fedhds-ffi", cwd=ROOT)
+    run("cargo", "build", "--locked", "--workspace", cwd=ROOT)
 
 
 def symbols() -> None:
     """The shared library exports what the header declares, and nothing else."""
-    lines = run("nm", "--dynamic", "--defined-only", "--format=posix", RELEASE / "libfedhds.so").splitlines()
+    lines = run("nm", "--dynamic", "--defined-only", "--format=posix", LIBRARY / "libfedhds.so").splitlines()
     exported = {line.split()[0].split("@")[0] for line in lines}
     header = (HERE / "include/fedhds.h").read_text(encoding="utf-8")
     code = re.sub(r"//.*", "", header)
@@ -71,7 +73,7 @@ def symbols() -> None:
     if strange := sorted(name for name in exported if not name.startswith("fedhds_")):
         raise Failed(f"expected symbols fedhds_* alone, got {', '.join(strange[:10])}")
     if exported != declared:
-        raise Failed(f"expected the symbols that fedhds.h declares, differing: {', '.join(sorted(exported ^ declared))}")
+        raise Failed(f"expected the symbols that fedhds.h declares, they differ by {sorted(exported ^ declared)}")
 
 
 def headers() -> None:
@@ -125,7 +127,7 @@ def readme() -> None:
 
 def cmake(source: Path, build: Path, *options: str) -> None:
     """Configures and builds, on two processors."""
-    run("cmake", "-S", source, "-B", build, *options)
+    run("cmake", "-S", source, "-B", build, f"-DFEDHDS_CARGO_DIR={LIBRARY}", *options)
     run("cmake", "--build", build, "--parallel", "2")
 
 
@@ -150,10 +152,15 @@ def valgrind() -> None:
     """The same under Valgrind's memcheck, with less work for the models."""
     build = BUILDS / "plain"
     cmake(TESTS, build)
-    for test in ("pointers", "handles", "values", "messages", "stages", "numerics", "hpp", "hpp_no_exceptions", "hpp_abi"):
-        run(*VALGRIND, build / test, cwd=build)
-    run(*VALGRIND, build / "threads", "quick", cwd=build)
-    run(*VALGRIND, build / "models", MODEL, build / "out-models", "quick", cwd=build)
+    alone: list[object] = ["pointers", "handles", "values", "numerics", "hpp", "hpp_abi", "hpp_no_exceptions"]
+    programs: list[list[object]] = [
+        ["models", MODEL, build / "out-models", "quick"],
+        *([name, "quick"] for name in ("threads", "messages", "stages")),
+        *([name] for name in alone),
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(lambda program: run(*VALGRIND, build / str(program[0]), *program[1:], cwd=build), programs):
+            pass
 
 
 def package() -> None:
@@ -166,7 +173,7 @@ def package() -> None:
         prefix = Path(name, "prefix")
         places = {
             "include": HERE.glob("include/*"),
-            "lib": [RELEASE / "libfedhds.so", RELEASE / "libfedhds.a"],
+            "lib": [LIBRARY / "libfedhds.so", LIBRARY / "libfedhds.a"],
             "lib/cmake/fedhds": HERE.glob("cmake/*"),
         }
         for place, files in places.items():
@@ -175,7 +182,7 @@ def package() -> None:
                 shutil.copy2(file, prefix / place)
         for example, program in (("select-c", "select-c"), ("edge-cpp", "edge-server")):
             build = Path(name, example)
-            cmake(ROOT / "examples" / example, build, f"-DCMAKE_PREFIX_PATH={prefix}")
+            cmake(ROOT / "examples" / example, build, f"-DCMAKE_PREFIX_PATH={prefix}", "-DFEDHDS_CARGO_DIR=")
             if str(prefix) not in (build / "CMakeCache.txt").read_text():
                 raise Failed(f"{example}: expected the package of the prefix to be found")
             if example == "select-c":
@@ -183,9 +190,12 @@ def package() -> None:
 
 
 def commands(readme: Path) -> str:
-    """The commands of a README, as they stand there."""
+    """The commands of a README as they stand there, but for the profile."""
     [block] = re.findall(r"<!-- commands -->\n```sh\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
-    return str(block)
+    # One package alone would be another build of everything below it: cargo joins features for what it builds together.
+    block = str(block).replace("cargo build --release -p fedhds-ffi", "cargo build --workspace")
+    block = block.replace("target/release", "target/debug")
+    return block.replace("-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_BUILD_TYPE=Release -DFEDHDS_CARGO_DIR={LIBRARY}")
 
 
 def select_c() -> None:
@@ -201,8 +211,8 @@ def edge_cpp() -> None:
     """The C++ federation by the commands of its README: the simulation's bits, with and without kills."""
     example = ROOT / "examples/edge-cpp"
     run("bash", "-euo", "pipefail", "-c", commands(example / "README.md"), cwd=ROOT)
-    run("cargo", "build", "--release", "--locked", "-p", "fedhds-examples", "--example", "edge_reference", cwd=ROOT)
-    reference = RELEASE / "examples/edge_reference"
+    run("cargo", "build", "--locked", "--workspace", "--examples", cwd=ROOT)
+    reference = LIBRARY / "examples/edge_reference"
     run(sys.executable, example / "test.py", ROOT / "target/edge-cpp", reference, quiet=False)
 
 

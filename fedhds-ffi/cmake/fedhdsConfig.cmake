@@ -45,11 +45,13 @@ unset(_fedhds_archive CACHE)
 find_path(_fedhds_include fedhds.h PATHS ${_fedhds_include_places} NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
 set(_fedhds_shared_names
   ${CMAKE_SHARED_LIBRARY_PREFIX}fedhds${CMAKE_SHARED_LIBRARY_SUFFIX} fedhds${CMAKE_SHARED_LIBRARY_SUFFIX})
-find_file(_fedhds_shared NAMES ${_fedhds_shared_names} PATHS ${_fedhds_library_places} NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
+find_file(_fedhds_shared NAMES ${_fedhds_shared_names}
+  PATHS ${_fedhds_library_places} NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
 find_file(_fedhds_archive NAMES ${CMAKE_STATIC_LIBRARY_PREFIX}fedhds${CMAKE_STATIC_LIBRARY_SUFFIX}
   PATHS ${_fedhds_library_places} NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
 if(WIN32)
-  find_file(_fedhds_import NAMES fedhds.dll.lib libfedhds.dll.a PATHS ${_fedhds_library_places} NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
+  find_file(_fedhds_import NAMES fedhds.dll.lib libfedhds.dll.a
+    PATHS ${_fedhds_library_places} NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
 endif()
 
 if(NOT _fedhds_include OR (NOT _fedhds_shared AND NOT _fedhds_archive))

@@ -1,4 +1,4 @@
-# The version of the package. Before 1.0 another minor version may mean other things by the same names, so that it does not fit.
+# The version of the package. Before 1.0 another minor version may mean other things by the same names: it does not fit.
 set(PACKAGE_VERSION "0.1.0")
 
 set(PACKAGE_VERSION_COMPATIBLE FALSE)

@@ -19,7 +19,8 @@ static PIPELINE: LazyLock<Pipeline> = LazyLock::new(|| {
 fuzz_target!(|bytes: &[u8]| {
     let Ok(message) = Message::decode(bytes) else { return };
     let again = message.encode().expect("what was read can be written");
-    assert_eq!(Message::decode(&again).expect("and read again"), message);
+    // By bytes: a loss may be NaN, which equals nothing.
+    assert_eq!(Message::decode(&again).and_then(|message| message.encode()).expect("and read again"), again);
     let context = Context::new(1);
     let mut client = Client::new(ClientId(0), &PIPELINE);
     let mut server = Server::new(PIPELINE.clone(), Seed(1), Box::new(WeightedMean::new())).expect("a server");

@@ -1,4 +1,6 @@
 // Stages of the caller's own: that they are called, with what, and what happens when they fail or return nonsense.
+//
+// `stages` alone; `stages quick` does less of it, for Valgrind.
 
 #include "fixtures.h"
 
@@ -122,7 +124,8 @@ static fedhds_status_t round_with(where_t where, stage_t* stage) {
     return status;
 }
 
-int main(void) {
+int main(int count, char** arguments) {
+    const bool quick = count > 1 && strcmp(arguments[1], "quick") == 0;
     static const char* const names[] = {"client.reducer", "client.normalizer", "client.clusterer", "client.selector",
         "server.clusterer", "server.selector"};
     for (int where = REDUCER; where <= SERVER_SELECTOR; ++where) {
@@ -136,10 +139,11 @@ int main(void) {
         if (where == SERVER_SELECTOR) CHECK(good.owners && !good.labels && good.cols == 4);
         // The same seed again: the same call.
         stage_t same = {0};
-        OK(round_with((where_t)where, &same));
+        if (quick) same = good;
+        if (!quick) OK(round_with((where_t)where, &same));
         CHECK(same.seed == good.seed && same.calls == good.calls);
         static const int32_t answers[] = {1, -1, INT32_MAX, INT32_MIN};
-        for (size_t i = 0; i < 4; ++i) {
+        for (size_t i = 0; i < (quick ? 1 : 4); ++i) {
             stage_t failing = {0};
             failing.answer = answers[i];
             FAILS(FEDHDS_STATUS_STAGE, round_with((where_t)where, &failing));

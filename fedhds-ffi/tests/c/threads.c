@@ -203,13 +203,13 @@ static void progress_and_cancelling(void) {
     atomic_store(&heard.advanced, 0);
     OK(fedhds_control_new(&heard.control));
     OK(fedhds_control_set_progress(heard.control, on_progress, &heard));
-    tsne.n_iter = 20000;
+    tsne.n_iter = 100 * (size_t)repeats;
     start(&thread, run_tsne, &heard);
     while (atomic_load(&heard.advanced) < 1) continue;
     OK(fedhds_control_free(heard.control));
     FAILS(FEDHDS_STATUS_INVALID_HANDLE, fedhds_control_cancel(heard.control));
     CHECK(status_of(thread) == FEDHDS_STATUS_OK);
-    CHECK(atomic_load(&heard.advanced) == 20000);
+    CHECK(atomic_load(&heard.advanced) == 100 * repeats);
 }
 
 static void* make_and_free(void* unused) {
