@@ -152,12 +152,12 @@ def valgrind() -> None:
     """The same under Valgrind's memcheck, with less work for the models."""
     build = BUILDS / "plain"
     cmake(TESTS, build)
-    alone: list[object] = ["pointers", "handles", "values", "numerics", "hpp", "hpp_abi", "hpp_no_exceptions"]
-    programs: list[list[object]] = [
-        ["models", MODEL, build / "out-models", "quick"],
-        *([name, "quick"] for name in ("threads", "messages", "stages")),
-        *([name] for name in alone),
-    ]
+    whole = ["pointers", "handles", "values", "numerics", "hpp", "hpp_abi", "hpp_no_exceptions"]
+    programs: list[list[object]] = [["models", MODEL, build / "out-models", "quick"]]
+    for name in ("threads", "messages", "stages"):
+        programs.append([name, "quick"])
+    for name in whole:
+        programs.append([name])
     with ThreadPoolExecutor(2) as pool:
         for _ in pool.map(lambda program: run(*VALGRIND, build / str(program[0]), *program[1:], cwd=build), programs):
             pass

@@ -57,6 +57,14 @@ const CHECKS: &[Check] = &[
     Check { slow: true, ..cargo("tests without the model", &["test", "-p", "fedhds-core", "--no-default-features"]) },
     cargo("tests", &["test", "--workspace"]),
     Check {
+        name: "C ABI",
+        program: "python3",
+        arguments: &["fedhds-ffi/check.py"],
+        environment: &[],
+        slow: false,
+        on_failure: None,
+    },
+    Check {
         name: "python package",
         program: "python3",
         arguments: &["fedhds-py/check.py"],

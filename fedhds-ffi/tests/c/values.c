@@ -172,6 +172,22 @@ static void settings(void) {
         FAILS(FEDHDS_STATUS_PARAMETER, by_tsne(&f.view));
     }
     tsne = good_tsne;
+    // Flags are 0 or 1: a byte that nobody has set is something else.
+    const uint8_t no_flags[] = {2, 0x80, 0xFF};
+    for (size_t i = 0; i < 3; ++i) {
+        fedhds_hdbscan_config_t h = hdbscan;
+        h.leaf = no_flags[i];
+        FAILS(FEDHDS_STATUS_PARAMETER, fedhds_hdbscan(&f.view, &h, NULL, &clustering));
+        h = hdbscan, h.allow_single_cluster = no_flags[i];
+        FAILS(FEDHDS_STATUS_PARAMETER, fedhds_hdbscan(&f.view, &h, NULL, &clustering));
+        tsne = good_tsne, tsne.perplexity_limit_rows = no_flags[i];
+        FAILS(FEDHDS_STATUS_PARAMETER, by_tsne(&f.view));
+    }
+    tsne = good_tsne;
+    // A structure's size that ends within a field.
+    tsne.struct_size = sizeof tsne - 1;
+    FAILS(FEDHDS_STATUS_PARAMETER, by_tsne(&f.view));
+    tsne = good_tsne;
     const int32_t kernels[] = {-1, 4, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < 4; ++i) {
         kernel.kernel = kernels[i];
