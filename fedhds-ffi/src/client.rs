@@ -30,8 +30,7 @@ pub(crate) struct Machine {
 
 /// The context of a call, with the seed that the core's simulation derives for it.
 pub(crate) fn call_context(seed: u64, round: Round, who: &str, number: u32, call: &str, control: &Control) -> Context {
-    let seed = Seed(seed).derive("round", u64::from(round.0)).derive(who, u64::from(number)).derive(call, 0);
-    Context { seed, control: control.clone() }
+    Context { seed: Seed(seed).of_call(round, who, number, call), control: control.clone() }
 }
 
 /// What a message is: 1 round start, 2 client summary, 3 selection order, 4 global adapter, 5 local update.

@@ -7,7 +7,7 @@ use crate::method::{Stage, fedhds_method_t};
 use crate::pointer::text;
 use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_PARAMETER};
 use crate::status::{Failure, Outcome, boundary};
-use fedhds_core::cluster::centroid::weighted_centroids;
+use fedhds_core::cluster::clustering_of_labels;
 use fedhds_core::stage::{Budget, Candidates, Clusterer, Clustering, Reducer, Selector};
 use fedhds_core::types::{ClusterId, Context, Matrix, RowId};
 use fedhds_core::{Error, Result};
@@ -58,23 +58,11 @@ impl Reducer for Custom<Reduce> {
 impl Clusterer for Custom<Cluster> {
     fn cluster(&self, points: &Matrix, context: &Context) -> Result<Clustering> {
         context.control.check()?;
-        let mut labels = vec![-1; points.rows()];
+        let mut labels = vec![-1i32; points.rows()];
         // SAFETY: a function of the caller's, called as its type says.
         let code = unsafe { (self.call)(view(points), context.seed.0, labels.as_mut_ptr(), self.user_data.0) };
         returned(&self.name, code)?;
-        let most = points.rows();
-        let label = |label: i32| match usize::try_from(label) {
-            Ok(label) if label >= most => {
-                Err(Error::stage(&self.name, format!("expected labels below the number of rows, {most}, got {label}")))
-            }
-            Ok(label) => Ok(Some(ClusterId(label as u32))),
-            Err(_) => Ok(None),
-        };
-        let labels = labels.into_iter().map(label).collect::<Result<Vec<_>>>()?;
-        let clusters = labels.iter().flatten().map(|l| l.index() + 1).max().unwrap_or(0);
-        let strength: Vec<f32> = labels.iter().map(|l| f32::from(u8::from(l.is_some()))).collect();
-        let centroids = weighted_centroids(points, &labels, &strength, clusters)?;
-        Ok(Clustering { labels, strength, centroids })
+        clustering_of_labels(&self.name, points, &labels.into_iter().map(i64::from).collect::<Vec<_>>(), None)
     }
 }
 

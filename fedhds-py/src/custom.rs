@@ -8,7 +8,7 @@ use crate::array::{array, matrix};
 use crate::model::Score;
 use crate::records::parts;
 use crate::run::Failures;
-use fedhds_core::cluster::centroid::weighted_centroids;
+use fedhds_core::cluster::clustering_of_labels;
 use fedhds_core::method::{Grouping, Pipeline};
 use fedhds_core::stage::{
     Aggregator, Budget, Candidates, ClientUpdate, Clusterer, Clustering, Evaluator, FeatureExtractor, RecordScore,
@@ -85,19 +85,7 @@ impl Clusterer for Custom {
             let given = array(object.py(), points.clone())?;
             object.call_method1("cluster", (given, context.seed.0))?.extract::<(Vec<i64>, Vec<f32>)>()
         })?;
-        let fail = |message: String| Error::stage(&self.name, message);
-        let labels: Vec<Option<ClusterId>> = labels
-            .into_iter()
-            .map(|label| match u32::try_from(label) {
-                Ok(label) if (label as usize) < points.rows() => Ok(Some(ClusterId(label))),
-                Err(_) if label < 0 => Ok(None),
-                _ => Err(fail(format!("expected labels below the number of rows, {}, got {label}", points.rows()))),
-            })
-            .collect::<Result<_>>()?;
-        let clusters = labels.iter().flatten().map(|label| label.index() + 1).max().unwrap_or(0);
-        let centroids =
-            weighted_centroids(points, &labels, &strength, clusters).map_err(|error| fail(error.to_string()))?;
-        Ok(Clustering { labels, strength, centroids })
+        clustering_of_labels(&self.name, points, &labels, Some(strength))
     }
 }
 

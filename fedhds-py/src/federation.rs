@@ -27,13 +27,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(presets, module)?)
 }
 
-/// The seed of one call, derived as the core's simulation derives it: the same experiment gives the same bits here and there.
-fn call_seed(seed: u64, round: Round, who: &str, number: u32, call: &str) -> Seed {
-    Seed(seed).derive("round", u64::from(round.0)).derive(who, u64::from(number)).derive(call, 0)
-}
-
 fn context(seed: u64, round: Round, who: &str, number: u32, call: &str, control: &Control) -> Context {
-    Context { seed: call_seed(seed, round, who, number, call), control: control.clone() }
+    Context { seed: Seed(seed).of_call(round, who, number, call), control: control.clone() }
 }
 
 /// The seed that the core's simulation gives to a call (`train`, ...) of a client in a round; without a round, to that call
@@ -43,7 +38,7 @@ fn context(seed: u64, round: Round, who: &str, number: u32, call: &str, control:
 fn client_seed(seed: u64, call: &str, round: Option<u32>, client: u32) -> u64 {
     match round {
         None => Seed(seed).derive(call, 0).0,
-        Some(round) => call_seed(seed, Round(round), "client", client, call).0,
+        Some(round) => Seed(seed).of_call(Round(round), "client", client, call).0,
     }
 }
 

@@ -19,6 +19,33 @@ use crate::error::{Error, Result};
 use crate::stage::Clustering;
 use crate::types::{ClusterId, Matrix};
 
+/// The clustering that a user's labels mean: one for each row, negative for noise; strengths are 1 and 0 where none are given. Ids must be dense,
+/// which the pipeline checks.
+///
+/// # Errors
+/// [`Error::Stage`] with `stage` for a label that is not below the number of rows, and for strengths that cannot be used.
+pub fn clustering_of_labels(
+    stage: &str,
+    points: &Matrix,
+    labels: &[i64],
+    strength: Option<Vec<f32>>,
+) -> Result<Clustering> {
+    let rows = points.rows();
+    let id = |&label: &i64| match usize::try_from(label) {
+        Ok(label) if label >= rows => {
+            Err(Error::stage(stage, format!("expected labels below the number of rows, {rows}, got {label}")))
+        }
+        Ok(label) => Ok(Some(ClusterId(label as u32))),
+        Err(_) => Ok(None),
+    };
+    let labels = labels.iter().map(id).collect::<Result<Vec<_>>>()?;
+    let strength = strength.unwrap_or_else(|| labels.iter().map(|l| f32::from(u8::from(l.is_some()))).collect());
+    let clusters = labels.iter().flatten().map(|label| label.index() + 1).max().unwrap_or(0);
+    let centroids = centroid::weighted_centroids(points, &labels, &strength, clusters)
+        .map_err(|error| Error::stage(stage, error.to_string()))?;
+    Ok(Clustering { labels, strength, centroids })
+}
+
 /// Checks what a clusterer returned for `rows` rows of `cols` columns.
 ///
 /// # Errors

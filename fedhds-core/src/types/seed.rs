@@ -28,6 +28,14 @@ impl Seed {
         Seed(u64::from_le_bytes(bytes))
     }
 
+    /// The seed of one call of a round, from the experiment's seed, as the simulation derives it: `who` is `client` or `server` with its
+    /// number, `call` what it does (`summarize`, `choose`, `train`, `select`). A federation over another transport that uses it gives the
+    /// simulation's bits.
+    #[must_use]
+    pub fn of_call(self, round: super::Round, who: &str, number: u32, call: &str) -> Seed {
+        self.derive("round", u64::from(round.0)).derive(who, u64::from(number)).derive(call, 0)
+    }
+
     /// A generator at the start of this seed's stream.
     pub fn rng(self) -> Rng {
         ChaCha8Rng::seed_from_u64(self.0)
