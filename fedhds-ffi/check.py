@@ -19,6 +19,10 @@ ROOT = HERE.parent
 # The development profile, of the whole workspace: it checks for overflow too, and other checks have built it already.
 LIBRARY = ROOT / "target/debug"
 BUILDS = ROOT / "target/ffi"
+# As a device gets it: without models, small before fast.
+DEVICE = ROOT / "target/device"
+# Bytes of selection alone, which an app can afford.
+MOST = 3_000_000
 MODEL = ROOT / "examples/models/embedded"
 TESTS = HERE / "tests/c"
 
@@ -63,17 +67,24 @@ def library() -> None:
     run("cargo", "build", "--locked", "--workspace", cwd=ROOT)
 
 
-def symbols() -> None:
-    """The shared library exports what the header declares, and nothing else."""
-    lines = run("nm", "--dynamic", "--defined-only", "--format=posix", LIBRARY / "libfedhds.so").splitlines()
+def check_symbols(library: Path, *, models: bool) -> None:
+    """That a shared library exports what the header declares, and nothing else."""
+    lines = run("nm", "--dynamic", "--defined-only", "--format=posix", library).splitlines()
     exported = {line.split()[0].split("@")[0] for line in lines}
     header = (HERE / "include/fedhds.h").read_text(encoding="utf-8")
     code = re.sub(r"//.*", "", header)
+    if not models:
+        code = re.sub(r"#if defined\(FEDHDS_MODELS\)\n.*?#endif", "", code, flags=re.DOTALL)
     declared = set(re.findall(r"\b(fedhds_\w+)\s*\(", code)) - set(re.findall(r"\(\*(fedhds_\w+)\)", code))
     if strange := sorted(name for name in exported if not name.startswith("fedhds_")):
         raise Failed(f"expected symbols fedhds_* alone, got {', '.join(strange[:10])}")
     if exported != declared:
         raise Failed(f"expected the symbols that fedhds.h declares, they differ by {sorted(exported ^ declared)}")
+
+
+def symbols() -> None:
+    """The shared library exports what the header declares, and nothing else."""
+    check_symbols(LIBRARY / "libfedhds.so", models=True)
 
 
 def headers() -> None:
@@ -125,9 +136,9 @@ def readme() -> None:
                 run(compiler, *flags, f"-I{HERE / 'include'}", "-fsyntax-only", source)
 
 
-def cmake(source: Path, build: Path, *options: str) -> None:
+def cmake(source: Path, build: Path, *options: str, library: Path = LIBRARY) -> None:
     """Configures and builds, on two processors."""
-    run("cmake", "-S", source, "-B", build, f"-DFEDHDS_CARGO_DIR={LIBRARY}", *options)
+    run("cmake", "-S", source, "-B", build, f"-DFEDHDS_CARGO_DIR={library}", *options)
     run("cmake", "--build", build, "--parallel", "2")
 
 
@@ -161,6 +172,25 @@ def valgrind() -> None:
     with ThreadPoolExecutor(2) as pool:
         for _ in pool.map(lambda program: run(*VALGRIND, build / str(program[0]), *program[1:], cwd=build), programs):
             pass
+
+
+def selection() -> None:
+    """Selection alone as a device gets it: symbols, size, the C tests without models, the bits of the whole library."""
+    build = ["cargo", "rustc", "--locked", "--profile", "device", "-p", "fedhds-ffi", "--no-default-features"]
+    # One kind of library at a time: cargo has no optimisation over all crates where an rlib is asked for as well.
+    run(*build, "--crate-type", "cdylib", cwd=ROOT)
+    library = DEVICE / "libfedhds.so"
+    check_symbols(library, models=False)
+    size = library.stat().st_size
+    print(f"selection alone: {size:,} bytes", flush=True)
+    if size >= MOST:
+        raise Failed(f"expected selection alone to have less than {MOST:,} bytes, got {size:,}")
+    cmake(TESTS, BUILDS / "selection", "-DFEDHDS_SELECTION_ONLY=ON", library=DEVICE)
+    ctest(BUILDS / "selection")
+    cmake(TESTS, BUILDS / "plain")
+    small, whole = (run(BUILDS / name / "bits", cwd=BUILDS / name).splitlines() for name in ("selection", "plain"))
+    if different := [f"{a} | {b}" for a, b in zip(small, whole, strict=True) if a != b]:
+        raise Failed("expected the whole library's bits of selection alone, got\n" + "\n".join(different))
 
 
 def package() -> None:
@@ -218,7 +248,9 @@ def edge_cpp() -> None:
 
 STEPS = {
     step.__name__: step
-    for step in (prepare, library, symbols, headers, readme, tests, sanitizers, valgrind, package, select_c, edge_cpp)
+    for step in (
+        prepare, library, symbols, headers, readme, tests, sanitizers, valgrind, selection, package, select_c, edge_cpp
+    )
 }
 
 

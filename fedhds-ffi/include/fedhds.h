@@ -155,6 +155,34 @@ typedef struct fedhds_matrix_view_t {
   size_t row_stride;
 } fedhds_matrix_view_t;
 
+// Settings of `fedhds_hdbscan`, filled by `fedhds_hdbscan_config_init`.
+typedef struct fedhds_hdbscan_config_t {
+  // The size of this structure, as `_init` set it.
+  size_t struct_size;
+  // Least number of points of a cluster, at least 2; default 5.
+  size_t min_cluster_size;
+  // Points within a core distance, the point itself included; 0 (the default) is `min_cluster_size`.
+  size_t min_samples;
+  // 1: take the leaves of the hierarchy instead of the most stable clusters; default 0.
+  uint8_t leaf;
+  // 1: all points may be one cluster; default 0.
+  uint8_t allow_single_cluster;
+  // Clusters that split below this distance stay whole; default 0.
+  double cluster_selection_epsilon;
+} fedhds_hdbscan_config_t;
+
+// Settings of `fedhds_kmeans`, filled by `fedhds_kmeans_config_init`.
+typedef struct fedhds_kmeans_config_t {
+  // The size of this structure, as `_init` set it.
+  size_t struct_size;
+  // Clusters that are wanted, at least 1; default 8.
+  size_t n_clusters;
+  // Runs, of which the best is kept; default 10.
+  size_t n_init;
+  // Most iterations of a run; default 300.
+  uint64_t max_iter;
+} fedhds_kmeans_config_t;
+
 // Hears of progress. `event` is 0 for the beginning of a stage (`units` are expected, 0 where that is not known), 1 for `units` more done, 2
 // for its end. `stage` is valid during the call.
 typedef void (*fedhds_progress_fn)(const char *stage, int32_t event, uint64_t units, void *user_data);
@@ -230,34 +258,6 @@ typedef struct fedhds_kernel_pca_config_t {
   // Of poly; default 1.
   double coef0;
 } fedhds_kernel_pca_config_t;
-
-// Settings of `fedhds_hdbscan`, filled by `fedhds_hdbscan_config_init`.
-typedef struct fedhds_hdbscan_config_t {
-  // The size of this structure, as `_init` set it.
-  size_t struct_size;
-  // Least number of points of a cluster, at least 2; default 5.
-  size_t min_cluster_size;
-  // Points within a core distance, the point itself included; 0 (the default) is `min_cluster_size`.
-  size_t min_samples;
-  // 1: take the leaves of the hierarchy instead of the most stable clusters; default 0.
-  uint8_t leaf;
-  // 1: all points may be one cluster; default 0.
-  uint8_t allow_single_cluster;
-  // Clusters that split below this distance stay whole; default 0.
-  double cluster_selection_epsilon;
-} fedhds_hdbscan_config_t;
-
-// Settings of `fedhds_kmeans`, filled by `fedhds_kmeans_config_init`.
-typedef struct fedhds_kmeans_config_t {
-  // The size of this structure, as `_init` set it.
-  size_t struct_size;
-  // Clusters that are wanted, at least 1; default 8.
-  size_t n_clusters;
-  // Runs, of which the best is kept; default 10.
-  size_t n_init;
-  // Most iterations of a run; default 300.
-  uint64_t max_iter;
-} fedhds_kmeans_config_t;
 
 // A group that a client reported, and what became of it.
 typedef struct fedhds_group_t {
@@ -444,6 +444,67 @@ fedhds_status_t fedhds_client_resume(struct fedhds_client_t *client, const uint8
 // Frees the client; NULL is fine.
 fedhds_status_t fedhds_client_free(struct fedhds_client_t *client);
 
+// Fills in the defaults. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
+//
+// # Safety
+// `config` is valid for writes of `size` bytes.
+fedhds_status_t fedhds_hdbscan_config_init(struct fedhds_hdbscan_config_t *config,
+                                           size_t size);
+
+// Fills in the defaults. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
+//
+// # Safety
+// `config` is valid for writes of `size` bytes.
+fedhds_status_t fedhds_kmeans_config_init(struct fedhds_kmeans_config_t *config,
+                                          size_t size);
+
+// HDBSCAN* (Campello 2013, 2015): finds the number of clusters, and noise.
+//
+// # Safety
+// `points` and its values, and `config`, are readable; `clustering` is valid for a write.
+fedhds_status_t fedhds_hdbscan(const struct fedhds_matrix_view_t *points,
+                               const struct fedhds_hdbscan_config_t *config,
+                               const struct fedhds_control_t *watch,
+                               struct fedhds_clustering_t **clustering);
+
+// k-means (k-means++ starts, the best of several runs).
+//
+// # Safety
+// `points` and its values, and `config`, are readable; `clustering` is valid for a write.
+fedhds_status_t fedhds_kmeans(const struct fedhds_matrix_view_t *points,
+                              const struct fedhds_kmeans_config_t *config,
+                              uint64_t seed,
+                              const struct fedhds_control_t *control,
+                              struct fedhds_clustering_t **clustering);
+
+// The cluster of each row, -1 for noise, into a buffer of `capacity` numbers; NULL asks for their number alone.
+//
+// # Safety
+// `labels` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+fedhds_status_t fedhds_clustering_labels(const struct fedhds_clustering_t *clustering,
+                                         int32_t *labels,
+                                         size_t capacity,
+                                         size_t *count);
+
+// The membership strength of each row, in [0, 1], into a buffer of `capacity` numbers; NULL asks for their number alone.
+//
+// # Safety
+// `strengths` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+fedhds_status_t fedhds_clustering_strengths(const struct fedhds_clustering_t *clustering,
+                                            float *strengths,
+                                            size_t capacity,
+                                            size_t *count);
+
+// The centroids, one row for each cluster, as a matrix of its own.
+//
+// # Safety
+// `centroids` is valid for a write.
+fedhds_status_t fedhds_clustering_centroids(const struct fedhds_clustering_t *clustering,
+                                            struct fedhds_matrix_t **centroids);
+
+// Frees the clustering; NULL is fine.
+fedhds_status_t fedhds_clustering_free(struct fedhds_clustering_t *clustering);
+
 // A control that reports nowhere and was not cancelled.
 //
 // # Safety
@@ -544,130 +605,6 @@ fedhds_status_t fedhds_rouge_l(const char *prediction,
                                int32_t flavor,
                                struct fedhds_rouge_t *rouge);
 
-// Fills in the defaults. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
-//
-// # Safety
-// `config` is valid for writes of `size` bytes.
-fedhds_status_t fedhds_tsne_config_init(struct fedhds_tsne_config_t *config,
-                                        size_t size);
-
-// Fills in the defaults. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
-//
-// # Safety
-// `config` is valid for writes of `size` bytes.
-fedhds_status_t fedhds_kernel_pca_config_init(struct fedhds_kernel_pca_config_t *config,
-                                              size_t size);
-
-// Fills in the defaults. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
-//
-// # Safety
-// `config` is valid for writes of `size` bytes.
-fedhds_status_t fedhds_hdbscan_config_init(struct fedhds_hdbscan_config_t *config,
-                                           size_t size);
-
-// Fills in the defaults. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
-//
-// # Safety
-// `config` is valid for writes of `size` bytes.
-fedhds_status_t fedhds_kmeans_config_init(struct fedhds_kmeans_config_t *config,
-                                          size_t size);
-
-// Layer-norm of each layer's part of every row: `layers` equal parts to mean 0 and variance 1, as the presets in a shared frame do before
-// anything else.
-//
-// # Safety
-// `features` and its values are readable; `reduced` is valid for a write.
-fedhds_status_t fedhds_layer_norm(const struct fedhds_matrix_view_t *features,
-                                  size_t layers,
-                                  struct fedhds_matrix_t **reduced);
-
-// Barnes-Hut t-SNE (van der Maaten 2014), the method's fusion step (eq. 7): `[n, d]` to `[n, n_components]`. The same seed gives the same
-// bits at any number of threads.
-//
-// # Safety
-// `features` and its values, and `config`, are readable; `reduced` is valid for a write.
-fedhds_status_t fedhds_tsne(const struct fedhds_matrix_view_t *features,
-                            const struct fedhds_tsne_config_t *config,
-                            uint64_t seed,
-                            const struct fedhds_control_t *control,
-                            struct fedhds_matrix_t **reduced);
-
-// Principal components: `[n, d]` to `[n, n_components]`, each scaled to unit variance where `whiten`.
-//
-// # Safety
-// `features` and its values are readable; `reduced` is valid for a write.
-fedhds_status_t fedhds_pca(const struct fedhds_matrix_view_t *features,
-                           size_t n_components,
-                           bool whiten,
-                           const struct fedhds_control_t *control,
-                           struct fedhds_matrix_t **reduced);
-
-// Kernel PCA: `[n, d]` to `[n, n_components]`.
-//
-// # Safety
-// `features` and its values, and `config`, are readable; `reduced` is valid for a write.
-fedhds_status_t fedhds_kernel_pca(const struct fedhds_matrix_view_t *features,
-                                  const struct fedhds_kernel_pca_config_t *config,
-                                  const struct fedhds_control_t *control,
-                                  struct fedhds_matrix_t **reduced);
-
-// The random projection that all clients of one seed share: `[n, d]` to `[n, n_components]`.
-//
-// # Safety
-// `features` and its values are readable; `reduced` is valid for a write.
-fedhds_status_t fedhds_shared_projection(const struct fedhds_matrix_view_t *features,
-                                         size_t n_components,
-                                         uint64_t seed,
-                                         const struct fedhds_control_t *control,
-                                         struct fedhds_matrix_t **reduced);
-
-// HDBSCAN* (Campello 2013, 2015): finds the number of clusters, and noise.
-//
-// # Safety
-// `points` and its values, and `config`, are readable; `clustering` is valid for a write.
-fedhds_status_t fedhds_hdbscan(const struct fedhds_matrix_view_t *points,
-                               const struct fedhds_hdbscan_config_t *config,
-                               const struct fedhds_control_t *watch,
-                               struct fedhds_clustering_t **clustering);
-
-// k-means (k-means++ starts, the best of several runs).
-//
-// # Safety
-// `points` and its values, and `config`, are readable; `clustering` is valid for a write.
-fedhds_status_t fedhds_kmeans(const struct fedhds_matrix_view_t *points,
-                              const struct fedhds_kmeans_config_t *config,
-                              uint64_t seed,
-                              const struct fedhds_control_t *control,
-                              struct fedhds_clustering_t **clustering);
-
-// The cluster of each row, -1 for noise, into a buffer of `capacity` numbers; NULL asks for their number alone.
-//
-// # Safety
-// `labels` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
-fedhds_status_t fedhds_clustering_labels(const struct fedhds_clustering_t *clustering,
-                                         int32_t *labels,
-                                         size_t capacity,
-                                         size_t *count);
-
-// The membership strength of each row, in [0, 1], into a buffer of `capacity` numbers; NULL asks for their number alone.
-//
-// # Safety
-// `strengths` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
-fedhds_status_t fedhds_clustering_strengths(const struct fedhds_clustering_t *clustering,
-                                            float *strengths,
-                                            size_t capacity,
-                                            size_t *count);
-
-// The centroids, one row for each cluster, as a matrix of its own.
-//
-// # Safety
-// `centroids` is valid for a write.
-fedhds_status_t fedhds_clustering_centroids(const struct fedhds_clustering_t *clustering,
-                                            struct fedhds_matrix_t **centroids);
-
-// Frees the clustering; NULL is fine.
-fedhds_status_t fedhds_clustering_free(struct fedhds_clustering_t *clustering);
-
 // No records yet.
 //
 // # Safety
@@ -740,11 +677,74 @@ fedhds_status_t fedhds_records_part(const struct fedhds_records_t *records,
 // Frees the records; NULL is fine.
 fedhds_status_t fedhds_records_free(struct fedhds_records_t *records);
 
+// Fills in the defaults. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
+//
+// # Safety
+// `config` is valid for writes of `size` bytes.
+fedhds_status_t fedhds_tsne_config_init(struct fedhds_tsne_config_t *config,
+                                        size_t size);
+
+// Fills in the defaults. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
+//
+// # Safety
+// `config` is valid for writes of `size` bytes.
+fedhds_status_t fedhds_kernel_pca_config_init(struct fedhds_kernel_pca_config_t *config,
+                                              size_t size);
+
+// Layer-norm of each layer's part of every row: `layers` equal parts to mean 0 and variance 1, as the presets in a shared frame do before
+// anything else.
+//
+// # Safety
+// `features` and its values are readable; `reduced` is valid for a write.
+fedhds_status_t fedhds_layer_norm(const struct fedhds_matrix_view_t *features,
+                                  size_t layers,
+                                  struct fedhds_matrix_t **reduced);
+
+// Barnes-Hut t-SNE (van der Maaten 2014), the method's fusion step (eq. 7): `[n, d]` to `[n, n_components]`. The same seed gives the same
+// bits at any number of threads.
+//
+// # Safety
+// `features` and its values, and `config`, are readable; `reduced` is valid for a write.
+fedhds_status_t fedhds_tsne(const struct fedhds_matrix_view_t *features,
+                            const struct fedhds_tsne_config_t *config,
+                            uint64_t seed,
+                            const struct fedhds_control_t *control,
+                            struct fedhds_matrix_t **reduced);
+
+// Principal components: `[n, d]` to `[n, n_components]`, each scaled to unit variance where `whiten` is 1.
+//
+// # Safety
+// `features` and its values are readable; `reduced` is valid for a write.
+fedhds_status_t fedhds_pca(const struct fedhds_matrix_view_t *features,
+                           size_t n_components,
+                           uint8_t whiten,
+                           const struct fedhds_control_t *control,
+                           struct fedhds_matrix_t **reduced);
+
+// Kernel PCA: `[n, d]` to `[n, n_components]`.
+//
+// # Safety
+// `features` and its values, and `config`, are readable; `reduced` is valid for a write.
+fedhds_status_t fedhds_kernel_pca(const struct fedhds_matrix_view_t *features,
+                                  const struct fedhds_kernel_pca_config_t *config,
+                                  const struct fedhds_control_t *control,
+                                  struct fedhds_matrix_t **reduced);
+
+// The random projection that all clients of one seed share: `[n, d]` to `[n, n_components]`.
+//
+// # Safety
+// `features` and its values are readable; `reduced` is valid for a write.
+fedhds_status_t fedhds_shared_projection(const struct fedhds_matrix_view_t *features,
+                                         size_t n_components,
+                                         uint64_t seed,
+                                         const struct fedhds_control_t *control,
+                                         struct fedhds_matrix_t **reduced);
+
 // Chooses rows, in ascending order, into a buffer of `capacity` numbers; NULL asks for their number alone.
 //
 // `selector` is a `fedhds_selector_t`. `weights` has one value for each row (records that it stands for), NULL is 1 for each; `clustering` may be
-// NULL where the selector needs none; `owners` has one client for each row, or is NULL. `count` is meant for each cluster where `per_cluster`, else in
-// all.
+// NULL where the selector needs none; `owners` has one client for each row, or is NULL. `count` is meant for each cluster where `per_cluster` is 1,
+// in all where it is 0.
 //
 // # Safety
 // `points` and its values, and `weights` and `owners` where they are not NULL, are readable; `rows` is NULL or valid for writes of
@@ -755,7 +755,7 @@ fedhds_status_t fedhds_select(int32_t selector,
                               const uint32_t *owners,
                               const struct fedhds_clustering_t *clustering,
                               size_t count,
-                              bool per_cluster,
+                              uint8_t per_cluster,
                               uint64_t seed,
                               const struct fedhds_control_t *control,
                               uint32_t *rows,

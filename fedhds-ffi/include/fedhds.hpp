@@ -682,7 +682,7 @@ inline Result<Matrix> tsne(
 inline Result<Matrix> pca(
     MatrixView features, std::size_t n_components, bool whiten = false, const Control* control = nullptr) {
     return detail::made<Matrix>(
-        {}, [&](auto** out) { return fedhds_pca(&features.raw(), n_components, whiten, detail::raw(control), out); });
+        {}, [&](auto** out) { return fedhds_pca(&features.raw(), n_components, static_cast<std::uint8_t>(whiten), detail::raw(control), out); });
 }
 
 // Kernel PCA: [n, d] to [n, n_components].
@@ -752,7 +752,7 @@ inline Result<std::vector<std::uint32_t>> select(Selector selector, MatrixView p
     const auto call = [&](std::uint32_t* to, std::size_t capacity, std::size_t* count) {
         return fedhds_select(static_cast<std::int32_t>(selector), &points.raw(), facts.weights.data(),
             facts.owners.data(), facts.clustering == nullptr ? nullptr : facts.clustering->raw(), budget.count,
-            budget.each, seed, detail::raw(control), to, capacity, count);
+            static_cast<std::uint8_t>(budget.each), seed, detail::raw(control), to, capacity, count);
     };
     // Choosing is work, so that it is not done twice to learn the size: rows that do not exist are not chosen.
     return detail::filled<std::uint32_t>(budget.each ? points.rows() : std::min(budget.count, points.rows()), call);

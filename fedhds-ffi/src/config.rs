@@ -1,7 +1,7 @@
 //! Settings of features, training and generation: structures that begin with their own size.
 
-use crate::numerics::{flag, init, settings};
 use crate::pointer::text_or_none;
+use crate::settings::{flag, init, settings};
 use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_PARAMETER};
 use crate::status::{Failure, Outcome, boundary};
 use fedhds_core::features::{FeatureParams, Layers};

@@ -1,10 +1,11 @@
 //! Selectors on the caller's rows.
 
+use crate::cluster::fedhds_clustering_t;
 use crate::control::{context, fedhds_control_t};
 use crate::handle;
 use crate::matrix::{copied, fedhds_matrix_view_t};
-use crate::numerics::fedhds_clustering_t;
 use crate::pointer::{fill, slice};
+use crate::settings::flag;
 use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_PARAMETER};
 use crate::status::{Failure, boundary};
 use fedhds_core::method::check_selection;
@@ -31,8 +32,8 @@ pub enum fedhds_selector_t {
 /// Chooses rows, in ascending order, into a buffer of `capacity` numbers; NULL asks for their number alone.
 ///
 /// `selector` is a `fedhds_selector_t`. `weights` has one value for each row (records that it stands for), NULL is 1 for each; `clustering` may be
-/// NULL where the selector needs none; `owners` has one client for each row, or is NULL. `count` is meant for each cluster where `per_cluster`, else in
-/// all.
+/// NULL where the selector needs none; `owners` has one client for each row, or is NULL. `count` is meant for each cluster where `per_cluster` is 1,
+/// in all where it is 0.
 ///
 /// # Safety
 /// `points` and its values, and `weights` and `owners` where they are not NULL, are readable; `rows` is NULL or valid for writes of
@@ -45,7 +46,7 @@ pub unsafe extern "C" fn fedhds_select(
     owners: *const u32,
     clustering: *const fedhds_clustering_t,
     count: usize,
-    per_cluster: bool,
+    per_cluster: u8,
     seed: u64,
     control: *const fedhds_control_t,
     rows: *mut u32,
@@ -64,6 +65,7 @@ pub unsafe extern "C" fn fedhds_select(
                 return Err(Failure::new(FEDHDS_STATUS_PARAMETER, message));
             }
         };
+        let per_cluster = flag(per_cluster, "per_cluster")?;
         // SAFETY: the caller's promise.
         let points = unsafe { copied(points, "points") }?;
         points.check_finite("points")?;

@@ -3,10 +3,10 @@
 //! For n rows of d columns with n well below d (a client's records: hundreds of rows of 49,152 columns), everything that t-SNE
 //! and PCA ask of the features is in the n x n matrix `G = (X - mean)(X - mean)^T`.
 
+use super::product::{View, product};
 use crate::error::{Error, Result};
 use crate::types::{Control, Matrix};
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::MatRef;
 use rayon::prelude::*;
 
 /// Columns over which one f32 product sums, before f64 takes over: few enough that rounding stays below f32's own.
@@ -42,17 +42,15 @@ impl Gram {
         for start in (0..d).step_by(PANEL) {
             control.check()?;
             let width = PANEL.min(d - start);
-            let panel = centred_panel(features, mean, start, width);
-            let panel = MatRef::from_row_major_slice(&panel, n, width);
+            let panel = centred_columns(features, mean, start, width);
+            let panel = View::new(&panel, width, n).transpose();
             values.par_chunks_mut((BLOCK * n).max(1)).enumerate().for_each(|(block, values)| {
                 let (first, rows) = (block * BLOCK, values.len() / n);
                 let columns = first + rows;
-                let mut product = vec![0.0f32; rows * columns];
-                let target = MatMut::from_row_major_slice_mut(&mut product, rows, columns);
-                let (left, right) = (panel.subrows(first, rows), panel.subrows(0, columns));
-                matmul(target, Accum::Replace, left, right.transpose(), 1.0f32, Par::Seq);
-                for (values, product) in values.chunks_exact_mut(n).zip(product.chunks_exact(columns)) {
-                    values.iter_mut().zip(product).for_each(|(value, &p)| *value += f64::from(p));
+                let mut inner = vec![0.0f32; rows * columns];
+                product(&mut inner, panel.rows(first..columns), panel.rows(0..columns).transpose());
+                for (values, inner) in values.chunks_exact_mut(n).zip(inner.chunks_exact(columns)) {
+                    values.iter_mut().zip(inner).for_each(|(value, &p)| *value += f64::from(p));
                 }
             });
         }
@@ -126,6 +124,27 @@ pub(super) fn column_means(features: &Matrix) -> Vec<f64> {
         means.iter_mut().for_each(|mean| *mean /= features.rows() as f64);
     });
     means
+}
+
+/// Columns `start..start + width` of the centred features, one after the other: `[width, n]`.
+///
+/// So the products of blocks of rows with all rows read them as they stand; row after row they would be packed anew for
+/// every block.
+pub(super) fn centred_columns(features: &Matrix, mean: &[f64], start: usize, width: usize) -> Vec<f32> {
+    /// Columns of one task: a cache line of each row.
+    const STRIP: usize = 16;
+    let n = features.rows();
+    let mut columns = vec![0.0f32; n * width];
+    columns.par_chunks_mut((STRIP * n).max(1)).enumerate().for_each(|(strip, out)| {
+        let first = start + strip * STRIP;
+        let mean = &mean[first..first + out.len() / n];
+        for (i, row) in features.iter_rows().enumerate() {
+            for (j, (&x, mean)) in row[first..].iter().zip(mean).enumerate() {
+                out[j * n + i] = (f64::from(x) - mean) as f32;
+            }
+        }
+    });
+    columns
 }
 
 /// Columns `start..start + width` of the centred features, `[n, width]`.

@@ -2,12 +2,11 @@
 
 use super::eigen::{self, Accuracy};
 use super::gram::{self, Gram};
+use super::product::{View, product};
 use crate::error::{Error, Result};
 use crate::protocol::MAX_DIMS;
 use crate::stage::Reducer;
 use crate::types::{Context, Control, Matrix};
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -115,21 +114,14 @@ fn signs(features: &Matrix, vectors: &faer::Mat<f64>, k: usize) -> Vec<f64> {
         return Vec::new();
     }
     let directions: Vec<f32> = (0..k).flat_map(|j| (0..n).map(move |i| vectors[(i, j)] as f32)).collect();
-    let directions = MatRef::from_row_major_slice(&directions, k, n);
+    let directions = View::new(&directions, k, n);
     let mut loadings = vec![0.0f32; k * PANEL.min(d)];
     for start in (0..d).step_by(PANEL) {
         let width = PANEL.min(d - start);
         let panel = gram::centred_panel(features, &mean, start, width);
-        let panel = MatRef::from_row_major_slice(&panel, n, width);
+        let panel = View::new(&panel, n, width);
         let loadings = &mut loadings[..k * width];
-        matmul(
-            MatMut::from_row_major_slice_mut(loadings, k, width),
-            Accum::Replace,
-            directions,
-            panel,
-            1.0f32,
-            Par::Seq,
-        );
+        product(loadings, directions, panel);
         for (extreme, loadings) in extreme.iter_mut().zip(loadings.chunks_exact(width)) {
             for &value in loadings.iter() {
                 if value.abs() > extreme.abs() {
@@ -217,13 +209,12 @@ fn column_gram(centred: &[f32], n: usize, d: usize, control: &Control) -> Result
     for start in (0..n).step_by(DEPTH) {
         control.check()?;
         let depth = DEPTH.min(n - start);
-        let slab = MatRef::from_row_major_slice(&centred[start * d..(start + depth) * d], depth, d);
+        let slab = View::new(&centred[start * d..(start + depth) * d], depth, d);
         sums.par_chunks_mut((BLOCK * d).max(1)).enumerate().for_each(|(block, sums)| {
             let (first, rows) = (block * BLOCK, sums.len() / d);
-            let mut product = vec![0.0f32; rows * d];
-            let target = MatMut::from_row_major_slice_mut(&mut product, rows, d);
-            matmul(target, Accum::Replace, slab.subcols(first, rows).transpose(), slab, 1.0f32, Par::Seq);
-            sums.iter_mut().zip(&product).for_each(|(sum, &p)| *sum += f64::from(p));
+            let mut part = vec![0.0f32; rows * d];
+            product(&mut part, slab.columns(first..first + rows).transpose(), slab);
+            sums.iter_mut().zip(&part).for_each(|(sum, &p)| *sum += f64::from(p));
         });
     }
     Gram::from_fn(d, |i, j| sums[i * d + j])

@@ -1,11 +1,10 @@
 //! One random projection for all clients.
 
+use super::product::{View, product};
 use crate::error::{Error, Result};
 use crate::protocol::MAX_DIMS;
 use crate::stage::Reducer;
 use crate::types::{Context, Matrix, Seed};
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -100,18 +99,16 @@ impl Reducer for SharedProjection {
         let mut out = Matrix::zeros(n, k);
         out.as_mut_slice().par_chunks_mut(ROWS * k).enumerate().try_for_each(|(block, out)| {
             let rows = out.len() / k;
-            let mut product = vec![0.0f32; rows * k];
+            let mut part = vec![0.0f32; rows * k];
             let mut sum = vec![0.0f64; rows * k];
             let all = &features.as_slice()[block * ROWS * d..(block * ROWS + rows) * d];
-            let all = MatRef::from_row_major_slice(all, rows, d);
+            let all = View::new(all, rows, d);
             for start in (0..d).step_by(PANEL) {
                 context.control.check()?;
                 let end = (start + PANEL).min(d);
-                let panel = MatRef::from_row_major_slice(&projection.as_slice()[start * k..end * k], end - start, k);
-                let columns = all.subcols(start, end - start);
-                let target = MatMut::from_row_major_slice_mut(&mut product, rows, k);
-                matmul(target, Accum::Replace, columns, panel, 1.0f32, Par::Seq);
-                sum.iter_mut().zip(&product).for_each(|(sum, &p)| *sum += f64::from(p));
+                let panel = View::new(&projection.as_slice()[start * k..end * k], end - start, k);
+                product(&mut part, all.columns(start..end), panel);
+                sum.iter_mut().zip(&part).for_each(|(sum, &p)| *sum += f64::from(p));
             }
             out.iter_mut().zip(&sum).for_each(|(out, sum)| *out = (sum * scale) as f32);
             Ok::<_, Error>(())

@@ -63,7 +63,7 @@ static void reducers(void) {
     OK(fedhds_layer_norm(&f.view, 2, &matrix));
     check_matrix(matrix, ROWS, COLS);
     for (int whiten = 0; whiten < 2; ++whiten) {
-        OK(fedhds_pca(&f.view, 3, whiten != 0, NULL, &matrix));
+        OK(fedhds_pca(&f.view, 3, (uint8_t)whiten, NULL, &matrix));
         check_matrix(matrix, ROWS, 3);
     }
     fedhds_kernel_pca_config_t kernel;
@@ -101,7 +101,7 @@ static void clusterers_and_selectors(void) {
     for (uint32_t row = 0; row < ROWS; ++row) weights[row] = 1.0f + (float)(row % 5), owners[row] = row % 4;
     for (int32_t selector = FEDHDS_SELECTOR_NEAREST_CENTROID; selector <= FEDHDS_SELECTOR_STRATIFIED; ++selector) {
         for (int each = 0; each < 2; ++each) {
-            OK(fedhds_select(selector, &f.view, weights, owners, by_kmeans, 3, each != 0, 1, NULL, rows, ROWS, &count));
+            OK(fedhds_select(selector, &f.view, weights, owners, by_kmeans, 3, (uint8_t)each, 1, NULL, rows, ROWS, &count));
             const bool by_cluster =
                 selector == FEDHDS_SELECTOR_NEAREST_CENTROID || selector == FEDHDS_SELECTOR_RANDOM_MEMBER;
             if (each == 0) CHECK(count == 3);

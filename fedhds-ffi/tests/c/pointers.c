@@ -187,10 +187,10 @@ static void numerics(void) {
     NULLS(fedhds_clustering_centroids(NULL, &matrix));
     NULLS(fedhds_clustering_centroids(clustering, NULL));
 
-    NULLS(fedhds_select(0, NULL, NULL, NULL, clustering, 2, false, 0, NULL, NULL, 0, &count));
-    NULLS(fedhds_select(0, &f.view, NULL, NULL, clustering, 2, false, 0, NULL, NULL, 0, NULL));
+    NULLS(fedhds_select(0, NULL, NULL, NULL, clustering, 2, 0, 0, NULL, NULL, 0, &count));
+    NULLS(fedhds_select(0, &f.view, NULL, NULL, clustering, 2, 0, 0, NULL, NULL, 0, NULL));
     CHECK(count == 77);
-    OK(fedhds_select(0, &f.view, NULL, NULL, clustering, 2, false, 0, NULL, NULL, 0, &count));
+    OK(fedhds_select(0, &f.view, NULL, NULL, clustering, 2, 0, 0, NULL, NULL, 0, &count));
     CHECK(count == 2);
     OK(fedhds_clustering_free(clustering));
 

@@ -72,7 +72,7 @@ static void* work_on_what_stays(void* unused) {
         OK(fedhds_clustering_labels(clustering, NULL, 0, &count));
         OK(fedhds_clustering_centroids(clustering, &centroids));
         OK(fedhds_matrix_free(centroids));
-        OK(fedhds_select(0, &shared.features.view, NULL, NULL, clustering, 4, false, 3, NULL, rows, 4, &count));
+        OK(fedhds_select(0, &shared.features.view, NULL, NULL, clustering, 4, 0, 3, NULL, rows, 4, &count));
         CHECK(count == 4);
     }
     return NULL;

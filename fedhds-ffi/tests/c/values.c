@@ -26,7 +26,7 @@ TAKES(by_kernel_pca, fedhds_kernel_pca(v, &kernel, NULL, &matrix))
 TAKES(by_projection, fedhds_shared_projection(v, 1, 1, NULL, &matrix))
 TAKES(by_hdbscan, fedhds_hdbscan(v, &hdbscan, NULL, &clustering))
 TAKES(by_kmeans, fedhds_kmeans(v, &kmeans, 1, NULL, &clustering))
-TAKES(by_select, fedhds_select(3, v, NULL, NULL, NULL, 1, false, 1, NULL, NULL, 0, &chosen))
+TAKES(by_select, fedhds_select(3, v, NULL, NULL, NULL, 1, 0, 1, NULL, NULL, 0, &chosen))
 TAKES(by_client,
     fedhds_client_summarize(one_round.client, one_round.start.data, one_round.start.length, v, 0, NULL, &summary))
 
@@ -101,7 +101,7 @@ static void numbers_that_are_none(void) {
     for (size_t j = 0; j < 3; ++j) {
         weights[3] = bad_weights[j];
         const fedhds_status_t status =
-            fedhds_select(1, &f.view, weights, NULL, NULL, 2, false, 1, NULL, NULL, 0, &chosen);
+            fedhds_select(1, &f.view, weights, NULL, NULL, 2, 0, 1, NULL, NULL, 0, &chosen);
         CHECK(status != FEDHDS_STATUS_OK && status != FEDHDS_STATUS_PANIC);
     }
 }
@@ -182,6 +182,9 @@ static void settings(void) {
         FAILS(FEDHDS_STATUS_PARAMETER, fedhds_hdbscan(&f.view, &h, NULL, &clustering));
         tsne = good_tsne, tsne.perplexity_limit_rows = no_flags[i];
         FAILS(FEDHDS_STATUS_PARAMETER, by_tsne(&f.view));
+        SAYS(FEDHDS_STATUS_PARAMETER, "whiten", fedhds_pca(&f.view, 2, no_flags[i], NULL, &matrix));
+        SAYS(FEDHDS_STATUS_PARAMETER, "per_cluster",
+            fedhds_select(3, &f.view, NULL, NULL, NULL, 1, no_flags[i], 1, NULL, NULL, 0, &chosen));
     }
     tsne = good_tsne;
     // A structure's size that ends within a field.
@@ -233,7 +236,7 @@ static void enums(void) {
     const char* reference = "a";
     for (size_t i = 0; i < 4; ++i) {
         SAYS(FEDHDS_STATUS_PARAMETER, "selector",
-            fedhds_select(unknown[i], &f.view, NULL, NULL, NULL, 1, false, 1, NULL, NULL, 0, &chosen));
+            fedhds_select(unknown[i], &f.view, NULL, NULL, NULL, 1, 0, 1, NULL, NULL, 0, &chosen));
         SAYS(FEDHDS_STATUS_PARAMETER, "flavor", fedhds_rouge_l("a", &reference, 1, unknown[i], &rouge));
     }
     const int32_t levels[] = {0, 6, -1, INT32_MAX};
@@ -301,15 +304,15 @@ static void texts(void) {
 static void buffers(void) {
     // One place too few: nothing is written but the number that is needed.
     uint32_t rows[8] = {99, 99, 99, 99, 99, 99, 99, 99};
-    OK(fedhds_select(3, &f.view, NULL, NULL, NULL, 5, false, 1, NULL, NULL, 0, &chosen));
+    OK(fedhds_select(3, &f.view, NULL, NULL, NULL, 5, 0, 1, NULL, NULL, 0, &chosen));
     CHECK(chosen == 5);
     chosen = 0;
     FAILS(FEDHDS_STATUS_BUFFER_TOO_SMALL,
-        fedhds_select(3, &f.view, NULL, NULL, NULL, 5, false, 1, NULL, rows, 4, &chosen));
+        fedhds_select(3, &f.view, NULL, NULL, NULL, 5, 0, 1, NULL, rows, 4, &chosen));
     CHECK(chosen == 5 && rows[0] == 99 && rows[4] == 99);
     FAILS(FEDHDS_STATUS_BUFFER_TOO_SMALL,
-        fedhds_select(3, &f.view, NULL, NULL, NULL, 5, false, 1, NULL, rows, 0, &chosen));
-    OK(fedhds_select(3, &f.view, NULL, NULL, NULL, 5, false, 1, NULL, rows, 8, &chosen));
+        fedhds_select(3, &f.view, NULL, NULL, NULL, 5, 0, 1, NULL, rows, 0, &chosen));
+    OK(fedhds_select(3, &f.view, NULL, NULL, NULL, 5, 0, 1, NULL, rows, 8, &chosen));
     CHECK(chosen == 5 && rows[4] < ROWS && rows[5] == 99);
 
     uint8_t bytes[4] = {7, 7, 7, 7};
@@ -343,9 +346,9 @@ static void buffers(void) {
     unsigned char* room = malloc(64);
     CHECK(room != NULL);
     FAILS(FEDHDS_STATUS_PARAMETER,
-        fedhds_select(3, &f.view, NULL, NULL, NULL, 5, false, 1, NULL, (void*)(room + 1), 8, &chosen));
+        fedhds_select(3, &f.view, NULL, NULL, NULL, 5, 0, 1, NULL, (void*)(room + 1), 8, &chosen));
     FAILS(FEDHDS_STATUS_PARAMETER,
-        fedhds_select(3, &f.view, NULL, NULL, NULL, 5, false, 1, NULL, NULL, 0, (void*)(room + 1)));
+        fedhds_select(3, &f.view, NULL, NULL, NULL, 5, 0, 1, NULL, NULL, 0, (void*)(room + 1)));
     FAILS(FEDHDS_STATUS_PARAMETER, fedhds_method_new(RANDOM, (void*)(room + 1)));
     FAILS(FEDHDS_STATUS_PARAMETER, fedhds_kmeans_config_init((void*)(room + 1), sizeof kmeans));
     FAILS(FEDHDS_STATUS_PARAMETER, fedhds_kmeans(&f.view, (void*)(room + 1), 1, NULL, &clustering));
@@ -358,15 +361,15 @@ static void buffers(void) {
     const int32_t with_clusters[] = {0, 2};
     OK(by_kmeans(&f.view));
     for (size_t i = 0; i < 2; ++i) {
-        OK(fedhds_select(with_clusters[i], &f.view, NULL, NULL, clustering, SIZE_MAX, true, 1, NULL, NULL, 0, &chosen));
+        OK(fedhds_select(with_clusters[i], &f.view, NULL, NULL, clustering, SIZE_MAX, 1, 1, NULL, NULL, 0, &chosen));
         CHECK(chosen == ROWS);
     }
-    OK(fedhds_select(3, &f.view, NULL, NULL, NULL, SIZE_MAX, false, 1, NULL, NULL, 0, &chosen));
+    OK(fedhds_select(3, &f.view, NULL, NULL, NULL, SIZE_MAX, 0, 1, NULL, NULL, 0, &chosen));
     CHECK(chosen == ROWS);
-    OK(fedhds_select(3, &f.view, NULL, NULL, NULL, 0, false, 1, NULL, NULL, 0, &chosen));
+    OK(fedhds_select(3, &f.view, NULL, NULL, NULL, 0, 0, 1, NULL, NULL, 0, &chosen));
     CHECK(chosen == 0);
     const fedhds_matrix_view_t fewer = view_of(f.values, ROWS - 1, COLS, 0);
-    FAILS(FEDHDS_STATUS_INPUT, fedhds_select(0, &fewer, NULL, NULL, clustering, 1, true, 1, NULL, NULL, 0, &chosen));
+    FAILS(FEDHDS_STATUS_INPUT, fedhds_select(0, &fewer, NULL, NULL, clustering, 1, 1, 1, NULL, NULL, 0, &chosen));
     drop();
 }
 

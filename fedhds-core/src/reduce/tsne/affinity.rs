@@ -2,9 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::reduce::gram::{self, Gram};
+use crate::reduce::product::{View, product};
 use crate::types::{Control, Matrix};
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 /// Most steps of the search for a row's bandwidth.
@@ -52,7 +51,7 @@ impl Neighbours {
         // Centred once, panel after panel, so that a block's products read it in order.
         let panels: Vec<Vec<f32>> = (0..d)
             .step_by(PANEL)
-            .map(|start| gram::centred_panel(features, &mean, start, PANEL.min(d - start)))
+            .map(|start| gram::centred_columns(features, &mean, start, PANEL.min(d - start)))
             .collect();
         let blocks: Vec<(Vec<u32>, Vec<f64>)> = (0..n.div_ceil(BLOCK))
             .into_par_iter()
@@ -61,12 +60,11 @@ impl Neighbours {
                 let first = block * BLOCK;
                 let rows = BLOCK.min(n - first);
                 let mut inner = vec![0.0f64; rows * n];
-                let mut product = vec![0.0f32; rows * n];
+                let mut part = vec![0.0f32; rows * n];
                 for panel in &panels {
-                    let panel = MatRef::from_row_major_slice(panel, n, panel.len() / n);
-                    let target = MatMut::from_row_major_slice_mut(&mut product, rows, n);
-                    matmul(target, Accum::Replace, panel.subrows(first, rows), panel.transpose(), 1.0f32, Par::Seq);
-                    inner.iter_mut().zip(&product).for_each(|(inner, &p)| *inner += f64::from(p));
+                    let panel = View::new(panel, panel.len() / n, n).transpose();
+                    product(&mut part, panel.rows(first..first + rows), panel.transpose());
+                    inner.iter_mut().zip(&part).for_each(|(inner, &p)| *inner += f64::from(p));
                 }
                 let (mut nearest, mut distances) = (Vec::with_capacity(rows * k), Vec::with_capacity(rows * k));
                 for (i, inner) in (first..first + rows).zip(inner.chunks_exact(n)) {
