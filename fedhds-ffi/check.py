@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -254,16 +255,17 @@ STEPS = {
 }
 
 
-def main(names: list[str]) -> None:
+def main(names: list[str], steps: dict[str, Callable[[], None]]) -> None:
+    """Runs the named steps, all of them where none is named."""
     if names == ["--list"]:
-        print("\n".join(f"{name}: {step.__doc__}" for name, step in STEPS.items()))
+        print("\n".join(f"{name}: {step.__doc__}" for name, step in steps.items()))
         return
-    if unknown := [name for name in names if name not in STEPS]:
-        sys.exit(f"unknown step {unknown[0]}; usage: check.py [--list | STEP...]")
-    for name in names or STEPS:
+    if unknown := [name for name in names if name not in steps]:
+        sys.exit(f"unknown step {unknown[0]}; usage: {Path(sys.argv[0]).name} [--list | STEP...]")
+    for name in names or steps:
         begun = time.monotonic()
         try:
-            STEPS[name]()
+            steps[name]()
         except Failed as failure:
             sys.exit(f"ffi {name}: FAILED\n{failure}")
         print(f"ffi {name}: ok ({time.monotonic() - begun:.0f} s)", flush=True)
@@ -271,4 +273,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1:], STEPS)

@@ -93,6 +93,13 @@ impl Client {
         let centroids = clustering.centroids.clone();
         let summary = ClientSummary { client: self.id, round: start.round, groups, centroids };
         summary.check()?;
+        tracing::debug!(
+            client = %self.id,
+            round = %start.round,
+            records = features.rows(),
+            groups = summary.groups.len(),
+            "records are grouped"
+        );
         self.state = Some(ClientState { client: self.id, round: start.round, points, clustering });
         Ok(summary)
     }
@@ -140,6 +147,7 @@ impl Client {
             chosen.extend(self.pick(state, wanted.cluster, old, count - fresh, &context.derive("again", 0))?);
         }
         chosen.sort_unstable();
+        tracing::debug!(client = %self.id, round = %order.round, records = chosen.len(), "records are chosen");
         Ok(chosen)
     }
 

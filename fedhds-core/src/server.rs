@@ -92,6 +92,7 @@ impl Server {
         if let Some(twice) = clients.iter().find(|client| !set.insert(**client)) {
             return Err(Error::protocol("begin_round: clients", "distinct clients", format!("{twice} twice")));
         }
+        tracing::debug!(%round, clients = set.len(), "a round begins");
         self.state = ServerState { phase: Phase::Collecting, round: Some(round), clients: set, ..Default::default() };
         Ok(RoundStart { round, ask: self.pipeline.ask(self.shared) })
     }
@@ -144,6 +145,13 @@ impl Server {
         self.expect(Phase::Collecting, "select")?;
         let round = self.state.round.unwrap_or(Round(0));
         let selection = selection::select(&self.pipeline, round, self.state.summaries.values(), context)?;
+        tracing::debug!(
+            %round,
+            clients = self.state.summaries.len(),
+            groups = self.state.summaries.values().map(|summary| summary.groups.len()).sum::<usize>(),
+            records = selection.records(),
+            "records are selected"
+        );
         self.state.selection = Some(selection);
         self.state.phase = Phase::Training;
         Ok(self.orders())
@@ -213,6 +221,9 @@ impl Server {
             self.add(update)?;
         }
         let adapter = self.aggregator.finish()?;
+        if let Some(round) = self.state.round {
+            tracing::debug!(%round, adapters = self.updated.len(), "adapters are joined");
+        }
         self.leave_round();
         Ok(adapter)
     }

@@ -43,6 +43,13 @@ impl LanguageModel {
     /// [`Error::Io`] and [`Error::Model`] that name the file, the tensor, the key or the architecture.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
+        let model = Self::load_any(path, device)?;
+        let spec = model.transformer.spec();
+        tracing::debug!(path = %path.display(), layers = spec.layers, hidden_size = spec.hidden_size, "a model is loaded");
+        Ok(model)
+    }
+
+    fn load_any(path: &Path, device: &Device) -> Result<Self> {
         if path.is_dir() {
             return Self::load_folder(path, device);
         }

@@ -38,6 +38,13 @@ pub fn train_adapter(
     let result = run.epochs(examples, adapter.config.lora_dropout);
     context.control.end("train");
     result?;
+    tracing::debug!(
+        steps = run.losses.len(),
+        skipped = run.skipped,
+        tokens = run.tokens,
+        loss = run.losses.last(),
+        "an adapter is trained"
+    );
     Ok(Trained {
         adapter: run.lora.to_adapter(&adapter.config)?,
         losses: run.losses,

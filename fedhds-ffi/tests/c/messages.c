@@ -193,9 +193,21 @@ static message_t state_of(const fedhds_server_t* of) {
     return taken(state);
 }
 
+// Lines that name what a round does.
+static int heard[3];
+static const char* const said[] = {"a round begins", "records are grouped", "records are selected"};
+
+static void on_log(int32_t level, const char* target, const char* message, void* user_data) {
+    CHECK(level == 4 && strncmp(target, "fedhds_core::", 13) == 0 && user_data == heard);
+    for (int i = 0; i < 3; ++i) heard[i] += strstr(message, said[i]) != NULL && strstr(message, "round=0") != NULL;
+}
+
 int main(int count, char** arguments) {
     if (count > 1 && strcmp(arguments[1], "quick") == 0) step = 8;
+    OK(fedhds_set_log(4, on_log, heard));
     round_of(COVERAGE, &r);
+    for (int i = 0; i < 3; ++i) CHECK(heard[i] == 1);
+    OK(fedhds_set_log(1, NULL, NULL));
     const uint32_t number = 0;
     fedhds_bytes_t* start = NULL;
     new_server();

@@ -333,7 +333,7 @@ static void wrong_values(void) {
         train = paper, train.lora_dropout = bad[i] == 0 ? 1.0f : (float)bad[i];
         FAILS(FEDHDS_STATUS_PARAMETER, fedhds_model_init_adapter(model, &train, 1, &a));
     }
-    const size_t counts[] = {0, (size_t)1 << 40, SIZE_MAX};
+    const size_t counts[] = {0, SIZE_MAX / 1024, SIZE_MAX};
     for (size_t i = 0; i < 3; ++i) {
         train = paper, train.r = counts[i];
         FAILS(FEDHDS_STATUS_PARAMETER, fedhds_model_init_adapter(model, &train, 1, &a));

@@ -183,7 +183,7 @@ int main(int count, char** arguments) {
         SAYS(FEDHDS_STATUS_PARAMETER, "stage", fedhds_method_set_clusterer(method, wrong[i], cluster, NULL));
         SAYS(FEDHDS_STATUS_PARAMETER, "stage", fedhds_method_set_selector(method, wrong[i], choose, NULL));
     }
-    const size_t columns[] = {0, (size_t)1 << 40, SIZE_MAX};
+    const size_t columns[] = {0, SIZE_MAX / 1024, SIZE_MAX};
     for (size_t i = 0; i < 3; ++i) {
         SAYS(FEDHDS_STATUS_PARAMETER, "columns",
             fedhds_method_set_reducer(method, "client.reducer", reduce, columns[i], NULL));
