@@ -681,8 +681,9 @@ inline Result<Matrix> tsne(
 // Principal components: [n, d] to [n, n_components], each scaled to unit variance where `whiten`.
 inline Result<Matrix> pca(
     MatrixView features, std::size_t n_components, bool whiten = false, const Control* control = nullptr) {
-    return detail::made<Matrix>(
-        {}, [&](auto** out) { return fedhds_pca(&features.raw(), n_components, static_cast<std::uint8_t>(whiten), detail::raw(control), out); });
+    return detail::made<Matrix>({}, [&](auto** out) {
+        return fedhds_pca(&features.raw(), n_components, static_cast<std::uint8_t>(whiten), detail::raw(control), out);
+    });
 }
 
 // Kernel PCA: [n, d] to [n, n_components].

@@ -283,9 +283,10 @@ static void texts(void) {
     static const char* const too_many[] = {
         "{\"records_per_task\": 4294967295}", "{\"tasks\": 100000}", "{\"records_per_task\": 0}"};
     for (size_t i = 0; i < 3; ++i) FAILS(FEDHDS_STATUS_PARAMETER, fedhds_records_embedded(too_many[i], &other, &other));
-    // In 32 bits that is no number of records at all.
-    FAILS(sizeof(size_t) > 4 ? FEDHDS_STATUS_PARAMETER : FEDHDS_STATUS_CONFIG,
-        fedhds_records_embedded("{\"records_per_task\": 4294967296}", &other, &other));
+    // In 32 bits these are no number of records at all.
+    const fedhds_status_t beyond = sizeof(size_t) > 4 ? FEDHDS_STATUS_PARAMETER : FEDHDS_STATUS_CONFIG;
+    FAILS(beyond, fedhds_records_embedded("{\"records_per_task\": 4294967296}", &other, &other));
+    FAILS(beyond, fedhds_records_embedded("{\"records_per_task\": 18446744073709551615}", &other, &other));
 
     OK(fedhds_records_add(records, "a", "i", NULL, "r", NULL));
     FAILS(FEDHDS_STATUS_INPUT, fedhds_records_add(records, "a", "i", NULL, "r", NULL));
@@ -293,6 +294,8 @@ static void texts(void) {
         "{\"kind\": \"dirichlet\", \"clients\": 1, \"alpha\": 0}", "{\"kind\": \"iid\", \"clients\": 0}"};
     for (size_t i = 0; i < 3; ++i)
         FAILS(FEDHDS_STATUS_PARAMETER, fedhds_records_part(records, no_part[i], 0, 0, &other));
+    FAILS(beyond,
+        fedhds_records_part(records, "{\"kind\": \"iid\", \"clients\": 18446744073709551615}", 0, 0, &other));
     FAILS(FEDHDS_STATUS_CONFIG, fedhds_records_part(records, "{\"kind\": \"by hand\"}", 0, 0, &other));
     FAILS(FEDHDS_STATUS_PARAMETER,
         fedhds_records_part(records, "{\"kind\": \"iid\", \"clients\": 1}", 0, SIZE_MAX, &other));
