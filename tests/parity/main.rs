@@ -4,5 +4,9 @@
 mod gguf;
 mod models;
 mod numerics;
+mod picks;
 mod real_models;
 mod train;
+
+#[path = "../toy/mod.rs"]
+mod toy;
