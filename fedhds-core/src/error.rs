@@ -7,6 +7,21 @@ use std::path::{Path, PathBuf};
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// A place in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The line, from 1.
+    pub line: usize,
+    /// The character in the line, from 1.
+    pub column: usize,
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
+}
+
 /// What went wrong, with enough to mend it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -56,10 +71,12 @@ pub enum Error {
         message: String,
     },
     /// A configuration that cannot be run.
-    #[error("configuration{}: `{key}`: {message}", file.as_ref().map(|f| format!(" {}", f.display())).unwrap_or_default())]
+    #[error("configuration{}: `{key}`{}: {message}", file.as_ref().map(|f| format!(" {}", f.display())).unwrap_or_default(), position.map(|p| format!(" ({p})")).unwrap_or_default())]
     Config {
         /// The file, where there is one.
         file: Option<PathBuf>,
+        /// Where the key stands, or the table that lacks it; known for TOML text.
+        position: Option<Position>,
         /// The key, dotted.
         key: String,
         /// What was expected and what came.
@@ -171,15 +188,31 @@ impl Error {
 
     /// A [`Error::Config`] without a file; [`Error::in_file`] adds it.
     pub fn config(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Error::Config { file: None, key: key.into(), message: message.into() }
+        Error::Config { file: None, position: None, key: key.into(), message: message.into() }
     }
 
     /// Names the configuration file in a [`Error::Config`]; leaves every other error as it is.
     #[must_use]
     pub fn in_file(self, path: impl AsRef<Path>) -> Self {
         match self {
-            Error::Config { file: None, key, message } => {
-                Error::Config { file: Some(path.as_ref().to_path_buf()), key, message }
+            Error::Config { file: None, position, key, message } => {
+                Error::Config { file: Some(path.as_ref().to_path_buf()), position, key, message }
+            }
+            other => other,
+        }
+    }
+
+    /// The error of a part of a configuration, as one of the whole: puts `key`, where the part stands, before the key of an
+    /// [`Error::Config`] and the name of an [`Error::Parameter`], which becomes one; leaves every other error as it is.
+    #[must_use]
+    pub fn under(self, key: &str) -> Self {
+        let within = |inner: String| if key.is_empty() { inner } else { format!("{key}.{inner}") };
+        match self {
+            Error::Config { file, position, key, message } => {
+                Error::Config { file, position, key: within(key), message }
+            }
+            Error::Parameter { name, expected, got } => {
+                Error::config(within(name), format!("expected {expected}, got {got}"))
             }
             other => other,
         }

@@ -5,6 +5,7 @@
 pub mod error;
 mod files;
 mod parallel;
+pub mod parse;
 pub mod types;
 
 pub mod protocol;
@@ -35,7 +36,7 @@ pub mod simulate;
 
 pub mod experiment;
 
-pub use error::{Error, Result};
+pub use error::{Error, Position, Result};
 
 // The toy stages of `tests/toy` are written against the crate's name; unit tests share them.
 #[cfg(test)]

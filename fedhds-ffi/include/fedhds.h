@@ -577,8 +577,8 @@ fedhds_status_t fedhds_matrix_copy(const struct fedhds_matrix_t *matrix,
 // Frees the matrix; NULL is fine.
 fedhds_status_t fedhds_matrix_free(struct fedhds_matrix_t *matrix);
 
-// A method from TOML or JSON: a preset, and what differs from it. `preset = "fedhds_coverage"` and `count = { budget = 20 }` on two lines are
-// facility location with 20 records a round. Unknown keys are errors.
+// A method from TOML or JSON: a preset, and what differs from it; or a preset's bare name. `preset = "fedhds_coverage"` and
+// `count = { budget = 20 }` on two lines are facility location with 20 records a round. Unknown keys are errors.
 //
 // # Safety
 // `settings` ends with NUL; `method` is valid for a write.

@@ -99,9 +99,9 @@ pub unsafe extern "C" fn fedhds_adapter_to_bytes(
         let (tensors, config) = unsafe { (Out::new(tensors, "tensors")?, Out::new(config, "config")?) };
         let adapter = handle::copy(adapter)?;
         let made = adapter_file::to_bytes(&adapter)?;
-        let json = serde_json::to_vec(&adapter.config).map_err(|e| Error::config("adapter", e.to_string()))?;
+        let json = parse::to_json("adapter", &adapter.config)?;
         tensors.set(bytes(made));
-        config.set(bytes(json));
+        config.set(bytes(json.into_bytes()));
         Ok(())
     })
 }
@@ -121,8 +121,7 @@ pub unsafe extern "C" fn fedhds_adapter_from_bytes(
         // SAFETY: the caller's promise.
         let (out, tensors, config) =
             unsafe { (Out::new(adapter, "adapter")?, slice(tensors, length, "tensors")?, text(config, "config")?) };
-        let config: AdapterConfig =
-            serde_json::from_str(config).map_err(|e| Error::config("adapter", e.to_string()))?;
+        let config: AdapterConfig = parse::from_json("adapter", config)?;
         out.set(self::adapter(adapter_file::from_bytes(tensors, &config)?));
         Ok(())
     })

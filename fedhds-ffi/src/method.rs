@@ -4,7 +4,7 @@ use crate::buffer::{bytes, fedhds_bytes_t};
 use crate::handle::{self, Handle};
 use crate::pointer::{Out, text};
 use crate::status::{Outcome, boundary, fedhds_status_t};
-use fedhds_core::Error;
+use fedhds_core::{Error, parse};
 use fedhds_core::method::{Grouping, MethodConfig, Pipeline};
 use fedhds_core::stage::{Clusterer, Reducer, Selector};
 use std::collections::BTreeMap;
@@ -57,8 +57,8 @@ pub(crate) fn pipeline(method: *const fedhds_method_t, layers: usize) -> Outcome
     Ok(pipeline)
 }
 
-/// A method from TOML or JSON: a preset, and what differs from it. `preset = "fedhds_coverage"` and `count = { budget = 20 }` on two lines are
-/// facility location with 20 records a round. Unknown keys are errors.
+/// A method from TOML or JSON: a preset, and what differs from it; or a preset's bare name. `preset = "fedhds_coverage"` and
+/// `count = { budget = 20 }` on two lines are facility location with 20 records a round. Unknown keys are errors.
 ///
 /// # Safety
 /// `settings` ends with NUL; `method` is valid for a write.
@@ -70,12 +70,7 @@ pub unsafe extern "C" fn fedhds_method_new(
     boundary(|| {
         // SAFETY: the caller's promise.
         let (out, settings) = unsafe { (Out::new(method, "method")?, text(settings, "settings")?) };
-        let config: MethodConfig = if settings.trim_start().starts_with('{') {
-            serde_json::from_str(settings).map_err(|e| Error::config("method", e.to_string()))?
-        } else {
-            MethodConfig::from_toml_str(settings)?
-        };
-        config.check()?;
+        let config = MethodConfig::from_text(settings)?;
         out.set(handle::new(Method { config, stages: BTreeMap::new() }));
         Ok(())
     })
@@ -94,8 +89,8 @@ pub unsafe extern "C" fn fedhds_method_settings(
         // SAFETY: the caller's promise.
         let out = unsafe { Out::new(json, "json") }?;
         let method = handle::copy(method)?;
-        let text = serde_json::to_vec(&method.config).map_err(|e| Error::config("method", e.to_string()))?;
-        out.set(bytes(text));
+        let text = parse::to_json("method", &method.config)?;
+        out.set(bytes(text.into_bytes()));
         Ok(())
     })
 }

@@ -11,7 +11,7 @@ use crate::pointer::{Out, text, text_or_none};
 use crate::records::fedhds_records_t;
 use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_INPUT};
 use crate::status::{Failure, Outcome, boundary};
-use fedhds_core::Error;
+use fedhds_core::{Error, parse};
 use fedhds_core::dataset::{Prompt, RenderPrompt};
 use fedhds_core::features::LayerFeatures;
 use fedhds_core::generate::{GenerateConfig, ModelEvaluator, generate};
@@ -56,12 +56,8 @@ pub(crate) unsafe fn renderer(
 ) -> Outcome<(Arc<dyn RenderPrompt>, String)> {
     // SAFETY: the caller's promise.
     let text = unsafe { text_or_none(prompt, "prompt") }?.unwrap_or("alpaca");
-    let json = if text.trim_start().starts_with('{') {
-        text.to_owned()
-    } else {
-        serde_json::to_string(text).map_err(|e| Error::config("prompt", e.to_string()))?
-    };
-    let prompt: Prompt = serde_json::from_str(&json).map_err(|e| Error::config("prompt", e.to_string()))?;
+    let prompt: Prompt = parse::from_text("prompt", text)?;
+    let json = parse::to_json("prompt", &prompt)?;
     Ok((prompt_renderer(&prompt, &model.tokenizer)?, json))
 }
 

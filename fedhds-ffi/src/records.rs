@@ -12,7 +12,7 @@ use fedhds_core::dataset::{
     load_natural_instructions,
 };
 use fedhds_core::types::{Record, Seed};
-use fedhds_core::{Error, Result};
+use fedhds_core::{Error, Result, parse};
 use std::collections::HashSet;
 use std::ffi::c_char;
 use std::path::Path;
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn fedhds_records_load(
         let control = control(watch)?;
         let fields: Fields = match fields {
             None => Fields::default(),
-            Some(json) => serde_json::from_str(json).map_err(|e| Error::config("fields", e.to_string()))?,
+            Some(json) => parse::from_json("fields", json)?,
         };
         let blank = BlankResponse::Error;
         let data = match format {
@@ -157,7 +157,7 @@ pub unsafe extern "C" fn fedhds_records_embedded(
             unsafe { (Out::new(train, "train")?, Out::new(test, "test")?, text_or_none(json, "json")?) };
         let tasks: EmbeddedTasks = match json {
             None => EmbeddedTasks::default(),
-            Some(json) => serde_json::from_str(json).map_err(|e| Error::config("json", e.to_string()))?,
+            Some(json) => parse::from_json("json", json)?,
         };
         let (train_set, test_set) = tasks.generate()?;
         train.set(handle::new(train_set.records.into()));
@@ -247,7 +247,7 @@ pub unsafe extern "C" fn fedhds_records_part(
     boundary(|| {
         // SAFETY: the caller's promise.
         let (out, json) = unsafe { (Out::new(part, "part")?, text(json, "json")?) };
-        let partition: Partition = serde_json::from_str(json).map_err(|e| Error::config("partition", e.to_string()))?;
+        let partition: Partition = parse::from_json("partition", json)?;
         partition.check()?;
         let dealt = handle::read(records, |records| {
             let deal = || -> Result<Vec<Vec<Record>>> {

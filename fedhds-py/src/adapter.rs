@@ -1,7 +1,7 @@
 //! Adapters: PEFT's folders, bytes, arrays, llama.cpp's files.
 
 use crate::array::{array, matrix};
-use crate::error::{OrRaise as _, raised};
+use crate::error::OrRaise as _;
 use crate::model::Model;
 use crate::run::heavy;
 use crate::stages::settings;
@@ -10,7 +10,7 @@ use fedhds_core::model::gguf;
 use fedhds_core::stage::{Aggregator as _, ClientUpdate};
 use fedhds_core::train::{adapter_file, check_adapter, read_adapter, write_adapter};
 use fedhds_core::types::{AdapterConfig, AdapterTensor, ClientId, Matrix};
-use fedhds_core::{Error, types};
+use fedhds_core::{Error, parse, types};
 use numpy::{PyArray2, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -83,7 +83,7 @@ impl Adapter {
 
     /// The settings as JSON.
     fn config(&self) -> PyResult<String> {
-        serde_json::to_string(&self.inner.config).map_err(|e| raised(&Error::config("adapter", e.to_string())))
+        parse::to_json("adapter", &self.inner.config).or_raise()
     }
 
     #[getter]

@@ -12,7 +12,7 @@ use fedhds_core::protocol::{ClientSummary, LocalUpdate, RoundStart, SelectionOrd
 use fedhds_core::server;
 use fedhds_core::stage::Aggregator;
 use fedhds_core::types::{ClientId, Context, Control, Round, RowId, Seed};
-use fedhds_core::{Error, Result};
+use fedhds_core::{Error, Result, parse};
 use numpy::{PyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -49,13 +49,9 @@ pub fn build_pipeline(
     stages: BTreeMap<String, Py<PyAny>>,
     failures: &Failures,
 ) -> Result<Pipeline> {
-    let mut pipeline = read_method(method)?.pipeline(layers)?;
+    let mut pipeline = MethodConfig::from_text(method)?.pipeline(layers)?;
     replace(&mut pipeline, stages, failures)?;
     Ok(pipeline)
-}
-
-fn read_method(json: &str) -> Result<MethodConfig> {
-    serde_json::from_str(json).map_err(|e| Error::config("method", e.to_string()))
 }
 
 /// Names of the presets.
@@ -67,8 +63,7 @@ fn presets() -> Vec<&'static str> {
 /// A method with all its settings as JSON, from a preset's name or what differs from one.
 #[pyfunction]
 fn method(json: &str) -> PyResult<String> {
-    let method = read_method(json).or_raise()?;
-    serde_json::to_string(&method).map_err(|e| raised(&Error::config("method", e.to_string())))
+    MethodConfig::from_text(json).and_then(|method| parse::to_json("method", &method)).or_raise()
 }
 
 /// A client's half of the selection.

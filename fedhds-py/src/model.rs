@@ -13,7 +13,7 @@ use fedhds_core::model::{Device, LanguageModel, LoraWeights, ModelConfig};
 use fedhds_core::stage::{Evaluator as _, FeatureExtractor as _, RecordScore, Trainer as _};
 use fedhds_core::train::{LoraTrainer, TrainConfig};
 use fedhds_core::types::{AdapterConfig, Context, Control, Seed};
-use fedhds_core::{Error, Result};
+use fedhds_core::{Error, Result, parse};
 use numpy::PyArray2;
 use pyo3::prelude::*;
 use std::path::{Path, PathBuf};
@@ -245,7 +245,7 @@ impl Evaluator {
     fn new(model: PyRef<'_, Model>, prompt: &str, generate: &str, rouge: &str) -> PyResult<Self> {
         let generate: GenerateConfig = settings(generate).or_raise()?;
         let prompt = renderer(prompt, Some(&model)).or_raise()?;
-        let rouge: RougeFlavor = settings(&format!("\"{rouge}\"")).or_raise()?;
+        let rouge: RougeFlavor = parse::from_name("rouge", rouge).or_raise()?;
         let inner = ModelEvaluator::new(model.inner.clone(), prompt, generate).or_raise()?.with_rouge(rouge);
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -11,7 +11,7 @@ use fedhds_core::dataset::{
 };
 use fedhds_core::model::prompt_renderer;
 use fedhds_core::types::{Record, Seed};
-use fedhds_core::{Error, Result};
+use fedhds_core::{Error, Result, parse};
 use pyo3::prelude::*;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub fn parts(records: impl IntoIterator<Item = Record>) -> Vec<Parts> {
 
 /// The prompt template that a text or table names; the chat template is the model's.
 pub fn renderer(json: &str, model: Option<&Model>) -> Result<Arc<dyn RenderPrompt>> {
-    let prompt: Prompt = serde_json::from_str(json).map_err(|e| Error::config("prompt", e.to_string()))?;
+    let prompt: Prompt = parse::from_json("prompt", json)?;
     match (prompt, model) {
         (Prompt::Chat, None) => {
             Err(Error::parameter("prompt", "a model beside it, whose chat template is meant", "none"))
@@ -67,7 +67,7 @@ fn load_records(
     blank_response: &str,
     split: &str,
 ) -> PyResult<Vec<Parts>> {
-    let blank: BlankResponse = settings(blank_response).or_raise()?;
+    let blank: BlankResponse = parse::from_json("blank_response", blank_response).or_raise()?;
     let (format, split) = (format.to_owned(), split.to_owned());
     let fields: Fields = settings(json).or_raise()?;
     let data: Dataset = heavy(py, move |control| match format.as_str() {

@@ -8,7 +8,7 @@ use fedhds_core::method::{ClientClusterer, ReducerConfig};
 use fedhds_core::reduce::{SharedProjection, SharedProjectionConfig};
 use fedhds_core::stage::{Clustering, Reducer as _};
 use fedhds_core::types::{Context, Control, Seed};
-use fedhds_core::{Error, Result};
+use fedhds_core::{Error, Result, parse};
 use numpy::{PyArray1, PyArray2, PyReadonlyArray2};
 use pyo3::prelude::*;
 
@@ -22,7 +22,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// Settings from JSON; what is wrong with them names the setting.
 pub fn settings<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
-    serde_json::from_str(json).map_err(|e| Error::config("settings", e.to_string()))
+    parse::from_json("settings", json)
 }
 
 fn context(seed: u64, control: &Control) -> Context {

@@ -7,6 +7,7 @@ use super::preset::Preset;
 use super::stages::{ClientClusterer, ClientSelector, LayerNorm, ReducerConfig, ServerClusterer, ServerSelector};
 use super::{overrides, stages};
 use crate::error::{Error, Result};
+use crate::parse;
 use crate::protocol::MAX_DIMS;
 use crate::reduce::{SharedProjection, SharedProjectionConfig};
 use crate::stage::{Reducer, Selector};
@@ -126,8 +127,8 @@ impl MethodConfig {
     /// # Errors
     /// [`Error::Config`] that names the key: unknown keys, values of another kind or out of range, options that do not fit together.
     pub fn from_toml_str(text: &str) -> Result<Self> {
-        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::config("method", e.to_string()))?;
-        Self::from_toml(toml::Value::Table(table))
+        let read = || Self::checked(parse::toml_value(overrides::METHOD, text)?);
+        read().map_err(|error| parse::located(error, text))
     }
 
     /// A preset's name, or a table of a preset and what differs from it.
@@ -138,6 +139,10 @@ impl MethodConfig {
     /// # Errors
     /// As [`from_toml_str`](MethodConfig::from_toml_str).
     pub fn from_toml(value: toml::Value) -> Result<Self> {
+        Self::checked(value.into())
+    }
+
+    pub(super) fn checked(value: parse::Value) -> Result<Self> {
         let config = overrides::read(value)?;
         config.check()?;
         Ok(config)
@@ -241,8 +246,7 @@ impl MethodConfig {
 impl<'de> Deserialize<'de> for MethodConfig {
     /// A name or a table, as [`MethodConfig::from_toml`] reads it, in any self-describing format.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
-        let value = overrides::to_toml(value).map_err(serde::de::Error::custom)?;
-        Self::from_toml(value).map_err(serde::de::Error::custom)
+        let value = parse::Value::deserialize(deserializer)?;
+        Self::checked(value).map_err(serde::de::Error::custom)
     }
 }

@@ -4,8 +4,11 @@ use super::config::{ClientConfig, FeatureSource, MethodConfig, ServerConfig};
 use super::options::Count;
 use super::preset::Preset;
 use crate::error::{Error, Result};
+use crate::parse::{self, Value};
 use serde::Deserialize;
-use toml::Value;
+
+/// What an error is about that concerns no key of a method.
+pub(super) const METHOD: &str = "method";
 
 /// The whole configuration, as it stands after the overrides.
 #[derive(Deserialize)]
@@ -19,102 +22,85 @@ struct Whole {
     count: Count,
 }
 
+impl MethodConfig {
+    /// A preset and what differs from it, from text: TOML, JSON, or the preset's bare name.
+    ///
+    /// In JSON an option that is null is one that is not given.
+    ///
+    /// # Errors
+    /// As [`from_toml_str`](MethodConfig::from_toml_str).
+    pub fn from_text(text: &str) -> Result<Self> {
+        let read = || Self::checked(parse::value_of_text(METHOD, text)?);
+        read().map_err(|error| parse::located(error, text))
+    }
+}
+
 /// Reads a name or a table; nothing is checked across options yet.
 pub(super) fn read(value: Value) -> Result<MethodConfig> {
-    let table = match value {
-        Value::String(name) => return MethodConfig::preset(&name),
-        Value::Table(table) => table,
+    let table = match value.without_nulls() {
+        Value::Text(name) => return MethodConfig::preset(&name),
+        table @ Value::Table(_) => table,
         other => {
-            let message = format!("expected a preset's name or a table, got {}", other.type_str());
-            return Err(Error::config("method", message));
+            let message = format!("expected a preset's name or a table, got {}", other.kind());
+            return Err(Error::config(METHOD, message));
         }
     };
     let preset = match table.get("preset") {
-        Some(Value::String(name)) => Preset::from_name(name)?,
+        Some(Value::Text(name)) => Preset::from_name(name)?,
         Some(other) => {
-            return Err(Error::config("preset", format!("expected a name, got {}", other.type_str())));
+            return Err(Error::config("preset", format!("expected a name, got {}", other.kind())));
         }
         None => {
             return Err(Error::config("preset", "expected the name of the preset to start from, got none"));
         }
     };
-    let mut whole = Value::try_from(preset.config()).map_err(|e| Error::config("preset", e.to_string()))?;
-    overlay(&mut whole, Value::Table(table), "");
-    let Whole { preset, name, features, client, server, count } = whole.try_into().map_err(located)?;
+    let whole = toml::Value::try_from(preset.config()).map_err(|e| Error::config("preset", e.to_string()))?;
+    let mut whole = Value::from(whole);
+    overlay(&mut whole, table, "")?;
+    let Whole { preset, name, features, client, server, count } = parse::from_value(METHOD, whole)?;
     Ok(MethodConfig { preset, name, features, client, server, count })
 }
 
-/// Puts `over` on top of `base`, key by key.
-fn overlay(base: &mut Value, over: Value, key: &str) {
+/// Puts `over` on top of `base`, key by key; `key` is where they stand.
+fn overlay(base: &mut Value, over: Value, key: &str) -> Result<()> {
+    let staged = base.get("kind").is_some();
     match (base, over) {
         // A count is one of several kinds: two of them do not mix.
         (base, over) if key == "count" => *base = over,
         // A stage by its bare name has that kind's defaults.
-        (base, Value::String(kind)) if base.get("kind").is_some() => {
-            *base = Value::Table([("kind".to_string(), Value::String(kind))].into_iter().collect());
-        }
+        (base, Value::Text(kind)) if staged => *base = Value::Table(vec![("kind".into(), Value::Text(kind))]),
         (Value::Table(base), Value::Table(over)) => {
             // Settings of one kind mean nothing to another.
-            if let (Some(old), Some(new)) = (base.get("kind"), over.get("kind"))
+            let kind =
+                |table: &[(String, Value)]| table.iter().find(|(key, _)| key == "kind").map(|(_, kind)| kind.clone());
+            if let (Some(old), Some(new)) = (kind(base), kind(&over))
                 && old != new
             {
                 *base = over;
-                return;
+                return Ok(());
             }
             for (name, value) in over {
-                match base.get_mut(&name) {
-                    Some(old) => overlay(old, value, &name),
-                    None => {
-                        base.insert(name, value);
-                    }
+                let within = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                match base.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, old)) => overlay(old, value, &within)?,
+                    None => base.push((name, value)),
                 }
             }
         }
+        // serde would read a list as a stage's kind and settings in their order.
+        (_, over) if staged => {
+            return Err(Error::config(key, format!("expected a kind's name or a table, got {}", over.kind())));
+        }
         (base, over) => *base = over,
     }
-}
-
-/// The error with the dotted key that it concerns: toml tells the path down to the stage, and unknown keys in its message.
-fn located(error: toml::de::Error) -> Error {
-    let text = error.to_string();
-    let path = text.rsplit_once("in `").and_then(|(_, rest)| rest.split_once('`')).map_or("", |(path, _)| path);
-    let message = error.message();
-    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')).map(|(name, _)| name);
-    let key = match (path, unknown) {
-        ("", Some(name)) => name.to_string(),
-        (path, Some(name)) if path.rsplit('.').next() != Some(name) => format!("{path}.{name}"),
-        ("", None) => "method".to_string(),
-        (path, _) => path.to_string(),
-    };
-    Error::config(key, message)
-}
-
-/// JSON as TOML, which has no null: an option that is null is one that is not given.
-pub(super) fn to_toml(value: serde_json::Value) -> Result<Value> {
-    use serde_json::Value as Json;
-    Ok(match value {
-        Json::Null => return Err(Error::config("method", "expected a preset's name or a table, got null")),
-        Json::Bool(b) => Value::Boolean(b),
-        Json::Number(n) => match n.as_i64() {
-            Some(i) => Value::Integer(i),
-            None => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
-        },
-        Json::String(s) => Value::String(s),
-        Json::Array(values) => {
-            let values = values.into_iter().filter(|v| !v.is_null()).map(to_toml);
-            Value::Array(values.collect::<Result<_>>()?)
-        }
-        Json::Object(map) => {
-            let pairs = map.into_iter().filter(|(_, v)| !v.is_null());
-            Value::Table(pairs.map(|(k, v)| Ok((k, to_toml(v)?))).collect::<Result<_>>()?)
-        }
-    })
+    Ok(())
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::error::Position;
     use crate::method::{ClientClusterer, Frame, Noise, ReducerConfig};
 
     fn key_of(text: &str) -> (String, String) {
@@ -160,8 +146,8 @@ mod tests {
             ("preset = \"random\"\nclient.reducer.perplexity = 3", "client.reducer.perplexity", "unknown field"),
             ("preset = \"fedhds\"\nfeatures = 3", "features", ""),
             ("preset = \"fedhds_shared\"\ncount = { budget = 0 }", "count", "at least 1"),
-            ("preset = \"fedhds_shared\"\ncount = { budget = -4 }", "count", "`-4`"),
-            ("preset = \"fedhds_shared\"\ncount = { number = 4 }", "count", "unknown variant `number`"),
+            ("preset = \"fedhds_shared\"\ncount = { budget = -4 }", "count.budget", "`-4`"),
+            ("preset = \"fedhds_shared\"\ncount = { number = 4 }", "count.number", "unknown variant `number`"),
             ("preset = \"fedhds_shared\"\ncount = \"per_cluster\"", "count", "budget"),
             ("preset = \"random\"\ncount = \"per_cluster\"", "count", "budget"),
             ("preset = \"fedhds\"\nfeatures = \"none\"", "features", "model"),
@@ -174,10 +160,110 @@ mod tests {
             ("count = \"all\"", "preset", "got none"),
             ("preset = \"fedhd\"", "preset", "got `fedhd`"),
             ("preset = [", "method", ""),
+            ("preset = \"fedhd\"", "preset", "did you mean `fedhds`?"),
+            ("fedhd", "method", "expected TOML"),
+            ("preset = 3", "preset", "expected a name, got a number"),
+            ("preset = \"fedhds\"\nclinet.noise = \"drop\"", "clinet", "did you mean `client`?"),
+            ("preset = \"fedhds\"\nclient = []", "client", "expected a table, got a list"),
+            ("preset = \"fedhds\"\nclient = \"drop\"", "client", "expected a table, got the text `drop`"),
+            ("preset = \"fedhds\"\nclient.noise = \"drp\"", "client.noise", "did you mean `drop`?"),
+            ("preset = \"fedhds\"\nclient.layer_norm = 1", "client.layer_norm", "expected true or false, got `1`"),
+            ("preset = \"fedhds\"\nclient.shared_dims = -1", "client.shared_dims", "got `-1`"),
+            ("preset = \"fedhds\"\nclient.shared_dims = 4294967296", "client.shared_dims", "got `4294967296`"),
+            ("preset = \"fedhds\"\nclient.reducer = [\"pca\", 3]", "client.reducer", "got a list"),
+            ("preset = \"fedhds\"\nclient.reducer = 3", "client.reducer", "got a number"),
+            ("preset = \"fedhds\"\nclient.reducer.perplexity = \"30\"", "client.reducer.perplexity", "a number, got"),
+            ("preset = \"fedhds\"\nclient.reducer.perplexity = nan", "client.reducer", "perplexity"),
+            ("preset = \"fedhds\"\nclient.reducer.n_components = -1", "client.reducer.n_components", "`-1`"),
+            (
+                "preset = \"fedhds\"\nclient.reducer.n_components = 99999999999999999999",
+                "client.reducer.n_components",
+                "99999999999999999999",
+            ),
+            (
+                "preset = \"fedhds\"\nclient.reducer = { kind = \"pca\", perplexity = 3 }",
+                "client.reducer.perplexity",
+                "",
+            ),
+            (
+                "preset = \"fedhds\"\nclient.reducer = { kind = \"kernel_pca\", kernel = { poly = { degre = 2 } } }",
+                "client.reducer.kernel.poly.degre",
+                "did you mean `degree`?",
+            ),
+            (
+                "preset = \"fedhds\"\nserver.clusterer.kind = \"hdbscn\"",
+                "server.clusterer.kind",
+                "did you mean `hdbscan`?",
+            ),
+            (
+                "preset = \"fedhds\"\nserver.clusterer = { min_cluster_size = 2.5 }",
+                "server.clusterer.min_cluster_size",
+                "`2.5`",
+            ),
+            ("preset = \"fedhds_shared\"\ncount = { per_round = [3, -1] }", "count.per_round[1]", "`-1`"),
+            ("preset = \"fedhds_shared\"\ncount = { budget = 1, ratio = 0.5 }", "count", "`budget`, `ratio`"),
+            ("preset = \"fedhds_shared\"\ncount = []", "count", "got a list"),
         ];
         for (text, key, word) in cases {
             let (got, message) = key_of(text);
             assert!(got == key && message.contains(word), "{text}\nexpected `{key}`: {word}\ngot `{got}`: {message}");
+        }
+    }
+
+    #[test]
+    fn line_and_column_are_those_of_the_key() {
+        for (text, line, column) in [
+            ("preset = \"fedhds\"\n[client]\nnois = \"drop\"", 3, 1),
+            ("preset = \"fedhds\"\n[client]\n  reducer = { kind = \"tsne\", perplexity = \"x\" }", 3, 31),
+            ("preset = \"fedhds\"\n[client]\nreducer = \"umap\"", 3, 1),
+            // Out of range, and options that do not fit together.
+            ("preset = \"fedhds\"\n\nclient.shared_dims = 0", 3, 8),
+            ("preset = \"fedhds_shared\"\ncount = \"per_cluster\"", 2, 1),
+            ("preset = [", 1, 11),
+        ] {
+            match MethodConfig::from_toml_str(text).unwrap_err() {
+                Error::Config { position, .. } => assert_eq!(position, Some(Position { line, column }), "{text}"),
+                other => panic!("{other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_method_is_a_name_json_or_toml() {
+        let expected = MethodConfig::from_toml_str("preset = \"random\"\ncount = { budget = 3 }").unwrap();
+        for text in
+            ["\"preset\" = \"random\"\ncount = { budget = 3 }", " {\"preset\": \"random\", \"count\": {\"budget\": 3}}"]
+        {
+            assert_eq!(MethodConfig::from_text(text).unwrap(), expected, "{text}");
+        }
+        // An option that is null is one that is not given.
+        let null = r#"{"preset": "random", "name": null, "client": {"noise": null}}"#;
+        for text in ["random", "\"random\"", null] {
+            assert_eq!(MethodConfig::from_text(text).unwrap(), Preset::Random.config(), "{text}");
+        }
+        for (text, key, word) in [
+            ("randon", "preset", "did you mean `random`?"),
+            ("\"randon\"", "preset", "did you mean `random`?"),
+            ("null", "preset", "got `null`"),
+            ("{}", "preset", "got none"),
+            ("{\"preset\": null}", "preset", "got none"),
+            ("{\"preset\": \"random\"", "method", "expected JSON"),
+            ("{\"preset\": \"random\", \"count\": {\"budget\": NaN}}", "method", "expected JSON"),
+            ("{\"preset\": \"random\", \"preset\": \"all\"}", "method", "twice"),
+            (
+                "{\"preset\": \"fedhds\", \"client\": {\"reducer\": {\"theta\": [1]}}}",
+                "client.reducer.theta",
+                "got a list",
+            ),
+            ("{\"preset\": \"fedhds\", \"client\": [1]}", "client", "got a list"),
+            ("", "preset", "got none"),
+        ] {
+            match MethodConfig::from_text(text).unwrap_err() {
+                Error::Config { key: got, message, .. } => {
+                    assert!(got == key && message.contains(word), "{text}\n`{got}`: {message}");
+                }
+                other => panic!("{other}"),
+            }
         }
     }
 

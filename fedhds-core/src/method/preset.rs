@@ -7,6 +7,7 @@ use super::stages::{
 };
 use crate::cluster::{HdbscanConfig, KMeansConfig};
 use crate::error::{Error, Result};
+use crate::parse;
 use crate::reduce::{PerplexityLimit, TsneConfig};
 use serde::{Deserialize, Serialize};
 
@@ -66,11 +67,11 @@ impl Preset {
     /// The preset of this name.
     ///
     /// # Errors
-    /// [`Error::Config`] that lists the names.
+    /// [`Error::Config`] that lists the names, and says which may be meant.
     pub fn from_name(name: &str) -> Result<Self> {
         Preset::ALL.into_iter().find(|preset| preset.name() == name).ok_or_else(|| {
             let names: Vec<&str> = Preset::ALL.iter().map(|preset| preset.name()).collect();
-            Error::config("preset", format!("expected one of {}, got `{name}`", names.join(", ")))
+            Error::config("preset", parse::unknown_name(name, &names))
         })
     }
 

@@ -152,12 +152,7 @@ impl DataConfig {
             }
         };
         self.check_test()?;
-        partition.check().map_err(|error| match error {
-            Error::Parameter { name, expected, got } => {
-                Error::config(format!("data.partition.{name}"), format!("expected {expected}, got {got}"))
-            }
-            other => other,
-        })
+        partition.check().map_err(|error| error.under("data.partition"))
     }
 
     /// A preset says what the train and test records are.

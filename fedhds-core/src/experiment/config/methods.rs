@@ -57,12 +57,7 @@ impl MethodEntry {
     /// # Errors
     /// [`Error::Config`] with the key under `key`, the entry's place in the configuration.
     pub fn resolve(&self, budget: usize, key: &str) -> Result<MethodConfig> {
-        let at = |error: Error| match error {
-            Error::Config { file, key: inner, message } => {
-                Error::Config { file, key: format!("{key}.{inner}"), message: suggest(message) }
-            }
-            other => other,
-        };
+        let at = |error: Error| error.under(key);
         if self.label().is_empty() {
             let message = format!("expected a preset's name, or a table with one under `preset`, got {}", self.0);
             return Err(Error::config(key, message));
@@ -85,18 +80,6 @@ impl MethodEntry {
             ));
         }
         Ok(method)
-    }
-}
-
-/// Adds the nearest of the names that the message lists to a message about an unknown one.
-fn suggest(message: String) -> String {
-    let Some((list, unknown)) = message.strip_prefix("expected one of ").and_then(|m| m.rsplit_once(", got `")) else {
-        return message;
-    };
-    let names: Vec<&str> = list.split(", ").collect();
-    match super::parse::nearest(unknown.trim_end_matches('`'), &names) {
-        Some(name) => format!("{message}; did you mean `{name}`?"),
-        None => message,
     }
 }
 

@@ -1,18 +1,18 @@
 //! An experiment as a TOML file: data, model, methods, seeds.
 //!
 //! Everything has a documented default but the data's format and path, and the model. Unknown keys are errors that name the
-//! nearest known one; [`ExperimentConfig::load`] checks all there is to check before any work starts. Relative paths are
+//! nearest known one, with line and column; [`ExperimentConfig::load`] checks all there is to check before any work starts. Relative paths are
 //! relative to the working directory.
 
 mod data;
 mod methods;
-mod parse;
 
 pub use data::{Caps, DataConfig, DataFormat, TestConfig, TooLong};
 pub use methods::MethodEntry;
 
 use crate::dataset::Prompt;
 use crate::error::{Error, Result};
+use crate::parse;
 use crate::simulate::{EvaluationSchedule, Participation};
 use crate::types::AdapterConfig;
 use serde::{Deserialize, Serialize};
@@ -175,6 +175,25 @@ pub struct Overrides {
     pub methods: Vec<String>,
 }
 
+impl Overrides {
+    /// The error with its line and column in the file, unless the command line says what the key is.
+    fn located(&self, error: Error, text: &str) -> Error {
+        let given = [
+            ("data.path", self.data.is_some()),
+            ("model.path", self.model.is_some()),
+            ("model.proxy", self.proxy.is_some()),
+            ("out", self.out.is_some()),
+            ("seeds", !self.seeds.is_empty()),
+            ("methods", !self.methods.is_empty()),
+        ];
+        let is_given = |key: &str| given.iter().any(|(name, given)| *given && key.starts_with(name));
+        match &error {
+            Error::Config { key, .. } if is_given(key) => error,
+            _ => parse::located(error, text),
+        }
+    }
+}
+
 fn default_name() -> String {
     "experiment".into()
 }
@@ -195,21 +214,21 @@ impl ExperimentConfig {
     pub fn load(path: impl AsRef<Path>, overrides: Overrides) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        let checked = || {
+        let read = || {
             let mut config = Self::parse(&text)?;
-            config.apply(overrides);
-            config.check()?;
+            config.apply(overrides.clone());
+            config.check().map_err(|error| overrides.located(error, &text))?;
             Ok(config)
         };
-        checked().map_err(|error: Error| error.in_file(path))
+        read().map_err(|error: Error| error.in_file(path))
     }
 
     /// Reads a configuration from TOML; nothing is checked but keys and kinds.
     ///
     /// # Errors
-    /// [`Error::Config`] with the key.
+    /// [`Error::Config`] with key, line and column.
     pub fn parse(text: &str) -> Result<Self> {
-        let mut config: Self = parse::document(text)?;
+        let mut config: Self = parse::from_toml("(document)", text)?;
         if config.out.as_os_str().is_empty() {
             config.out = Path::new("runs").join(&config.name);
         }
@@ -280,8 +299,8 @@ impl ExperimentConfig {
         self.data.check()?;
         self.check_training()?;
         at_least_one("federation.rounds", self.federation.rounds)?;
-        self.federation.participation.check().map_err(|e| under("federation", e))?;
-        self.federation.evaluate.check().map_err(|e| under("federation", e))?;
+        self.federation.participation.check().map_err(|e| e.under("federation"))?;
+        self.federation.evaluate.check().map_err(|e| e.under("federation"))?;
         at_least_one("generation.max_new_tokens", self.generation.max_new_tokens)?;
         at_least_one("generation.batch_size", self.generation.batch_size)?;
         for (key, cap) in [("rounds", self.fedit.rounds), ("records_per_client", self.fedit.records_per_client)] {
@@ -350,16 +369,6 @@ fn existing(key: &str, path: &Path, expected: &str) -> Result<()> {
         return Err(Error::config(key, format!("expected {expected}, but {} does not exist", path.display())));
     }
     Ok(())
-}
-
-/// A parameter's error as one of the configuration, under its table.
-fn under(table: &str, error: Error) -> Error {
-    match error {
-        Error::Parameter { name, expected, got } => {
-            Error::config(format!("{table}.{name}"), format!("expected {expected}, got {got}"))
-        }
-        other => other,
-    }
 }
 
 #[cfg(test)]

@@ -110,11 +110,84 @@ fn every_wrong_setting_is_named() {
         ("name = \"whole\"", "name = \"../whole\"", "name", "a folder's"),
         ("max_new_tokens = 32", "max_new_tokens = 0", "generation.max_new_tokens", "at least 1"),
         ("prompt = \"short\"", "prompt = \"shrot\"", "prompt", "did you mean `short`?"),
+        ("prompt = \"short\"", "prompt = { custm = {} }", "prompt.custm", "did you mean `custom`?"),
+        (
+            "prompt = \"short\"",
+            "prompt = { custom = { with_inptu = \"\" } }",
+            "prompt.custom.with_inptu",
+            "`with_input`",
+        ),
+        ("[federation]", "[federatoin]", "federatoin", "did you mean `federation`?"),
+        ("[fedit]", "[[fedit]]", "fedit", "expected a table, got a list"),
+        ("records = 84", "records = [84]", "generation.records", "got a list"),
+        ("records = 84", "records = {}", "generation.records", "got a table"),
+        ("records = 84", "records = \"84\"", "generation.records", "got the text `84`"),
+        ("records = 84", "records = 84.5", "generation.records", "`84.5`"),
+        ("records = 84", "records = 1e99", "generation.records", "`1e99`"),
+        ("records = 84", "records = 99999999999999999999", "generation.records", "`99999999999999999999`"),
+        ("seeds = [1, 2]", "seeds = [1, -2]", "seeds[1]", "`-2`"),
+        ("seeds = [1, 2]", "seeds = [1, \"2\"]", "seeds[1]", "got the text `2`"),
+        ("seeds = [1, 2]", "seeds = 1", "seeds", "expected a list, got `1`"),
+        ("learning_rate = 3e-4", "learning_rate = nan", "training.learning_rate", "above 0"),
+        ("max_grad_norm = 1.0", "max_grad_norm = nan", "training.max_grad_norm", "above 0"),
+        ("max_grad_norm = 1.0", "max_grad_norm = -1", "training.max_grad_norm", "above 0"),
+        ("lora_alpha = 16", "lora_alpha = 1e99", "adapter.lora_alpha", "inf"),
+        ("lora_alpha = 16", "lora_alpha = true", "adapter.lora_alpha", "expected a number, got `true`"),
+        ("{ count = 5 }", "{ count = 5, fraction = 0.5 }", "federation.participation", "`count`, `fraction`"),
+        ("{ count = 5 }", "{ cuont = 5 }", "federation.participation.cuont", "did you mean `count`?"),
+        ("{ every = 10 }", "\"evry\"", "federation.evaluate", "`every`"),
+        ("{ every = 10 }", "{ every = 1.5 }", "federation.evaluate.every", "`1.5`"),
+        ("kind = \"dirichlet\"", "kind = \"dirihclet\"", "data.partition.kind", "did you mean `dirichlet`?"),
+        ("kind = \"dirichlet\", ", "", "data.partition.kind", "must be given"),
+        ("alpha = 0.5", "alhpa = 0.5", "data.partition.alhpa", "did you mean `alpha`?"),
+        ("alpha = 0.5", "alpha = \"0.5\"", "data.partition.alpha", "got the text `0.5`"),
+        ("alpha = 0.5, ", "", "data.partition.alpha", "must be given"),
+        ("clients = 20", "clients = 2.5", "data.partition.clients", "`2.5`"),
+        ("by = \"family\"", "by = \"famliy\"", "data.partition.by", "did you mean `family`?"),
+        ("test = { records_per_task = 6 }", "test = []", "data.test", "expected a table, got a list"),
+        (
+            "test = { records_per_task = 6 }",
+            "test = { records_per_tsk = 6 }",
+            "data.test.records_per_tsk",
+            "did you mean",
+        ),
+        ("n_clusters = 3", "n_clusters = \"3\"", "methods[2].client.clusterer.n_clusters", "got the text `3`"),
+        ("n_clusters = 3", "n_clsuters = 3", "methods[2].client.clusterer.n_clsuters", "did you mean `n_clusters`?"),
+        ("\"random\",", "{ preset = \"random\", count = { budget = -1 } },", "methods[1].count.budget", "`-1`"),
+        ("\"random\",", "[\"random\"],", "methods[1]", "expected a preset's name"),
     ] {
         let (got, message) = with(from, to);
         assert!(got.starts_with(key), "{to}: key `{got}` in place of `{key}`: {message}");
         assert!(message.contains(word) || got.contains(word), "{to}: {message}");
     }
+}
+
+#[test]
+fn line_and_column_are_those_of_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    let place = |text: &str, overrides: Overrides| {
+        std::fs::write(&path, text).unwrap();
+        match ExperimentConfig::load(&path, overrides) {
+            Err(Error::Config { file: Some(file), position, .. }) if file == path => {
+                position.map(|p| (p.line, p.column))
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let line = |start: &str| WHOLE.lines().position(|line| line.starts_with(start)).unwrap() + 1;
+    let none = Overrides::default;
+    // As it is read, as it is checked, in a list, in a table of one line, and where a key is missing.
+    let with = |from: &str, to: &str| WHOLE.replacen(from, to, 1);
+    assert_eq!(place(&with("budget = 12", "budegt = 12"), none()), Some((line("budget"), 1)));
+    assert_eq!(place(&with("rounds = 20", "rounds = 0"), none()), Some((line("rounds = 20"), 1)));
+    assert_eq!(place(&with("\"random\",", "\"randon\","), none()), Some((line("methods"), 19)));
+    assert_eq!(place(&with("alpha = 0.5", "alpha = -1"), none()), Some((line("partition"), 35)));
+    assert_eq!(place(&with("alpha = 0.5, ", ""), none()), Some((line("partition"), 1)));
+    assert_eq!(place(WHOLE, none()), Some((line("path = \"somewhere\""), 1)), "a path that is not there");
+    // What the command line says stands nowhere in the file.
+    let other = Overrides { data: Some("nowhere".into()), ..none() };
+    assert_eq!(place(WHOLE, other), None);
 }
 
 #[test]
