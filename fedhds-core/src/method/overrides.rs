@@ -214,7 +214,7 @@ mod tests {
     fn line_and_column_are_those_of_the_key() {
         for (text, line, column) in [
             ("preset = \"fedhds\"\n[client]\nnois = \"drop\"", 3, 1),
-            ("preset = \"fedhds\"\n[client]\n  reducer = { kind = \"tsne\", perplexity = \"x\" }", 3, 31),
+            ("preset = \"fedhds\"\n[client]\n  reducer = { kind = \"tsne\", perplexity = \"x\" }", 3, 30),
             ("preset = \"fedhds\"\n[client]\nreducer = \"umap\"", 3, 1),
             // Out of range, and options that do not fit together.
             ("preset = \"fedhds\"\n\nclient.shared_dims = 0", 3, 8),
