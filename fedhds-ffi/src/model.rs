@@ -11,12 +11,12 @@ use crate::pointer::{Out, text, text_or_none};
 use crate::records::fedhds_records_t;
 use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_INPUT};
 use crate::status::{Failure, Outcome, boundary};
-use fedhds_core::{Error, parse};
 use fedhds_core::dataset::{Prompt, RenderPrompt};
 use fedhds_core::features::LayerFeatures;
 use fedhds_core::generate::{GenerateConfig, ModelEvaluator, generate};
 use fedhds_core::model::{Device, LanguageModel, LoraWeights, prompt_renderer};
 use fedhds_core::stage::{Evaluator as _, FeatureExtractor as _};
+use fedhds_core::{Error, parse};
 use std::ffi::c_char;
 use std::sync::Arc;
 

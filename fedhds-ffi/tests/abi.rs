@@ -54,6 +54,33 @@ fn versions_agree() {
 }
 
 #[test]
+fn wrong_settings_are_named_by_their_key() {
+    let mut method = null_mut();
+    for (settings, key, word) in [
+        ("preset = \"random\"\ncuont = \"all\"", "`cuont` (line 2, column 1)", "did you mean `count`?"),
+        (
+            "{\"preset\": \"fedhds\", \"client\": {\"reducer\": {\"theta\": \"x\"}}}",
+            "`client.reducer.theta`",
+            "a number",
+        ),
+        ("randon", "`preset`", "did you mean `random`?"),
+    ] {
+        let settings = CString::new(settings).unwrap();
+        // SAFETY: a text that ends with NUL, a place for the result.
+        assert_eq!(unsafe { fedhds_method_new(settings.as_ptr(), &mut method) }, FEDHDS_STATUS_CONFIG);
+        assert!(message().contains(key) && message().contains(word), "{}", message());
+    }
+    let (mut train, mut test) = (null_mut(), null_mut());
+    // SAFETY: as above.
+    let status = unsafe { fedhds_records_embedded(c"{\"tasks\": -1}".as_ptr(), &mut train, &mut test) };
+    assert_eq!(status, FEDHDS_STATUS_CONFIG);
+    assert!(message().contains("`tasks`") && message().contains("`-1`"), "{}", message());
+    // SAFETY: a text that ends with NUL, a place for the result.
+    assert_eq!(unsafe { fedhds_method_new(c"random".as_ptr(), &mut method) }, FEDHDS_STATUS_OK, "{}", message());
+    assert_eq!(fedhds_method_free(method), FEDHDS_STATUS_OK);
+}
+
+#[test]
 fn handles_are_looked_up() {
     let method = method("preset = \"random\"\ncount = { budget = 3 }");
     let mut client = null_mut();

@@ -109,6 +109,13 @@ def test_methods_are_checked_where_they_are_made():
         fedhds.Method("fedhds_tubro")
     with pytest.raises(fedhds.ConfigError, match="client.nois"):
         fedhds.Method("fedhds", client={"nois": "drop"})
+    with pytest.raises(fedhds.ConfigError, match="`preset`: .*did you mean `fedhds_turbo`"):
+        fedhds.Method("fedhds_tubro")
+    with pytest.raises(fedhds.ConfigError, match="`client.nois`: .*did you mean `noise`"):
+        fedhds.Method("fedhds", client={"nois": "drop"})
+    for perplexity, word in [("30", "a number, got the text `30`"), ([30], "got a list"), (float("nan"), "JSON")]:
+        with pytest.raises(fedhds.ConfigError, match=word):
+            fedhds.Method("fedhds", client={"reducer": {"perplexity": perplexity}})
     with pytest.raises(fedhds.ConfigError, match="at least 1"):
         fedhds.Method("random", budget=0)
     with pytest.raises(fedhds.ParameterError, match="count"):

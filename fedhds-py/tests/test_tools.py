@@ -55,7 +55,7 @@ def test_a_simulation_refuses_what_is_wrong_before_it_works(tmp_path):
     with pytest.raises(fedhds.FileError, match="small.toml"):
         fedhds.simulate(config)
     config.write_text(CONFIG.replace("budget", "bugdet"))
-    with pytest.raises(fedhds.ConfigError, match="bugdet"):
+    with pytest.raises(fedhds.ConfigError, match=r"small\.toml: `bugdet` \(line \d+, column 1\): .*did you mean `budget`"):
         fedhds.simulate(config)
     config.write_text(CONFIG)
     with pytest.raises(fedhds.ConfigError, match="model"):

@@ -7,6 +7,7 @@ use super::{
     load_natural_instructions, sample,
 };
 use crate::error::{Error, Result};
+use crate::parse;
 use crate::types::{Control, Record, Seed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -58,10 +59,12 @@ impl Preset {
     /// The preset of this name.
     ///
     /// # Errors
-    /// [`Error::Parameter`] with the names that there are.
+    /// [`Error::Parameter`] with the names that there are, and the one that may be meant.
     pub fn by_name(name: &str) -> Result<Self> {
-        let names = || Preset::ALL.map(Preset::name).join(", ");
-        Preset::ALL.into_iter().find(|p| p.name() == name).ok_or_else(|| Error::parameter("preset", names(), name))
+        Preset::ALL.into_iter().find(|p| p.name() == name).ok_or_else(|| {
+            let names = Preset::ALL.map(Preset::name);
+            Error::parameter("preset", names.join(", "), format!("{name}{}", parse::meant(name, &names)))
+        })
     }
 
     /// Reads the data set at `path` (Natural Instructions' folder, or Dolly's file) and prepares it.
