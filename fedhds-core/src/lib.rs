@@ -5,8 +5,9 @@
 pub mod error;
 mod files;
 mod parallel;
-pub mod parse;
 pub mod types;
+
+pub mod parse;
 
 pub mod protocol;
 pub mod stage;
