@@ -4,7 +4,11 @@ use super::names;
 use serde::de::{Expected, Unexpected};
 use std::fmt;
 
-/// The error of [`Value`](super::Value) as a deserializer: serde says through it what it met.
+/// What serde met: the error of [`Value`](super::Value) as a deserializer. One pointer, since code for it stands at every field of every type.
+#[derive(Debug)]
+pub(crate) struct Met(pub(super) Box<Fault>);
+
+/// What is wrong with a setting.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Fault {
     /// A key that no setting has.
@@ -17,12 +21,6 @@ pub(crate) enum Fault {
     Wrong { expected: String, got: String },
     /// What a type's own reading says.
     Other(String),
-}
-
-impl Fault {
-    pub fn wrong(expected: impl Into<String>, got: impl Into<String>) -> Self {
-        Fault::Wrong { expected: expected.into(), got: got.into() }
-    }
 }
 
 impl fmt::Display for Fault {
@@ -47,15 +45,27 @@ fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     format!("unknown {what} `{name}`, expected {expected}{}", names::meant(name, known))
 }
 
-impl std::error::Error for Fault {}
+impl From<Fault> for Met {
+    fn from(fault: Fault) -> Self {
+        Met(Box::new(fault))
+    }
+}
 
-impl serde::de::Error for Fault {
+impl fmt::Display for Met {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Met {}
+
+impl serde::de::Error for Met {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Fault::Other(message.to_string())
+        Fault::Other(message.to_string()).into()
     }
 
     fn invalid_type(got: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Fault::wrong(in_words(&expected.to_string()), shown(got))
+        Fault::Wrong { expected: in_words(&expected.to_string()), got: shown(got) }.into()
     }
 
     fn invalid_value(got: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -63,15 +73,15 @@ impl serde::de::Error for Fault {
     }
 
     fn unknown_variant(name: &str, known: &'static [&'static str]) -> Self {
-        Fault::Name { name: name.to_owned(), known }
+        Fault::Name { name: name.to_owned(), known }.into()
     }
 
     fn unknown_field(name: &str, known: &'static [&'static str]) -> Self {
-        Fault::Key { name: name.to_owned(), known }
+        Fault::Key { name: name.to_owned(), known }.into()
     }
 
     fn missing_field(name: &'static str) -> Self {
-        Fault::Missing(name)
+        Fault::Missing(name).into()
     }
 }
 

@@ -4,7 +4,7 @@
 //! and what came, the nearest name for one that is unknown, and in TOML the line and the column.
 //!
 //! Text becomes a tree ([`Value`]), the tree becomes the settings' own type; serde_path_to_error keeps the path on the way. Nothing here
-//! reads the texts of errors: serde says what it met through the type [`Fault`].
+//! reads the texts of errors: serde says what it met through the type [`Fault`](fault::Fault).
 
 mod fault;
 mod names;
@@ -117,7 +117,7 @@ pub(crate) fn from_value<T: DeserializeOwned>(what: &str, value: Value) -> Resul
 
 fn read<T: DeserializeOwned>(value: Value) -> std::result::Result<T, Failure> {
     serde_path_to_error::deserialize(value)
-        .map_err(|error| Failure { path: error.path().iter().filter_map(step).collect(), fault: error.into_inner() })
+        .map_err(|error| Failure { path: error.path().iter().filter_map(step).collect(), fault: *error.into_inner().0 })
 }
 
 fn step(segment: &Segment) -> Option<Step> {

@@ -1,6 +1,6 @@
 //! Settings as a tree: what JSON, TOML and tables that were built in memory have in common.
 
-use super::fault::Fault;
+use super::fault::Met;
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
 use serde::de::{self, Deserialize, Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
@@ -215,36 +215,74 @@ impl<'de> Visitor<'de> for Anything {
     }
 }
 
-impl<'de> Deserializer<'de> for Value {
-    type Error = Fault;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+impl Value {
+    /// One value for a visitor that takes no lists and no tables: without them its code stays small.
+    fn scalar<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Met> {
         match self {
-            Value::Null => visitor.visit_unit(),
             Value::Bool(b) => visitor.visit_bool(b),
             Value::Integer(i) => match (u64::try_from(i), i64::try_from(i)) {
                 (Ok(i), _) => visitor.visit_u64(i),
                 (_, Ok(i)) => visitor.visit_i64(i),
-                _ => Err(Fault::invalid_value(Unexpected::Other(&format!("`{i}`")), &visitor)),
+                _ => Err(Met::invalid_value(Unexpected::Other(&format!("`{i}`")), &visitor)),
             },
             Value::Float(f) => visitor.visit_f64(f),
             Value::Text(text) => visitor.visit_string(text),
+            other => Err(Met::invalid_type(other.unexpected(), &visitor)),
+        }
+    }
+}
+
+macro_rules! scalars {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Met> {
+            self.scalar(visitor)
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Value {
+    type Error = Met;
+
+    scalars! {
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 deserialize_u8
+        deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64 deserialize_char
+        deserialize_str deserialize_string deserialize_identifier
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Met> {
+        match self {
+            Value::Null => visitor.visit_unit(),
+            Value::List(_) => self.deserialize_seq(visitor),
+            Value::Table(_) => self.deserialize_map(visitor),
+            scalar => scalar.scalar(visitor),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Met> {
+        match self {
             Value::List(items) => {
                 let mut items = SeqDeserializer::new(items.into_iter());
                 let read = visitor.visit_seq(&mut items)?;
                 items.end()?;
                 Ok(read)
             }
+            other => Err(Met::invalid_type(other.unexpected(), &visitor)),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Met> {
+        match self {
             Value::Table(entries) => {
                 let mut entries = MapDeserializer::new(entries.into_iter());
                 let read = visitor.visit_map(&mut entries)?;
                 entries.end()?;
                 Ok(read)
             }
+            other => Err(Met::invalid_type(other.unexpected(), &visitor)),
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Met> {
         match self {
             Value::Null => visitor.visit_none(),
             other => visitor.visit_some(other),
@@ -257,11 +295,8 @@ impl<'de> Deserializer<'de> for Value {
         _name: &'static str,
         _fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
-        match self {
-            Value::Table(_) => self.deserialize_any(visitor),
-            other => Err(Fault::invalid_type(other.unexpected(), &visitor)),
-        }
+    ) -> Result<V::Value, Met> {
+        self.deserialize_map(visitor)
     }
 
     /// A name, or a table of one name and its value.
@@ -270,7 +305,7 @@ impl<'de> Deserializer<'de> for Value {
         _name: &'static str,
         _variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, Met> {
         match self {
             Value::Text(name) => visitor.visit_enum(name.into_deserializer()),
             Value::Table(entries) if entries.len() == 1 => {
@@ -279,23 +314,20 @@ impl<'de> Deserializer<'de> for Value {
             Value::Table(entries) => {
                 let keys: Vec<String> = entries.iter().map(|(key, _)| format!("`{key}`")).collect();
                 let got = if keys.is_empty() { "an empty table".into() } else { keys.join(", ") };
-                Err(Fault::custom(format!("expected a name, or a table of one name and its value, got {got}")))
+                Err(Met::custom(format!("expected a name, or a table of one name and its value, got {got}")))
             }
-            other => Err(Fault::invalid_type(other.unexpected(), &"a name, or a table of one name and its value")),
+            other => Err(Met::invalid_type(other.unexpected(), &"a name, or a table of one name and its value")),
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Met> {
         visitor.visit_newtype_struct(self)
     }
 
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map identifier ignored_any
-    }
+    forward_to_deserialize_any! { bytes byte_buf unit unit_struct tuple tuple_struct ignored_any }
 }
 
-impl IntoDeserializer<'_, Fault> for Value {
+impl IntoDeserializer<'_, Met> for Value {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
