@@ -3,8 +3,8 @@
 //! Whatever is wrong is an [`Error::Config`] that names the whole dotted key (`methods[1].client.reducer.perplexity`), what was expected
 //! and what came, the nearest name for one that is unknown, and in TOML the line and the column.
 //!
-//! Text becomes a tree ([`Value`]), the tree becomes the settings' own type; serde_path_to_error keeps the path on the way. Nothing here
-//! reads the texts of errors: serde says what it met through the type [`Fault`](fault::Fault).
+//! Text becomes a tree (`value.rs`), the tree becomes the settings' own type; serde_path_to_error keeps the path on the way. Nothing here
+//! reads the texts of errors: serde says what it met in parts (`fault.rs`).
 
 mod fault;
 mod names;
