@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A parameter outside its documented range.
-    #[error("parameter `{name}`: expected {expected}, got {got}")]
+    #[error("{name}: expected {expected}, got {got}")]
     Parameter {
         /// The parameter's name as its documentation spells it.
         name: String,

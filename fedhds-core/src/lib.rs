@@ -7,6 +7,8 @@ mod files;
 mod parallel;
 pub mod types;
 
+pub mod settings;
+
 pub mod protocol;
 pub mod stage;
 
