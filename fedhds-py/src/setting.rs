@@ -1,5 +1,7 @@
 //! Python values as settings: what a value is not is said by the setting's name, in the core's words.
 
+use crate::plain::plain;
+use fedhds_core::dataset::GroupBy;
 use fedhds_core::features::Layers;
 use fedhds_core::metrics::RougeFlavor;
 use fedhds_core::model::Pooling;
@@ -7,9 +9,9 @@ use fedhds_core::simulate::{EvaluationSchedule, Participation};
 use fedhds_core::{Error, Result};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
-use serde::de::{DeserializeOwned, IntoDeserializer, value};
-use serde::{Serialize, de};
+use pyo3::types::{PyBool, PyMapping, PyString};
+use serde::de::value::{Error as NoName, StrDeserializer};
+use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
 /// A Python value, read as a setting.
 pub enum Read<T> {
@@ -19,6 +21,16 @@ pub enum Read<T> {
     Beyond(T),
     /// It is of another kind.
     Other,
+}
+
+impl<T> Read<T> {
+    fn map<U>(self, f: impl Fn(T) -> U) -> Read<U> {
+        match self {
+            Read::Is(read) => Read::Is(f(read)),
+            Read::Beyond(nearest) => Read::Beyond(f(nearest)),
+            Read::Other => Read::Other,
+        }
+    }
 }
 
 /// What a setting can be.
@@ -215,11 +227,7 @@ impl<T: Setting> Setting for Option<T> {
         if value.is_none() {
             return Read::Is(None);
         }
-        match T::read(value) {
-            Read::Is(read) => Read::Is(Some(read)),
-            Read::Beyond(nearest) => Read::Beyond(Some(nearest)),
-            Read::Other => Read::Other,
-        }
+        T::read(value).map(Some)
     }
 
     fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -256,41 +264,31 @@ impl Setting for Vec<String> {
 /// One of the core's choices by its name in a configuration.
 pub fn named<T: DeserializeOwned>(value: &Bound<'_, PyAny>) -> Option<T> {
     let name: String = value.extract().ok()?;
-    let name: value::StrDeserializer<'_, value::Error> = name.as_str().into_deserializer();
-    <T as de::Deserialize>::deserialize(name).ok()
+    let name: StrDeserializer<'_, NoName> = name.as_str().into_deserializer();
+    T::deserialize(name).ok()
 }
 
-fn name_of<'py>(choice: &impl Serialize, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-    crate::plain::plain(py, choice)
+macro_rules! choice {
+    ($type:ty, $names:literal) => {
+        impl Setting for $type {
+            fn kind() -> String {
+                $names.into()
+            }
+
+            fn read(value: &Bound<'_, PyAny>) -> Read<Self> {
+                named(value).map_or(Read::Other, Read::Is)
+            }
+
+            fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                plain(py, self)
+            }
+        }
+    };
 }
 
-impl Setting for Pooling {
-    fn kind() -> String {
-        "`last_token` or `mean`".into()
-    }
-
-    fn read(value: &Bound<'_, PyAny>) -> Read<Self> {
-        named(value).map_or(Read::Other, Read::Is)
-    }
-
-    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        name_of(self, py)
-    }
-}
-
-impl Setting for RougeFlavor {
-    fn kind() -> String {
-        "`rouge`, `rouge_score` or `rouge_score_stemmed`".into()
-    }
-
-    fn read(value: &Bound<'_, PyAny>) -> Read<Self> {
-        named(value).map_or(Read::Other, Read::Is)
-    }
-
-    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        name_of(self, py)
-    }
-}
+choice!(Pooling, "`last_token` or `mean`");
+choice!(RougeFlavor, "`rouge`, `rouge_score` or `rouge_score_stemmed`");
+choice!(GroupBy, "`category` or `family`");
 
 impl Setting for Layers {
     fn kind() -> String {
@@ -304,15 +302,15 @@ impl Setting for Layers {
     fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Layers::Chosen(chosen) => Ok(chosen.into_pyobject(py)?.into_any()),
-            named => name_of(named, py),
+            named => plain(py, named),
         }
     }
 }
 
 /// The value of a mapping's only key, where that is `key`.
 fn only<'py>(value: &Bound<'py, PyAny>, key: &str) -> Option<Bound<'py, PyAny>> {
-    let table = value.cast::<PyDict>().ok().filter(|table| table.len() == 1)?;
-    table.get_item(key).ok().flatten()
+    let table = value.cast::<PyMapping>().ok().filter(|table| table.len().is_ok_and(|keys| keys == 1))?;
+    table.get_item(key).ok()
 }
 
 /// A count or a fraction: an `int` or a `float`, or a table as in a configuration.
@@ -322,25 +320,15 @@ impl Setting for Participation {
     }
 
     fn read(value: &Bound<'_, PyAny>) -> Read<Self> {
-        let counted = |read| match read {
-            Read::Is(count) => Read::Is(Participation::Count(count)),
-            Read::Beyond(nearest) => Read::Beyond(Participation::Count(nearest)),
-            Read::Other => Read::Other,
-        };
-        let shared = |read| match read {
-            Read::Is(fraction) => Read::Is(Participation::Fraction(fraction)),
-            Read::Beyond(nearest) => Read::Beyond(Participation::Fraction(nearest)),
-            Read::Other => Read::Other,
-        };
         if let Some(count) = only(value, "count") {
-            return counted(usize::read(&count));
+            return usize::read(&count).map(Participation::Count);
         }
         if let Some(fraction) = only(value, "fraction") {
-            return shared(f64::read(&fraction));
+            return f64::read(&fraction).map(Participation::Fraction);
         }
         match usize::read(value) {
-            Read::Other => shared(f64::read(value)),
-            count => counted(count),
+            Read::Other => f64::read(value).map(Participation::Fraction),
+            count => count.map(Participation::Count),
         }
     }
 
@@ -363,24 +351,13 @@ impl Setting for EvaluationSchedule {
             return Read::Is(named);
         }
         let every = only(value, "every");
-        match usize::read(every.as_ref().unwrap_or(value)) {
-            Read::Is(rounds) => Read::Is(EvaluationSchedule::Every(rounds)),
-            Read::Beyond(nearest) => Read::Beyond(EvaluationSchedule::Every(nearest)),
-            Read::Other => Read::Other,
-        }
+        usize::read(every.as_ref().unwrap_or(value)).map(EvaluationSchedule::Every)
     }
 
     fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self {
             EvaluationSchedule::Every(rounds) => rounds.show(py),
-            named => name_of(named, py),
+            named => plain(py, named),
         }
     }
-}
-
-/// `(name=value, ...)`, as a person would write it.
-pub fn call(py: Python<'_>, class: &str, values: &Bound<'_, PyDict>) -> PyResult<String> {
-    let shown = values.iter().map(|(name, value)| Ok(format!("{name}={}", value.repr()?))).collect::<PyResult<Vec<_>>>();
-    let _ = (py, PyTuple::empty(py));
-    Ok(format!("{class}({})", shown?.join(", ")))
 }

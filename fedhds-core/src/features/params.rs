@@ -86,9 +86,8 @@ impl FeatureParams {
             if chosen.is_empty() {
                 return Err(Error::parameter("layers", "at least one layer", "none"));
             }
-            for (i, &layer) in chosen.iter().enumerate() {
-                at_least("layers", layer, 1)?;
-                if chosen[..i].contains(&layer) {
+            for (i, layer) in chosen.iter().enumerate() {
+                if chosen[..i].contains(layer) {
                     return Err(Error::parameter("layers", "each layer once", format!("{layer} twice")));
                 }
             }
@@ -108,7 +107,7 @@ impl FeatureParams {
             Layers::All => states.extend(1..=layers),
             Layers::Last => states.push(layers),
             Layers::Chosen(chosen) => {
-                if let Some(layer) = chosen.iter().find(|layer| **layer > layers) {
+                if let Some(layer) = chosen.iter().find(|layer| !(1..=layers).contains(*layer)) {
                     let expected = format!("layers from 1 to {layers} (`embedding` adds the embedding output)");
                     return Err(Error::parameter("layers", expected, layer));
                 }
@@ -137,7 +136,7 @@ mod tests {
         }
         // Without a model nobody knows how many there are.
         params(Layers::Chosen(vec![4])).check().unwrap();
-        for bad in [vec![], vec![0], vec![2, 2]] {
+        for bad in [vec![], vec![2, 2]] {
             params(Layers::Chosen(bad)).check().unwrap_err();
         }
     }
