@@ -190,7 +190,8 @@ impl Features {
         let extractor = self.inner.clone();
         let adapter = adapter.map(|a| a.inner);
         // Evaluation mode draws nothing: the seed does not matter.
-        let features = heavy(py, move |control| extractor.extract(&records.0, adapter.as_deref(), &context(0, control)))?;
+        let features =
+            heavy(py, move |control| extractor.extract(&records.0, adapter.as_deref(), &context(0, control)))?;
         array(py, features)
     }
 }
@@ -237,12 +238,7 @@ pub struct Evaluator {
 #[pymethods]
 impl Evaluator {
     #[new]
-    fn new(
-        model: &Model,
-        prompt: Template,
-        config: GenerateConfig,
-        rouge: &Bound<'_, PyAny>,
-    ) -> PyResult<Self> {
+    fn new(model: &Model, prompt: Template, config: GenerateConfig, rouge: &Bound<'_, PyAny>) -> PyResult<Self> {
         let prompt = prompt.renderer(Some(model)).or_raise()?;
         let rouge: RougeFlavor = parameter("rouge", rouge).or_raise()?;
         let inner = ModelEvaluator::new(model.inner.clone(), prompt, config.inner).or_raise()?.with_rouge(rouge);
@@ -250,17 +246,12 @@ impl Evaluator {
     }
 
     #[pyo3(signature = (records, adapter, generate))]
-    fn evaluate(
-        &self,
-        py: Python<'_>,
-        records: Records,
-        adapter: Option<Adapter>,
-        generate: bool,
-    ) -> PyResult<Scores> {
+    fn evaluate(&self, py: Python<'_>, records: Records, adapter: Option<Adapter>, generate: bool) -> PyResult<Scores> {
         let evaluator = self.inner.clone();
         let adapter = adapter.map(|a| a.inner);
-        let scores =
-            heavy(py, move |control| evaluator.evaluate(adapter.as_deref(), &records.0, generate, &context(0, control)))?;
+        let scores = heavy(py, move |control| {
+            evaluator.evaluate(adapter.as_deref(), &records.0, generate, &context(0, control))
+        })?;
         Ok(Scores(scores))
     }
 }

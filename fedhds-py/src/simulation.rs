@@ -75,7 +75,9 @@ impl Run {
 
 /// Runs the rounds that are not done yet: the adapter, the rounds, the last scores.
 #[pyfunction]
-fn run_simulation<'py>(py: Python<'py>, mut run: Run) -> PyResult<(Adapter, Bound<'py, PyAny>, Scores)> {
+fn run_simulation<'py>(py: Python<'py>, run: &Bound<'py, PyAny>) -> PyResult<(Adapter, Bound<'py, PyAny>, Scores)> {
+    // What is wrong with a field is the cause; that it is one of `Run` tells nobody anything.
+    let mut run: Run = run.extract().map_err(|error: PyErr| error.cause(py).unwrap_or(error))?;
     let failures = Failures::default();
     let stages = std::mem::take(&mut run.stages);
     let pipeline = build_pipeline(&run.method, run.layers, stages, &failures).or_raise()?;

@@ -194,8 +194,8 @@ def test_what_does_not_fit_is_refused_before_any_work(model, data):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"rounds": 0}, "rounds: expected a whole number from 1 to 4294967295, got 0"),
-        ({"rounds": -1}, "rounds: expected a whole number from 1 to 4294967295, got -1"),
+        ({"rounds": 0}, "rounds: expected a whole number of at least 1, got 0"),
+        ({"rounds": -1}, "rounds: expected a whole number of at least 1, got -1"),
         ({"rounds": 2**32}, "rounds: expected a whole number from 1 to 4294967295, got 4294967296"),
         ({"rounds": 10**30}, f"rounds: expected a whole number from 1 to 4294967295, got {10**30}"),
         ({"rounds": 2.5}, "rounds: expected a whole number, got 2.5"),

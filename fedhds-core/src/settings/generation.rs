@@ -11,7 +11,7 @@ pub struct GenerateConfig {
     /// Most tokens that are generated for one prompt, at least 1.
     pub max_new_tokens: usize,
     /// Test records of an experiment for which text is generated, spread evenly over the tasks: 0 for none of them, not set for
-    /// all. The loss is always measured on all. [`TestSet`](crate::simulate::TestSet) heeds it; a generation continues every
+    /// all. The loss is always measured on all. `simulate::TestSet` heeds it; a generation continues every
     /// prompt that it is given.
     pub records: Option<usize>,
     /// Prompts or records that go through the model side by side, at least 1; the texts do not depend on it.

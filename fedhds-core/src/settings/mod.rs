@@ -1,8 +1,8 @@
 //! Settings as data: what they are, their defaults and their ranges, each in one place.
 //!
-//! An experiment's file, Python and C have the same names, and take defaults and ranges from here. Those of an adapter are
-//! [`AdapterConfig`](crate::types::AdapterConfig), those of a simulation
-//! [`SimulationSettings`](crate::simulate::SimulationSettings). None of them needs the feature `model`.
+//! An experiment's file, Python and C have the same names, and take defaults and ranges from here. An adapter's are
+//! [`AdapterConfig`](crate::types::AdapterConfig), a simulation's `simulate::SimulationSettings`. None of them needs the feature
+//! `model`.
 
 mod generation;
 mod training;

@@ -2,7 +2,7 @@
 
 use super::{EvaluationSchedule, Participation};
 use crate::error::Result;
-use crate::types::range::within;
+use crate::types::range::{at_least, within};
 use serde::{Deserialize, Serialize};
 
 /// Rounds, participation and evaluation of a simulation.
@@ -31,6 +31,7 @@ impl SimulationSettings {
     /// # Errors
     /// [`Error::Parameter`](crate::Error::Parameter) that names the first setting outside of its range.
     pub fn check(&self) -> Result<()> {
+        at_least("rounds", self.rounds, 1)?;
         within("rounds", self.rounds, 1..=Self::MAX_ROUNDS)?;
         self.participation.check()?;
         self.evaluate.check()
@@ -48,10 +49,10 @@ mod tests {
         paper.check().unwrap();
         SimulationSettings { rounds: SimulationSettings::MAX_ROUNDS, ..paper.clone() }.check().unwrap();
         let says = |settings: SimulationSettings| settings.check().unwrap_err().to_string();
-        for rounds in [0, SimulationSettings::MAX_ROUNDS + 1] {
-            let wrong = SimulationSettings { rounds, ..paper.clone() };
-            assert_eq!(says(wrong), format!("rounds: expected a whole number from 1 to 4294967295, got {rounds}"));
-        }
+        let none = SimulationSettings { rounds: 0, ..paper.clone() };
+        assert_eq!(says(none), "rounds: expected a whole number of at least 1, got 0");
+        let many = SimulationSettings { rounds: SimulationSettings::MAX_ROUNDS + 1, ..paper.clone() };
+        assert_eq!(says(many), "rounds: expected a whole number from 1 to 4294967295, got 4294967296");
         let share = |fraction| Participation::Fraction(fraction);
         for (participation, message) in [
             (Participation::Count(0), "participation.count: expected a whole number of at least 1, got 0"),

@@ -119,7 +119,12 @@ fn every_wrong_setting_is_named() {
         ("learning_rate = 3e-4", "learning_rate = nan", "training.learning_rate", "expected a number above 0, got nan"),
         ("learning_rate = 3e-4", "max_steps = 0", "training.max_steps", "expected a whole number of at least 1, got 0"),
         ("learning_rate = 3e-4", "max_tokens = 9", "training.max_tokens", "unknown field"),
-        ("max_grad_norm = 1.0", "max_grad_norm = -1.0", "training.max_grad_norm", "expected a number above 0, got -1.0"),
+        (
+            "max_grad_norm = 1.0",
+            "max_grad_norm = -1.0",
+            "training.max_grad_norm",
+            "expected a number above 0, got -1.0",
+        ),
         ("r = 8", "r = 20000", "adapter.r", "expected a whole number from 1 to 16384, got 20000"),
         ("lora_alpha = 16", "lora_alpha = inf", "adapter.lora_alpha", "expected a number above 0, got inf"),
         ("rounds = 20", "rounds = 4294967296", "federation.rounds", "from 1 to 4294967295, got 4294967296"),
