@@ -27,7 +27,7 @@ impl std::fmt::Display for Position {
 #[non_exhaustive]
 pub enum Error {
     /// A parameter outside its documented range.
-    #[error("parameter `{name}`: expected {expected}, got {got}")]
+    #[error("{name}: expected {expected}, got {got}")]
     Parameter {
         /// The parameter's name as its documentation spells it.
         name: String,

@@ -8,6 +8,7 @@ mod parallel;
 pub mod types;
 
 pub mod parse;
+pub mod settings;
 
 pub mod protocol;
 pub mod stage;

@@ -128,7 +128,7 @@ pub unsafe extern "C" fn fedhds_train_config_init(config: *mut fedhds_train_conf
 }
 
 fn unknown(name: &str, got: i32) -> Failure {
-    Failure::new(FEDHDS_STATUS_PARAMETER, format!("`{name}`: expected 0 or 1, got {got}"))
+    Failure::new(FEDHDS_STATUS_PARAMETER, format!("{name}: expected 0 or 1, got {got}"))
 }
 
 /// # Safety

@@ -22,7 +22,7 @@ static LISTENER: RwLock<Option<(i32, Call, UserData)>> = RwLock::new(None);
 pub unsafe extern "C" fn fedhds_set_log(level: i32, log: fedhds_log_fn, user_data: *mut c_void) -> fedhds_status_t {
     boundary(|| {
         if !(1..=5).contains(&level) {
-            let message = format!("`level`: expected 1 to 5, got {level}");
+            let message = format!("level: expected 1 to 5, got {level}");
             return Err(Failure::new(FEDHDS_STATUS_PARAMETER, message));
         }
         let user_data = UserData(user_data);

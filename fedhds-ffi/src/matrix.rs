@@ -49,12 +49,12 @@ pub(crate) unsafe fn copied(view: *const fedhds_matrix_view_t, name: &str) -> Ou
     let view = unsafe { value(view, name) }?;
     let stride = if view.row_stride == 0 { view.cols } else { view.row_stride };
     if stride < view.cols {
-        let message = format!("`{name}`: expected a row_stride of at least {} columns, got {stride}", view.cols);
+        let message = format!("{name}: expected a row_stride of at least {} columns, got {stride}", view.cols);
         return Err(Failure::new(FEDHDS_STATUS_INPUT, message));
     }
     if view.rows > MAX_ROWS || view.cols > MAX_COLS {
         let message = format!(
-            "`{name}`: expected at most {MAX_ROWS} rows of {MAX_COLS} columns, got {} of {}",
+            "{name}: expected at most {MAX_ROWS} rows of {MAX_COLS} columns, got {} of {}",
             view.rows, view.cols
         );
         return Err(Failure::new(FEDHDS_STATUS_INPUT, message));

@@ -24,7 +24,7 @@ pub(crate) fn flavor(number: i32) -> Outcome<RougeFlavor> {
         0 => Ok(RougeFlavor::Rouge),
         1 => Ok(RougeFlavor::RougeScore),
         2 => Ok(RougeFlavor::RougeScoreStemmed),
-        other => Err(Failure::new(FEDHDS_STATUS_PARAMETER, format!("`flavor`: expected 0, 1 or 2, got {other}"))),
+        other => Err(Failure::new(FEDHDS_STATUS_PARAMETER, format!("flavor: expected 0, 1 or 2, got {other}"))),
     }
 }
 
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn fedhds_rouge_l(
         let (prediction, references) =
             unsafe { (text(prediction, "prediction")?, slice(references, count, "references")?) };
         if references.is_empty() {
-            return Err(Failure::new(FEDHDS_STATUS_INPUT, "`references`: expected at least one, got none"));
+            return Err(Failure::new(FEDHDS_STATUS_INPUT, "references: expected at least one, got none"));
         }
         // SAFETY: the caller's promise.
         let references = references

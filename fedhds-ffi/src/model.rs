@@ -172,7 +172,7 @@ pub unsafe extern "C" fn fedhds_model_generate(
         let (model, adapter, control) = (handle::copy(model)?, handle::copy_or_none(adapter)?, control(watch)?);
         let transformer = model.transformer.as_ref();
         if !transformer.spec().causal {
-            let message = "`model`: expected one that predicts the next token, got an encoder";
+            let message = "model: expected one that predicts the next token, got an encoder";
             return Err(Failure::new(FEDHDS_STATUS_INPUT, message));
         }
         let lora = adapter

@@ -7,7 +7,7 @@ use crate::status::{Failure, Outcome};
 use std::ffi::{CStr, c_char};
 
 fn null(name: &str) -> Failure {
-    Failure::new(FEDHDS_STATUS_NULL_POINTER, format!("`{name}`: expected a pointer, got NULL"))
+    Failure::new(FEDHDS_STATUS_NULL_POINTER, format!("{name}: expected a pointer, got NULL"))
 }
 
 /// A place that the result goes to: checked before the work, written after it.
@@ -37,7 +37,7 @@ fn aligned<T>(pointer: *const T, name: &str) -> Outcome {
     if pointer.is_aligned() {
         return Ok(());
     }
-    let message = format!("`{name}`: expected a pointer aligned to {} bytes, got {pointer:p}", align_of::<T>());
+    let message = format!("{name}: expected a pointer aligned to {} bytes, got {pointer:p}", align_of::<T>());
     Err(Failure::new(FEDHDS_STATUS_PARAMETER, message))
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn check_length<T>(length: usize, name: &str) -> Outcome {
     if length.checked_mul(size_of::<T>()).is_some_and(|bytes| isize::try_from(bytes).is_ok()) {
         return Ok(());
     }
-    let message = format!("`{name}`: expected a length that memory can hold, got {length}");
+    let message = format!("{name}: expected a length that memory can hold, got {length}");
     Err(Failure::new(FEDHDS_STATUS_PARAMETER, message))
 }
 
@@ -85,7 +85,7 @@ pub(crate) unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Outcome<&'a
     }
     // SAFETY: ends with NUL by the caller's promise.
     let bytes = unsafe { CStr::from_ptr(pointer) };
-    bytes.to_str().map_err(|e| Failure::new(FEDHDS_STATUS_PARAMETER, format!("`{name}`: expected UTF-8: {e}")))
+    bytes.to_str().map_err(|e| Failure::new(FEDHDS_STATUS_PARAMETER, format!("{name}: expected UTF-8: {e}")))
 }
 
 /// A text that may be left out.
@@ -113,7 +113,7 @@ pub(crate) unsafe fn fill<T: Copy>(values: &[T], buffer: *mut T, capacity: usize
     }
     aligned(buffer, "buffer")?;
     if capacity < values.len() {
-        let message = format!("`buffer`: expected room for {}, got {capacity}", values.len());
+        let message = format!("buffer: expected room for {}, got {capacity}", values.len());
         return Err(Failure::new(FEDHDS_STATUS_BUFFER_TOO_SMALL, message));
     }
     // SAFETY: room for the values by the check, writable by the caller's promise; memory of ours and memory of the caller's do not overlap.

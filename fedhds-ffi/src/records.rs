@@ -83,7 +83,7 @@ pub unsafe extern "C" fn fedhds_records_add(
         };
         handle::write(records, |records| {
             if !records.ids.insert(record.id.clone()) {
-                let message = format!("`id`: expected one of its own, got `{}` a second time", record.id);
+                let message = format!("id: expected one of its own, got `{}` a second time", record.id);
                 return Err(Failure::new(FEDHDS_STATUS_INPUT, message));
             }
             records.list.push(record);
@@ -203,7 +203,7 @@ pub unsafe extern "C" fn fedhds_records_get(
 }
 
 fn row_missing(row: usize, count: usize) -> Failure {
-    Failure::new(FEDHDS_STATUS_PARAMETER, format!("`row`: expected a row below {count}, got {row}"))
+    Failure::new(FEDHDS_STATUS_PARAMETER, format!("row: expected a row below {count}, got {row}"))
 }
 
 /// The records of these rows, in this order; a row may come more than once.
@@ -259,7 +259,7 @@ pub unsafe extern "C" fn fedhds_records_part(
         })?;
         let clients = dealt.len();
         let Some(own) = dealt.into_iter().nth(client) else {
-            let message = format!("`client`: expected a client below {clients}, got {client}");
+            let message = format!("client: expected a client below {clients}, got {client}");
             return Err(Failure::new(FEDHDS_STATUS_PARAMETER, message));
         };
         out.set(handle::new(own.into()));

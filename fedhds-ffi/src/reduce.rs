@@ -224,7 +224,7 @@ pub unsafe extern "C" fn fedhds_kernel_pca(
             2 => Kernel::Poly { degree: given.degree, gamma, coef0: given.coef0 },
             3 => Kernel::Cosine,
             other => {
-                let message = format!("`kernel`: expected 0 to 3, got {other}");
+                let message = format!("kernel: expected 0 to 3, got {other}");
                 return Err(Failure::new(FEDHDS_STATUS_PARAMETER, message));
             }
         };

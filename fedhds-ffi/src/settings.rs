@@ -16,7 +16,7 @@ fn check_size<T>(size: usize, name: &str) -> Outcome {
         return Ok(());
     }
     let message =
-        format!("`{name}`: expected the size of its structure, {} to {}, got {size}", SIZES.start(), SIZES.end());
+        format!("{name}: expected the size of its structure, {} to {}, got {size}", SIZES.start(), SIZES.end());
     Err(Failure::new(FEDHDS_STATUS_PARAMETER, message))
 }
 
@@ -57,6 +57,6 @@ pub(crate) fn flag(byte: u8, name: &str) -> Outcome<bool> {
     match byte {
         0 => Ok(false),
         1 => Ok(true),
-        other => Err(Failure::new(FEDHDS_STATUS_PARAMETER, format!("`{name}`: expected 0 or 1, got {other}"))),
+        other => Err(Failure::new(FEDHDS_STATUS_PARAMETER, format!("{name}: expected 0 or 1, got {other}"))),
     }
 }

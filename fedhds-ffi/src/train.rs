@@ -36,7 +36,7 @@ pub extern "C" fn fedhds_train_seed(seed: u64, round: u32, client: u32) -> u64 {
 /// The seed that the core's simulation gives to the first adapter, from the experiment's seed.
 #[unsafe(no_mangle)]
 pub extern "C" fn fedhds_init_seed(seed: u64) -> u64 {
-    Seed(seed).derive("init", 0).0
+    Seed(seed).before_rounds("init").0
 }
 
 /// A fresh adapter of a model: A drawn by the seed, B zero.

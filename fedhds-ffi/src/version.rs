@@ -32,12 +32,12 @@ pub extern "C" fn fedhds_set_threads(threads: usize) -> fedhds_status_t {
     boundary(|| {
         let fail = |message: String| Failure::new(FEDHDS_STATUS_PARAMETER, message);
         if !(1..=4096).contains(&threads) {
-            return Err(fail(format!("`threads`: expected 1 to 4096, got {threads}")));
+            return Err(fail(format!("threads: expected 1 to 4096, got {threads}")));
         }
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build_global()
-            .map_err(|e| fail(format!("`threads`: expected to be set once, before the first heavy call: {e}")))
+            .map_err(|e| fail(format!("threads: expected to be set once, before the first heavy call: {e}")))
     })
 }
 

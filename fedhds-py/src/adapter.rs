@@ -4,13 +4,13 @@ use crate::array::{array, matrix};
 use crate::error::OrRaise as _;
 use crate::model::Model;
 use crate::run::heavy;
-use crate::stages::settings;
+use crate::settings::AdapterConfig;
 use fedhds_core::aggregate::WeightedMean;
 use fedhds_core::model::gguf;
 use fedhds_core::stage::{Aggregator as _, ClientUpdate};
 use fedhds_core::train::{adapter_file, check_adapter, read_adapter, write_adapter};
-use fedhds_core::types::{AdapterConfig, AdapterTensor, ClientId, Matrix};
-use fedhds_core::{Error, parse, types};
+use fedhds_core::types::{AdapterTensor, ClientId, Matrix};
+use fedhds_core::{Error, types};
 use numpy::{PyArray2, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -44,8 +44,7 @@ impl From<types::Adapter> for Adapter {
 impl Adapter {
     /// From settings and tensors under PEFT's names, with or without its prefix.
     #[new]
-    fn new(config: &str, tensors: BTreeMap<String, PyReadonlyArray2<'_, f32>>) -> PyResult<Self> {
-        let config: AdapterConfig = settings(config).or_raise()?;
+    fn new(config: AdapterConfig, tensors: BTreeMap<String, PyReadonlyArray2<'_, f32>>) -> PyResult<Self> {
         let mut kept = BTreeMap::new();
         for (name, values) in tensors {
             let values = matrix(&values)?;
@@ -54,7 +53,7 @@ impl Adapter {
             let name = name.strip_prefix(PREFIX).unwrap_or(&name).to_owned();
             kept.insert(name, AdapterTensor { shape, data: values.into_vec() });
         }
-        let adapter = types::Adapter { config, tensors: kept };
+        let adapter = types::Adapter { config: config.inner, tensors: kept };
         // Through PEFT's form and back: what the file may not say, the arrays may not say either.
         let bytes = adapter_file::to_bytes(&adapter).or_raise()?;
         Ok(adapter_file::from_bytes(&bytes, &adapter.config).or_raise()?.into())
@@ -76,14 +75,14 @@ impl Adapter {
     }
 
     #[staticmethod]
-    fn from_bytes(bytes: &[u8], config: &str) -> PyResult<Self> {
-        let config: AdapterConfig = settings(config).or_raise()?;
-        Ok(adapter_file::from_bytes(bytes, &config).or_raise()?.into())
+    fn from_bytes(bytes: &[u8], config: &AdapterConfig) -> PyResult<Self> {
+        Ok(adapter_file::from_bytes(bytes, &config.inner).or_raise()?.into())
     }
 
-    /// The settings as JSON.
-    fn config(&self) -> PyResult<String> {
-        parse::to_json("adapter", &self.inner.config).or_raise()
+    /// The settings.
+    #[getter]
+    fn config(&self) -> AdapterConfig {
+        AdapterConfig { inner: self.inner.config.clone() }
     }
 
     #[getter]

@@ -5,9 +5,9 @@
 
 use crate::adapter::Adapter;
 use crate::array::{array, matrix};
-use crate::model::Score;
-use crate::records::parts;
+use crate::records::Records;
 use crate::run::Failures;
+use crate::scores::Scores;
 use fedhds_core::cluster::clustering_of_labels;
 use fedhds_core::method::{Grouping, Pipeline};
 use fedhds_core::stage::{
@@ -113,7 +113,7 @@ impl FeatureExtractor for Custom {
     fn extract(&self, records: &[Record], adapter: Option<&types::Adapter>, context: &Context) -> Result<Matrix> {
         self.call(Some(context), |object| {
             let adapter = adapter.map(|adapter| Adapter::from(adapter.clone()));
-            let features = object.call_method1("extract", (parts(records.iter().cloned()), adapter))?;
+            let features = object.call_method1("extract", (Records(records.to_vec()), adapter))?;
             matrix(&features.extract::<PyReadonlyArray2<'_, f32>>()?)
         })
     }
@@ -136,7 +136,7 @@ impl Trainer for Custom {
 
     fn train(&self, adapter: &types::Adapter, records: &[Record], context: &Context) -> Result<Trained> {
         let (adapter, losses, skipped, tokens) = self.call(Some(context), |object| {
-            let given = (Adapter::from(adapter.clone()), parts(records.iter().cloned()), context.seed.0);
+            let given = (Adapter::from(adapter.clone()), Records(records.to_vec()), context.seed.0);
             object.call_method1("train", given)?.extract::<(Adapter, Vec<f32>, usize, u64)>()
         })?;
         Ok(Trained { adapter: (*adapter.inner).clone(), losses, skipped, tokens })
@@ -166,22 +166,14 @@ impl Evaluator for Custom {
         generate: bool,
         context: &Context,
     ) -> Result<Vec<RecordScore>> {
-        let scores = self.call(Some(context), |object| {
+        let Scores(scores) = self.call(Some(context), |object| {
             let adapter = adapter.map(|adapter| Adapter::from(adapter.clone()));
-            let given = (parts(records.iter().cloned()), adapter, generate);
-            object.call_method1("evaluate", given)?.extract::<Vec<Score>>()
+            let given = (Records(records.to_vec()), adapter, generate);
+            object.call_method1("evaluate", given)?.extract::<Scores>()
         })?;
         if scores.len() != records.len() {
             return Err(Error::stage(&self.name, format!("expected {} scores, got {}", records.len(), scores.len())));
         }
-        let score = |(id, category, loss, output, rouge_l, exact_match): Score| RecordScore {
-            id,
-            category,
-            loss,
-            output,
-            rouge_l,
-            exact_match,
-        };
-        Ok(scores.into_iter().map(score).collect())
+        Ok(scores)
     }
 }

@@ -37,7 +37,7 @@ fn context(seed: u64, round: Round, who: &str, number: u32, call: &str, control:
 #[pyo3(signature = (seed, call, round, client))]
 fn client_seed(seed: u64, call: &str, round: Option<u32>, client: u32) -> u64 {
     match round {
-        None => Seed(seed).derive(call, 0).0,
+        None => Seed(seed).before_rounds(call).0,
         Some(round) => Seed(seed).of_call(Round(round), "client", client, call).0,
     }
 }

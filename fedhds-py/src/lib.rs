@@ -1,7 +1,7 @@
 //! The native part of the Python package `fedhds`: a thin layer over `fedhds-core`.
 //!
-//! Python sees numbers, text, bytes and arrays; checks of types and shapes that a person should understand are in the package's
-//! own modules, everything else is the core's. Heavy calls release the interpreter and stop on Ctrl-C.
+//! Python sees numbers, text, bytes, arrays, records and settings; checks of shapes that a person should understand are in the
+//! package's own modules, everything else is the core's. Heavy calls release the interpreter and stop on Ctrl-C.
 
 mod adapter;
 mod array;
@@ -11,9 +11,13 @@ mod federation;
 mod info;
 mod metrics;
 mod model;
+mod plain;
 mod progress;
 mod records;
 mod run;
+mod scores;
+mod setting;
+mod settings;
 mod simulate;
 mod simulation;
 mod stages;
@@ -25,6 +29,7 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     error::register(module)?;
+    settings::register(module)?;
     stages::register(module)?;
     federation::register(module)?;
     metrics::register(module)?;

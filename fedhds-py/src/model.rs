@@ -3,17 +3,19 @@
 use crate::adapter::Adapter;
 use crate::array::array;
 use crate::error::OrRaise as _;
-use crate::records::{Parts, records, renderer};
+use crate::records::{Records, Template};
 use crate::run::heavy;
-use crate::stages::settings;
-use fedhds_core::features::{FeatureParams, LayerFeatures};
-use fedhds_core::generate::{GenerateConfig, ModelEvaluator, generate};
+use crate::scores::Scores;
+use crate::setting::parameter;
+use crate::settings::{AdapterConfig, FeatureParams, GenerateConfig, TrainConfig};
+use fedhds_core::features::LayerFeatures;
+use fedhds_core::generate::{ModelEvaluator, generate};
 use fedhds_core::metrics::RougeFlavor;
 use fedhds_core::model::{Device, LanguageModel, LoraWeights, ModelConfig};
-use fedhds_core::stage::{Evaluator as _, FeatureExtractor as _, RecordScore, Trainer as _};
-use fedhds_core::train::{LoraTrainer, TrainConfig};
-use fedhds_core::types::{AdapterConfig, Context, Control, Seed};
-use fedhds_core::{Error, Result, parse};
+use fedhds_core::stage::{Evaluator as _, FeatureExtractor as _, Trainer as _};
+use fedhds_core::train::LoraTrainer;
+use fedhds_core::types::{Context, Control, Seed};
+use fedhds_core::{Error, Result};
 use numpy::PyArray2;
 use pyo3::prelude::*;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Features>()?;
     module.add_class::<Trainer>()?;
     module.add_class::<Evaluator>()?;
+    module.add_function(wrap_pyfunction!(feature_states, module)?)?;
     module.add_function(wrap_pyfunction!(write_embedded_model, module)?)
 }
 
@@ -44,6 +47,12 @@ fn write_embedded(folder: &Path) -> Result<()> {
 #[pyfunction]
 fn write_embedded_model(folder: PathBuf) -> PyResult<()> {
     write_embedded(&folder).or_raise()
+}
+
+/// The numbers of the hidden states that make up the features of a model of so many layers, in order; 0 is the embedding.
+#[pyfunction]
+fn feature_states(params: &FeatureParams, layers: usize) -> PyResult<Vec<usize>> {
+    params.inner.states(layers).or_raise()
 }
 
 fn context(seed: u64, control: &Control) -> Context {
@@ -110,23 +119,22 @@ impl Model {
         self.inner.fingerprint().to_owned()
     }
 
-    /// Tokens of each text, marks of the model's own included.
+    /// Tokens of each text, special tokens of the model's own included.
     fn count_tokens(&self, py: Python<'_>, texts: Vec<String>) -> PyResult<Vec<usize>> {
         let tokenizer = self.inner.tokenizer.clone();
         heavy(py, move |_| texts.iter().map(|text| Ok(tokenizer.encode(text, true)?.len())).collect())
     }
 
     /// Greedy continuations of texts.
-    #[pyo3(signature = (prompts, adapter, max_new_tokens, batch_size))]
+    #[pyo3(signature = (prompts, adapter, config))]
     fn generate(
         &self,
         py: Python<'_>,
         prompts: Vec<String>,
         adapter: Option<Adapter>,
-        max_new_tokens: usize,
-        batch_size: usize,
+        config: &GenerateConfig,
     ) -> PyResult<Vec<String>> {
-        let model = &self.inner;
+        let (model, config) = (&self.inner, &config.inner);
         heavy(py, move |control| {
             let transformer = model.transformer.as_ref();
             if !transformer.spec().causal {
@@ -137,9 +145,8 @@ impl Model {
                 .transpose()?;
             let tokenizer = &model.tokenizer;
             let ids = prompts.iter().map(|text| tokenizer.encode_prompt(text)).collect::<Result<Vec<_>>>()?;
-            let config = GenerateConfig { max_new_tokens, batch_size, ..GenerateConfig::default() };
             control.begin("generate", Some(ids.len() as u64));
-            let made = generate(transformer, &ids, tokenizer.eos(), &config, lora.as_ref(), control);
+            let made = generate(transformer, &ids, tokenizer.eos(), config, lora.as_ref(), control);
             control.end("generate");
             made?.iter().map(|ids| tokenizer.decode(ids, true)).collect()
         })
@@ -155,10 +162,9 @@ pub struct Features {
 #[pymethods]
 impl Features {
     #[new]
-    fn new(model: PyRef<'_, Model>, prompt: &str, params: &str, frozen: bool) -> PyResult<Self> {
-        let params: FeatureParams = settings(params).or_raise()?;
-        let renderer = renderer(prompt, Some(&model)).or_raise()?;
-        let features = LayerFeatures::new(model.inner.clone(), renderer, prompt, params).or_raise()?;
+    fn new(model: &Model, prompt: Template, params: FeatureParams, frozen: bool) -> PyResult<Self> {
+        let (renderer, name) = (prompt.renderer(Some(model)).or_raise()?, prompt.name().or_raise()?);
+        let features = LayerFeatures::new(model.inner.clone(), renderer, name, params.inner).or_raise()?;
         Ok(Self { inner: Arc::new(if frozen { features.frozen() } else { features }) })
     }
 
@@ -174,18 +180,18 @@ impl Features {
         Ok(self.inner.width().or_raise()? / hidden.max(1))
     }
 
-    #[pyo3(signature = (parts, adapter))]
+    #[pyo3(signature = (records, adapter))]
     fn extract<'py>(
         &self,
         py: Python<'py>,
-        parts: Vec<Parts>,
+        records: Records,
         adapter: Option<Adapter>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let extractor = self.inner.clone();
-        let records = records(parts);
         let adapter = adapter.map(|a| a.inner);
         // Evaluation mode draws nothing: the seed does not matter.
-        let features = heavy(py, move |control| extractor.extract(&records, adapter.as_deref(), &context(0, control)))?;
+        let features =
+            heavy(py, move |control| extractor.extract(&records.0, adapter.as_deref(), &context(0, control)))?;
         array(py, features)
     }
 }
@@ -199,11 +205,9 @@ pub struct Trainer {
 #[pymethods]
 impl Trainer {
     #[new]
-    fn new(model: PyRef<'_, Model>, prompt: &str, adapter: &str, train: &str) -> PyResult<Self> {
-        let adapter: AdapterConfig = settings(adapter).or_raise()?;
-        let train: TrainConfig = settings(train).or_raise()?;
-        let prompt = renderer(prompt, Some(&model)).or_raise()?;
-        let inner = LoraTrainer::new(model.inner.clone(), prompt, adapter, train).or_raise()?;
+    fn new(model: &Model, prompt: Template, adapter: AdapterConfig, config: TrainConfig) -> PyResult<Self> {
+        let prompt = prompt.renderer(Some(model)).or_raise()?;
+        let inner = LoraTrainer::new(model.inner.clone(), prompt, adapter.inner, config.inner).or_raise()?;
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -216,21 +220,13 @@ impl Trainer {
         &self,
         py: Python<'_>,
         adapter: PyRef<'_, Adapter>,
-        parts: Vec<Parts>,
+        records: Records,
         seed: u64,
     ) -> PyResult<(Adapter, Vec<f32>, usize, u64)> {
-        let (trainer, adapter, records) = (self.inner.clone(), adapter.inner.clone(), records(parts));
-        let trained = heavy(py, move |control| trainer.train(&adapter, &records, &context(seed, control)))?;
+        let (trainer, adapter) = (self.inner.clone(), adapter.inner.clone());
+        let trained = heavy(py, move |control| trainer.train(&adapter, &records.0, &context(seed, control)))?;
         Ok((trained.adapter.into(), trained.losses, trained.skipped, trained.tokens))
     }
-}
-
-/// id, category, loss, output, Rouge-L, exact match.
-pub type Score = (String, String, f64, Option<String>, Option<f64>, Option<bool>);
-
-/// A score for Python.
-pub fn score(score: RecordScore) -> Score {
-    (score.id, score.category, score.loss, score.output, score.rouge_l, score.exact_match)
 }
 
 /// Losses, generations and their Rouge-L.
@@ -242,26 +238,20 @@ pub struct Evaluator {
 #[pymethods]
 impl Evaluator {
     #[new]
-    fn new(model: PyRef<'_, Model>, prompt: &str, generate: &str, rouge: &str) -> PyResult<Self> {
-        let generate: GenerateConfig = settings(generate).or_raise()?;
-        let prompt = renderer(prompt, Some(&model)).or_raise()?;
-        let rouge: RougeFlavor = parse::from_name("rouge", rouge).or_raise()?;
-        let inner = ModelEvaluator::new(model.inner.clone(), prompt, generate).or_raise()?.with_rouge(rouge);
+    fn new(model: &Model, prompt: Template, config: GenerateConfig, rouge: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let prompt = prompt.renderer(Some(model)).or_raise()?;
+        let rouge: RougeFlavor = parameter("rouge", rouge).or_raise()?;
+        let inner = ModelEvaluator::new(model.inner.clone(), prompt, config.inner).or_raise()?.with_rouge(rouge);
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    #[pyo3(signature = (parts, adapter, generate))]
-    fn evaluate(
-        &self,
-        py: Python<'_>,
-        parts: Vec<Parts>,
-        adapter: Option<Adapter>,
-        generate: bool,
-    ) -> PyResult<Vec<Score>> {
-        let (evaluator, records) = (self.inner.clone(), records(parts));
+    #[pyo3(signature = (records, adapter, generate))]
+    fn evaluate(&self, py: Python<'_>, records: Records, adapter: Option<Adapter>, generate: bool) -> PyResult<Scores> {
+        let evaluator = self.inner.clone();
         let adapter = adapter.map(|a| a.inner);
-        let scores =
-            heavy(py, move |control| evaluator.evaluate(adapter.as_deref(), &records, generate, &context(0, control)))?;
-        Ok(scores.into_iter().map(score).collect())
+        let scores = heavy(py, move |control| {
+            evaluator.evaluate(adapter.as_deref(), &records.0, generate, &context(0, control))
+        })?;
+        Ok(Scores(scores))
     }
 }

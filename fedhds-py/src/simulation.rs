@@ -4,13 +4,15 @@ use crate::adapter::Adapter;
 use crate::custom::Custom;
 use crate::error::{OrRaise as _, raised};
 use crate::federation::build_pipeline;
-use crate::model::{Evaluator, Features, Score, Trainer, score};
-use crate::records::{Parts, records};
+use crate::model::{Evaluator, Features, Trainer};
+use crate::plain::plain;
+use crate::records::Records;
 use crate::run::{Failures, heavy_with};
-use crate::stages::settings;
+use crate::scores::Scores;
+use crate::settings::SimulationSettings;
 use fedhds_core::aggregate::WeightedMean;
 use fedhds_core::dataset::ClientData;
-use fedhds_core::simulate::{Identity, Simulation, SimulationSettings, TestSet, content_hash};
+use fedhds_core::simulate::{Identity, Simulation, TestSet, content_hash};
 use fedhds_core::types::{ClientId, Seed};
 use fedhds_core::{Error, stage};
 use pyo3::prelude::*;
@@ -23,87 +25,101 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run_simulation, module)?)
 }
 
-/// Runs the rounds that are not done yet: the adapter, the rounds as JSON, the last scores.
-///
-/// `stages` replaces the method's; `trainer`, `extractor` and `evaluator` are this module's classes or wrapped objects; `test` are the
-/// records of the evaluation and how many of them text is generated for; `checkpoint` is a file and what tells this run from others.
-#[pyfunction]
-#[pyo3(signature = (method, layers, stages, clients, trainer, extractor, aggregator, evaluator, test, json, seed, checkpoint, clients_at_once))]
-#[allow(clippy::too_many_arguments)]
-fn run_simulation(
-    py: Python<'_>,
-    method: &str,
+/// A simulation as `fedhds._simulation.Run` describes it; the stages are this module's classes or wrapped objects.
+#[derive(FromPyObject)]
+struct Run {
+    /// The method's settings.
+    method: String,
+    /// Equal parts of a feature vector.
     layers: usize,
+    /// What replaces the method's stages, by their names.
     stages: BTreeMap<String, Py<PyAny>>,
-    clients: Vec<Vec<Parts>>,
+    /// The records of each client.
+    clients: Vec<Records>,
     trainer: Py<PyAny>,
     extractor: Option<Py<PyAny>>,
     aggregator: Option<Py<PyAny>>,
     evaluator: Option<Py<PyAny>>,
-    test: Option<(Vec<Parts>, Option<usize>)>,
-    json: &str,
+    /// The records of the evaluation.
+    test: Option<Records>,
+    /// For how many of them text is generated.
+    generate: Option<usize>,
+    settings: SimulationSettings,
     seed: u64,
-    checkpoint: Option<(PathBuf, BTreeMap<String, String>)>,
+    checkpoint: Option<PathBuf>,
+    /// What tells this run from others in its checkpoint.
+    names: BTreeMap<String, String>,
     clients_at_once: usize,
-) -> PyResult<(Adapter, String, Vec<Score>)> {
-    let failures = Failures::default();
-    let settings: SimulationSettings = settings(json).or_raise()?;
-    let pipeline = build_pipeline(method, layers, stages, &failures).or_raise()?;
-    let client = |(number, parts): (usize, Vec<Parts>)| ClientData {
-        client: ClientId(number as u32),
-        name: format!("client-{number}"),
-        records: records(parts),
-    };
-    let clients: Vec<ClientData> = clients.into_iter().enumerate().map(client).collect();
-    let trainer: Arc<dyn stage::Trainer> = match trainer.bind(py).cast::<Trainer>() {
-        Ok(own) => own.get().inner.clone(),
-        Err(_) => Arc::new(Custom::new("trainer", trainer, &failures)),
-    };
-    let aggregator: Box<dyn stage::Aggregator> = match aggregator {
-        None => Box::new(WeightedMean::new()),
-        Some(object) => Box::new(Custom::new("aggregator", object, &failures)),
-    };
-    let mut identity = Identity::default();
-    if let Some((_, parts)) = &checkpoint {
-        parts.iter().for_each(|(name, value)| identity.set(name, value));
+}
+
+impl Run {
+    /// What the checkpoint's run must be.
+    fn identity(&self, clients: &[ClientData]) -> Identity {
+        let mut identity = Identity::default();
+        self.names.iter().for_each(|(name, value)| identity.set(name, value));
         let all: Vec<_> = clients.iter().flat_map(|c| c.records.iter().cloned()).collect();
         let sizes: Vec<String> = clients.iter().map(|c| c.records.len().to_string()).collect();
         identity.set("client sizes", sizes.join(","));
         identity.set("client records", format!("{:02x?}", content_hash(&all)));
-        identity.set("seed", seed);
-        identity.set("method", method);
-        identity.set("layers", layers);
-        identity.set("settings", json);
+        if let Some(test) = &self.test {
+            identity.set("test records", format!("{:02x?} {:?}", content_hash(&test.0), self.generate));
+        }
+        identity.set("seed", self.seed);
+        identity.set("method", &self.method);
+        identity.set("layers", self.layers);
+        let settings = serde_json::to_value(&self.settings.inner).unwrap_or_default();
+        identity.set_json("settings", &settings);
+        identity
     }
+}
+
+/// Runs the rounds that are not done yet: the adapter, the rounds, the last scores.
+#[pyfunction]
+fn run_simulation<'py>(py: Python<'py>, run: &Bound<'py, PyAny>) -> PyResult<(Adapter, Bound<'py, PyAny>, Scores)> {
+    // What is wrong with a field is the cause; that it is one of `Run` tells nobody anything.
+    let mut run: Run = run.extract().map_err(|error: PyErr| error.cause(py).unwrap_or(error))?;
+    let failures = Failures::default();
+    let stages = std::mem::take(&mut run.stages);
+    let pipeline = build_pipeline(&run.method, run.layers, stages, &failures).or_raise()?;
+    let client = |(number, records): (usize, Records)| ClientData {
+        client: ClientId(number as u32),
+        name: format!("client-{number}"),
+        records: records.0,
+    };
+    let clients: Vec<ClientData> = std::mem::take(&mut run.clients).into_iter().enumerate().map(client).collect();
+    let checkpoint = run.checkpoint.take().map(|path| (path, run.identity(&clients)));
+    let trainer: Arc<dyn stage::Trainer> = match run.trainer.bind(py).cast::<Trainer>() {
+        Ok(own) => own.get().inner.clone(),
+        Err(_) => Arc::new(Custom::new("trainer", run.trainer, &failures)),
+    };
+    let aggregator: Box<dyn stage::Aggregator> = match run.aggregator {
+        None => Box::new(WeightedMean::new()),
+        Some(object) => Box::new(Custom::new("aggregator", object, &failures)),
+    };
     let mut simulation = Simulation::new(pipeline, Arc::new(clients), trainer, aggregator)
-        .settings(settings)
-        .seed(Seed(seed))
-        .clients_at_once(clients_at_once);
-    if let Some(object) = extractor {
+        .settings(run.settings.inner)
+        .seed(Seed(run.seed))
+        .clients_at_once(run.clients_at_once);
+    if let Some(object) = run.extractor {
         let extractor: Arc<dyn stage::FeatureExtractor> = match object.bind(py).cast::<Features>() {
             Ok(own) => own.get().inner.clone(),
             Err(_) => Arc::new(Custom::new("extractor", object, &failures)),
         };
         simulation = simulation.extractor(extractor);
     }
-    if let Some(object) = evaluator {
-        let Some((parts, generate)) = test else {
+    if let Some(object) = run.evaluator {
+        let Some(Records(test)) = run.test else {
             return Err(raised(&Error::input("test", "records, which the evaluator is for", "none")));
         };
         let evaluator: Arc<dyn stage::Evaluator> = match object.bind(py).cast::<Evaluator>() {
             Ok(own) => own.get().inner.clone(),
             Err(_) => Arc::new(Custom::new("evaluator", object, &failures)),
         };
-        let test = records(parts);
-        if checkpoint.is_some() {
-            identity.set("test records", format!("{:02x?} {generate:?}", content_hash(&test)));
-        }
-        simulation = simulation.evaluate(evaluator, Arc::new(TestSet::new(test, generate)));
+        simulation = simulation.evaluate(evaluator, Arc::new(TestSet::new(test, run.generate)));
     }
-    if let Some((path, _)) = checkpoint {
+    if let Some((path, identity)) = checkpoint {
         simulation = simulation.checkpoint(path, identity);
     }
     let outcome = heavy_with(py, &failures, move |control| simulation.control(control.clone()).run())?;
-    let rounds = serde_json::to_string(&outcome.rounds).map_err(|e| raised(&Error::config("rounds", e.to_string())))?;
-    Ok((outcome.adapter.into(), rounds, outcome.scores.into_iter().map(score).collect()))
+    Ok((outcome.adapter.into(), plain(py, &outcome.rounds)?, Scores(outcome.scores)))
 }

@@ -103,7 +103,9 @@ def test_a_federation_is_the_simulations(rust, method):
     aggregator, trainers = rust_federation(rust, args, method)
     federate(aggregator, trainers, rust[0], args, watch=watch)
     extractor = None if method.settings["features"] == "none" else rust[3]
-    outcome = fedhds.Simulation(method, rust[0], trainer=rust[2], extractor=extractor, rounds=2, seed=9).run()
+    outcome = fedhds.Simulation(
+        method, rust[0], trainer=rust[2], extractor=extractor, rounds=2, participation=1.0, seed=9
+    ).run()
     expected = {
         (one["round"], client["client"]): client["selected"]
         for one in outcome.rounds

@@ -45,6 +45,7 @@ def by_the_core() -> fedhds.Adapter:
         trainer=models.trainer(given),
         extractor=models.extractor(given),
         rounds=2,
+        participation=1.0,
         seed=given["seed"],
         evaluate="never",
     )

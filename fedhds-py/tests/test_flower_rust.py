@@ -70,7 +70,14 @@ def test_a_flower_run_is_the_simulation_bit_for_bit(case: str) -> None:
     method, frozen = METHODS[case]
     strategy, got = flower(method, RustClient(lambda context: local(context, frozen)))
     simulation = fedhds.Simulation(
-        method, parts()[0], trainer=trainer(), extractor=extractor(frozen), rounds=ROUNDS, seed=SEED, evaluate="never"
+        method,
+        parts()[0],
+        trainer=trainer(),
+        extractor=extractor(frozen),
+        rounds=ROUNDS,
+        participation=1.0,
+        evaluate="never",
+        seed=SEED,
     )
     outcome = simulation.run()
     expected = outcome.adapter.tensors

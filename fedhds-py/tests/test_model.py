@@ -1,5 +1,6 @@
 """Models in Rust from Python: features, adapters, training, evaluation, llama.cpp's files."""
 
+import inspect
 import pickle
 
 import numpy as np
@@ -159,6 +160,129 @@ def test_damaged_adapters_and_wrong_calls_are_refused(trained, trainer, records)
         fedhds.LoraTrainer(trainer.model, learning_rate=-1.0)
     with pytest.raises(fedhds.ParameterError, match="model"):
         fedhds.LoraTrainer("model")
+
+
+NAN, INF = float("nan"), float("inf")
+COUNT = "expected a whole number of at least 1, got"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"learning_rate": NAN}, "learning_rate: expected a number above 0, got nan"),
+        ({"learning_rate": INF}, "learning_rate: expected a number above 0, got inf"),
+        ({"learning_rate": 0}, "learning_rate: expected a number above 0, got 0.0"),
+        ({"learning_rate": -1e-3}, "learning_rate: expected a number above 0, got -0.001"),
+        ({"learning_rate": "fast"}, "learning_rate: expected a number, got 'fast'"),
+        ({"learning_rate": True}, "learning_rate: expected a number, got True"),
+        ({"learning_rate": None}, "learning_rate: expected a number, got None"),
+        ({"batch_size": 0}, f"batch_size: {COUNT} 0"),
+        ({"batch_size": -4}, f"batch_size: {COUNT} -4"),
+        ({"batch_size": 1.0}, "batch_size: expected a whole number, got 1.0"),
+        ({"local_epochs": 0}, f"local_epochs: {COUNT} 0"),
+        ({"max_steps": 0}, f"max_steps: {COUNT} 0"),
+        ({"max_steps": "4"}, "max_steps: expected a whole number or None, got '4'"),
+        ({"gradient_accumulation_steps": 0}, f"gradient_accumulation_steps: {COUNT} 0"),
+        ({"max_grad_norm": NAN}, "max_grad_norm: expected a number above 0, got nan"),
+        ({"max_grad_norm": -1.0}, "max_grad_norm: expected a number above 0, got -1.0"),
+        ({"max_grad_norm": []}, "max_grad_norm: expected a number or None, got []"),
+        ({"gradient_checkpointing": 1}, "gradient_checkpointing: expected True or False, got 1"),
+        ({"max_tokens": 1}, "max_tokens: expected a whole number of at least 2, got 1"),
+        ({"r": 0}, "r: expected a whole number from 1 to 16384, got 0"),
+        ({"r": 16385}, "r: expected a whole number from 1 to 16384, got 16385"),
+        ({"r": 2**64}, "r: expected a whole number from 1 to 16384, got 18446744073709551616"),
+        ({"r": "eight"}, "r: expected a whole number, got 'eight'"),
+        ({"lora_alpha": NAN}, "lora_alpha: expected a number above 0, got nan"),
+        ({"lora_alpha": 1e39}, "lora_alpha: expected a number above 0, got 1e+39"),
+        ({"lora_dropout": 1.0}, "lora_dropout: expected a number in [0, 1), got 1.0"),
+        ({"lora_dropout": -0.05}, "lora_dropout: expected a number in [0, 1), got -0.05"),
+        ({"target_modules": "q_proj"}, "target_modules: expected a list of texts, got 'q_proj'"),
+        ({"target_modules": ["q_proj", 7]}, "target_modules: expected a list of texts, got ['q_proj', 7]"),
+        ({"use_rslora": None}, "use_rslora: expected True or False, got None"),
+        (
+            {"prompt": "shrot"},
+            "prompt: expected `alpaca`, `short`, `raw`, `chat`, or the texts `with_input` and `without_input`, got 'shrot'",
+        ),
+        ({"prompt": {"with_input": 7}}, "prompt.with_input: expected text, got 7"),
+        ({"prompt": {"without_input": "x"}}, "prompt: expected the text `with_input`, got none"),
+    ],
+)
+def test_a_wrong_setting_of_training_is_named_with_its_value(model, setting, message):
+    with pytest.raises(fedhds.ParameterError) as caught:
+        fedhds.LoraTrainer(model, **setting)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"layers": "first"}, "layers: expected `all`, `last` or a list of whole numbers from 1, got 'first'"),
+        ({"layers": [1.5]}, "layers: expected `all`, `last` or a list of whole numbers from 1, got [1.5]"),
+        ({"layers": []}, "layers: expected at least one layer, got none"),
+        ({"layers": [2, 2]}, "layers: expected each layer once, got 2 twice"),
+        ({"layers": [5]}, "layers: expected layers from 1 to 4 (`embedding` adds the embedding output), got 5"),
+        ({"embedding": "yes"}, "embedding: expected True or False, got 'yes'"),
+        ({"pooling": "max"}, "pooling: expected `last_token` or `mean`, got 'max'"),
+        ({"normalize": 0}, "normalize: expected True or False, got 0"),
+        ({"max_tokens": 0}, f"max_tokens: {COUNT} 0"),
+        ({"truncate": None}, "truncate: expected True or False, got None"),
+        ({"batch_tokens": 0}, f"batch_tokens: {COUNT} 0"),
+    ],
+)
+def test_a_wrong_setting_of_features_is_named_with_its_value(model, setting, message):
+    with pytest.raises(fedhds.ParameterError) as caught:
+        fedhds.LayerFeatures(model, **setting)
+    assert str(caught.value) == message
+
+
+def test_a_wrong_setting_of_generation_is_named_with_its_value(model):
+    for setting, message in (
+        ({"max_new_tokens": 0}, f"max_new_tokens: {COUNT} 0"),
+        ({"max_new_tokens": "many"}, "max_new_tokens: expected a whole number, got 'many'"),
+        ({"batch_size": -1}, f"batch_size: {COUNT} -1"),
+    ):
+        with pytest.raises(fedhds.ParameterError) as caught:
+            fedhds.ModelEvaluator(model, **setting)
+        assert str(caught.value) == message
+        with pytest.raises(fedhds.ParameterError) as caught:
+            model.generate(["The"], **setting)
+        assert str(caught.value) == message
+    with pytest.raises(fedhds.ParameterError, match="rouge: expected `rouge`, `rouge_score` or .*, got 'bleu'"):
+        fedhds.ModelEvaluator(model, rouge="bleu")
+
+
+def test_settings_may_come_from_numpy_and_defaults_are_the_cores(model):
+    trainer = fedhds.LoraTrainer(
+        model,
+        r=np.int64(4),
+        lora_alpha=np.float32(8),
+        lora_dropout=0.05,
+        learning_rate=np.float64(1e-3),
+        gradient_checkpointing=np.bool_(True),
+        target_modules={"v_proj"},
+    )
+    assert trainer.settings == {
+        "r": 4,
+        "lora_alpha": 8.0,
+        "lora_dropout": 0.05,
+        "target_modules": ["v_proj"],
+        "use_rslora": False,
+        "learning_rate": 1e-3,
+        "batch_size": 1,
+        "local_epochs": 1,
+        "max_steps": None,
+        "gradient_accumulation_steps": 1,
+        "max_grad_norm": None,
+        "gradient_checkpointing": True,
+        "max_tokens": 1024,
+        "prompt": "alpaca",
+    }
+    shared = ("r", "lora_alpha", "lora_dropout", "target_modules", "use_rslora")
+    assert trainer.init().config == {name: trainer.settings[name] for name in shared}
+    signature = inspect.signature(fedhds.LoraTrainer).parameters
+    assert (signature["r"].default, signature["learning_rate"].default, signature["max_tokens"].default) == (8, 3e-4, 1024)
+    with pytest.raises(TypeError, match="rank"):
+        fedhds.LoraTrainer(model, rank=8)
 
 
 def test_llama_cpp_reads_the_adapter(trained, model, tmp_path):

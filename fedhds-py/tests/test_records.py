@@ -103,6 +103,50 @@ def test_partitions_that_cannot_be_are_refused():
         fedhds.partition(train, "iid", clients=2, alpha=1.0)
 
 
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"kind": "iid", "clients": 0}, "clients: expected a whole number of at least 1, got 0"),
+        ({"kind": "iid", "clients": "two"}, "clients: expected a whole number, got 'two'"),
+        ({"kind": "iid", "clients": 2, "min_records": 0}, "min_records: expected a whole number of at least 1, got 0"),
+        ({"kind": "dirichlet", "clients": 2, "alpha": float("nan")}, "alpha: expected a number above 0, got nan"),
+        ({"kind": "dirichlet", "clients": 2, "alpha": -1}, "alpha: expected a number above 0, got -1.0"),
+        ({"kind": "dirichlet", "clients": 2, "alpha": 1.0, "by": "task"}, "by: expected `category` or `family`, got 'task'"),
+        ({"kind": 7}, "kind: expected text, got 7"),
+    ],
+)
+def test_a_wrong_setting_of_a_partition_is_named_with_its_value(how, message):
+    train, _ = fedhds.embedded_records(records_per_task=1)
+    with pytest.raises(fedhds.ParameterError) as caught:
+        fedhds.partition(train, **how)
+    assert str(caught.value) == message
+
+
+def test_a_field_of_a_record_that_is_no_text_is_named():
+    good = Record("a", "Add.", "1 2", ("3",))
+    for wrong, message in (
+        (Record("b", 7, "", ("x",)), "records: row 1: instruction: expected text, got 7"),
+        (Record("b", "Add.", None, ("x",)), "records: row 1: input: expected text, got None"),
+        (Record("b", "Add.", "", ("x", 3)), "records: row 1: responses: expected a list of texts, got ('x', 3)"),
+        (Record("b", "Add.", "", "x"), "records: row 1: responses: expected a list of texts, got 'x'"),
+    ):
+        with pytest.raises(fedhds.InputError) as caught:
+            fedhds.render([good, wrong])
+        assert str(caught.value) == message
+
+
+def test_a_wrong_setting_of_embedded_records_is_named_with_its_value():
+    for setting, message in (
+        ({"records_per_task": 0}, "records_per_task: expected a whole number from 1 to 1048576, got 0"),
+        ({"test_records_per_task": 2**21}, "test_records_per_task: expected a whole number from 1 to 1048576, got 2097152"),
+        ({"tasks": "all"}, "tasks: expected a whole number or None, got 'all'"),
+        ({"seed": -1}, "seed: expected a whole number from 0 to 2**64 - 1, got -1"),
+    ):
+        with pytest.raises(fedhds.ParameterError) as caught:
+            fedhds.embedded_records(**setting)
+        assert str(caught.value) == message
+
+
 def test_embedded_records_come_from_their_seed():
     train, test = fedhds.embedded_records(records_per_task=3, test_records_per_task=2, seed=5)
     assert (train, test) == fedhds.embedded_records(records_per_task=3, test_records_per_task=2, seed=5)

@@ -1,5 +1,6 @@
 """The core's simulation with the core's stages and with one's own; adapters joined by the server."""
 
+import inspect
 import sys
 
 import numpy as np
@@ -26,7 +27,7 @@ def trainer(model):
 def simulation(model, data, **more):
     method = fedhds.Method("fedhds_coverage", budget=4)
     given = {"trainer": trainer(model), "extractor": fedhds.LayerFeatures(model, prompt="short"), "rounds": 2, "seed": 3}
-    return fedhds.Simulation(method, data[0], **(given | more))
+    return fedhds.Simulation(method, data[0], **({"participation": 1.0} | given | more))
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,7 @@ def test_every_stage_may_be_ones_own(model, data):
         evaluator=Scores(),
         test=test,
         rounds=2,
+        participation=1.0,
         seed=1,
     )
     outcome = run.run()
@@ -159,7 +161,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(model, data, tmp_path):
     def run(after, checkpoint, method="random", **more):
         own = Stops(model, after)
         return fedhds.Simulation(
-            fedhds.Method(method, budget=3), data[0], trainer=own, rounds=4, seed=2, checkpoint=checkpoint, **more
+            fedhds.Method(method, budget=3), data[0], trainer=own, rounds=4, participation=1.0, seed=2, checkpoint=checkpoint, **more
         ).run()
 
     whole = run(1000, tmp_path / "whole.bin")
@@ -186,7 +188,56 @@ def test_what_does_not_fit_is_refused_before_any_work(model, data):
     with pytest.raises(fedhds.InputError, match="test"):
         simulation(model, data, evaluator=Scores())
     with pytest.raises(fedhds.ParameterError, match="fraction|participation"):
-        simulation(model, data, clients_per_round=1.5).run()
+        simulation(model, data, participation=1.5).run()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"rounds": 0}, "rounds: expected a whole number of at least 1, got 0"),
+        ({"rounds": -1}, "rounds: expected a whole number of at least 1, got -1"),
+        ({"rounds": 2**32}, "rounds: expected a whole number from 1 to 4294967295, got 4294967296"),
+        ({"rounds": 10**30}, f"rounds: expected a whole number from 1 to 4294967295, got {10**30}"),
+        ({"rounds": 2.5}, "rounds: expected a whole number, got 2.5"),
+        ({"rounds": True}, "rounds: expected a whole number, got True"),
+        ({"participation": 0}, "participation.count: expected a whole number of at least 1, got 0"),
+        ({"participation": 0.0}, "participation.fraction: expected a number in (0, 1], got 0.0"),
+        ({"participation": 1.5}, "participation.fraction: expected a number in (0, 1], got 1.5"),
+        ({"participation": float("nan")}, "participation.fraction: expected a number in (0, 1], got nan"),
+        ({"participation": {"fraction": -0.5}}, "participation.fraction: expected a number in (0, 1], got -0.5"),
+        (
+            {"participation": "all"},
+            "participation: expected a number of clients, or a share in (0, 1] as a float, got 'all'",
+        ),
+        (
+            {"participation": {"share": 0.5}},
+            "participation: expected a number of clients, or a share in (0, 1] as a float, got {'share': 0.5}",
+        ),
+        ({"evaluate": 0}, "evaluate.every: expected a whole number of at least 1, got 0"),
+        ({"evaluate": "often"}, "evaluate: expected `last`, `never` or a whole number of rounds, got 'often'"),
+        ({"evaluate": None}, "evaluate: expected `last`, `never` or a whole number of rounds, got None"),
+        ({"seed": -1}, "seed: expected a whole number from 0 to 2**64 - 1, got -1"),
+        ({"generate": -1, "test": []}, None),
+        ({"clients_at_once": "two"}, "clients_at_once: expected a whole number from 0 to 2**32 - 1, got 'two'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value(model, data, setting, message):
+    if message is None:
+        setting, message = {**setting, "evaluator": Scores()}, "generate: expected a whole number from 0 to 2**32 - 1, got -1"
+    with pytest.raises(fedhds.ParameterError) as caught:
+        simulation(model, data, **setting)
+    assert str(caught.value) == message
+
+
+def test_a_setting_is_said_as_in_a_configuration_file(model, data):
+    """What a TOML file says of a federation goes into the same names."""
+    defaults = inspect.signature(fedhds.Simulation).parameters
+    assert (defaults["rounds"].default, defaults["participation"].default, defaults["evaluate"].default) == (40, 0.05, "last")
+    one = simulation(model, data, participation={"count": 1}, evaluate={"every": 2}).run()
+    assert [len(r["clients"]) for r in one.rounds] == [1, 1]
+    assert simulation(model, data, participation=1).run().adapter == one.adapter
+    half = simulation(model, data, participation=0.5).run()
+    assert [len(r["clients"]) for r in half.rounds] == [2, 2]
 
 
 class OtherAdapter(OwnTrainer):

@@ -45,7 +45,12 @@ fn bits() -> String {
         .unwrap();
         text += &format!("{:016x} ", hash(losses.iter().flat_map(|v| v.to_le_bytes())));
         let prompts: Vec<&[u32]> = examples.iter().map(|e| &e.ids[..e.response_start]).collect();
-        let config = GenerateConfig { max_new_tokens: 8, batch_size: 4, batches_at_once: rayon::current_num_threads() };
+        let config = GenerateConfig {
+            max_new_tokens: 8,
+            batch_size: 4,
+            batches_at_once: rayon::current_num_threads(),
+            ..GenerateConfig::default()
+        };
         let outputs = generate(model.as_ref(), &prompts, &[], &config, Some(&lora), &Control::default()).unwrap();
         text += &format!("{:016x} ", hash(outputs.iter().flatten().flat_map(|v| v.to_le_bytes())));
     }

@@ -69,22 +69,8 @@ pub fn model_stages(config: &ExperimentConfig, model: LanguageModel, proxy: Opti
     };
     let adapter_base = config.model.path.display().to_string();
     identity.push(("max_tokens".to_owned(), max_tokens.to_string()));
-    let training = &config.training;
-    let train = TrainConfig {
-        learning_rate: training.learning_rate,
-        batch_size: training.batch_size,
-        local_epochs: training.local_epochs,
-        gradient_accumulation_steps: training.gradient_accumulation_steps,
-        max_grad_norm: training.max_grad_norm,
-        gradient_checkpointing: training.gradient_checkpointing,
-        max_tokens,
-        ..TrainConfig::default()
-    };
-    let generate = GenerateConfig {
-        max_new_tokens: config.generation.max_new_tokens,
-        batch_size: config.generation.batch_size,
-        batches_at_once: config.workers(),
-    };
+    let train = TrainConfig { max_tokens, ..config.training.clone() };
+    let generate = GenerateConfig { batches_at_once: config.workers(), ..config.generation.clone() };
     let counted = (prompt.clone(), model.tokenizer.clone());
     Ok(Stages {
         model: Features::new(Arc::new(features(&model)?), layers),

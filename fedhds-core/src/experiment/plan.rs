@@ -39,16 +39,11 @@ pub(super) fn runs(config: &ExperimentConfig, clients: &Arc<Vec<ClientData>>) ->
     for &seed in &config.seeds {
         for (i, entry) in config.methods.iter().enumerate() {
             let method = entry.resolve(config.budget, &format!("methods[{i}]"))?;
-            let federation = &config.federation;
             let mut plan = RunPlan {
                 label: entry.label().to_owned(),
                 count_of: entry.count_of().map(str::to_owned),
                 seed,
-                settings: SimulationSettings {
-                    rounds: federation.rounds,
-                    participation: federation.participation,
-                    evaluate: federation.evaluate,
-                },
+                settings: config.federation.clone(),
                 clients: clients.clone(),
                 notes: Vec::new(),
                 method,

@@ -35,7 +35,7 @@ impl LayerFeatures {
         prompt_name: impl Into<String>,
         params: FeatureParams,
     ) -> Result<Self> {
-        params.check(model.transformer.spec().layers)?;
+        params.states(model.transformer.spec().layers)?;
         Ok(Self { model, prompt, prompt_name: prompt_name.into(), params, frozen: false })
     }
 
@@ -52,7 +52,7 @@ impl LayerFeatures {
     /// None after construction has checked the layers.
     pub fn width(&self) -> Result<usize> {
         let spec = self.model.transformer.spec();
-        Ok(self.params.check(spec.layers)?.len() * spec.hidden_size)
+        Ok(self.params.states(spec.layers)?.len() * spec.hidden_size)
     }
 
     /// The model.

@@ -14,7 +14,7 @@ use crate::types::{Context, Matrix};
 /// normalisation, as in transformers' `hidden_states`.
 ///
 /// # Errors
-/// [`Error::Parameter`] as [`FeatureParams::check`]; [`Error::Input`] for an empty sequence, one longer than the model takes
+/// [`Error::Parameter`] as [`FeatureParams::states`]; [`Error::Input`] for an empty sequence, one longer than the model takes
 /// or an unknown id; [`Error::NotFinite`] with the sequence's number; [`Error::Cancelled`].
 pub fn extract_tokens(
     model: &dyn Transformer,
@@ -24,7 +24,7 @@ pub fn extract_tokens(
     context: &Context,
 ) -> Result<Matrix> {
     let spec = model.spec();
-    let states = params.check(spec.layers)?;
+    let states = params.states(spec.layers)?;
     let last = states.iter().copied().max().unwrap_or(0);
     let mut features = Matrix::zeros(sequences.len(), states.len() * spec.hidden_size);
     context.control.begin("features", Some(sequences.len() as u64));

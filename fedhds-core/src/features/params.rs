@@ -2,6 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::model::Pooling;
+use crate::settings::MAX_TOKENS;
+use crate::types::range::at_least;
 use serde::{Deserialize, Serialize};
 
 /// The layers whose hidden states are taken. In a configuration: `layers = "all"`, `"last"` or `{ chosen = [6, 12] }`.
@@ -47,7 +49,7 @@ impl Default for FeatureParams {
             embedding: false,
             pooling: Pooling::LastToken,
             normalize: false,
-            max_tokens: 1024,
+            max_tokens: MAX_TOKENS,
             truncate: false,
             batch_tokens: None,
         }
@@ -75,33 +77,39 @@ impl FeatureParams {
         Self { pooling: Pooling::Mean, max_tokens: 256, truncate: true, ..Self::default() }
     }
 
-    /// Checks the ranges, and the layers against a model of `layers` layers; returns the numbers of the hidden states in
-    /// order, 0 for the embedding.
+    /// What can be checked without a model.
     ///
     /// # Errors
-    /// [`Error::Parameter`] that names the first that does not fit.
-    pub fn check(&self, layers: usize) -> Result<Vec<usize>> {
-        for (name, value) in [("max_tokens", Some(self.max_tokens)), ("batch_tokens", self.batch_tokens)] {
-            if value == Some(0) {
-                return Err(Error::parameter(name, "at least 1", 0));
+    /// [`Error::Parameter`] that names the first setting outside of its range.
+    pub fn check(&self) -> Result<()> {
+        if let Layers::Chosen(chosen) = &self.layers {
+            if chosen.is_empty() {
+                return Err(Error::parameter("layers", "at least one layer", "none"));
+            }
+            for (i, layer) in chosen.iter().enumerate() {
+                if chosen[..i].contains(layer) {
+                    return Err(Error::parameter("layers", "each layer once", format!("{layer} twice")));
+                }
             }
         }
+        at_least("max_tokens", self.max_tokens, 1)?;
+        self.batch_tokens.map_or(Ok(()), |tokens| at_least("batch_tokens", tokens, 1))
+    }
+
+    /// The numbers of the hidden states of a model of `layers` layers, in order; 0 is the embedding.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), and [`Error::Parameter`] for a layer that the model does not have.
+    pub fn states(&self, layers: usize) -> Result<Vec<usize>> {
+        self.check()?;
         let mut states: Vec<usize> = self.embedding.then_some(0).into_iter().collect();
         match &self.layers {
             Layers::All => states.extend(1..=layers),
             Layers::Last => states.push(layers),
             Layers::Chosen(chosen) => {
-                if chosen.is_empty() {
-                    return Err(Error::parameter("layers", "at least one layer", "none"));
-                }
-                for (i, &layer) in chosen.iter().enumerate() {
-                    if layer == 0 || layer > layers {
-                        let expected = format!("layers from 1 to {layers} (`embedding` adds the embedding output)");
-                        return Err(Error::parameter("layers", expected, layer));
-                    }
-                    if chosen[..i].contains(&layer) {
-                        return Err(Error::parameter("layers", "each layer once", format!("{layer} twice")));
-                    }
+                if let Some(layer) = chosen.iter().find(|layer| !(1..=layers).contains(*layer)) {
+                    let expected = format!("layers from 1 to {layers} (`embedding` adds the embedding output)");
+                    return Err(Error::parameter("layers", expected, layer));
                 }
                 states.extend(chosen);
             }
@@ -118,15 +126,30 @@ mod tests {
     #[test]
     fn layers_are_checked_against_the_model() {
         let params = |layers| FeatureParams { layers, ..FeatureParams::default() };
-        assert_eq!(params(Layers::All).check(3).unwrap(), [1, 2, 3]);
-        assert_eq!(params(Layers::Last).check(3).unwrap(), [3]);
-        assert_eq!(params(Layers::Chosen(vec![3, 1])).check(3).unwrap(), [3, 1]);
-        assert_eq!(FeatureParams { embedding: true, ..FeatureParams::default() }.check(2).unwrap(), [0, 1, 2]);
-        for bad in [vec![], vec![0], vec![4], vec![2, 2]] {
-            let error = params(Layers::Chosen(bad)).check(3).unwrap_err().to_string();
-            assert!(error.contains("parameter `layers`"), "{error}");
+        assert_eq!(params(Layers::All).states(3).unwrap(), [1, 2, 3]);
+        assert_eq!(params(Layers::Last).states(3).unwrap(), [3]);
+        assert_eq!(params(Layers::Chosen(vec![3, 1])).states(3).unwrap(), [3, 1]);
+        assert_eq!(FeatureParams { embedding: true, ..FeatureParams::default() }.states(2).unwrap(), [0, 1, 2]);
+        for bad in [vec![], vec![0], vec![4], vec![usize::MAX], vec![2, 2]] {
+            let error = params(Layers::Chosen(bad)).states(3).unwrap_err().to_string();
+            assert!(error.starts_with("layers: "), "{error}");
         }
-        assert!(FeatureParams { max_tokens: 0, ..FeatureParams::default() }.check(1).is_err());
+        // Without a model nobody knows how many there are.
+        params(Layers::Chosen(vec![4])).check().unwrap();
+        for bad in [vec![], vec![2, 2]] {
+            params(Layers::Chosen(bad)).check().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn every_setting_has_its_range() {
+        let says = |params: FeatureParams| params.check().unwrap_err().to_string();
+        let none = FeatureParams { max_tokens: 0, ..FeatureParams::default() };
+        assert_eq!(says(none), "max_tokens: expected a whole number of at least 1, got 0");
+        let none = FeatureParams { batch_tokens: Some(0), ..FeatureParams::default() };
+        assert_eq!(says(none), "batch_tokens: expected a whole number of at least 1, got 0");
+        let most = usize::MAX;
+        FeatureParams { max_tokens: most, batch_tokens: Some(most), ..FeatureParams::default() }.check().unwrap();
     }
 
     #[test]

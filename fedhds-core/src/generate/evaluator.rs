@@ -1,11 +1,12 @@
 //! What a model with an adapter scores on records.
 
-use super::greedy::{GenerateConfig, generate};
+use super::greedy::generate;
 use super::response_loss::response_losses;
 use crate::dataset::RenderPrompt;
 use crate::error::{Error, Result};
 use crate::metrics::{RougeFlavor, rouge_l_best};
 use crate::model::{Example, LanguageModel, LoraWeights, Overlong, prepare};
+use crate::settings::GenerateConfig;
 use crate::stage::{Evaluator, RecordScore};
 use crate::types::{Adapter, Context, Record};
 use std::sync::Arc;

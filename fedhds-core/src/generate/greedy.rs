@@ -4,44 +4,9 @@ use crate::error::{Error, Result};
 use crate::model::tensor::to_vec;
 use crate::model::{Batch, KvCache, LoraWeights, Transformer, take_tokens};
 use crate::parallel;
+use crate::settings::GenerateConfig;
 use crate::types::Control;
-use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
-
-/// Settings of greedy generation; the defaults are the paper's (section 5.1).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GenerateConfig {
-    /// Most tokens that are generated for one prompt, at least 1.
-    pub max_new_tokens: usize,
-    /// Prompts that are continued side by side, at least 1; the texts do not depend on it.
-    pub batch_size: usize,
-    /// Batches that are at work at the same time, each on a thread of its own, at least 1; nor do they depend on this.
-    pub batches_at_once: usize,
-}
-
-impl Default for GenerateConfig {
-    fn default() -> Self {
-        Self { max_new_tokens: 128, batch_size: 8, batches_at_once: 1 }
-    }
-}
-
-impl GenerateConfig {
-    /// # Errors
-    /// [`Error::Parameter`] that names the first setting outside of its range.
-    pub fn check(&self) -> Result<()> {
-        for (name, value) in [
-            ("max_new_tokens", self.max_new_tokens),
-            ("batch_size", self.batch_size),
-            ("batches_at_once", self.batches_at_once),
-        ] {
-            if value == 0 {
-                return Err(Error::parameter(name, "at least 1", value));
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Continues each prompt greedily; a tie goes to the smaller id. A continuation ends with the first of the ids `eos`, which it
 /// includes, after `max_new_tokens`, or where the model's longest sequence is reached.
@@ -166,13 +131,6 @@ mod tests {
         assert_eq!(argmax(&[0.0, 2.0, 1.0, 2.0]).unwrap(), 1);
         assert_eq!(argmax(&[-3.0, f32::NEG_INFINITY]).unwrap(), 0);
         assert!(argmax(&[0.0, f32::NAN]).unwrap_err().to_string().contains("token 1"));
-    }
-
-    #[test]
-    fn ranges_are_checked() {
-        GenerateConfig::default().check().unwrap();
-        assert!(GenerateConfig { max_new_tokens: 0, ..GenerateConfig::default() }.check().is_err());
-        assert!(GenerateConfig { batch_size: 0, ..GenerateConfig::default() }.check().is_err());
     }
 
     fn run(prompts: &[Vec<u32>], eos: &[u32], max_new_tokens: usize, batch_size: usize) -> Result<Vec<Vec<u32>>> {

@@ -4,6 +4,7 @@ mod evaluator;
 mod greedy;
 mod response_loss;
 
+pub use crate::settings::GenerateConfig;
 pub use evaluator::ModelEvaluator;
-pub use greedy::{GenerateConfig, generate};
+pub use greedy::generate;
 pub use response_loss::response_losses;

@@ -1,11 +1,12 @@
 //! The loss on response tokens, record by record.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::tensor::to_vec;
 use crate::model::{Batch, Example, LoraWeights, Transformer, take_tokens};
 use crate::parallel;
 use crate::train::loss::{LossRows, cross_entropy};
 use crate::types::Control;
+use crate::types::range::at_least;
 use std::cmp::Reverse;
 
 /// Rows that go through the output projection at once: what bounds the memory for scores.
@@ -17,8 +18,8 @@ const PROJECTED_ROWS: usize = 256;
 /// `batches_at_once` batches are at work at the same time, each on a thread of its own; the losses do not depend on it.
 ///
 /// # Errors
-/// [`Error::Parameter`] for a batch size of 0; [`Error::Input`] for an example that the model cannot read or that has no
-/// response; [`Error::Cancelled`].
+/// [`Error::Parameter`](crate::Error::Parameter) for a batch size of 0; [`Error::Input`](crate::Error::Input) for an example that
+/// the model cannot read or that has no response; [`Error::Cancelled`](crate::Error::Cancelled).
 pub fn response_losses(
     model: &dyn Transformer,
     examples: &[Example],
@@ -27,9 +28,7 @@ pub fn response_losses(
     batches_at_once: usize,
     control: &Control,
 ) -> Result<Vec<f64>> {
-    if batch_size == 0 {
-        return Err(Error::parameter("batch_size", "at least 1", 0));
-    }
+    at_least("batch_size", batch_size, 1)?;
     let mut order: Vec<usize> = (0..examples.len()).collect();
     // Longest first: what is too much for the memory fails at once.
     order.sort_by_key(|&i| (Reverse(examples[i].ids.len()), i));

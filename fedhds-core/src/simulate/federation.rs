@@ -1,38 +1,16 @@
 //! Rounds: sample, extract, group, select, choose, train, join, evaluate.
 
 use super::round::Step;
-use super::{
-    Checkpoint, EvaluationRecord, EvaluationSchedule, FeatureStore, Identity, Participation, RoundRecord, TestSet,
-};
+use super::{Checkpoint, EvaluationRecord, FeatureStore, Identity, RoundRecord, SimulationSettings, TestSet};
 use crate::dataset::ClientData;
 use crate::error::{Error, Result};
 use crate::method::Pipeline;
 use crate::server::Server;
 use crate::stage::{Aggregator, Evaluator, FeatureExtractor, RecordScore, Trainer};
 use crate::types::{Adapter, ClientId, Context, Control, Round, Seed};
-use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Rounds, participation and evaluation of a simulation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SimulationSettings {
-    /// Rounds, at least 1.
-    pub rounds: usize,
-    /// Clients in a round.
-    pub participation: Participation,
-    /// After which rounds the adapter is evaluated.
-    pub evaluate: EvaluationSchedule,
-}
-
-impl Default for SimulationSettings {
-    /// The paper's: 40 rounds of 5% of the clients, evaluated after the last.
-    fn default() -> Self {
-        Self { rounds: 40, participation: Participation::default(), evaluate: EvaluationSchedule::default() }
-    }
-}
 
 /// A federation in one process, over the stage traits alone.
 ///
@@ -154,11 +132,7 @@ impl Simulation {
     /// [`Error::Input`] for no clients, a client without records, ids that do not ascend, an empty test set, or a method that
     /// looks at features without an extractor; [`Error::Parameter`] for settings and pipeline.
     pub fn check(&self) -> Result<()> {
-        if self.settings.rounds == 0 {
-            return Err(Error::parameter("rounds", "at least 1", 0));
-        }
-        self.settings.participation.check()?;
-        self.settings.evaluate.check()?;
+        self.settings.check()?;
         self.pipeline.check()?;
         if self.clients.is_empty() {
             return Err(Error::input("clients", "at least one client", "none"));
@@ -237,7 +211,7 @@ impl Simulation {
             let outcome = Outcome { adapter: saved.adapter, rounds: saved.rounds, scores: saved.scores };
             return Ok((outcome, saved.evaluation_pending));
         }
-        let context = Context { seed: self.seed.derive("init", 0), control: self.control.clone() };
+        let context = Context { seed: self.seed.before_rounds("init"), control: self.control.clone() };
         Ok((Outcome { adapter: self.trainer.init(&context)?, rounds: Vec::new(), scores: Vec::new() }, false))
     }
 
@@ -259,7 +233,7 @@ impl Simulation {
     fn evaluate_now(&self, state: &mut Outcome) -> Result<()> {
         let (Some((evaluator, test)), Some(last)) = (&self.evaluation, state.rounds.last_mut()) else { return Ok(()) };
         let start = Instant::now();
-        let seed = self.seed.derive("round", u64::from(last.round.0)).derive("evaluate", 0);
+        let seed = self.seed.of_round(last.round, "evaluate");
         let context = Context { seed, control: self.control.clone() };
         state.scores = test.evaluate(evaluator.as_ref(), Some(&state.adapter), &context)?;
         let evaluation = EvaluationRecord::from_scores(&state.scores, start.elapsed().as_secs_f64());

@@ -12,17 +12,19 @@ mod round;
 mod round_record;
 mod sampling;
 mod schedule;
+mod settings;
 mod test_set;
 
 pub use crate::files::{FolderLock, atomic_write};
 pub use checkpoint::Checkpoint;
 pub use feature_store::{FeatureStore, StoredFeatures, content_hash};
-pub use federation::{Outcome, Simulation, SimulationSettings};
+pub use federation::{Outcome, Simulation};
 pub use identity::Identity;
 pub use progress::{LogWriter, TerminalProgress};
 pub use round_record::{ClientRecord, EvaluationRecord, RoundRecord};
 pub use sampling::Participation;
 pub use schedule::EvaluationSchedule;
+pub use settings::SimulationSettings;
 pub use test_set::TestSet;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::protocol::{
 };
 use crate::server::Server;
 use crate::stage::Trained;
-use crate::types::{Adapter, ClientId, Context, Matrix, Record, Round, RowId, Seed};
+use crate::types::{Adapter, ClientId, Context, Matrix, Record, Round, RowId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -19,7 +19,6 @@ use std::time::Instant;
 pub(super) struct Step<'a> {
     simulation: &'a Simulation,
     round: Round,
-    seed: Seed,
     /// The global adapter as it is encoded once for all clients of the round.
     adapter: &'a Adapter,
     /// Clients whose frozen features were charged in an earlier round.
@@ -44,12 +43,11 @@ impl<'a> Step<'a> {
         before: &'a [RoundRecord],
     ) -> Self {
         let charged = before.iter().flat_map(|r| &r.clients).map(|c| c.client).collect();
-        let seed = simulation.seed.derive("round", u64::from(round.0));
         let mut trained: BTreeMap<ClientId, BTreeSet<&str>> = BTreeMap::new();
         for client in before.iter().flat_map(|r| &r.clients) {
             trained.entry(client.client).or_default().extend(client.selected.iter().map(String::as_str));
         }
-        Self { simulation, round, seed, adapter, charged, trained }
+        Self { simulation, round, adapter, charged, trained }
     }
 
     /// The record of the round, and the new global adapter where it changed.
@@ -72,7 +70,7 @@ impl<'a> Step<'a> {
                 Ok(())
             })?;
             let clock = Instant::now();
-            let orders = server.select(&self.context("server", 0).derive("select", 0))?;
+            let orders = server.select(&self.context("server", 0, "select"))?;
             seconds.insert("select".to_owned(), clock.elapsed().as_secs_f64());
             let train = |client: &mut Active<'_>| {
                 let order = orders.get(&client.data.client);
@@ -106,8 +104,13 @@ impl<'a> Step<'a> {
         Ok((record, adapter))
     }
 
-    fn context(&self, who: &str, number: u32) -> Context {
-        Context { seed: self.seed.derive(who, u64::from(number)), control: self.simulation.control.clone() }
+    fn context(&self, who: &str, number: u32, call: &str) -> Context {
+        let seed = self.simulation.seed.of_call(self.round, who, number, call);
+        Context { seed, control: self.simulation.control.clone() }
+    }
+
+    fn client_context(&self, client: &Active<'_>, call: &str) -> Context {
+        self.context("client", client.data.client.0, call)
     }
 
     fn active(&self, data: &'a ClientData) -> Active<'a> {
@@ -140,7 +143,6 @@ impl<'a> Step<'a> {
     ) -> Result<Vec<u8>> {
         let sim = self.simulation;
         sim.control.check()?;
-        let context = self.context("client", client.data.client.0);
         client.record.traffic.add(Kind::RoundStart, start.len());
         let start = RoundStart::decode(start)?;
         let features = match (&sim.extractor, start.ask) {
@@ -150,7 +152,7 @@ impl<'a> Step<'a> {
                 if adapter.is_some() {
                     client.receive_adapter(adapter_bytes);
                 }
-                let context = context.derive("features", 0);
+                let context = self.client_context(client, "features");
                 let stored = sim.features.features(extractor.as_ref(), &client.data.records, adapter, &context)?;
                 let first = !extractor.is_frozen() || !self.charged.contains(&client.data.client);
                 client.record.seconds.insert("features".into(), if first { stored.seconds } else { 0.0 });
@@ -160,7 +162,7 @@ impl<'a> Step<'a> {
         let clock = Instant::now();
         let none = Matrix::zeros(client.data.records.len(), 0);
         let features = features.as_ref().map_or(&none, |f| &f.features);
-        let summary = client.machine.summarize(&start, features, &context.derive("summarize", 0))?;
+        let summary = client.machine.summarize(&start, features, &self.client_context(client, "summarize"))?;
         client.record.seconds.insert("summarize".into(), clock.elapsed().as_secs_f64());
         client.record.centroids = if summary.centroids.cols() > 0 { summary.centroids.rows() } else { 0 };
         let bytes = summary.encode()?;
@@ -178,12 +180,11 @@ impl<'a> Step<'a> {
     ) -> Result<Option<Vec<u8>>> {
         let sim = self.simulation;
         sim.control.check()?;
-        let context = self.context("client", client.data.client.0);
         let bytes = order.encode()?;
         client.record.traffic.add(Kind::SelectionOrder, bytes.len());
         let order = SelectionOrder::decode(&bytes)?;
         let clock = Instant::now();
-        let rows = client.machine.choose(&order, &context.derive("choose", 0))?;
+        let rows = client.machine.choose(&order, &self.client_context(client, "choose"))?;
         client.record.seconds.insert("choose".into(), clock.elapsed().as_secs_f64());
         let chosen = records_of(client.data, &rows)?;
         if chosen.is_empty() {
@@ -191,7 +192,7 @@ impl<'a> Step<'a> {
         }
         client.receive_adapter(adapter_bytes);
         let clock = Instant::now();
-        let trained = sim.trainer.train(global, &chosen, &context.derive("train", 0))?;
+        let trained = sim.trainer.train(global, &chosen, &self.client_context(client, "train"))?;
         client.record.seconds.insert("train".into(), clock.elapsed().as_secs_f64());
         check_trained(global, &trained)?;
         client.record.selected = chosen.into_iter().map(|r| r.id).collect();

@@ -1,6 +1,7 @@
 //! Which clients take part in a round.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::types::range::{at_least, share};
 use crate::types::{ClientId, Round, Seed};
 use serde::{Deserialize, Serialize};
 
@@ -27,14 +28,11 @@ impl Default for Participation {
 
 impl Participation {
     /// # Errors
-    /// [`Error::Parameter`] for a count of 0 or a fraction outside (0, 1].
+    /// [`Error::Parameter`](crate::Error::Parameter) for a count of 0 or a fraction outside (0, 1].
     pub fn check(&self) -> Result<()> {
         match *self {
-            Participation::Count(0) => Err(Error::parameter("participation.count", "at least 1", 0)),
-            Participation::Fraction(f) if !(f > 0.0 && f <= 1.0) => {
-                Err(Error::parameter("participation.fraction", "a number in (0, 1]", f))
-            }
-            _ => Ok(()),
+            Participation::Count(count) => at_least("participation.count", count, 1),
+            Participation::Fraction(fraction) => share("participation.fraction", fraction),
         }
     }
 
@@ -50,7 +48,7 @@ impl Participation {
     /// The clients of `round`, in ascending order, drawn without replacement; depends on the seed and the round alone,
     /// so that every method of an experiment meets the same clients.
     pub fn sample(&self, clients: &[ClientId], round: Round, seed: Seed) -> Vec<ClientId> {
-        let mut rng = seed.derive("round", u64::from(round.0)).derive("sampling", 0).rng();
+        let mut rng = seed.of_round(round, "sampling").rng();
         let amount = self.clients_of(clients.len());
         let drawn = rand::seq::index::sample(&mut rng, clients.len(), amount);
         let mut sampled: Vec<ClientId> = drawn.iter().filter_map(|i| clients.get(i).copied()).collect();
@@ -77,7 +75,7 @@ mod tests {
     #[test]
     fn bad_settings_are_named() {
         for bad in [Participation::Count(0), Participation::Fraction(0.0), Participation::Fraction(1.5)] {
-            assert!(matches!(bad.check(), Err(Error::Parameter { .. })), "{bad:?}");
+            assert!(matches!(bad.check(), Err(crate::Error::Parameter { .. })), "{bad:?}");
         }
         assert!(Participation::Fraction(f64::NAN).check().is_err());
         assert!(Participation::Fraction(1.0).check().is_ok());

@@ -1,6 +1,7 @@
 //! After which rounds the global adapter is evaluated.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::types::range::at_least;
 use serde::{Deserialize, Serialize};
 
 /// After which rounds the global adapter is evaluated on the test records.
@@ -20,11 +21,11 @@ pub enum EvaluationSchedule {
 
 impl EvaluationSchedule {
     /// # Errors
-    /// [`Error::Parameter`] for `every = 0`.
+    /// [`Error::Parameter`](crate::Error::Parameter) for `every = 0`.
     pub fn check(&self) -> Result<()> {
-        match self {
-            EvaluationSchedule::Every(0) => Err(Error::parameter("evaluate.every", "at least 1", 0)),
-            _ => Ok(()),
+        match *self {
+            EvaluationSchedule::Every(rounds) => at_least("evaluate.every", rounds, 1),
+            EvaluationSchedule::Last | EvaluationSchedule::Never => Ok(()),
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::Device;
 use crate::model::tensor::{Tensor, plain, to_vec};
+use crate::types::range::{above_zero, below_one, not_negative};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -41,17 +42,11 @@ impl AdamConfig {
     /// # Errors
     /// [`Error::Parameter`] that names the first setting outside of its range.
     pub fn check(&self) -> Result<()> {
-        let ranges = [
-            ("learning_rate", self.learning_rate, self.learning_rate > 0.0, "a finite value above 0"),
-            ("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "a value in [0, 1)"),
-            ("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "a value in [0, 1)"),
-            ("epsilon", self.epsilon, self.epsilon > 0.0, "a finite value above 0"),
-            ("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "a finite value of at least 0"),
-        ];
-        match ranges.iter().find(|(_, value, fits, _)| !(*fits && value.is_finite())) {
-            None => Ok(()),
-            Some((name, value, _, expected)) => Err(Error::parameter(name, *expected, value)),
-        }
+        above_zero("learning_rate", self.learning_rate)?;
+        below_one("beta1", self.beta1)?;
+        below_one("beta2", self.beta2)?;
+        above_zero("epsilon", self.epsilon)?;
+        not_negative("weight_decay", self.weight_decay)
     }
 }
 
@@ -117,9 +112,7 @@ impl Adam {
     /// # Errors
     /// [`Error::Parameter`] when it is not finite or below 0; 0 is allowed, as a warm-up begins there.
     pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
-        if !learning_rate.is_finite() || learning_rate < 0.0 {
-            return Err(Error::parameter("learning_rate", "a finite value of at least 0", learning_rate));
-        }
+        not_negative("learning_rate", learning_rate)?;
         self.config.learning_rate = learning_rate;
         Ok(())
     }
@@ -286,9 +279,22 @@ mod tests {
 
     #[test]
     fn bad_settings_and_shapes_are_errors() {
-        let error = Adam::new(AdamConfig { beta2: 1.0, ..AdamConfig::default() }).unwrap_err().to_string();
-        assert!(error.contains("beta2"), "{error}");
-        assert!(Adam::new(AdamConfig { learning_rate: f64::NAN, ..AdamConfig::default() }).is_err());
+        let says = |config| Adam::new(config).unwrap_err().to_string();
+        let paper = AdamConfig::default();
+        for (value, shown) in [(f64::NAN, "nan"), (f64::INFINITY, "inf"), (-1.0, "-1.0")] {
+            let rate = AdamConfig { learning_rate: value, ..paper.clone() };
+            assert_eq!(says(rate), format!("learning_rate: expected a number above 0, got {shown}"));
+            let epsilon = AdamConfig { epsilon: value, ..paper.clone() };
+            assert_eq!(says(epsilon), format!("epsilon: expected a number above 0, got {shown}"));
+            let beta1 = AdamConfig { beta1: value, ..paper.clone() };
+            assert_eq!(says(beta1), format!("beta1: expected a number in [0, 1), got {shown}"));
+            let decay = AdamConfig { weight_decay: value, ..paper.clone() };
+            assert_eq!(says(decay), format!("weight_decay: expected a number of at least 0, got {shown}"));
+        }
+        for zero in [AdamConfig { learning_rate: 0.0, ..paper.clone() }, AdamConfig { epsilon: 0.0, ..paper.clone() }] {
+            assert!(says(zero).ends_with("above 0, got 0.0"));
+        }
+        assert_eq!(says(AdamConfig { beta2: 1.0, ..paper }), "beta2: expected a number in [0, 1), got 1.0");
         let mut adam = Adam::new(AdamConfig::default()).unwrap();
         assert!(adam.set_learning_rate(-1.0).is_err());
         let two = Device::cpu().tensor(vec![0.0, 1.0], [1, 2]).unwrap();

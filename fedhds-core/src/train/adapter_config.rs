@@ -1,6 +1,5 @@
 //! PEFT's `adapter_config.json`: what is read, what is refused, what is written.
 
-use super::init::check_config;
 use crate::error::{Error, Result};
 use crate::types::{Adapter, AdapterConfig};
 use serde_json::{Map, Value, json};
@@ -115,7 +114,7 @@ impl AdapterFileConfig {
             target_modules,
             use_rslora: keys.flag("use_rslora")?,
         };
-        check_config(&adapter).map_err(|e| Error::adapter(source, "settings in their ranges", e))?;
+        adapter.check().map_err(|e| Error::adapter(source, "settings in their ranges", e))?;
         let base_model = map.get("base_model_name_or_path").and_then(Value::as_str).map(String::from);
         Ok(Self { adapter, targets_are_names, base_model })
     }

@@ -1,6 +1,6 @@
 //! A fresh adapter, as PEFT makes it.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::ModelSpec;
 use crate::model::lora::{key_a, key_b};
 use crate::types::{Adapter, AdapterConfig, AdapterTensor, Seed};
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// # Errors
 /// [`Error::Parameter`] or [`Error::Adapter`] that names the setting which is out of range or matches no module.
 pub fn init_adapter(config: &AdapterConfig, spec: &ModelSpec, seed: Seed) -> Result<Adapter> {
-    check_config(config)?;
+    config.check()?;
     let mut config = config.clone();
     if config.target_modules.is_empty() {
         config.target_modules.clone_from(&spec.default_targets);
@@ -33,26 +33,6 @@ pub fn init_adapter(config: &AdapterConfig, spec: &ModelSpec, seed: Seed) -> Res
         tensors.insert(key_b(&module.path), AdapterTensor { shape: [module.output, config.r], data });
     }
     Ok(Adapter { config, tensors })
-}
-
-/// The largest rank: wider than any hidden state of the families here, so that a typing error does not ask for all memory.
-pub const MAX_RANK: usize = 1 << 14;
-
-/// Whether the settings of an adapter are in their ranges.
-///
-/// # Errors
-/// [`Error::Parameter`] that names the first that is not.
-pub fn check_config(config: &AdapterConfig) -> Result<()> {
-    if !(1..=MAX_RANK).contains(&config.r) {
-        return Err(Error::parameter("r", format!("1 to {MAX_RANK}"), config.r));
-    }
-    if !config.lora_alpha.is_finite() || config.lora_alpha <= 0.0 {
-        return Err(Error::parameter("lora_alpha", "a finite value above 0", config.lora_alpha));
-    }
-    if !(0.0..1.0).contains(&config.lora_dropout) {
-        return Err(Error::parameter("lora_dropout", "a value in [0, 1)", config.lora_dropout));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -106,7 +86,7 @@ mod tests {
     #[test]
     fn bad_settings_are_named() {
         let fails = |config| init_adapter(&config, &spec(), Seed(0)).unwrap_err().to_string();
-        assert!(fails(AdapterConfig { r: 0, ..AdapterConfig::default() }).contains("`r`"));
+        assert!(fails(AdapterConfig { r: 0, ..AdapterConfig::default() }).starts_with("r: "));
         assert!(fails(AdapterConfig { lora_dropout: 1.0, ..AdapterConfig::default() }).contains("lora_dropout"));
         assert!(fails(AdapterConfig { lora_alpha: f32::NAN, ..AdapterConfig::default() }).contains("lora_alpha"));
         let config = AdapterConfig { target_modules: vec!["q_proj".into()], ..AdapterConfig::default() };

@@ -1,11 +1,11 @@
 //! Local training of an adapter on a client's records.
 
-use super::config::TrainConfig;
-use super::init::{check_config, init_adapter};
+use super::init::init_adapter;
 use super::run::train_adapter;
 use crate::dataset::RenderPrompt;
 use crate::error::{Error, Result};
 use crate::model::{Example, LanguageModel, Overlong, prepare};
+use crate::settings::TrainConfig;
 use crate::stage::{Trained, Trainer};
 use crate::types::{Adapter, AdapterConfig, Context, Record};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl LoraTrainer {
         config: TrainConfig,
     ) -> Result<Self> {
         config.check()?;
-        check_config(&adapter)?;
+        adapter.check()?;
         let spec = model.transformer.spec();
         if !spec.causal {
             return Err(Error::input("model to train", "one that predicts the next token", "an encoder"));

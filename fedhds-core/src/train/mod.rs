@@ -6,7 +6,6 @@
 pub mod adam;
 pub mod adapter_config;
 pub mod adapter_file;
-mod config;
 pub mod gradients;
 pub mod init;
 mod lora_trainer;
@@ -15,9 +14,9 @@ mod run;
 pub mod step;
 
 pub use crate::model::Example;
+pub use crate::settings::TrainConfig;
 pub use adam::{Adam, AdamConfig, AdamState};
 pub use adapter_file::{check_adapter, read_adapter, write_adapter};
-pub use config::TrainConfig;
 pub use lora_trainer::LoraTrainer;
 pub use run::train_adapter;
 

@@ -1,13 +1,12 @@
 //! The loop of local training: batches in seeded order, steps of Adam, steps that must not be taken left out.
 
 use super::adam::{Adam, AdamConfig};
-use super::config::TrainConfig;
 use super::gradients::{clip_factor, global_norm};
-use super::init::check_config;
 use super::loss::LossRows;
 use super::step::{AdapterGradients, backward};
 use crate::error::{Error, Result};
 use crate::model::{Batch, Example, LoraWeights, Transformer};
+use crate::settings::TrainConfig;
 use crate::stage::Trained;
 use crate::types::{Adapter, Context};
 use rand::seq::SliceRandom as _;
@@ -29,7 +28,7 @@ pub fn train_adapter(
     context: &Context,
 ) -> Result<Trained> {
     config.check()?;
-    check_config(&adapter.config)?;
+    adapter.config.check()?;
     check_examples(model, examples, config)?;
     let lora = LoraWeights::from_adapter(adapter, model.spec(), &model.device())?;
     let adam = Adam::new(AdamConfig { learning_rate: config.learning_rate, ..AdamConfig::default() })?;

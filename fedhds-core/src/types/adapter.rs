@@ -1,5 +1,7 @@
 //! A LoRA adapter as data: what is trained, sent and averaged.
 
+use super::range::{above_zero, below_one, within};
+use crate::error::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -7,9 +9,9 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdapterConfig {
-    /// Rank r of the update, at least 1.
+    /// Rank r of the update, 1 to [`AdapterConfig::MAX_RANK`].
     pub r: usize,
-    /// The update is scaled by `lora_alpha / r` (`lora_alpha / sqrt(r)` with `use_rslora`).
+    /// Above 0: the update is scaled by `lora_alpha / r` (`lora_alpha / sqrt(r)` with `use_rslora`).
     pub lora_alpha: f32,
     /// Dropout on the adapter's input while training, in [0, 1).
     pub lora_dropout: f32,
@@ -27,6 +29,18 @@ impl Default for AdapterConfig {
 }
 
 impl AdapterConfig {
+    /// The largest rank: wider than any hidden state of the model families here, so that a typing error does not ask for all
+    /// memory.
+    pub const MAX_RANK: usize = 1 << 14;
+
+    /// # Errors
+    /// [`Error::Parameter`](crate::Error::Parameter) that names the first setting outside of its range.
+    pub fn check(&self) -> Result<()> {
+        within("r", self.r, 1..=Self::MAX_RANK)?;
+        above_zero("lora_alpha", self.lora_alpha)?;
+        below_one("lora_dropout", self.lora_dropout)
+    }
+
     /// The factor on B*A.
     pub fn scaling(&self) -> f32 {
         let r = self.r as f32;
@@ -59,5 +73,31 @@ impl Adapter {
     /// Number of trainable values.
     pub fn parameters(&self) -> usize {
         self.tensors.values().map(|t| t.data.len()).sum()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_has_its_range() {
+        let paper = AdapterConfig::default();
+        paper.check().unwrap();
+        AdapterConfig { r: 1 << 14, lora_alpha: f32::MAX, lora_dropout: 0.0, ..paper.clone() }.check().unwrap();
+        let says = |config: AdapterConfig| config.check().unwrap_err().to_string();
+        for r in [0, (1 << 14) + 1, usize::MAX] {
+            let wrong = AdapterConfig { r, ..paper.clone() };
+            assert_eq!(says(wrong), format!("r: expected a whole number from 1 to 16384, got {r}"));
+        }
+        for (value, shown) in [(f32::NAN, "nan"), (f32::INFINITY, "inf"), (0.0, "0.0"), (-16.0, "-16.0")] {
+            let wrong = AdapterConfig { lora_alpha: value, ..paper.clone() };
+            assert_eq!(says(wrong), format!("lora_alpha: expected a number above 0, got {shown}"));
+        }
+        for (value, shown) in [(f32::NAN, "nan"), (f32::INFINITY, "inf"), (1.0, "1.0"), (-0.05, "-0.05")] {
+            let wrong = AdapterConfig { lora_dropout: value, ..paper.clone() };
+            assert_eq!(says(wrong), format!("lora_dropout: expected a number in [0, 1), got {shown}"));
+        }
     }
 }

@@ -4,6 +4,7 @@ mod adapter;
 mod control;
 mod ids;
 mod matrix;
+pub(crate) mod range;
 mod record;
 mod seed;
 

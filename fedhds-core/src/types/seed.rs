@@ -28,9 +28,22 @@ impl Seed {
         Seed(u64::from_le_bytes(bytes))
     }
 
+    /// The seed of a draw before the first round, from the experiment's seed: `init` of the first adapter.
+    #[must_use]
+    pub fn before_rounds(self, draw: &str) -> Seed {
+        self.derive(draw, 0)
+    }
+
+    /// The seed of a draw of a round that belongs to neither client nor server, from the experiment's seed: `sampling` of clients,
+    /// `evaluate`.
+    #[must_use]
+    pub fn of_round(self, round: super::Round, draw: &str) -> Seed {
+        self.derive("round", u64::from(round.0)).derive(draw, 0)
+    }
+
     /// The seed of one call of a round, from the experiment's seed, as the simulation derives it: `who` is `client` or `server` with its
-    /// number, `call` what it does (`summarize`, `choose`, `train`, `select`). A federation over another transport that uses it gives the
-    /// simulation's bits.
+    /// number, `call` what it does (`features`, `summarize`, `choose`, `train`, `select`). A federation over another transport that uses
+    /// it gives the simulation's bits.
     #[must_use]
     pub fn of_call(self, round: super::Round, who: &str, number: u32, call: &str) -> Seed {
         self.derive("round", u64::from(round.0)).derive(who, u64::from(number)).derive(call, 0)
@@ -52,6 +65,16 @@ impl From<u64> for Seed {
 mod tests {
     use super::*;
     use rand::Rng as _;
+
+    #[test]
+    fn the_draws_of_a_run_are_derived_as_ever() {
+        let (seed, round) = (Seed(7), crate::types::Round(3));
+        // Adapters and picks of every run depend on these.
+        assert_eq!(seed.before_rounds("init"), seed.derive("init", 0));
+        assert_eq!(seed.of_round(round, "sampling"), seed.derive("round", 3).derive("sampling", 0));
+        let train = seed.derive("round", 3).derive("client", 5).derive("train", 0);
+        assert_eq!(seed.of_call(round, "client", 5, "train"), train);
+    }
 
     #[test]
     fn parts_differ_and_repeat() {

@@ -333,6 +333,31 @@ static void wrong_values(void) {
         train = paper, train.lora_dropout = bad[i] == 0 ? 1.0f : (float)bad[i];
         FAILS(FEDHDS_STATUS_PARAMETER, fedhds_model_init_adapter(model, &train, 1, &a));
     }
+    // The setting and its value, in the words of a configuration file and of Python.
+#define WRONG(setting, value, message)                                                                              \
+    do {                                                                                                            \
+        train = paper, train.setting = (value);                                                                     \
+        SAYS(FEDHDS_STATUS_PARAMETER, message, fedhds_model_train(model, adapter, records, NULL, &train, 1, NULL, &t)); \
+    } while (0)
+    WRONG(learning_rate, NAN, "learning_rate: expected a number above 0, got nan");
+    WRONG(learning_rate, INFINITY, "learning_rate: expected a number above 0, got inf");
+    WRONG(learning_rate, 0, "learning_rate: expected a number above 0, got 0.0");
+    WRONG(max_grad_norm, NAN, "max_grad_norm: expected a number above 0, got nan");
+    WRONG(max_grad_norm, -1, "max_grad_norm: expected a number above 0, got -1.0");
+    WRONG(batch_size, 0, "batch_size: expected a whole number of at least 1, got 0");
+    WRONG(local_epochs, 0, "local_epochs: expected a whole number of at least 1, got 0");
+    WRONG(gradient_accumulation_steps, 0, "gradient_accumulation_steps: expected a whole number of at least 1, got 0");
+    WRONG(max_tokens, 1, "max_tokens: expected a whole number of at least 2, got 1");
+    WRONG(gradient_checkpointing, 2, "gradient_checkpointing: expected 0 or 1, got 2");
+    WRONG(r, 0, "r: expected a whole number from 1 to 16384, got 0");
+    WRONG(lora_alpha, NAN, "lora_alpha: expected a number above 0, got nan");
+    WRONG(lora_dropout, 1, "lora_dropout: expected a number in [0, 1), got 1.0");
+    WRONG(use_rslora, 2, "use_rslora: expected 0 or 1, got 2");
+#undef WRONG
+    features_config.max_tokens = 0;
+    SAYS(FEDHDS_STATUS_PARAMETER, "max_tokens: expected a whole number of at least 1, got 0",
+        fedhds_model_features(model, records, NULL, NULL, &features_config, NULL, &x));
+    features_config = good;
     const size_t counts[] = {0, SIZE_MAX / 1024, SIZE_MAX};
     for (size_t i = 0; i < 3; ++i) {
         train = paper, train.r = counts[i];

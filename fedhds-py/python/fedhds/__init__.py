@@ -6,17 +6,8 @@ simulations. Arrays go in and come out as NumPy; what is wrong is an :class:`Err
 
 from . import features
 from ._estimators import HDBSCAN, KMeans, KernelPCA, PCA, SharedProjection, TSNE
-from ._model import (
-    Adapter,
-    LayerFeatures,
-    LoraTrainer,
-    Model,
-    ModelEvaluator,
-    RecordScore,
-    Trained,
-    weighted_mean,
-    write_embedded_model,
-)
+from ._model import Adapter, Model, weighted_mean, write_embedded_model
+from ._model_stages import LayerFeatures, LoraTrainer, ModelEvaluator, RecordScore, Trained
 from ._native import (
     AdapterError,
     CheckpointError,

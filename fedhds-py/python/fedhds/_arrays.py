@@ -127,5 +127,5 @@ def seed(value: Any, name: str = "seed") -> int:
     """
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or not 0 <= int(value) < 2**64:
-        raise ParameterError(f"parameter `{name}`: expected a whole number from 0 to 2**64 - 1, got {value!r}")
+        raise ParameterError(f"{name}: expected a whole number from 0 to 2**64 - 1, got {value!r}")
     return int(value)

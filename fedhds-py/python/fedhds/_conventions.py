@@ -29,7 +29,7 @@ def whole(least: int = 0) -> Check:
     def check(name: str, value: Any) -> int:
         fits = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and least <= int(value) < 2**63
         if not fits:
-            raise ParameterError(f"parameter `{name}`: expected a whole number of at least {least}, got {value!r}")
+            raise ParameterError(f"{name}: expected a whole number of at least {least}, got {value!r}")
         return int(value)
 
     return check
@@ -43,20 +43,20 @@ def real(name: str, value: Any) -> float:
             return float(value)
     except OverflowError:
         pass
-    raise ParameterError(f"parameter `{name}`: expected a finite number, got {value!r}")
+    raise ParameterError(f"{name}: expected a finite number, got {value!r}")
 
 
 def text(name: str, value: Any) -> str:
     """Text; the core knows which."""
     if not isinstance(value, str):
-        raise ParameterError(f"parameter `{name}`: expected text, got {value!r}")
+        raise ParameterError(f"{name}: expected text, got {value!r}")
     return str(value)
 
 
 def flag(name: str, value: Any) -> bool:
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ParameterError(f"parameter `{name}`: expected True or False, got {value!r}")
+        raise ParameterError(f"{name}: expected True or False, got {value!r}")
     return bool(value)
 
 
@@ -106,7 +106,7 @@ class Estimator:
         for name, value in params.items():
             if name not in self._names():
                 known = ", ".join(self._names())
-                raise ParameterError(f"parameter `{name}`: expected one of {known}, got `{name}`")
+                raise ParameterError(f"{name}: expected one of {known}, got `{name}`")
             setattr(self, name, value)
         return self
 
@@ -176,7 +176,7 @@ class Transformer(Estimator):
         if transform is not None:
             if transform not in ("default", "pandas", "polars"):
                 raise ParameterError(
-                    f"parameter `transform`: expected 'default', 'pandas', 'polars' or None, got {transform!r}"
+                    f"transform: expected 'default', 'pandas', 'polars' or None, got {transform!r}"
                 )
             self._sklearn_output_config = {"transform": transform}
         return self

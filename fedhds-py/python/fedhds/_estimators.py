@@ -40,7 +40,7 @@ class _Reducer(Transformer):
     def _reduced(self, features: Floats) -> Floats:
         """What the core makes of it, where there is room for that."""
         columns = whole(1)("n_components", getattr(self, "n_components"))
-        room(len(features), columns, "parameter `n_components`: the result")
+        room(len(features), columns, "n_components: the result")
         return self._reduce(features)
 
     def _reduce(self, features: Floats) -> Floats:
@@ -214,7 +214,7 @@ class SharedProjection(_Reducer):
 
     def _reduce(self, features: Floats) -> Floats:
         count = whole(1)("n_components", self.n_components)
-        room(features.shape[1], count, "parameter `n_components`: the projection")
+        room(features.shape[1], count, "n_components: the projection")
         return _native.project(features, count, seed(self.random_state, "random_state"))
 
 

@@ -1,11 +1,9 @@
-"""Models that run in Rust, and what is done with them: features, LoRA training, evaluation."""
+"""Models that run in Rust, and their LoRA adapters."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _native
 from ._arrays import matrix
-from ._arrays import seed as _seed
 from ._native import AdapterError, InputError, ParameterError
-from ._records import _parts, _prompt
 
 Path = str | os.PathLike[str]
+
+_GENERATE = _native.GenerateConfig()
 
 
 class Model:
@@ -32,7 +30,7 @@ class Model:
 
     def __init__(self, native: _native.Model) -> None:
         if not isinstance(native, _native.Model):
-            raise ParameterError("parameter `native`: expected a model from `Model.load` or `Model.embedded`")
+            raise ParameterError("native: expected a model from `Model.load` or `Model.embedded`")
         self._native = native
 
     @classmethod
@@ -97,11 +95,16 @@ class Model:
         return self._native.fingerprint
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, with the marks that the tokenizer puts around it."""
+        """Tokens of each text, with the special tokens that the tokenizer puts around it."""
         return self._native.count_tokens(list(texts))
 
     def generate(
-        self, prompts: Sequence[str], *, adapter: Adapter | None = None, max_new_tokens: int = 128, batch_size: int = 8
+        self,
+        prompts: Sequence[str],
+        *,
+        adapter: Adapter | None = None,
+        max_new_tokens: int = _GENERATE.max_new_tokens,
+        batch_size: int = _GENERATE.batch_size,
     ) -> list[str]:
         """Continues each text greedily.
 
@@ -110,11 +113,14 @@ class Model:
             adapter: applied to the model.
             max_new_tokens: at most so many tokens each.
             batch_size: prompts that go through the model together.
+
+        Raises:
+            ParameterError: for a setting outside of its range.
         """
         if isinstance(prompts, str):
             raise InputError("prompts: expected a list of texts, got one text")
-        counts = _count("max_new_tokens", max_new_tokens), _count("batch_size", batch_size)
-        return self._native.generate(list(prompts), _adapter(adapter), *counts)
+        config = _native.GenerateConfig(max_new_tokens=max_new_tokens, batch_size=batch_size)
+        return self._native.generate(list(prompts), _adapter(adapter), config)
 
     def __repr__(self) -> str:
         return f"Model({self.family!r}, layers={self.layers}, hidden_size={self.hidden_size})"
@@ -134,12 +140,13 @@ class Adapter:
         tensors: by PEFT's names on disk: ``base_model.model.MODULE.lora_A.weight`` [r, in], ``...lora_B.weight`` [out, r].
 
     Raises:
+        ConfigError, ParameterError: for a setting that is none, or outside of its range.
         AdapterError: for a name or shape that is none, or a pair that is not whole.
     """
 
     def __init__(self, config: Mapping[str, Any], tensors: Mapping[str, ArrayLike]) -> None:
         arrays = {str(name): matrix(values, str(name)) for name, values in tensors.items()}
-        self._native = _native.Adapter(_json(config, "config"), arrays)
+        self._native = _native.Adapter(_native.AdapterConfig(**config), arrays)
 
     @classmethod
     def _of(cls, native: _native.Adapter) -> Adapter:
@@ -165,13 +172,12 @@ class Adapter:
         """The adapter of :meth:`to_bytes` and :attr:`config`."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise AdapterError(f"adapter: expected bytes of a safetensors file, got {type(data).__name__}")
-        return cls._of(_native.Adapter.from_bytes(bytes(data), _json(config, "config")))
+        return cls._of(_native.Adapter.from_bytes(bytes(data), _native.AdapterConfig(**config)))
 
     @property
     def config(self) -> dict[str, Any]:
         """Rank, alpha, dropout, target modules, scaling."""
-        config: dict[str, Any] = json.loads(self._native.config())
-        return config
+        return self._native.config.as_dict()
 
     @property
     def parameters(self) -> int:
@@ -245,236 +251,7 @@ def weighted_mean(adapters: Iterable[tuple[Adapter, int]]) -> Adapter:
     return Adapter._of(_native.weighted_mean(pairs))
 
 
-class LayerFeatures:
-    """Features of records: the hidden states of a model's layers, side by side (eq. 6).
-
-    Args:
-        model: the model, or the small proxy of the Turbo form.
-        prompt: as for :func:`fedhds.render`.
-        layers: ``"all"``, ``"last"``, or numbers from 1.
-        embedding: put the embedding's output in front.
-        pooling: ``"last_token"`` or ``"mean"``.
-        normalize: scale each layer's vector to length 1.
-        max_tokens: longest record in tokens, prompt, response and marks together.
-        truncate: cut longer records off; otherwise they are errors.
-        batch_tokens: most tokens that go through the model together; None is record by record.
-        frozen: ignore adapters: the features of a record never change.
-
-    Example:
-        >>> import fedhds
-        >>> train, _ = fedhds.embedded_records(records_per_task=1)
-        >>> extractor = fedhds.LayerFeatures(fedhds.Model.embedded())
-        >>> extractor.extract(train[:3]).shape
-        (3, 512)
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        *,
-        prompt: str | Mapping[str, str] = "alpaca",
-        layers: str | Sequence[int] = "all",
-        embedding: bool = False,
-        pooling: str = "last_token",
-        normalize: bool = False,
-        max_tokens: int = 1024,
-        truncate: bool = False,
-        batch_tokens: int | None = None,
-        frozen: bool = True,
-    ) -> None:
-        params: dict[str, Any] = {
-            "layers": layers if isinstance(layers, str) else {"chosen": [int(layer) for layer in layers]},
-            "embedding": embedding,
-            "pooling": pooling,
-            "normalize": normalize,
-            "max_tokens": max_tokens,
-            "truncate": truncate,
-            "batch_tokens": batch_tokens,
-        }
-        self._native = _native.Features(_model(model), _prompt(prompt), _json(params, "features"), bool(frozen))
-        self.model = model
-        self.is_frozen = bool(frozen)
-
-    @property
-    def layers(self) -> int:
-        """Equal parts of a vector: what ``layers`` of :class:`fedhds.Client` and :class:`fedhds.Server` asks for."""
-        return self._native.layers
-
-    @property
-    def fingerprint(self) -> str:
-        """Equal fingerprints promise equal features."""
-        return self._native.fingerprint
-
-    def extract(self, records: Any, adapter: Adapter | None = None) -> NDArray[np.float32]:
-        """Features of shape [records, layers * hidden_size], in the order of the records.
-
-        Raises:
-            InputError: that names a record which is too long or has no tokens.
-        """
-        return self._native.extract(_parts(records), _adapter(adapter))
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a local training returned."""
-
-    adapter: Adapter
-    """After training."""
-    losses: tuple[float, ...] = ()
-    """Mean loss on response tokens of each optimiser step, in nats."""
-    skipped: int = 0
-    """Steps that were not taken, as loss or gradient was not finite."""
-    tokens: int = 0
-    """Tokens that went through the model."""
-
-
-class LoraTrainer:
-    """LoRA training in Rust (Hu et al. 2021): the frozen model, a fresh Adam, the loss on the response alone. The paper's settings.
-
-    Args:
-        model: what is tuned; a causal one.
-        prompt: as for :func:`fedhds.render`.
-        r, lora_alpha, lora_dropout, target_modules, use_rslora: as in PEFT; no targets named are the model's own default.
-        learning_rate: above 0.
-        batch_size, gradient_accumulation_steps: records of a batch, batches of a step.
-        local_epochs, max_steps: passes over the records; most steps.
-        max_grad_norm: gradients are clipped to this norm; None does not clip.
-        gradient_checkpointing: less memory, more time.
-        max_tokens: longest record; a longer one is an error.
-
-    Example:
-        >>> import fedhds
-        >>> train, _ = fedhds.embedded_records(records_per_task=1)
-        >>> trainer = fedhds.LoraTrainer(fedhds.Model.embedded(), prompt="short", learning_rate=1e-3)
-        >>> trained = trainer.train(trainer.init(seed=1), train[:2], seed=1)
-        >>> len(trained.losses)
-        2
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        *,
-        prompt: str | Mapping[str, str] = "alpaca",
-        r: int = 8,
-        lora_alpha: float = 16.0,
-        lora_dropout: float = 0.05,
-        target_modules: Sequence[str] = (),
-        use_rslora: bool = False,
-        learning_rate: float = 3e-4,
-        batch_size: int = 1,
-        local_epochs: int = 1,
-        max_steps: int | None = None,
-        gradient_accumulation_steps: int = 1,
-        max_grad_norm: float | None = None,
-        gradient_checkpointing: bool = False,
-        max_tokens: int = 1024,
-    ) -> None:
-        adapter = {
-            "r": r,
-            "lora_alpha": lora_alpha,
-            "lora_dropout": lora_dropout,
-            "target_modules": sorted(target_modules),
-            "use_rslora": use_rslora,
-        }
-        train = {
-            "learning_rate": learning_rate,
-            "batch_size": batch_size,
-            "local_epochs": local_epochs,
-            "max_steps": max_steps,
-            "gradient_accumulation_steps": gradient_accumulation_steps,
-            "max_grad_norm": max_grad_norm,
-            "gradient_checkpointing": gradient_checkpointing,
-            "max_tokens": max_tokens,
-        }
-        self._native = _native.Trainer(_model(model), _prompt(prompt), _json(adapter, "adapter"), _json(train, "train"))
-        self.model = model
-        self.settings: dict[str, Any] = {**adapter, **train, "prompt": prompt}
-
-    def init(self, seed: int = 0) -> Adapter:
-        """A fresh adapter: A drawn by the seed, B zero."""
-        return Adapter._of(self._native.init(_seed(seed)))
-
-    def train(self, adapter: Adapter, records: Any, seed: int = 0) -> Trained:
-        """Trains the adapter on the records; order and dropout come from the seed.
-
-        Raises:
-            InputError: for no records, or one that is too long or has no response.
-            AdapterError: for an adapter of another model.
-        """
-        native = _adapter(adapter)
-        if native is None:
-            raise AdapterError("adapter: expected a fedhds.Adapter, got None; `init` makes one")
-        trained, losses, skipped, tokens = self._native.train(native, _parts(records), _seed(seed))
-        return Trained(Adapter._of(trained), tuple(losses), skipped, tokens)
-
-
-@dataclass(frozen=True)
-class RecordScore:
-    """What evaluation finds of one record."""
-
-    id: str
-    category: str
-    loss: float
-    """Mean loss on the response's tokens, in nats."""
-    output: str | None = None
-    """The greedy generation, where one was made."""
-    rouge_l: float | None = None
-    """Rouge-L F1 of the generation against its best reference, in [0, 1]."""
-    exact_match: bool | None = None
-
-
-class ModelEvaluator:
-    """Loss on the response, Rouge-L and exact match of the greedy generation (the paper, section 5.1).
-
-    Args:
-        model: a causal model.
-        prompt: as for :func:`fedhds.render`.
-        max_new_tokens: longest generation.
-        batch_size: records that go through the model together.
-        rouge: ``"rouge"``, ``"rouge_score"`` or ``"rouge_score_stemmed"``.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        *,
-        prompt: str | Mapping[str, str] = "alpaca",
-        max_new_tokens: int = 128,
-        batch_size: int = 8,
-        rouge: str = "rouge",
-    ) -> None:
-        settings = {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
-        self._native = _native.Evaluator(_model(model), _prompt(prompt), _json(settings, "generate"), str(rouge))
-        self.model = model
-        self.settings: dict[str, Any] = {**settings, "prompt": prompt, "rouge": rouge}
-
-    def evaluate(self, records: Any, adapter: Adapter | None = None, generate: bool = True) -> list[RecordScore]:
-        """A score for each record, in order; text is generated only if ``generate``."""
-        scores = self._native.evaluate(_parts(records), _adapter(adapter), bool(generate))
-        return [RecordScore(*score) for score in scores]
-
-
-def _model(model: Any) -> _native.Model:
-    if not isinstance(model, Model):
-        raise ParameterError(f"parameter `model`: expected a fedhds.Model, got {type(model).__name__}")
-    return model._native
-
-
 def _count(name: str, value: Any) -> int:
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 0 <= int(value) < 2**32:
-        raise ParameterError(f"parameter `{name}`: expected a whole number from 0 to 2**32 - 1, got {value!r}")
+        raise ParameterError(f"{name}: expected a whole number from 0 to 2**32 - 1, got {value!r}")
     return int(value)
-
-
-def _json(settings: Mapping[str, Any], what: str) -> str:
-    """Settings as JSON; those that are None keep the core's default."""
-    plain = {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in settings.items()
-        if value is not None
-    }
-    try:
-        return json.dumps(plain)
-    except (TypeError, ValueError) as error:
-        raise ParameterError(f"parameter `{what}`: expected numbers, text and lists: {error}") from error

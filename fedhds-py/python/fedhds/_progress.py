@@ -87,7 +87,7 @@ def progress(listener: Listener | bool = True) -> Iterator[Listener | None]:
     if isinstance(listener, bool):
         heard = Bars() if listener else None
     elif not all(callable(getattr(listener, name, None)) for name in ("begin", "advance", "end")):
-        raise ParameterError(f"parameter `listener`: expected an object with begin, advance and end, got {listener!r}")
+        raise ParameterError(f"listener: expected an object with begin, advance and end, got {listener!r}")
     before = _native.set_listener(heard)
     try:
         yield heard

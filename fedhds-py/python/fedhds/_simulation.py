@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from . import _native, _stages
 from ._arrays import seed as _seed
-from ._model import Adapter, RecordScore, _count
-from ._native import InputError, ParameterError
-from ._records import _parts
+from ._model import Adapter, _count
+from ._model_stages import RecordScore
+from ._native import InputError
+from ._records import Record, _checked
 from ._selection import Method
+
+
+_SETTINGS = _native.SimulationSettings()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What crosses to the native module, by name."""
+
+    method: str
+    layers: int
+    stages: dict[str, Any]
+    clients: list[list[Record]]
+    trainer: Any
+    extractor: Any | None
+    aggregator: Any | None
+    evaluator: Any | None
+    test: list[Record] | None
+    generate: int | None
+    settings: _native.SimulationSettings
+    seed: int
+    checkpoint: str | None
+    names: dict[str, str]
+    clients_at_once: int
 
 
 @dataclass(frozen=True)
@@ -45,12 +69,16 @@ class Simulation:
         evaluator: a :class:`fedhds.ModelEvaluator`, or an object with ``evaluate(records, adapter, generate)``.
         test: records of the evaluation.
         generate: for how many of them text is generated; None is all.
-        evaluate: ``"last"``, ``"never"``, or a number: after every so many rounds.
-        rounds: at least 1.
-        clients_per_round: a number, or a share in (0, 1) as a float; None is all.
+        rounds: at least 1; the paper's 40.
+        participation: clients of a round: a number, or a share in (0, 1] as a float; the paper's 5%. ``1.0`` is all of them. As in a
+            configuration: ``{"count": 5}``, ``{"fraction": 0.05}``.
+        evaluate: ``"last"``, ``"never"``, or a number: after every so many rounds and after the last.
         seed: the experiment's.
         checkpoint: a file that is written after each round, and gone on from.
         clients_at_once: clients that work at the same time; it does not change the results.
+
+    Raises:
+        ParameterError: that names a setting and its value, for one outside of its range or of another kind.
 
     Example:
         >>> import fedhds
@@ -73,42 +101,37 @@ class Simulation:
         evaluator: Any = None,
         test: Any = None,
         generate: int | None = None,
-        evaluate: str | int = "last",
-        rounds: int = 10,
-        clients_per_round: int | float | None = None,
+        rounds: int = _SETTINGS.rounds,
+        participation: int | float | Mapping[str, float] = _SETTINGS.participation,
+        evaluate: str | int | Mapping[str, int] = _SETTINGS.evaluate,
         seed: int = 0,
         checkpoint: str | os.PathLike[str] | None = None,
         clients_at_once: int = 1,
     ) -> None:
-        self._method = method if isinstance(method, Method) else Method(method)
-        self._clients = [_parts(records) for records in clients]
-        participation: dict[str, float] = {"count": max(len(self._clients), 1)}
-        if isinstance(clients_per_round, float):
-            participation = {"fraction": clients_per_round}
-        elif clients_per_round is not None:
-            participation = {"count": _count("clients_per_round", clients_per_round)}
-        if not isinstance(evaluate, (str, int)) or isinstance(evaluate, bool):
-            raise ParameterError(f"parameter `evaluate`: expected `last`, `never` or a number, got {evaluate!r}")
-        schedule: Any = evaluate if isinstance(evaluate, str) else {"every": evaluate}
-        settings = {"rounds": _count("rounds", rounds), "participation": participation, "evaluate": schedule}
-        self._settings = json.dumps(settings)
-        self._trainer = _stages.trainer(trainer)
-        self._extractor = None if extractor is None else _stages.extractor(extractor)
-        self._aggregator = None if aggregator is None else _stages.aggregator(aggregator)
-        self._evaluator = None if evaluator is None else _stages.evaluator(evaluator)
+        chosen = method if isinstance(method, Method) else Method(method)
         if (evaluator is None) != (test is None):
             raise InputError("test: expected an evaluator and its records, got one of them")
-        self._test = None if test is None else (_parts(test), None if generate is None else _count("generate", generate))
+        parts = {"trainer": trainer, "extractor": extractor, "aggregator": aggregator, "evaluator": evaluator}
+        names = {name: _stages.name_of(stage) for name, stage in parts.items() if stage is not None}
+        names |= {f"stage {name}": _stages.name_of(stage) for name, stage in chosen.stages.items()}
         layers = getattr(extractor, "layers", 1)
-        self._layers = layers if isinstance(layers, int) else 1
-        self._seed = _seed(seed)
-        self._checkpoint: tuple[str, dict[str, str]] | None = None
-        if checkpoint is not None:
-            parts = {"trainer": trainer, "extractor": extractor, "aggregator": aggregator, "evaluator": evaluator}
-            names = {name: _stages.name_of(stage) for name, stage in parts.items() if stage is not None}
-            own = {f"stage {name}": _stages.name_of(stage) for name, stage in self._method.stages.items()}
-            self._checkpoint = (os.fspath(checkpoint), names | own)
-        self._at_once = _count("clients_at_once", clients_at_once)
+        self._run = Run(
+            method=chosen._json,
+            layers=layers if isinstance(layers, int) else 1,
+            stages=chosen._wrapped,
+            clients=[_checked(records) for records in clients],
+            trainer=_stages.trainer(trainer),
+            extractor=None if extractor is None else _stages.extractor(extractor),
+            aggregator=None if aggregator is None else _stages.aggregator(aggregator),
+            evaluator=None if evaluator is None else _stages.evaluator(evaluator),
+            test=None if test is None else _checked(test),
+            generate=None if generate is None else _count("generate", generate),
+            settings=_native.SimulationSettings(rounds=rounds, participation=participation, evaluate=evaluate),
+            seed=_seed(seed),
+            checkpoint=None if checkpoint is None else os.fspath(checkpoint),
+            names=names,
+            clients_at_once=_count("clients_at_once", clients_at_once),
+        )
 
     def run(self) -> Outcome:
         """Runs the rounds that are not done yet.
@@ -118,19 +141,5 @@ class Simulation:
             StageError: for a stage of one's own that failed; its exception is the cause.
             CheckpointError: for a checkpoint of another run.
         """
-        adapter, rounds, scores = _native.run_simulation(
-            self._method._json,
-            self._layers,
-            self._method._wrapped,
-            self._clients,
-            self._trainer,
-            self._extractor,
-            self._aggregator,
-            self._evaluator,
-            self._test,
-            self._settings,
-            self._seed,
-            self._checkpoint,
-            self._at_once,
-        )
-        return Outcome(Adapter._of(adapter), json.loads(rounds), [RecordScore(*score) for score in scores])
+        adapter, rounds, scores = _native.run_simulation(self._run)
+        return Outcome(Adapter._of(adapter), rounds, scores)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from . import _native
 from ._arrays import matrix
-from ._model import Adapter, LayerFeatures, LoraTrainer, ModelEvaluator, RecordScore, Trained
+from ._model import Adapter
+from ._model_stages import LayerFeatures, LoraTrainer, ModelEvaluator, RecordScore, Trained
 from ._native import ParameterError, StageError
-from ._records import Parts, _records
+from ._records import Record
 
 Floats = NDArray[np.float32]
 
@@ -124,9 +125,9 @@ class _Extractor:
         self.is_frozen = bool(getattr(stage, "is_frozen", True))
         self.fingerprint = str(getattr(stage, "fingerprint", None) or name_of(stage))
 
-    def extract(self, records: list[Parts], adapter: _native.Adapter | None) -> Floats:
+    def extract(self, records: list[Record], adapter: _native.Adapter | None) -> Floats:
         given = None if adapter is None else Adapter._of(adapter)
-        features = _needed(self._stage, "extract")(_records(records), given)
+        features = _needed(self._stage, "extract")(records, given)
         return np.ascontiguousarray(matrix(features, "what the extractor returned"))
 
 
@@ -138,9 +139,9 @@ class _Trainer:
         return _adapter_of(_needed(self._stage, "init")(seed), "init")
 
     def train(
-        self, adapter: _native.Adapter, records: list[Parts], seed: int
+        self, adapter: _native.Adapter, records: list[Record], seed: int
     ) -> tuple[_native.Adapter, list[float], int, int]:
-        trained = _needed(self._stage, "train")(Adapter._of(adapter), _records(records), seed)
+        trained = _needed(self._stage, "train")(Adapter._of(adapter), records, seed)
         if isinstance(trained, Trained):
             losses = [float(loss) for loss in trained.losses]
             return trained.adapter._native, losses, trained.skipped, trained.tokens
@@ -163,17 +164,13 @@ class _Evaluator:
     def __init__(self, stage: Any) -> None:
         self._stage = stage
 
-    def evaluate(self, records: list[Parts], adapter: _native.Adapter | None, generate: bool) -> list[tuple[Any, ...]]:
+    def evaluate(self, records: list[Record], adapter: _native.Adapter | None, generate: bool) -> list[RecordScore]:
         given = None if adapter is None else Adapter._of(adapter)
-        scores = _needed(self._stage, "evaluate")(_records(records), given, generate)
-        tuples = []
+        scores = list(_needed(self._stage, "evaluate")(records, given, generate))
         for score in scores:
             if not isinstance(score, RecordScore):
                 raise StageError(f"expected a fedhds.RecordScore for each record, got {type(score).__name__}")
-            tuples.append(
-                (score.id, score.category, float(score.loss), score.output, score.rouge_l, score.exact_match)
-            )
-        return tuples
+        return scores
 
 
 def _needed(stage: Any, method: str) -> Callable[..., Any]:

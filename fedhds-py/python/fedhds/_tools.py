@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,5 +71,7 @@ def simulate(
         dry_run: only state what it would cost.
     """
     numbers = [seed(value, "seeds") for value in seeds]
-    table, text, folder = _native.simulate(config, data, model, proxy, out, numbers, list(methods), dry_run)
-    return SimulationResult(json.loads(table), text, os.fspath(folder))
+    table, text, folder = _native.simulate(
+        config, data=data, model=model, proxy=proxy, out=out, seeds=numbers, methods=list(methods), dry_run=dry_run
+    )
+    return SimulationResult(table, text, os.fspath(folder))

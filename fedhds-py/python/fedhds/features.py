@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
+from ._conventions import whole
 from ._native import InputError, NotFiniteError, ParameterError, StageError
-from ._records import as_records, render
+from ._records import Prompt, as_records, render
 
 __all__ = ["from_transformers"]
+
+_FEATURES = _native.FeatureParams()
 
 
 def from_transformers(
@@ -25,13 +28,13 @@ def from_transformers(
     tokenizer: Any,
     records: Any,
     *,
-    prompt: str | Mapping[str, str] = "alpaca",
-    layers: str | Sequence[int] = "all",
-    embedding: bool = False,
-    pooling: str = "last_token",
-    normalize: bool = False,
-    max_tokens: int = 1024,
-    truncate: bool = False,
+    prompt: Prompt = "alpaca",
+    layers: str | Sequence[int] = _FEATURES.layers,
+    embedding: bool = _FEATURES.embedding,
+    pooling: str = _FEATURES.pooling,
+    normalize: bool = _FEATURES.normalize,
+    max_tokens: int = _FEATURES.max_tokens,
+    truncate: bool = _FEATURES.truncate,
     batch_size: int = 8,
     causal: bool | None = None,
 ) -> NDArray[np.float32]:
@@ -56,7 +59,7 @@ def from_transformers(
         embedding: put the embedding output in front.
         pooling: ``"last_token"``, as for models that predict tokens, or ``"mean"`` over the tokens, as for encoders.
         normalize: scale each layer's vector to length 1.
-        max_tokens: longest record in tokens, prompt, response and marks together; the model has a limit of its own.
+        max_tokens: longest record in tokens, prompt, response and special tokens together; the model has a limit of its own.
         truncate: cut longer records off at the end; otherwise they are errors.
         batch_size: records of neighbouring lengths that go through the model together, padded at the right.
         causal: whether the model predicts tokens; None looks it up by the model's type.
@@ -72,18 +75,22 @@ def from_transformers(
         tokenizer = AutoTokenizer.from_pretrained(folder)
         features = fedhds.features.from_transformers(model, tokenizer, records, prompt="short")
     """
-    for name, count in (("max_tokens", max_tokens), ("batch_size", batch_size)):
-        if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 1:
-            raise ParameterError(f"parameter `{name}`: expected a whole number of at least 1, got {count!r}")
-    if pooling not in ("last_token", "mean"):
-        raise ParameterError(f'parameter `pooling`: expected "last_token" or "mean", got {pooling!r}')
+    params = _native.FeatureParams(
+        layers=layers,
+        embedding=embedding,
+        pooling=pooling,
+        normalize=normalize,
+        max_tokens=max_tokens,
+        truncate=truncate,
+    )
+    batch_size = whole(1)("batch_size", batch_size)
     body = _body(model)
     if not callable(tokenizer) or not hasattr(tokenizer, "convert_ids_to_tokens"):
         raise InputError(f"tokenizer: expected the model's tokenizer of transformers, got {type(tokenizer).__name__}")
     depth, width = _sizes(body)
-    states = _states(layers, embedding, depth)
+    states = _native.feature_states(params, depth)
     causal = _is_causal(body) if causal is None else causal
-    limit = min(int(max_tokens), _positions(body))
+    limit = min(params.max_tokens, _positions(body))
     records = as_records(records)
     texts = _texts(records, prompt, tokenizer)
     sequences = _Reader(model, tokenizer, causal).read(texts, limit, truncate)
@@ -95,8 +102,8 @@ def from_transformers(
     # Longest first: what is too much for the memory fails at once.
     order = sorted(range(len(sequences)), key=lambda row: (-len(sequences[row]), row))
     with _evaluating(body), _counted("features", len(order)) as advance:
-        for at in range(0, len(order), int(batch_size)):
-            rows = order[at : at + int(batch_size)]
+        for at in range(0, len(order), batch_size):
+            rows = order[at : at + batch_size]
             features[rows] = _forward(body, [sequences[row] for row in rows], states, pooling, causal, depth)
             advance(len(rows))
     if not np.isfinite(features).all():
@@ -161,27 +168,6 @@ def _positions(body: Any) -> int:
     return most
 
 
-def _states(layers: str | Sequence[int], embedding: bool, depth: int) -> list[int]:
-    """The numbers of the hidden states in order, 0 for the embedding."""
-    first = [0] if embedding else []
-    if isinstance(layers, str):
-        if layers not in ("all", "last"):
-            raise ParameterError(f'parameter `layers`: expected "all", "last" or numbers, got {layers!r}')
-        return first + (list(range(1, depth + 1)) if layers == "all" else [depth])
-    chosen = list(layers)
-    if not chosen:
-        raise ParameterError("parameter `layers`: expected at least one layer, got none")
-    if not all(isinstance(layer, (int, np.integer)) and not isinstance(layer, bool) for layer in chosen):
-        raise ParameterError(f'parameter `layers`: expected "all", "last" or whole numbers, got {layers!r}')
-    for layer in chosen:
-        if not 1 <= layer <= depth:
-            expected = f"layers from 1 to {depth} (`embedding` adds the embedding output)"
-            raise ParameterError(f"parameter `layers`: expected {expected}, got {layer}")
-    if len(set(chosen)) < len(chosen):
-        raise ParameterError(f"parameter `layers`: expected each layer once, got {chosen}")
-    return first + [int(layer) for layer in chosen]
-
-
 def _is_causal(body: Any) -> bool:
     """Whether the model predicts tokens: all do but the kinds that exist with a head for masked tokens."""
     if getattr(body.config, "is_decoder", False):
@@ -190,7 +176,7 @@ def _is_causal(body: Any) -> bool:
         from transformers.models.auto import modeling_auto  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise ParameterError(
-            "parameter `causal`: expected True or False, as transformers is not there to tell"
+            "causal: expected True or False, as transformers is not there to tell"
         ) from error
     return body.config.model_type not in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
 

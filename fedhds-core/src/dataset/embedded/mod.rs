@@ -13,6 +13,7 @@ pub mod tasks;
 
 use super::Dataset;
 use crate::error::{Error, Result};
+use crate::types::range::within;
 use crate::types::{Record, Seed};
 use rand::seq::IndexedRandom as _;
 use serde::{Deserialize, Serialize};
@@ -45,26 +46,24 @@ impl Default for EmbeddedTasks {
 }
 
 impl EmbeddedTasks {
+    /// # Errors
+    /// [`Error::Parameter`] where `tasks` is 0 or more than there are, or a count of records is 0.
+    pub fn check(&self) -> Result<()> {
+        let available = tasks::all().iter().filter(|task| task.split == Split::Train).count();
+        self.tasks.map_or(Ok(()), |tasks| within("tasks", tasks, 1..=available))?;
+        within("records_per_task", self.records_per_task, 1..=MAX_RECORDS)?;
+        within("test_records_per_task", self.test_records_per_task, 1..=MAX_RECORDS)
+    }
+
     /// The records of the train tasks and those of the unseen test tasks, task by task: `category` is the task, `family` what several tasks share. No two records of a task are equal, but the same
     /// question under two wordings is usual.
     ///
     /// # Errors
-    /// [`Error::Parameter`] where `tasks` is 0 or more than there are, where a count of records is 0, or where a task has fewer
-    /// different records than asked for.
+    /// [`Error::Parameter`] as of [`EmbeddedTasks::check`], or where a task has fewer different records than asked for.
     pub fn generate(&self) -> Result<(Dataset, Dataset)> {
+        self.check()?;
         let of = |split: Split| tasks::all().iter().filter(move |task| task.split == split);
-        let available = of(Split::Train).count();
-        let wanted = self.tasks.unwrap_or(available);
-        if !(1..=available).contains(&wanted) {
-            return Err(Error::parameter("tasks", format!("1 to {available}"), wanted));
-        }
-        for (count, name) in
-            [(self.records_per_task, "records_per_task"), (self.test_records_per_task, "test_records_per_task")]
-        {
-            if !(1..=MAX_RECORDS).contains(&count) {
-                return Err(Error::parameter(name, format!("1 to {MAX_RECORDS}"), count));
-            }
-        }
+        let wanted = self.tasks.unwrap_or(usize::MAX);
         let (mut train, mut test) = (Vec::new(), Vec::new());
         for task in of(Split::Train).take(wanted) {
             train.extend(self.records(task, self.records_per_task, "records_per_task")?);

@@ -9,6 +9,7 @@ mod task;
 
 use super::{ClientData, Dataset};
 use crate::error::{Error, Result};
+use crate::types::range::{above_zero, at_least};
 use crate::types::{ClientId, Record, Seed};
 use serde::{Deserialize, Serialize};
 
@@ -103,19 +104,12 @@ impl Partition {
             | Partition::Dirichlet { clients, min_records, .. }
             | Partition::Labels { clients, min_records, .. } => (clients, min_records),
         };
-        for (name, value) in [("clients", clients), ("min_records", min_records)] {
-            if value == 0 {
-                return Err(Error::parameter(name, "at least 1", value));
-            }
-        }
+        at_least("clients", clients, 1)?;
+        at_least("min_records", min_records, 1)?;
         match *self {
-            Partition::Dirichlet { alpha, .. } if !(alpha > 0.0 && alpha.is_finite()) => {
-                Err(Error::parameter("alpha", "a finite number above 0", alpha))
-            }
-            Partition::Labels { labels_per_client: 0, .. } => {
-                Err(Error::parameter("labels_per_client", "at least 1", 0))
-            }
-            _ => Ok(()),
+            Partition::Dirichlet { alpha, .. } => above_zero("alpha", alpha),
+            Partition::Labels { labels_per_client, .. } => at_least("labels_per_client", labels_per_client, 1),
+            Partition::OneTaskPerClient { .. } | Partition::Iid { .. } => Ok(()),
         }
     }
 
@@ -227,19 +221,22 @@ mod tests {
         let data = data(&[0, 0, 1, 1, 2, 2]);
         let error = |partition: Partition| partition.split(&data, Seed(1)).unwrap_err().to_string();
         let by = GroupBy::Category;
-        assert!(error(Partition::Iid { clients: 0, min_records: 1 }).contains("`clients`: expected at least 1, got 0"));
+        assert!(
+            error(Partition::Iid { clients: 0, min_records: 1 })
+                .contains("clients: expected a whole number of at least 1, got 0")
+        );
         assert!(
             error(Partition::Iid { clients: 7, min_records: 1 }).contains("at most 6, the number of records, got 7")
         );
-        assert!(error(Partition::Iid { clients: 4, min_records: 2 }).contains("`min_records`: expected at most 1"));
-        assert!(error(Partition::Iid { clients: usize::MAX, min_records: usize::MAX }).contains("`clients`"));
+        assert!(error(Partition::Iid { clients: 4, min_records: 2 }).contains("min_records: expected at most 1"));
+        assert!(error(Partition::Iid { clients: usize::MAX, min_records: usize::MAX }).starts_with("clients: "));
         for alpha in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert!(error(Partition::Dirichlet { clients: 2, alpha, by, min_records: 1 }).contains("`alpha`"));
+            assert!(error(Partition::Dirichlet { clients: 2, alpha, by, min_records: 1 }).starts_with("alpha: "));
         }
         let labels = |clients, labels_per_client| Partition::Labels { clients, labels_per_client, by, min_records: 1 };
-        assert!(error(labels(2, 4)).contains("`labels_per_client`: expected at most 3, the number of groups"));
-        assert!(error(labels(2, 1)).contains("`clients`: expected at least 3"));
-        assert!(error(labels(2, 0)).contains("`labels_per_client`: expected at least 1"));
+        assert!(error(labels(2, 4)).contains("labels_per_client: expected at most 3, the number of groups"));
+        assert!(error(labels(2, 1)).contains("clients: expected at least 3"));
+        assert!(error(labels(2, 0)).contains("labels_per_client: expected a whole number of at least 1"));
         let none = Dataset::default();
         assert!(Partition::Iid { clients: 1, min_records: 1 }.split(&none, Seed(1)).is_err());
     }

@@ -3,6 +3,7 @@
 use crate::dataset::embedded::EmbeddedTasks;
 use crate::dataset::{BlankResponse, Fields, Partition, Preset};
 use crate::error::{Error, Result};
+use crate::settings::MAX_TOKENS;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -113,7 +114,7 @@ pub struct TestConfig {
 }
 
 fn default_max_tokens() -> usize {
-    1024
+    MAX_TOKENS
 }
 
 fn default_splits() -> String {

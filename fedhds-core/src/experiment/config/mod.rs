@@ -13,8 +13,10 @@ pub use methods::MethodEntry;
 use crate::dataset::Prompt;
 use crate::error::{Error, Result};
 use crate::parse;
-use crate::simulate::{EvaluationSchedule, Participation};
+use crate::settings::{GenerateConfig, TrainConfig};
+use crate::simulate::SimulationSettings;
 use crate::types::AdapterConfig;
+use crate::types::range::at_least;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -54,13 +56,13 @@ pub struct ExperimentConfig {
     pub adapter: AdapterConfig,
     /// Local training.
     #[serde(default)]
-    pub training: TrainingSettings,
-    /// Rounds and participation.
+    pub training: TrainConfig,
+    /// Rounds, participation and evaluation.
     #[serde(default)]
-    pub federation: FederationSettings,
-    /// Text generation for Rouge-L.
+    pub federation: SimulationSettings,
+    /// Greedy generation on test records, for Rouge-L.
     #[serde(default)]
-    pub generation: GenerationSettings,
+    pub generation: GenerateConfig,
     /// Limits of FedIT, the method `all`, which trains on every record and costs the most.
     #[serde(default)]
     pub fedit: FeditCaps,
@@ -78,76 +80,6 @@ pub struct ModelSettings {
     pub device: Option<String>,
 }
 
-/// Local training on a client.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrainingSettings {
-    /// Adam's learning rate, above 0.
-    pub learning_rate: f64,
-    /// Records in one forward pass, at least 1.
-    pub batch_size: usize,
-    /// Passes over the client's chosen records in a round, at least 1.
-    pub local_epochs: usize,
-    /// Batches whose gradients make one optimiser step, at least 1.
-    pub gradient_accumulation_steps: usize,
-    /// Gradients are scaled down to this norm where they exceed it; left out: never.
-    pub max_grad_norm: Option<f64>,
-    /// Recompute each layer in the backward pass: less memory, about a third more time.
-    pub gradient_checkpointing: bool,
-}
-
-impl Default for TrainingSettings {
-    /// The paper's: Adam at 3e-4, one epoch, batches of one record, no clipping.
-    fn default() -> Self {
-        Self {
-            learning_rate: 3e-4,
-            batch_size: 1,
-            local_epochs: 1,
-            gradient_accumulation_steps: 1,
-            max_grad_norm: None,
-            gradient_checkpointing: false,
-        }
-    }
-}
-
-/// Rounds and participation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FederationSettings {
-    /// Rounds, at least 1.
-    pub rounds: usize,
-    /// Clients in a round.
-    pub participation: Participation,
-    /// After which rounds the adapter is evaluated.
-    pub evaluate: EvaluationSchedule,
-}
-
-impl Default for FederationSettings {
-    /// The paper's: 40 rounds of 5% of the clients, evaluated after the last.
-    fn default() -> Self {
-        Self { rounds: 40, participation: Participation::default(), evaluate: EvaluationSchedule::default() }
-    }
-}
-
-/// Greedy generation on test records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GenerationSettings {
-    /// Longest generation in tokens, at least 1.
-    pub max_new_tokens: usize,
-    /// Test records for which text is generated, spread evenly over the tasks; 0 for none, left out for all. The loss is always measured on all.
-    pub records: Option<usize>,
-    /// Records that are evaluated together, at least 1.
-    pub batch_size: usize,
-}
-
-impl Default for GenerationSettings {
-    /// The paper's 128 new tokens, on every test record.
-    fn default() -> Self {
-        Self { max_new_tokens: 128, records: None, batch_size: 8 }
-    }
-}
-
 /// Limits of FedIT (the method `all`). What is limited is said in the output.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -156,6 +88,15 @@ pub struct FeditCaps {
     pub rounds: Option<usize>,
     /// At most so many records of each client, drawn once by the run's seed.
     pub records_per_client: Option<usize>,
+}
+
+impl FeditCaps {
+    /// # Errors
+    /// [`Error::Parameter`] for a limit of 0.
+    pub fn check(&self) -> Result<()> {
+        let limits = [("rounds", self.rounds), ("records_per_client", self.records_per_client)];
+        limits.into_iter().try_for_each(|(name, limit)| limit.map_or(Ok(()), |limit| at_least(name, limit, 1)))
+    }
 }
 
 /// What a command line changes in a configuration; what is `None` or empty changes nothing.
@@ -291,24 +232,17 @@ impl ExperimentConfig {
             method.resolve(self.budget, &key)?;
             method.check_count_of(self.methods.get(..i).unwrap_or_default(), &key)?;
         }
-        at_least_one("budget", self.budget)?;
-        self.workers.map_or(Ok(()), |workers| at_least_one("workers", workers))?;
+        at_least("budget", self.budget, 1).map_err(|e| e.under(""))?;
+        self.workers.map_or(Ok(()), |workers| at_least("workers", workers, 1)).map_err(|e| e.under(""))?;
         if let Prompt::Template(template) = &self.prompt {
             template.check()?;
         }
         self.data.check()?;
-        self.check_training()?;
-        at_least_one("federation.rounds", self.federation.rounds)?;
-        self.federation.participation.check().map_err(|e| e.under("federation"))?;
-        self.federation.evaluate.check().map_err(|e| e.under("federation"))?;
-        at_least_one("generation.max_new_tokens", self.generation.max_new_tokens)?;
-        at_least_one("generation.batch_size", self.generation.batch_size)?;
-        for (key, cap) in [("rounds", self.fedit.rounds), ("records_per_client", self.fedit.records_per_client)] {
-            if let Some(cap) = cap {
-                at_least_one(&format!("fedit.{key}"), cap)?;
-            }
-        }
-        Ok(())
+        self.adapter.check().map_err(|e| e.under("adapter"))?;
+        self.training.check().map_err(|e| e.under("training"))?;
+        self.federation.check().map_err(|e| e.under("federation"))?;
+        self.generation.check().map_err(|e| e.under("generation"))?;
+        self.fedit.check().map_err(|e| e.under("fedit"))
     }
 
     /// How many clients or batches are at work at the same time.
@@ -316,38 +250,6 @@ impl ExperimentConfig {
         let on_cpu = self.model.device.as_deref().is_none_or(|device| device.starts_with("cpu"));
         self.workers.unwrap_or_else(|| if on_cpu { rayon::current_num_threads().clamp(1, 4) } else { 1 })
     }
-
-    fn check_training(&self) -> Result<()> {
-        let training = &self.training;
-        if !(training.learning_rate > 0.0 && training.learning_rate.is_finite()) {
-            return Err(Error::config(
-                "training.learning_rate",
-                format!("expected a number above 0, got {}", training.learning_rate),
-            ));
-        }
-        at_least_one("training.batch_size", training.batch_size)?;
-        at_least_one("training.local_epochs", training.local_epochs)?;
-        at_least_one("training.gradient_accumulation_steps", training.gradient_accumulation_steps)?;
-        if let Some(norm) = training.max_grad_norm
-            && !(norm > 0.0 && norm.is_finite())
-        {
-            return Err(Error::config("training.max_grad_norm", format!("expected a number above 0, got {norm}")));
-        }
-        at_least_one("adapter.r", self.adapter.r)?;
-        if !self.adapter.lora_alpha.is_finite() || self.adapter.lora_alpha <= 0.0 {
-            let got = self.adapter.lora_alpha;
-            return Err(Error::config("adapter.lora_alpha", format!("expected a number above 0, got {got}")));
-        }
-        if !(0.0..1.0).contains(&self.adapter.lora_dropout) {
-            let got = self.adapter.lora_dropout;
-            return Err(Error::config("adapter.lora_dropout", format!("expected a number in [0, 1), got {got}")));
-        }
-        Ok(())
-    }
-}
-
-fn at_least_one(key: &str, value: usize) -> Result<()> {
-    if value == 0 { Err(Error::config(key, "expected at least 1, got 0")) } else { Ok(()) }
 }
 
 fn distinct<T: Ord + std::fmt::Display>(key: &str, values: &[T]) -> Result<()> {

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::dataset::Partition;
+use crate::simulate::Participation;
 
 const WHOLE: &str = r#"
 name = "whole"
@@ -78,6 +79,21 @@ fn little_is_enough() {
 }
 
 #[test]
+fn what_is_left_out_is_what_the_settings_themselves_say() {
+    let text = "methods = [\"random\"]\n[data]\nformat = \"embedded\"\npartition = { kind = \"iid\", clients = 4 }\n";
+    let config = ExperimentConfig::parse(text).unwrap();
+    assert_eq!(config.training, TrainConfig::default());
+    assert_eq!(config.federation, SimulationSettings::default());
+    assert_eq!(config.generation, GenerateConfig::default());
+    assert_eq!(config.adapter, AdapterConfig::default());
+    assert_eq!(config.data.max_tokens, config.training.max_tokens);
+    // What a file does not say is not in a run's identity either.
+    let written = serde_json::to_value(&config.training).unwrap();
+    let names: Vec<&str> = written.as_object().unwrap().keys().map(String::as_str).collect();
+    assert!(!names.contains(&"max_tokens") && !names.contains(&"max_steps"), "{names:?}");
+}
+
+#[test]
 fn every_wrong_setting_is_named() {
     let with = |from: &str, to: &str| {
         assert!(WHOLE.contains(from), "{from}");
@@ -100,6 +116,21 @@ fn every_wrong_setting_is_named() {
         ("rounds = 5", "rounds = 0", "fedit.rounds", "at least 1"),
         ("lora_dropout = 0.05", "lora_dropout = 1.0", "adapter.lora_dropout", "[0, 1)"),
         ("learning_rate = 3e-4", "learning_rate = 0.0", "training.learning_rate", "above 0"),
+        ("learning_rate = 3e-4", "learning_rate = nan", "training.learning_rate", "expected a number above 0, got nan"),
+        ("learning_rate = 3e-4", "max_steps = 0", "training.max_steps", "expected a whole number of at least 1, got 0"),
+        ("learning_rate = 3e-4", "max_tokens = 9", "training.max_tokens", "unknown field"),
+        (
+            "max_grad_norm = 1.0",
+            "max_grad_norm = -1.0",
+            "training.max_grad_norm",
+            "expected a number above 0, got -1.0",
+        ),
+        ("r = 8", "r = 20000", "adapter.r", "expected a whole number from 1 to 16384, got 20000"),
+        ("lora_alpha = 16", "lora_alpha = inf", "adapter.lora_alpha", "expected a number above 0, got inf"),
+        ("rounds = 20", "rounds = 4294967296", "federation.rounds", "from 1 to 4294967295, got 4294967296"),
+        ("records = 84", "batch_size = 0", "generation.batch_size", "expected a whole number of at least 1, got 0"),
+        ("records = 84", "batches_at_once = 2", "generation.batches_at_once", "unknown field"),
+        ("budget = 12", "workers = 0", "workers", "expected a whole number of at least 1, got 0"),
         ("max_tokens = 160", "max_tokens = 1", "data.max_tokens", "at least 2"),
         ("tasks = 40", "tasks = 0", "data.train.tasks", "at least 1"),
         ("alpha = 0.5", "alpha = -1.0", "data.partition.alpha", "-1"),

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._model import Adapter, RecordScore, Trained
+from .._model import Adapter
+from .._model_stages import RecordScore, Trained
 from .._native import InputError
 from .._selection import Method, client_seed
 from ._client import ClientTrainer
