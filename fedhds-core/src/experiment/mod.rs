@@ -23,8 +23,8 @@ mod table;
 #[cfg(feature = "model")]
 pub use build::model_stages;
 pub use config::{
-    Caps, DataConfig, DataFormat, ExperimentConfig, FederationSettings, FeditCaps, GenerationSettings, MethodEntry,
-    ModelSettings, Overrides, TestConfig, TooLong, TrainingSettings,
+    Caps, DataConfig, ExperimentConfig, FederationSettings, FeditCaps, GenerationSettings, MethodEntry, ModelSettings,
+    Overrides, TestConfig, TooLong, TrainingSettings,
 };
 pub use cost::{Cost, Probe, Rates, StageCost, typical};
 pub use data::load as load_data;
