@@ -156,6 +156,17 @@ impl Error {
         Error::Parameter { name: name.into(), expected: expected.into(), got: got.to_string() }
     }
 
+    /// A [`Error::Parameter`] for a name that is none of `known`: it lists them, and proposes the nearest where one is near.
+    pub fn unknown_name<'a>(parameter: &str, known: impl IntoIterator<Item = &'a str>, got: &str) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        let listed = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let got = match nearest(got, &known) {
+            Some(name) => format!("`{got}`; did you mean `{name}`?"),
+            None => format!("`{got}`"),
+        };
+        Error::parameter(parameter, format!("one of {listed}"), got)
+    }
+
     /// A [`Error::Input`] from anything printable.
     pub fn input(what: &str, expected: impl Into<String>, got: impl ToString) -> Self {
         Error::Input { what: what.into(), expected: expected.into(), got: got.to_string() }
@@ -215,6 +226,40 @@ impl Error {
                 Error::config(within(name), format!("expected {expected}, got {got}"))
             }
             other => other,
+        }
+    }
+}
+
+/// The name nearest to `unknown`, if it is near enough to be a slip of the hand: capitals and hyphens do not count.
+fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    let plain = unknown.to_lowercase().replace(['-', ' '], "_");
+    let distance = |name: &str| strsim::osa_distance(&plain, name);
+    let near = |name: &str| distance(name) <= name.chars().count().max(plain.chars().count()).div_ceil(3);
+    known.iter().copied().filter(|name| near(name)).min_by_key(|name| distance(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones_and_proposes_a_near_one() {
+        let known = ["jsonl", "natural_instructions", "table"];
+        let message = |got: &str| Error::unknown_name("format", known, got).to_string();
+        for (got, near) in [
+            ("josnl", "jsonl"),
+            ("JSON-L", "jsonl"),
+            ("natural instruction", "natural_instructions"),
+            ("Natural-Instructions", "natural_instructions"),
+            ("tables", "table"),
+        ] {
+            let text = message(got);
+            assert!(text.ends_with(&format!("got `{got}`; did you mean `{near}`?")), "{text}");
+        }
+        for far in ["", "csv", "\u{1f600}", &"x".repeat(10_000)] {
+            let text = message(far);
+            assert!(text.contains("one of `jsonl`, `natural_instructions`, `table`, got"), "{text}");
+            assert!(!text.contains("did you mean"), "{text}");
         }
     }
 }

@@ -622,14 +622,16 @@ fedhds_status_t fedhds_records_add(struct fedhds_records_t *records,
                                    const char *response,
                                    const char *category);
 
-// Reads a file: `format` is `jsonl`, `alpaca` or `dolly`; `natural_instructions:train` and `natural_instructions:test` read a folder. `fields` is
-// NULL, or JSON that names the fields of jsonl: `{"instruction": "q", "response": "a"}`.
+// Reads a data set. `format` is the name of a format (`jsonl`, `alpaca`, `dolly`, `messages`, `table`, `natural_instructions`, ...: an unknown
+// one is answered with all of them), or `guess` for what the file looks like by its name and its first object. `options` is NULL or JSON such as
+// `{"fields": {"instruction": "q", "response": "a"}, "blank_response": "skip"}`, or `{"split": "test"}` for a format that keeps its test records
+// apart. `path` is a file, or a folder for `natural_instructions`.
 //
 // # Safety
-// The texts end with NUL; `records` is valid for a write.
+// The texts that are not NULL end with NUL; `records` is valid for a write.
 fedhds_status_t fedhds_records_load(const char *path,
                                     const char *format,
-                                    const char *fields,
+                                    const char *options,
                                     const struct fedhds_control_t *watch,
                                     struct fedhds_records_t **records);
 

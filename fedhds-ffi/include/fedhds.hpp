@@ -806,12 +806,13 @@ public:
         return detail::made<Records>({}, [](Raw** out) { return fedhds_records_new(out); });
     }
 
-    // Reads a file: `format` is "jsonl", "alpaca" or "dolly"; "natural_instructions:train" and
-    // "natural_instructions:test" read a folder. `fields` names the fields of jsonl: {"instruction": "q", "response":
-    // "a"}.
-    static Result<Records> load(Text path, Text format, Text fields = {}, const Control* control = nullptr) {
-        return detail::made<Records>({path, format, fields}, [&](Raw** out) {
-            return fedhds_records_load(path.raw(), format.raw(), fields.raw(), detail::raw(control), out);
+    // Reads a data set. `format` is the name of a format ("jsonl", "alpaca", "dolly", "messages", "table",
+    // "natural_instructions", ...: an unknown one is answered with all of them), or "guess" for what the file looks
+    // like. `options` is JSON: {"fields": {"instruction": "q", "response": "a"}, "blank_response": "skip"}, or {"split":
+    // "test"} for a format that keeps its test records apart.
+    static Result<Records> load(Text path, Text format, Text options = {}, const Control* control = nullptr) {
+        return detail::made<Records>({path, format, options}, [&](Raw** out) {
+            return fedhds_records_load(path.raw(), format.raw(), options.raw(), detail::raw(control), out);
         });
     }
 

@@ -7,10 +7,7 @@ use crate::pointer::{Out, slice, text, text_or_none};
 use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_INPUT, FEDHDS_STATUS_PARAMETER};
 use crate::status::{Failure, Outcome, boundary};
 use fedhds_core::dataset::embedded::EmbeddedTasks;
-use fedhds_core::dataset::{
-    BlankResponse, Dataset, Fields, NaturalInstructionsOptions, Partition, load_alpaca, load_dolly, load_jsonl,
-    load_natural_instructions,
-};
+use fedhds_core::dataset::{Dataset, LoadOptions, Partition, Source, load};
 use fedhds_core::types::{Record, Seed};
 use fedhds_core::{Error, Result, parse};
 use std::collections::HashSet;
@@ -92,49 +89,37 @@ pub unsafe extern "C" fn fedhds_records_add(
     })
 }
 
-/// Reads a file: `format` is `jsonl`, `alpaca` or `dolly`; `natural_instructions:train` and `natural_instructions:test` read a folder. `fields` is
-/// NULL, or JSON that names the fields of jsonl: `{"instruction": "q", "response": "a"}`.
+/// Reads a data set. `format` is the name of a format (`jsonl`, `alpaca`, `dolly`, `messages`, `table`, `natural_instructions`, ...: an unknown
+/// one is answered with all of them), or `guess` for what the file looks like by its name and its first object. `options` is NULL or JSON such as
+/// `{"fields": {"instruction": "q", "response": "a"}, "blank_response": "skip"}`, or `{"split": "test"}` for a format that keeps its test records
+/// apart. `path` is a file, or a folder for `natural_instructions`.
 ///
 /// # Safety
-/// The texts end with NUL; `records` is valid for a write.
+/// The texts that are not NULL end with NUL; `records` is valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fedhds_records_load(
     path: *const c_char,
     format: *const c_char,
-    fields: *const c_char,
+    options: *const c_char,
     watch: *const fedhds_control_t,
     records: *mut *mut fedhds_records_t,
 ) -> fedhds_status_t {
     boundary(|| {
         // SAFETY: the caller's promise.
-        let (out, path, format, fields) = unsafe {
+        let (out, path, format, options) = unsafe {
             (
                 Out::new(records, "records")?,
                 Path::new(text(path, "path")?),
                 text(format, "format")?,
-                text_or_none(fields, "fields")?,
+                text_or_none(options, "options")?,
             )
         };
         let control = control(watch)?;
-        let fields: Fields = match fields {
-            None => Fields::default(),
-            Some(json) => parse::from_json("fields", json)?,
+        let options: LoadOptions = match options {
+            None => LoadOptions::default(),
+            Some(json) => parse::from_json("options", json)?,
         };
-        let blank = BlankResponse::Error;
-        let data = match format {
-            "jsonl" => load_jsonl(path, &fields, &control),
-            "alpaca" => load_alpaca(path, blank, &control),
-            "dolly" => load_dolly(path, blank, &control),
-            _ => match format.strip_prefix("natural_instructions:") {
-                Some(split @ ("train" | "test")) => {
-                    load_natural_instructions(path, split, &NaturalInstructionsOptions::default(), &control)
-                }
-                _ => {
-                    let known = "jsonl, alpaca, dolly, natural_instructions:train or natural_instructions:test";
-                    Err(Error::parameter("format", known, format))
-                }
-            },
-        }?;
+        let data = load(Source::Path(path), format, &options, &control)?.dataset;
         out.set(handle::new(data.records.into()));
         Ok(())
     })

@@ -334,6 +334,8 @@ def test_the_report_fits_its_terminal_and_can_be_cut_short(run, data, array, mon
     [
         ([], "FILE"),
         (["x", "--method", "best"], "fedhds_coverage"),
+        (["x", "--format", "josnl"], "did you mean `jsonl`?"),
+        (["x", "--format", "csv"], "`natural_instructions`"),
         (["x", "--fraction", "0"], "above 0"),
         (["x", "--fraction", "1.5"], "at most 1"),
         (["x", "--fraction", "a"], "--fraction"),
@@ -382,6 +384,9 @@ def test_failures_are_1_and_one_line(run, data, array, tmp_path):
     assert ":2: expected JSON" in fails(_text(tmp_path, '{"instruction": "a", "response": "b"}\n{"instruction": '))
     assert "bad.jsonl" in fails(_text(tmp_path, "[1, 2]"))
     assert "bad.jsonl" in fails(_text(tmp_path, ""))
+    assert "does not keep its records apart" in fails(data, "--split", "test")
+    assert "expected a folder" in fails(data, "--format", "natural_instructions")
+    assert "expected a file" in fails(tmp_path, "--format", "jsonl")
     assert "device" in fails(data, "--device", "abacus")
     before = data.read_bytes()
     assert "another file" in fails(data, "--out", data) and data.read_bytes() == before

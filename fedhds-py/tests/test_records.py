@@ -74,6 +74,55 @@ def test_alpaca_and_dolly_are_read(tmp_path):
     assert fedhds.load_records(file, "dolly")[0].category == "sums"
 
 
+def test_every_format_is_the_cores(tmp_path):
+    chat = tmp_path / "chat.json"
+    turns = [{"role": "user", "content": "Add."}, {"role": "assistant", "content": "3"}]
+    chat.write_text(json.dumps([{"messages": turns}]))
+    table = tmp_path / "table.csv"
+    table.write_text('question,answer\n"Add,\nplease",3\n')
+    for file, format in ((chat, "messages"), (chat, "guess"), (table, "guess")):
+        [record] = fedhds.load_records(file, format)
+        assert record.response == "3" and record.instruction.startswith("Add")
+    [record] = fedhds.load_records(table, "table", fields={"instruction": "question", "response": "answer"})
+    assert record.instruction == "Add,\nplease" and record.id == "table-0"
+    train, test = fedhds.embedded_records()
+    assert fedhds.load_records(None, "embedded") == train
+    assert fedhds.load_records(None, "embedded", split="test") == test
+    for format, near in (("josnl", "jsonl"), ("Alpaca", "alpaca"), ("natural-instructions", "natural_instructions")):
+        with pytest.raises(fedhds.ParameterError, match=f"`guess`.*did you mean `{near}`"):
+            fedhds.load_records(chat, format)
+    for wrong, error, words in (
+        ({"format": "jsonl", "split": "test"}, fedhds.ParameterError, "`split`.*does not keep its records apart"),
+        ({"format": "messages", "fields": {"response": "x"}}, fedhds.ParameterError, "`fields`.*id, category, family"),
+        ({"format": "jsonl", "fields": {"response": b"x"}}, fedhds.ParameterError, "`fields`"),
+        ({"format": "jsonl", "blank_response": "drop"}, fedhds.ConfigError, "drop"),
+        ({"format": "natural_instructions"}, fedhds.FileError, "expected a folder"),
+        ({"format": "embedded"}, fedhds.InputError, "generated"),
+    ):
+        with pytest.raises(error, match=words):
+            fedhds.load_records(chat, **wrong)
+    with pytest.raises(fedhds.FileError, match="expected a file for the format `jsonl`, got a folder"):
+        fedhds.load_records(tmp_path)
+    with pytest.raises(fedhds.InputError, match="got none"):
+        fedhds.load_records(None)
+
+
+def test_parquet_is_read_by_pandas(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    file = tmp_path / "data.parquet"
+    pandas.DataFrame({"question": ["a", "b"], "answer": ["c", None]}).to_parquet(file)
+    with pytest.raises(fedhds.DataError, match=r"data\.parquet: field `\[1\]\.answer`.*empty"):
+        fedhds.load_records(file, "guess")
+    [record] = fedhds.load_records(file, "guess", blank_response="skip")
+    assert (record.id, record.instruction, record.response) == ("data-0", "a", "c")
+    (tmp_path / "broken.parquet").write_text("text")
+    with pytest.raises(fedhds.DataError, match="broken.parquet: expected a table"):
+        fedhds.load_records(tmp_path / "broken.parquet", "table")
+    with pytest.raises(fedhds.FileError, match="absent.parquet"):
+        fedhds.load_records(tmp_path / "absent.parquet", "table")
+
+
 @pytest.mark.parametrize(
     "how",
     [

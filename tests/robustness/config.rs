@@ -112,6 +112,41 @@ fn natural_instructions_bring_their_own_test_tasks() {
 }
 
 #[test]
+fn formats_are_those_of_every_other_loader_and_options_must_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("data.csv");
+    let rows: String = (0..8).map(|i| format!("Say {i}.,,{i},{}\n", ["a", "b"][i % 2])).collect();
+    std::fs::write(&table, format!("instruction,input,answer,topic\n{rows}")).unwrap();
+    let base = format!("path = \"{}\"\npartition = {{ kind = \"iid\", clients = 2 }}\n", table.display());
+    let fields = "fields = { response = \"answer\", category = \"topic\" }\n";
+    let (data, _) = load(&format!("format = \"table\"\n{base}{fields}test = {{ categories = [\"b\"] }}\n")).unwrap();
+    assert_eq!((data.clients.len(), data.train_records(), data.test.len()), (2, 4, 4));
+    let test = "test = { fraction = 0.5 }\n";
+    for (settings, key, word) in [
+        ("format = \"tabel\"\n".to_string(), "data.format", "did you mean `table`?"),
+        ("format = \"guess\"\n".to_string(), "data.format", "natural_instructions"),
+        (format!("format = \"messages\"\n{fields}"), "data.fields", "response = `answer`"),
+        ("format = \"table\"\nsplits = \"xlingual\"\n".to_string(), "data.splits", "none for the format `table`"),
+        ("format = \"table\"\nembedded = { seed = 3 }\n".to_string(), "data.embedded", "none for the format `table`"),
+        ("format = \"natural_instructions\"\nsplits = \"../x\"\n".to_string(), "data.splits", "name of a folder"),
+        ("format = \"jsonl\"\nfields = { blank_response = \"skip\" }\n".to_string(), "data.fields", "blank_response"),
+    ] {
+        let text = refused(&format!("{settings}{base}{test}"));
+        assert!(text.contains(&format!("`{key}")) && text.contains(word), "{settings}: {text}");
+    }
+    let text = refused(&format!("format = \"table\"\n{base}{test}"));
+    assert!(text.contains("data.csv:2: field `response`"), "{text}");
+    let skip = table.with_file_name("data.jsonl");
+    let lines =
+        [("a", "b"), ("c", " "), ("d", "e")].map(|(i, r)| format!(r#"{{"instruction": "{i}", "response": "{r}"}}"#));
+    std::fs::write(&skip, lines.join("\n")).unwrap();
+    let base = base.replace("data.csv", "data.jsonl").replace("clients = 2", "clients = 1");
+    assert!(refused(&format!("format = \"jsonl\"\n{base}{test}")).contains("data.jsonl:2: field `response`"));
+    let (data, _) = load(&format!("format = \"jsonl\"\nblank_response = \"skip\"\n{base}{test}")).unwrap();
+    assert_eq!((data.train_records(), data.test.len()), (1, 1));
+}
+
+#[test]
 fn a_configuration_file_is_named_in_its_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("wrong.toml");

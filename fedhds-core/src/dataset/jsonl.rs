@@ -1,142 +1,99 @@
 //! Plain JSON lines (or one JSON list) whose fields are named by the user.
 
-use super::Dataset;
-use super::source::{self, BlankResponse, Ids, Place};
-use crate::error::{Error, Result};
-use crate::types::{Control, Record};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use std::fs::File;
-use std::io::{BufReader, Read};
+use super::fields::{Fields, Maker, ROLES};
+use super::loaded::Collected;
+use super::objects;
+use super::reader::{LoadOptions, Reader, Sample};
+use super::source::{self, Place, Source};
+use crate::error::Result;
+use crate::types::Control;
 use std::path::Path;
 
-/// Which field of a file's objects holds what. Names joined with dots reach into nested objects: `meta.topic`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Fields {
-    /// What is asked; must be there and not blank. Default `instruction`.
-    pub instruction: String,
-    /// What it is asked about; missing or null in a record means empty. Default `input`.
-    pub input: String,
-    /// The response, a text or a list of texts; must be there. Default `response`.
-    pub response: String,
-    /// The record's id; where none is named, ids are the file's name and the line (or list index). Default none.
-    pub id: Option<String>,
-    /// The category, a text or number; where none is named, the file's name. Default none.
-    pub category: Option<String>,
-    /// The family, a text or number; where none is named, the category. Default none.
-    pub family: Option<String>,
-    /// What happens to records with a blank response. Default an error.
-    pub blank_response: BlankResponse,
-}
+/// One JSON object a line; a file that starts with `[` is one JSON list of such objects.
+pub(super) struct Jsonl;
 
-impl Default for Fields {
-    fn default() -> Self {
-        Self {
-            instruction: "instruction".into(),
-            input: "input".into(),
-            response: "response".into(),
-            id: None,
-            category: None,
-            family: None,
-            blank_response: BlankResponse::Error,
+impl Reader for Jsonl {
+    fn name(&self) -> &'static str {
+        "jsonl"
+    }
+
+    fn about(&self) -> &'static str {
+        "one JSON object a line, or one JSON list of objects"
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        ROLES
+    }
+
+    fn recognise(&self, sample: &Sample<'_>) -> Result<Option<Fields>> {
+        match sample.source.path() {
+            Some(file) if !sample.folder => sample.given.guess(sample.first()?, Place::whole(file)).map(Some),
+            _ => Ok(None),
         }
+    }
+
+    fn read(
+        &self,
+        source: &Source<'_>,
+        options: &LoadOptions,
+        control: &Control,
+        records: &mut Collected,
+    ) -> Result<()> {
+        read(source, &Fields::plain(), options, control, records)
     }
 }
 
-/// Reads one JSON object a line; a file that starts with `[` is read as one JSON list of such objects.
-///
-/// Lines are read one at a time. Blank lines are passed over.
-///
-/// # Errors
-/// [`Error::Data`] with file, line (or JSON path) and field for a record that cannot be used, for bytes that are not
-/// UTF-8, and for a file without records; [`Error::Io`]; [`Error::Cancelled`].
-pub fn load_jsonl(file: &Path, fields: &Fields, control: &Control) -> Result<Dataset> {
-    let name = source::stem(file);
-    let mut records = Vec::new();
-    let mut ids = Ids::default();
-    let mut take = |object: &Map<String, Value>, place: Place<'_>, number: usize| {
-        if let Some(record) = record(object, fields, place, &name, number)? {
-            ids.take(&record, fields.id.as_deref().unwrap_or_default(), place)?;
-            records.push(record);
-        }
+/// Reads objects under the names of the options, and `own` ones where those are silent.
+pub(super) fn read(
+    source: &Source<'_>,
+    own: &Fields,
+    options: &LoadOptions,
+    control: &Control,
+    records: &mut Collected,
+) -> Result<()> {
+    let stem = source::stem(source.path().unwrap_or(Path::new("")));
+    let mut maker = Maker::new(options.fields.or(own), options.blank_response, &stem);
+    objects::read(source, control, |object| {
+        let record = maker.record(object)?;
+        records.take(record, Some(object.at), |_| object.text());
         Ok(())
-    };
-    if starts_a_list(file)? {
-        let items = match source::read_json(file)? {
-            Value::Array(items) => items,
-            other => return Err(Place { file, line: None, path: "" }.expected("", "a list of objects", &other)),
-        };
-        for (i, item) in items.iter().enumerate() {
-            control.check()?;
-            let path = format!("[{i}]");
-            let place = Place { file, line: None, path: &path };
-            take(item.as_object().ok_or_else(|| place.expected("", "an object", item))?, place, i)?;
-        }
-    } else {
-        source::read_lines(file, control, |object, place| take(&object, place, place.line.unwrap_or_default()))?;
-    }
-    Dataset::new(name, source::at_least_one(records, file)?)
+    })
 }
 
-/// Whether the first byte that is not white space opens a list.
-fn starts_a_list(file: &Path) -> Result<bool> {
-    let reader = BufReader::new(File::open(file).map_err(|e| Error::io(file, e))?);
-    for byte in reader.bytes() {
-        let byte = byte.map_err(|e| Error::io(file, e))?;
-        if !byte.is_ascii_whitespace() && !b"\xef\xbb\xbf".contains(&byte) {
-            return Ok(byte == b'[');
-        }
-    }
-    Ok(false)
-}
-
-fn record(
-    object: &Map<String, Value>,
-    fields: &Fields,
-    place: Place<'_>,
-    name: &str,
-    number: usize,
-) -> Result<Option<Record>> {
-    let instruction = source::filled(object, &fields.instruction, place)?;
-    let input = source::optional(object, &fields.input, place)?;
-    let responses = source::responses(object, &fields.response, place, fields.blank_response)?;
-    if responses.is_empty() {
+/// The names of a file that differs from plain JSON lines in `own` names alone: it has one of `telling`, and nothing that
+/// the usual names would read otherwise.
+pub(super) fn recognise(sample: &Sample<'_>, own: &Fields, telling: &[&str]) -> Result<Option<Fields>> {
+    let Some(file) = sample.source.path().filter(|_| !sample.folder) else { return Ok(None) };
+    let first = sample.first()?;
+    if !telling.iter().any(|name| first.contains_key(*name)) {
         return Ok(None);
     }
-    let id = match &fields.id {
-        Some(field) => source::label(object, field, place)?,
-        None => format!("{name}-{number}"),
-    };
-    let category = match &fields.category {
-        Some(field) => source::label(object, field, place)?,
-        None => name.to_string(),
-    };
-    let family = match &fields.family {
-        Some(field) => source::label(object, field, place)?,
-        None => category.clone(),
-    };
-    let (instruction, input) = (instruction.into(), input.into());
-    Ok(Some(Record { id, instruction, input, responses, category, family }))
+    let fields = sample.given.guess(first, Place::whole(file))?;
+    Ok(fields.agree(own, first).then_some(fields))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
+    use super::super::{At, BlankResponse, Dataset, Format};
     use super::*;
 
     fn load(text: &str, fields: &Fields) -> Result<Dataset> {
+        load_with(text, &LoadOptions { fields: fields.clone(), ..LoadOptions::default() }).map(|loaded| loaded.dataset)
+    }
+
+    fn load_with(text: &str, options: &LoadOptions) -> Result<super::super::Loaded> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("data.jsonl");
         std::fs::write(&file, text).unwrap();
-        load_jsonl(&file, fields, &Control::default())
+        Format::by_name("jsonl").unwrap().load(&file, options, &Control::default())
     }
 
     #[test]
     fn fields_are_found_by_name_and_dots() {
         let fields = Fields {
-            instruction: "q".into(),
-            response: "a.texts".into(),
+            instruction: Some("q".into()),
+            response: Some("a.texts".into()),
             id: Some("n".into()),
             category: Some("meta.topic".into()),
             ..Fields::default()
@@ -195,12 +152,38 @@ mod tests {
     fn blank_responses_are_skipped_on_demand() {
         let text = "{\"instruction\":\"a\",\"response\":\"\"}\n{\"instruction\":\"c\",\"response\":[\"d\",\"\"]}";
         assert!(load(text, &Fields::default()).unwrap_err().to_string().contains(":1: field `response`"));
-        let skip = Fields { blank_response: BlankResponse::Skip, ..Fields::default() };
-        let data = load(text, &skip).unwrap();
-        assert_eq!(data.len(), 1);
+        let skip = LoadOptions { blank_response: BlankResponse::Skip, ..LoadOptions::default() };
+        let loaded = load_with(text, &skip).unwrap();
+        let data = &loaded.dataset;
+        assert_eq!((data.len(), loaded.left_out), (1, 1));
+        assert_eq!(loaded.origins[0].at, Some(At::Line(2)));
         assert_eq!(data.records[0].responses, ["d"]);
         assert!(
-            load("{\"instruction\":\"a\",\"response\":\"\"}", &skip).unwrap_err().to_string().contains("at least one")
+            load_with("{\"instruction\":\"a\",\"response\":\"\"}", &skip)
+                .unwrap_err()
+                .to_string()
+                .contains("at least one")
         );
+    }
+
+    #[test]
+    fn what_is_written_for_a_record_is_one_line() {
+        let options = LoadOptions { keep_text: true, ..LoadOptions::default() };
+        let texts = |text: &str| {
+            let origins = load_with(text, &options).unwrap().origins;
+            origins.into_iter().map(|origin| origin.text.unwrap()).collect::<Vec<_>>()
+        };
+        let (one, two) = (
+            "{\"response\": \"b\",  \"instruction\": \"a\\n\", \"n\": 1.50}",
+            "{\"instruction\":\"c\",\"response\":\"d\"}",
+        );
+        assert_eq!(texts(&format!("\u{feff}{one}\r\n\n{two}")), [format!("{one}\r\n"), format!("{two}\n")]);
+        let list = "[{\n \"response\": \"b\",\r\n \"instruction\": [\"a\"],\n \"n\": 1.50\n}]";
+        let fields = Fields { instruction: Some("response".into()), ..Fields::default() };
+        let loaded = load_with(list, &LoadOptions { fields, ..options.clone() }).unwrap();
+        let kept = "{\"response\": \"b\", \"instruction\": [\"a\"], \"n\": 1.50}\n";
+        assert_eq!(loaded.origins[0].text.as_deref(), Some(kept));
+        assert_eq!(loaded.origins[0].at, Some(At::Row(0)));
+        assert_eq!(load_with(one, &LoadOptions::default()).unwrap().origins[0].text, None);
     }
 }

@@ -1,28 +1,51 @@
 //! Instruction data: loaders, prompt templates, partitions over clients.
 //!
-//! A loader reads files into a [`Dataset`]; a partitioner deals its records to clients; a [`RenderPrompt`] turns a
+//! A [`Format`] reads files into a [`Dataset`]; a partitioner deals its records to clients; a [`RenderPrompt`] turns a
 //! record into the text that a model reads and the text that it should answer.
 
+// A new format is a file with a type that implements `reader::Reader`, and in this file its `mod` and its line in `FORMATS`.
 mod alpaca;
 mod dolly;
 pub mod embedded;
-mod family;
 mod jsonl;
+mod messages;
 mod natural_instructions;
+mod table;
+
+mod family;
+mod fields;
+mod format;
+mod loaded;
+mod objects;
 mod partition;
 pub mod presets;
 mod prompt;
+mod reader;
 mod source;
+mod values;
 
-pub use alpaca::load_alpaca;
-pub use dolly::load_dolly;
+/// Every format, in the order in which [`Format::guess`] asks them: the particular before the general.
+const FORMATS: &[Format] = &[
+    Format::NATURAL_INSTRUCTIONS,
+    Format::of(&table::Table),
+    Format::of(&messages::Messages),
+    Format::DOLLY,
+    Format::of(&alpaca::Alpaca),
+    Format::of(&jsonl::Jsonl),
+    Format::of(&embedded::Embedded),
+];
+
 pub use family::family_of;
-pub use jsonl::{Fields, load_jsonl};
-pub use natural_instructions::{NaturalInstructionsOptions, load_natural_instructions};
+pub use fields::Fields;
+pub use format::{Format, GUESS, check_name, load};
+pub use loaded::{At, Loaded, Origin};
+pub use natural_instructions::NaturalInstructionsOptions;
 pub use partition::{GroupBy, Partition};
 pub use presets::Preset;
 pub use prompt::{CustomPrompt, Prompt, PromptTemplate, RenderPrompt, Rendered};
-pub use source::BlankResponse;
+pub use reader::{LoadOptions, ReadFrom, TestRecords};
+pub use source::Source;
+pub use values::BlankResponse;
 
 use crate::error::{Error, Result};
 use crate::types::{ClientId, Record, Seed};

@@ -2,9 +2,12 @@
 //!
 //! Y. Wang et al., "Super-NaturalInstructions" (2022). A record's category is its task, its family the task's source.
 
-use super::Dataset;
 use super::family::family_of;
-use super::source::{self, BlankResponse, Place};
+use super::fields::Fields;
+use super::loaded::{At, Collected, as_json};
+use super::reader::{LoadOptions, ReadFrom, Reader, Sample, TestRecords};
+use super::source::{self, Place, Source};
+use super::values::{self, BlankResponse};
 use crate::error::{Error, Result};
 use crate::types::{Control, Record};
 use rayon::prelude::*;
@@ -23,63 +26,107 @@ pub struct NaturalInstructionsOptions {
     pub max_tasks: Option<usize>,
     /// At most so many records of a task, the first of its file; none means all. Default none.
     pub max_records_per_task: Option<usize>,
-    /// What happens to blank responses. Default an error.
-    pub blank_response: BlankResponse,
 }
 
 impl Default for NaturalInstructionsOptions {
     fn default() -> Self {
-        Self {
-            splits: "default".into(),
-            max_tasks: None,
-            max_records_per_task: None,
-            blank_response: BlankResponse::Error,
-        }
+        Self { splits: "default".into(), max_tasks: None, max_records_per_task: None }
     }
 }
 
-/// Reads the tasks of one split (`train` or `test`), in the order of its list. The order, and the first error, do not
-/// depend on the number of threads.
-///
-/// # Errors
-/// [`Error::Data`] with the file and the JSON path of a record that cannot be used (`Instances[12].output[0]`), or with
-/// the line of the split list whose task is missing, doubled or no file name; [`Error::Io`]; [`Error::Cancelled`].
-pub fn load_natural_instructions(
-    folder: &Path,
-    split: &str,
-    options: &NaturalInstructionsOptions,
-    control: &Control,
-) -> Result<Dataset> {
-    for (name, most) in [("max_tasks", options.max_tasks), ("max_records_per_task", options.max_records_per_task)] {
-        if most == Some(0) {
-            return Err(Error::parameter(name, "at least 1, or none for all", 0));
-        }
-    }
-    let (list, mut tasks) = read_list(folder, split, &options.splits)?;
-    tasks.truncate(options.max_tasks.unwrap_or(usize::MAX));
-    let stage = format!("read {split}");
-    control.begin(&stage, Some(tasks.len() as u64));
-    let read: Vec<Result<Vec<Record>>> = tasks
-        .par_iter()
-        .map(|(line, task)| {
-            control.check()?;
-            let file = folder.join("tasks").join(format!("{task}.json"));
-            if !file.is_file() {
-                let place = Place { file: &list, line: Some(*line), path: "" };
-                return Err(place.error("", format!("expected the task's file {}, which is not there", file.display())));
+impl NaturalInstructionsOptions {
+    pub(super) fn check(&self) -> Result<()> {
+        for (name, most) in [("max_tasks", self.max_tasks), ("max_records_per_task", self.max_records_per_task)] {
+            if most == Some(0) {
+                return Err(Error::parameter(name, "at least 1, or none for all", 0));
             }
-            let records = read_task(&file, task, options)?;
-            control.advance(&stage, 1);
-            Ok(records)
-        })
-        .collect();
-    control.end(&stage);
-    let mut records = Vec::new();
-    for task in read {
-        records.extend(task?);
+        }
+        if !is_name(&self.splits) {
+            return Err(Error::parameter("splits", "the name of a folder in splits/", &self.splits));
+        }
+        Ok(())
     }
-    set_apart(&mut records);
-    Dataset::new(source::stem(folder), source::at_least_one(records, &list)?)
+}
+
+/// The tasks of one split (`train` or `test`), in the order of its list. The order, and the first error, do not depend on the
+/// number of threads.
+///
+/// An error has the file and the JSON path of a record that cannot be used (`Instances[12].output[0]`), or the line of the
+/// split list whose task is missing, doubled or no file name.
+pub(super) struct NaturalInstructions;
+
+impl Reader for NaturalInstructions {
+    fn name(&self) -> &'static str {
+        "natural_instructions"
+    }
+
+    fn about(&self) -> &'static str {
+        "a folder with tasks/*.json and splits/<splits>/{train,test}_tasks.txt"
+    }
+
+    fn read_from(&self) -> ReadFrom {
+        ReadFrom::Folder
+    }
+
+    fn test_records(&self) -> TestRecords {
+        TestRecords::Own
+    }
+
+    fn recognise(&self, sample: &Sample<'_>) -> Result<Option<Fields>> {
+        let path = sample.source.path().filter(|path| sample.folder && path.join("tasks").is_dir());
+        Ok(path.map(|_| sample.given.clone()))
+    }
+
+    fn read(
+        &self,
+        source: &Source<'_>,
+        options: &LoadOptions,
+        control: &Control,
+        records: &mut Collected,
+    ) -> Result<()> {
+        let Some(folder) = source.path() else { return Ok(()) };
+        let split = options.split.as_deref().unwrap_or("train");
+        let (own, blank) = (&options.natural_instructions, options.blank_response);
+        let (list, mut tasks) = read_list(folder, split, &own.splits)?;
+        tasks.truncate(own.max_tasks.unwrap_or(usize::MAX));
+        let stage = format!("read {split}");
+        control.begin(&stage, Some(tasks.len() as u64));
+        let read: Vec<Result<TaskRecords>> = tasks
+            .par_iter()
+            .map(|(line, task)| {
+                control.check()?;
+                let file = folder.join("tasks").join(format!("{task}.json"));
+                if !file.is_file() {
+                    let place = Place { file: &list, line: Some(*line), path: "" };
+                    let message = format!("expected the task's file {}, which is not there", file.display());
+                    return Err(place.error("", message));
+                }
+                let records = read_task(&file, task, own, blank)?;
+                control.advance(&stage, 1);
+                Ok(records)
+            })
+            .collect();
+        control.end(&stage);
+        let read: Vec<TaskRecords> = read.into_iter().collect::<Result<_>>()?;
+        records.left_out += read.iter().map(|task| task.left_out).sum::<usize>();
+        let (places, mut found): (Vec<At>, Vec<Record>) = read.into_iter().flat_map(|task| task.records).unzip();
+        set_apart(&mut found);
+        for (record, at) in found.into_iter().zip(places) {
+            records.take(Some(record), Some(at), as_json);
+        }
+        Ok(())
+    }
+}
+
+/// The records of a task, and how many were left out.
+struct TaskRecords {
+    records: Vec<(At, Record)>,
+    left_out: usize,
+}
+
+/// Whether a text from outside names something in a folder, and nothing elsewhere.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(['/', '\\', '\0']) && !text.starts_with('.')
 }
 
 /// The split's list, and its task names with their lines.
@@ -93,7 +140,7 @@ fn read_list(folder: &Path, split: &str, splits: &str) -> Result<(PathBuf, Vec<(
         if task.is_empty() {
             continue;
         }
-        if task.contains(['/', '\\', '\0']) || task.starts_with('.') {
+        if !is_name(task) {
             return Err(place.error("", format!("expected the name of a file in tasks/, got `{task}`")));
         }
         if !seen.insert(task.to_string()) {
@@ -109,7 +156,12 @@ fn read_list(folder: &Path, split: &str, splits: &str) -> Result<(PathBuf, Vec<(
     Ok((file, tasks))
 }
 
-fn read_task(file: &Path, task: &str, options: &NaturalInstructionsOptions) -> Result<Vec<Record>> {
+fn read_task(
+    file: &Path,
+    task: &str,
+    options: &NaturalInstructionsOptions,
+    blank: BlankResponse,
+) -> Result<TaskRecords> {
     let place = Place { file, line: None, path: "" };
     let value = source::read_json(file)?;
     let object = value.as_object().ok_or_else(|| place.expected("", "an object", &value))?;
@@ -124,6 +176,7 @@ fn read_task(file: &Path, task: &str, options: &NaturalInstructionsOptions) -> R
         None => return Err(place.error("Instances", "expected a list of instances, got no such field")),
     };
     let mut records = Vec::with_capacity(instances.len());
+    let mut left_out = 0;
     for (i, instance) in instances.iter().enumerate() {
         if Some(records.len()) == options.max_records_per_task {
             break;
@@ -131,18 +184,21 @@ fn read_task(file: &Path, task: &str, options: &NaturalInstructionsOptions) -> R
         let path = format!("Instances[{i}]");
         let place = Place { file, line: None, path: &path };
         let instance = instance.as_object().ok_or_else(|| place.expected("", "an object", instance))?;
-        let responses = source::responses(instance, "output", place, options.blank_response)?;
-        let input = source::text(instance, "input", place)?.to_string();
+        let responses = values::responses(instance, "output", place, blank)?;
+        let input = values::text(instance, "input", place)?.to_string();
         let id = match instance.get("id") {
             None | Some(Value::Null) => format!("{task}-{i}"),
-            Some(_) => source::label(instance, "id", place)?,
+            Some(_) => values::label(instance, "id", place)?,
         };
-        if !responses.is_empty() {
-            let (instruction, family) = (instruction.clone(), family.clone());
-            records.push(Record { id, instruction, input, responses, category: task.into(), family });
+        if responses.is_empty() {
+            left_out += 1;
+            continue;
         }
+        let (instruction, family) = (instruction.clone(), family.clone());
+        let record = Record { id, instruction, input, responses, category: task.into(), family };
+        records.push((At::Row(i), record));
     }
-    Ok(records)
+    Ok(TaskRecords { records, left_out })
 }
 
 /// A field that is a text in old releases and a list of texts in new ones: the first counts, as in the authors' code.
@@ -153,7 +209,7 @@ fn first_text<'a>(object: &'a Map<String, Value>, field: &str, place: Place<'_>)
             Some(other) => Err(place.expected(&format!("{field}[0]"), "text", other)),
             None => Err(place.error(field, "expected text, got an empty list")),
         },
-        _ => source::filled(object, field, place),
+        _ => values::filled(object, field, place),
     }
 }
 
@@ -181,6 +237,7 @@ fn set_apart(records: &mut [Record]) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
+    use super::super::{Dataset, Format};
     use super::*;
     use serde_json::json;
 
@@ -198,7 +255,13 @@ mod tests {
     }
 
     fn load(folder: &tempfile::TempDir, options: &NaturalInstructionsOptions) -> Result<Dataset> {
-        load_natural_instructions(folder.path(), "train", options, &Control::default())
+        let options = LoadOptions { natural_instructions: options.clone(), ..LoadOptions::default() };
+        read(folder.path(), "train", options, &Control::default())
+    }
+
+    fn read(folder: &Path, split: &str, options: LoadOptions, control: &Control) -> Result<Dataset> {
+        let options = LoadOptions { split: Some(split.into()), ..options };
+        Format::NATURAL_INSTRUCTIONS.load(folder, &options, control).map(|loaded| loaded.dataset)
     }
 
     #[test]
@@ -281,12 +344,20 @@ mod tests {
         assert!(error("t\nt").contains("train_tasks.txt:2: expected each task once, got `t` again"));
         assert!(error("../t").contains("train_tasks.txt:1: expected the name of a file in tasks/"));
         assert!(error(" \n").contains("empty file"));
-        let absent = load_natural_instructions(folder.path(), "dev", &Default::default(), &Control::default());
-        assert!(absent.unwrap_err().to_string().contains("dev_tasks.txt"));
+        let absent = read(folder.path(), "test", LoadOptions::default(), &Control::default());
+        assert!(absent.unwrap_err().to_string().contains("test_tasks.txt"));
+        let unknown = read(folder.path(), "dev", LoadOptions::default(), &Control::default());
+        assert!(unknown.unwrap_err().to_string().contains("`split`: expected `train` or `test`, got dev"));
+        for splits in ["", "../default", "."] {
+            let options = NaturalInstructionsOptions { splits: splits.into(), ..Default::default() };
+            assert!(
+                load(&folder, &options).unwrap_err().to_string().contains("`splits`: expected the name of a folder")
+            );
+        }
         let control = Control::default();
         control.cancel.cancel();
         std::fs::write(folder.path().join("splits/default/train_tasks.txt"), "t").unwrap();
-        let stopped = load_natural_instructions(folder.path(), "train", &Default::default(), &control);
+        let stopped = read(folder.path(), "train", LoadOptions::default(), &control);
         assert!(matches!(stopped, Err(Error::Cancelled)));
     }
 
@@ -298,15 +369,14 @@ mod tests {
             return;
         }
         let control = Control::default();
-        let train = load_natural_instructions(&folder, "train", &Default::default(), &control).unwrap();
-        let test = load_natural_instructions(&folder, "test", &Default::default(), &control).unwrap();
+        let train = read(&folder, "train", LoadOptions::default(), &control).unwrap();
+        let test = read(&folder, "test", LoadOptions::default(), &control).unwrap();
         assert_eq!((train.by_category().len(), test.by_category().len()), (177, 42));
         let (seen, unseen) = (train.by_family(), test.by_family());
         assert!(unseen.keys().all(|family| !seen.contains_key(family)), "{:?}", unseen.keys());
         assert!(seen.len() < 40 && seen.contains_key("adversarial_qa"), "{:?}", seen.keys());
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let again =
-            pool.install(|| load_natural_instructions(&folder, "train", &Default::default(), &control)).unwrap();
+        let again = pool.install(|| read(&folder, "train", LoadOptions::default(), &control)).unwrap();
         assert_eq!(train, again);
     }
 }

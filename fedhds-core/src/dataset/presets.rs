@@ -2,12 +2,8 @@
 //!
 //! The experimental setup of arXiv 2410.10926. Sampling is by our seeds, so the records are not the paper's own draws.
 
-use super::{
-    BlankResponse, Dataset, FederatedDataset, GroupBy, NaturalInstructionsOptions, Partition, load_dolly,
-    load_natural_instructions, sample,
-};
+use super::{BlankResponse, Dataset, FederatedDataset, Format, GroupBy, LoadOptions, Partition, sample};
 use crate::error::{Error, Result};
-use crate::parse;
 use crate::types::{Control, Record, Seed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -56,15 +52,21 @@ impl Preset {
         }
     }
 
+    /// The format of the data that it prepares.
+    pub fn format(self) -> Format {
+        match self {
+            Preset::NaturalInstructions => Format::NATURAL_INSTRUCTIONS,
+            Preset::DollySkewed | Preset::DollyMixed => Format::DOLLY,
+        }
+    }
+
     /// The preset of this name.
     ///
     /// # Errors
     /// [`Error::Parameter`] with the names that there are, and the one that may be meant.
     pub fn by_name(name: &str) -> Result<Self> {
-        Preset::ALL.into_iter().find(|p| p.name() == name).ok_or_else(|| {
-            let names = Preset::ALL.map(Preset::name);
-            Error::parameter("preset", names.join(", "), format!("{name}{}", parse::meant(name, &names)))
-        })
+        let found = Preset::ALL.into_iter().find(|p| p.name() == name);
+        found.ok_or_else(|| Error::unknown_name("preset", Preset::ALL.map(Preset::name), name))
     }
 
     /// Reads the data set at `path` (Natural Instructions' folder, or Dolly's file) and prepares it.
@@ -74,16 +76,20 @@ impl Preset {
     /// # Errors
     /// Those of the loaders and of the preparation.
     pub fn load(self, path: &Path, usable: &mut Usable<'_>, seed: Seed, control: &Control) -> Result<FederatedDataset> {
+        let read = |split: Option<&str>| {
+            let options = LoadOptions {
+                blank_response: BlankResponse::Skip,
+                split: split.map(Into::into),
+                ..LoadOptions::default()
+            };
+            self.format().load(path, &options, control).map(|loaded| loaded.dataset)
+        };
         match self {
             Preset::NaturalInstructions => {
-                let blank_response = BlankResponse::Skip;
-                let options = NaturalInstructionsOptions { blank_response, ..Default::default() };
-                let train = load_natural_instructions(path, "train", &options, control)?;
-                let test = load_natural_instructions(path, "test", &options, control)?;
-                natural_instructions(train, test, usable, seed)
+                natural_instructions(read(Some("train"))?, read(Some("test"))?, usable, seed)
             }
-            Preset::DollySkewed => dolly(load_dolly(path, BlankResponse::Skip, control)?, 0.5, usable, seed),
-            Preset::DollyMixed => dolly(load_dolly(path, BlankResponse::Skip, control)?, 5.0, usable, seed),
+            Preset::DollySkewed => dolly(read(None)?, 0.5, usable, seed),
+            Preset::DollyMixed => dolly(read(None)?, 5.0, usable, seed),
         }
     }
 }

@@ -1,23 +1,75 @@
-//! What the loaders share: reading files and fields so that an error says file, line (or JSON path) and field.
+//! What is read: a file as text or JSON, and how an error says file, line (or JSON path) and field.
 
 use crate::error::{Error, Result};
-use crate::types::{Control, Record};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use serde_json::Value;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-/// What happens to a record whose response is empty or blank (Stanford Alpaca holds some).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BlankResponse {
-    /// It is an error that names the record.
-    #[default]
-    Error,
-    /// It is left out.
-    Skip,
+/// What is read; paths and [`Option`]s of them convert.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// A file or folder.
+    Path(&'a Path),
+    /// A file's content that is in memory.
+    Content {
+        /// What messages and ids call it.
+        name: &'a Path,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+    /// Nothing: for formats whose records are generated.
+    Nothing,
+}
+
+impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for Source<'a> {
+    fn from(path: &'a P) -> Self {
+        Source::Path(path.as_ref())
+    }
+}
+
+impl<'a> From<Option<&'a Path>> for Source<'a> {
+    fn from(path: Option<&'a Path>) -> Self {
+        path.map_or(Source::Nothing, Source::Path)
+    }
+}
+
+impl<'a> Source<'a> {
+    /// The path, or what stands for it.
+    pub fn path(&self) -> Option<&'a Path> {
+        match *self {
+            Source::Path(path) | Source::Content { name: path, .. } => Some(path),
+            Source::Nothing => None,
+        }
+    }
+
+    /// Whether it is a folder.
+    pub(super) fn is_folder(&self) -> Result<bool> {
+        match *self {
+            Source::Path(path) => Ok(std::fs::metadata(path).map_err(|e| Error::io(path, e))?.is_dir()),
+            _ => Ok(false),
+        }
+    }
+
+    /// The file, from its beginning.
+    pub(super) fn open(&self) -> Result<(&'a Path, Box<dyn BufRead + 'a>)> {
+        match *self {
+            Source::Path(path) => {
+                let file = File::open(path).map_err(|e| Error::io(path, e))?;
+                Ok((path, Box::new(BufReader::new(file))))
+            }
+            Source::Content { name, bytes } => Ok((name, Box::new(bytes))),
+            Source::Nothing => Err(Error::input("path", "a file", "none")),
+        }
+    }
+
+    /// The whole file as text without its byte order mark.
+    pub(super) fn text(&self) -> Result<(&'a Path, String)> {
+        let (file, mut reader) = self.open()?;
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).map_err(|e| Error::io(file, e))?;
+        Ok((file, decode(file, bytes)?))
+    }
 }
 
 /// Where a value stands.
@@ -29,7 +81,12 @@ pub(super) struct Place<'a> {
     pub path: &'a str,
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    /// The file as a whole.
+    pub fn whole(file: &'a Path) -> Self {
+        Place { file, line: None, path: "" }
+    }
+
     pub fn error(&self, field: &str, message: impl Into<String>) -> Error {
         let path = match (self.path, field) {
             (path, "") => path.to_string(),
@@ -61,15 +118,44 @@ pub(super) fn describe(value: &Value) -> String {
 
 /// The whole file as text without its byte order mark.
 pub(super) fn read_text(file: &Path) -> Result<String> {
-    let bytes = std::fs::read(file).map_err(|e| Error::io(file, e))?;
-    let text = String::from_utf8(bytes).map_err(|e| {
+    Source::Path(file).text().map(|(_, text)| text)
+}
+
+pub(super) fn decode(file: &Path, bytes: Vec<u8>) -> Result<String> {
+    let mut text = String::from_utf8(bytes).map_err(|e| {
         let good = e.utf8_error().valid_up_to();
         let line = e.as_bytes().iter().take(good).filter(|b| **b == b'\n').count() + 1;
-        Place { file, line: Some(line), path: "" }.error("", format!("expected UTF-8, got other bytes at byte {good}"))
+        let message = not_utf8(e.as_bytes(), format!("at byte {good}"));
+        Place { file, line: Some(line), path: "" }.error("", message)
     })?;
-    match text.strip_prefix('\u{feff}') {
-        Some(rest) => Ok(rest.to_string()),
-        None => Ok(text),
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len_utf8());
+    }
+    Ok(text)
+}
+
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Bytes at the beginning of files that are often taken for text, and what to do with them.
+const FOREIGN: [(&[u8], &str); 6] = [
+    (b"\xff\xfe", "UTF-16: save it as UTF-8"),
+    (b"\xfe\xff", "UTF-16: save it as UTF-8"),
+    (b"\x1f\x8b", "a gzip file: unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file: unpack it first"),
+    (b"PK\x03\x04", "a zip file (or an office document): unpack or export it first"),
+    (b"PAR1", "a Parquet file: export it as CSV or JSON lines first"),
+];
+
+/// What a file that begins with these bytes is in place of text.
+pub(super) fn foreign(start: &[u8]) -> Option<&'static str> {
+    FOREIGN.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, what)| *what)
+}
+
+/// What is said of bytes that are not UTF-8, in a file that begins with `start`.
+fn not_utf8(start: &[u8], at: String) -> String {
+    match foreign(start) {
+        Some(what) => format!("expected UTF-8, got {what}"),
+        None => format!("expected UTF-8, got other bytes {at}"),
     }
 }
 
@@ -77,152 +163,24 @@ pub(super) fn read_text(file: &Path) -> Result<String> {
 pub(super) fn read_json(file: &Path) -> Result<Value> {
     let text = read_text(file)?;
     if text.trim().is_empty() {
-        return Err(Place { file, line: None, path: "" }.error("", "expected JSON, got an empty file"));
+        return Err(Place::whole(file).error("", "expected JSON, got an empty file"));
     }
     serde_json::from_str(&text).map_err(|e| json_error(&e, Place { file, line: Some(e.line()), path: "" }))
 }
 
-fn json_error(error: &serde_json::Error, place: Place<'_>) -> Error {
-    place.error("", format!("expected JSON: {error}"))
+/// The place says the line: serde's own count of lines begins at the text that it was handed.
+pub(super) fn json_error(error: &serde_json::Error, place: Place<'_>) -> Error {
+    json_error_at(error, place, error.column())
 }
 
-/// Hands every line that is not blank to `each` as an object, with its number from 1; one line is held at a time.
-pub(super) fn read_lines(
-    file: &Path,
-    control: &Control,
-    mut each: impl FnMut(Map<String, Value>, Place<'_>) -> Result<()>,
-) -> Result<()> {
-    let mut reader = BufReader::new(File::open(file).map_err(|e| Error::io(file, e))?);
-    let mut bytes = Vec::new();
-    let mut lines = 0;
-    let mut found = false;
-    loop {
-        bytes.clear();
-        if reader.read_until(b'\n', &mut bytes).map_err(|e| Error::io(file, e))? == 0 {
-            break;
-        }
-        lines += 1;
-        if lines % 1024 == 0 {
-            control.check()?;
-        }
-        let place = Place { file, line: Some(lines), path: "" };
-        let mut text = std::str::from_utf8(&bytes).map_err(|e| {
-            place.error("", format!("expected UTF-8, got other bytes at byte {} of the line", e.valid_up_to()))
-        })?;
-        if lines == 1 {
-            text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        }
-        if text.trim().is_empty() {
-            continue;
-        }
-        found = true;
-        match serde_json::from_str(text).map_err(|e| json_error(&e, place))? {
-            Value::Object(object) => each(object, place)?,
-            other => return Err(place.expected("", "an object", &other)),
-        }
-    }
-    if found {
-        Ok(())
-    } else {
-        Err(Place { file, line: None, path: "" }.error("", "expected one JSON object a line, got an empty file"))
-    }
-}
-
-/// A field by its name, or by names joined with dots where objects are nested; the whole name comes first.
-pub(super) fn find<'a>(object: &'a Map<String, Value>, field: &str) -> Option<&'a Value> {
-    object.get(field).or_else(|| {
-        let (head, tail) = field.split_once('.')?;
-        find(object.get(head)?.as_object()?, tail)
-    })
-}
-
-/// A field that must be there and be text.
-pub(super) fn text<'a>(object: &'a Map<String, Value>, field: &str, place: Place<'_>) -> Result<&'a str> {
-    match find(object, field) {
-        Some(Value::String(text)) => Ok(text),
-        Some(other) => Err(place.expected(field, "a string", other)),
-        None => Err(place.error(field, "expected a string, got no such field")),
-    }
-}
-
-/// A field that must be there and hold more than white space.
-pub(super) fn filled<'a>(object: &'a Map<String, Value>, field: &str, place: Place<'_>) -> Result<&'a str> {
-    let value = text(object, field, place)?;
-    if value.trim().is_empty() { Err(place.error(field, "expected text, got an empty string")) } else { Ok(value) }
-}
-
-/// A field that may be missing or null: then it is empty.
-pub(super) fn optional<'a>(object: &'a Map<String, Value>, field: &str, place: Place<'_>) -> Result<&'a str> {
-    match find(object, field) {
-        None | Some(Value::Null) => Ok(""),
-        Some(_) => text(object, field, place),
-    }
-}
-
-/// A name: text, or a number or truth value as it is written.
-pub(super) fn label(object: &Map<String, Value>, field: &str, place: Place<'_>) -> Result<String> {
-    match find(object, field) {
-        Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value.to_string()),
-        _ => filled(object, field, place).map(Into::into),
-    }
-}
-
-/// The responses: one text or a list of texts. Empty only where blank ones are skipped and none is left.
-pub(super) fn responses(
-    object: &Map<String, Value>,
-    field: &str,
-    place: Place<'_>,
-    blank: BlankResponse,
-) -> Result<Vec<String>> {
-    let value = find(object, field)
-        .ok_or_else(|| place.error(field, "expected a string or a list of strings, got no such field"))?;
-    let items = match value {
-        Value::String(_) => std::slice::from_ref(value),
-        Value::Array(items) => items,
-        other => return Err(place.expected(field, "a string or a list of strings", other)),
-    };
-    let mut responses = Vec::with_capacity(items.len());
-    for (i, item) in items.iter().enumerate() {
-        let at = if value.is_array() { format!("{field}[{i}]") } else { field.to_string() };
-        match item {
-            Value::String(text) if !text.trim().is_empty() => responses.push(text.clone()),
-            Value::String(_) if blank == BlankResponse::Skip => {}
-            Value::String(_) => return Err(place.error(&at, "expected a response, got an empty string")),
-            other => return Err(place.expected(&at, "a string", other)),
-        }
-    }
-    if responses.is_empty() && blank == BlankResponse::Error {
-        return Err(place.error(field, "expected a response, got an empty list"));
-    }
-    Ok(responses)
-}
-
-/// Ids that a file gave: the second of two equal ones is an error that names the first's place.
-#[derive(Default)]
-pub(super) struct Ids(BTreeMap<String, String>);
-
-impl Ids {
-    pub fn take(&mut self, record: &Record, field: &str, place: Place<'_>) -> Result<()> {
-        let here = place.line.map_or_else(|| place.path.to_string(), |line| format!("line {line}"));
-        match self.0.insert(record.id.clone(), here) {
-            None => Ok(()),
-            Some(first) => {
-                Err(place
-                    .error(field, format!("expected an id of its own, got `{}` again (first at {first})", record.id)))
-            }
-        }
-    }
+pub(super) fn json_error_at(error: &serde_json::Error, place: Place<'_>, column: usize) -> Error {
+    let shown = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    let what = shown.strip_suffix(&position).unwrap_or(&shown);
+    place.error("", format!("expected JSON: {what} at column {column}"))
 }
 
 /// The file's name without its ending, which names the data set and its records.
 pub(super) fn stem(file: &Path) -> String {
     file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// A data set without any record is an error.
-pub(super) fn at_least_one(records: Vec<Record>, file: &Path) -> Result<Vec<Record>> {
-    if records.is_empty() {
-        return Err(Place { file, line: None, path: "" }.error("", "expected at least one record, got none"));
-    }
-    Ok(records)
 }

@@ -1,11 +1,8 @@
 //! From a data configuration to clients and a test set.
 
-use super::config::{DataConfig, DataFormat, TooLong};
+use super::config::{DataConfig, TooLong};
 use super::stages::CountTokens;
-use crate::dataset::{
-    Dataset, FederatedDataset, NaturalInstructionsOptions, load_alpaca, load_dolly, load_jsonl,
-    load_natural_instructions, sample,
-};
+use crate::dataset::{Dataset, FederatedDataset, TestRecords, sample};
 use crate::error::{Error, Result};
 use crate::types::{Control, Record, Seed};
 use rayon::prelude::*;
@@ -23,10 +20,10 @@ pub fn load(
     control: &Control,
 ) -> Result<(FederatedDataset, Vec<String>)> {
     config.check()?;
+    config.check_path()?;
     let seed = Seed(config.seed);
     let mut notes = Vec::new();
     if let (Some(preset), Some(path)) = (config.preset, &config.path) {
-        config.check_path()?;
         let mut dropped = 0;
         let mut usable = |record: &Record| {
             let fits = fits(record, "", config, count_tokens)?;
@@ -70,25 +67,16 @@ pub fn load(
 
 /// Train and test records as the files have them.
 fn read(config: &DataConfig, control: &Control) -> Result<(Dataset, Dataset)> {
-    config.check_path()?;
-    let Some(path) = &config.path else { return config.embedded.generate() };
-    let read = |path: &Path| match config.format {
-        DataFormat::Dolly => load_dolly(path, config.blank_response, control),
-        DataFormat::Alpaca => load_alpaca(path, config.blank_response, control),
-        _ => load_jsonl(path, &config.fields, control),
+    let read = |path: Option<&Path>, split: Option<&str>| {
+        config.format.load(path, &config.load_options(split), control).map(|loaded| loaded.dataset)
     };
-    if config.format == DataFormat::NaturalInstructions {
-        let options = NaturalInstructionsOptions {
-            splits: config.splits.clone(),
-            blank_response: config.blank_response,
-            ..NaturalInstructionsOptions::default()
-        };
-        let part = |split| load_natural_instructions(path, split, &options, control);
-        return Ok((part("train")?, part("test")?));
+    let path = config.path.as_deref();
+    if config.format.test_records() == TestRecords::Own {
+        return Ok((read(path, Some("train"))?, read(path, Some("test"))?));
     }
-    let all = read(path)?;
+    let all = read(path, None)?;
     match (&config.test.path, config.test.fraction) {
-        (Some(test), _) => Ok((all, read(test)?)),
+        (Some(test), _) => Ok((all, read(Some(test), None)?)),
         (None, Some(fraction)) => {
             let rows: Vec<usize> = (0..all.len()).collect();
             let most = ((all.len() as f64 * fraction).round() as usize).max(1);

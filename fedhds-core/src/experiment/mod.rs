@@ -23,8 +23,7 @@ mod table;
 #[cfg(feature = "model")]
 pub use build::model_stages;
 pub use config::{
-    Caps, DataConfig, DataFormat, ExperimentConfig, FeditCaps, MethodEntry, ModelSettings, Overrides, TestConfig,
-    TooLong,
+    Caps, DataConfig, ExperimentConfig, FeditCaps, MethodEntry, ModelSettings, Overrides, TestConfig, TooLong,
 };
 pub use cost::{Cost, Probe, Rates, StageCost, typical};
 pub use data::load as load_data;

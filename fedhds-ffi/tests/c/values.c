@@ -278,6 +278,12 @@ static void texts(void) {
         FAILS(FEDHDS_STATUS_CONFIG, fedhds_method_new(wrong[i], &method));
     FAILS(FEDHDS_STATUS_IO, fedhds_records_load("/absent/file.jsonl", "jsonl", NULL, NULL, &other));
     FAILS(FEDHDS_STATUS_PARAMETER, fedhds_records_load("x", "csv", NULL, NULL, &other));
+    SAYS(FEDHDS_STATUS_PARAMETER, "did you mean `jsonl`?", fedhds_records_load("x", "josnl", NULL, NULL, &other));
+    SAYS(FEDHDS_STATUS_PARAMETER, "natural_instructions", fedhds_records_load("x", "", NULL, NULL, &other));
+    SAYS(FEDHDS_STATUS_PARAMETER, "`guess`", fedhds_records_load("x", "natural_instructions:train", NULL, NULL, &other));
+    SAYS(FEDHDS_STATUS_PARAMETER, "split", fedhds_records_load("x", "jsonl", "{\"split\": \"test\"}", NULL, &other));
+    SAYS(FEDHDS_STATUS_INPUT, "generated", fedhds_records_load("x", "embedded", NULL, NULL, &other));
+    FAILS(FEDHDS_STATUS_IO, fedhds_records_load("/absent/file.jsonl", "guess", NULL, NULL, &other));
     FAILS(FEDHDS_STATUS_CONFIG, fedhds_records_load("x", "jsonl", "{\"q\": 1}", NULL, &other));
     FAILS(FEDHDS_STATUS_CONFIG, fedhds_records_embedded("{\"records\": 1}", &other, &other));
     static const char* const too_many[] = {

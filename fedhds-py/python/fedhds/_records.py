@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _native
 from ._arrays import seed as _seed
-from ._native import InputError
+from ._native import DataError, FileError, InputError, ParameterError
 
 if TYPE_CHECKING:
     from ._model import Model
@@ -136,31 +136,92 @@ def _checked(records: Any) -> list[Record]:
     return as_records(records)
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A data set, and where each record stood."""
+
+    format: str
+    """The format that it was read as."""
+    records: list[Record]
+    lines: list[int | None]
+    """The line of each record, from 1; its number, from 0, in a JSON list, a table or a task; None where it was generated."""
+    texts: list[str | None]
+    """The line that each record is in the file, or a JSON object on a line, where that was asked for."""
+    left_out: int
+    """Records that were left out as their response is blank."""
+
+
+def load(
+    path: str | os.PathLike[str] | None,
+    format: str,
+    fields: Mapping[str, str] | None,
+    blank_response: str,
+    split: str | None,
+    keep_text: bool,
+) -> Loaded:
+    """:func:`load_records` with the places of the records."""
+    options: dict[str, Any] = {
+        "fields": dict(fields or {}),
+        "blank_response": blank_response,
+        "split": split,
+        "keep_text": keep_text,
+    }
+    try:
+        text = json.dumps(options)
+    except TypeError as error:
+        raise ParameterError(f"parameter `fields`: expected names of fields: {error}") from error
+    name = None if path is None else os.fspath(path)
+    content, asked = None, format
+    if name is not None and name.lower().endswith(".parquet") and format in ("guess", "table"):
+        # Only Python has a reader for it at hand. Its rows are a list of objects like any other.
+        content, asked = _rows_of_parquet(name), "guess" if format == "guess" else "jsonl"
+    found, records, lines, texts, left_out = _native.load_records(name, asked, text, content)
+    return Loaded(found if content is None else "table", records, lines, texts, left_out)
+
+
+def _rows_of_parquet(path: str) -> bytes:
+    """The rows of a Parquet file as a JSON list; cells without a value are empty text."""
+    try:
+        import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    except ImportError as error:
+        raise DataError(f"{path}: a .parquet file is read by pandas, which is not installed") from error
+    try:
+        frame = pandas.read_parquet(path)
+        filled = frame.astype(object).where(frame.notna(), "").astype(str)
+        return json.dumps(filled.to_dict("records"), ensure_ascii=False).encode()
+    except OSError as error:
+        raise FileError(f"{path}: {error}") from error
+    except (ValueError, ImportError) as error:
+        raise DataError(f"{path}: expected a table: {error}") from error
+
+
 def load_records(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None,
     format: str = "jsonl",
     *,
     fields: Mapping[str, str] | None = None,
     blank_response: str = "error",
-    split: str = "train",
+    split: str | None = None,
 ) -> list[Record]:
     """Reads a data set.
 
     Args:
-        path: a file; for ``natural_instructions`` a folder with ``tasks/*.json`` and ``splits/default/*_tasks.txt``.
-        format: ``"jsonl"``, ``"alpaca"``, ``"dolly"`` or ``"natural_instructions"``.
-        fields: of jsonl: which field holds ``instruction``, ``input``, ``response``, ``id``, ``category``, ``family``; dots reach into
-            nested objects.
+        path: a file; for ``natural_instructions`` a folder with ``tasks/*.json`` and ``splits/default/*_tasks.txt``; None for the generated
+            tasks (``embedded``).
+        format: the name of a format (``"jsonl"``, ``"alpaca"``, ``"dolly"``, ``"messages"``, ``"table"``, ``"natural_instructions"``, ...: an
+            unknown one is answered with all of them), or ``"guess"`` for what the file looks like by its name and its first object.
+        fields: names in place of the format's own: which field or column holds ``instruction``, ``input``, ``response``, ``id``,
+            ``category``, ``family``; dots reach into nested objects.
         blank_response: ``"error"``, or ``"skip"`` leaves records with a blank response out.
-        split: of Natural Instructions: ``"train"`` or ``"test"``.
+        split: of formats that keep their test records apart (Natural Instructions, the embedded tasks): ``"train"``, which is meant by None,
+            or ``"test"``.
 
     Raises:
-        DataError: with file, line and field.
-        FileError: for a file that cannot be read.
+        DataError: with file, line (or number in a list) and field.
+        FileError: for a file that cannot be read, or a folder in place of a file.
+        ParameterError: for an unknown format, and for an option that the format does not have.
     """
-    named: dict[str, Any] = dict(fields or {})
-    named["blank_response"] = blank_response
-    return _native.load_records(format, os.fspath(path), json.dumps(named), json.dumps(blank_response), split)
+    return load(path, format, fields, blank_response, split, keep_text=False).records
 
 
 def embedded_records(

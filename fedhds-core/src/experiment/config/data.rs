@@ -1,27 +1,13 @@
 //! The data of an experiment: what is read, what is left out, what is held back for the test.
 
 use crate::dataset::embedded::EmbeddedTasks;
-use crate::dataset::{BlankResponse, Fields, Partition, Preset};
+use crate::dataset::{
+    BlankResponse, Fields, Format, LoadOptions, NaturalInstructionsOptions, Partition, Preset, ReadFrom, TestRecords,
+};
 use crate::error::{Error, Result};
 use crate::settings::MAX_TOKENS;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-
-/// A data set's format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DataFormat {
-    /// A folder with `tasks/*.json` and `splits/<splits>/{train,test}_tasks.txt`; the test tasks are the test set.
-    NaturalInstructions,
-    /// Databricks' Dolly-15K, one JSON object a line.
-    Dolly,
-    /// Stanford Alpaca and its relatives, a JSON list or one object a line.
-    Alpaca,
-    /// One JSON object a line, with the names in `data.fields`.
-    Jsonl,
-    /// The instruction tasks that the project generates by seed, see `data.embedded`; no path.
-    Embedded,
-}
 
 /// What happens to a record longer than `max_tokens`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -38,9 +24,9 @@ pub enum TooLong {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// The format.
-    pub format: DataFormat,
-    /// The file or folder; none for `embedded`.
+    /// The format, by its name. It is never guessed here: what the test records are depends on it.
+    pub format: Format,
+    /// The file or folder; none for a format whose records are generated.
     #[serde(default)]
     pub path: Option<PathBuf>,
     /// The seed of caps, test split and partition; the same for all runs, so that they share one federation.
@@ -58,7 +44,7 @@ pub struct DataConfig {
     /// Natural Instructions: the folder of split lists under `splits/`.
     #[serde(default = "default_splits")]
     pub splits: String,
-    /// Jsonl: which field holds what.
+    /// Which field (or column) holds what, in place of the format's own names.
     #[serde(default)]
     pub fields: Fields,
     /// Embedded: what is generated.
@@ -96,7 +82,7 @@ impl Default for Caps {
     }
 }
 
-/// The test set. Natural Instructions and embedded bring their own; elsewhere exactly one of `path`, `categories` and
+/// The test set. Some formats bring their own ([`Format::test_records`]); elsewhere exactly one of `path`, `categories` and
 /// `fraction` says what it is (Dolly: left out, the last category in alphabetical order, as in the paper).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -140,6 +126,7 @@ impl DataConfig {
         if let Some((key, _)) = caps.iter().find(|(_, cap)| *cap == Some(0)) {
             return Err(Error::config(format!("data.{key}"), "expected at least 1, got 0"));
         }
+        self.check_options()?;
         let partition = match (&self.partition, self.preset) {
             (Some(partition), None) => partition,
             (None, Some(preset)) => return self.check_preset(preset),
@@ -156,18 +143,41 @@ impl DataConfig {
         partition.check().map_err(|error| error.under("data.partition"))
     }
 
+    /// How the records of a split are read; none for a format that does not keep its test records apart.
+    pub(crate) fn load_options(&self, split: Option<&str>) -> LoadOptions {
+        LoadOptions {
+            fields: self.fields.clone(),
+            blank_response: self.blank_response,
+            split: split.map(Into::into),
+            natural_instructions: NaturalInstructionsOptions { splits: self.splits.clone(), ..Default::default() },
+            embedded: self.embedded.clone(),
+            keep_text: false,
+        }
+    }
+
+    /// The loaders' options under the names that they have here.
+    fn check_options(&self) -> Result<()> {
+        self.format.check(&self.load_options(None)).map_err(|error| match error {
+            Error::Parameter { name, expected, got } => {
+                let key = if name == "natural_instructions" { "splits" } else { &name };
+                Error::config(format!("data.{key}"), format!("expected {expected}, got {got}"))
+            }
+            other => other,
+        })
+    }
+
     /// A preset says what the train and test records are.
     fn check_preset(&self, preset: Preset) -> Result<()> {
-        let format = match preset {
-            Preset::NaturalInstructions => DataFormat::NaturalInstructions,
-            Preset::DollySkewed | Preset::DollyMixed => DataFormat::Dolly,
-        };
-        if self.format != format {
+        if self.format != preset.format() {
             let message = format!("`{}` does not prepare data of this format", preset.name());
             return Err(Error::config("data.preset", message));
         }
         if self.train != Caps::default() || self.test != TestConfig::default() {
             let message = "expected neither `train` nor `test` beside it: the preset says what they are";
+            return Err(Error::config("data.preset", message));
+        }
+        if self.fields != Fields::default() || self.splits != default_splits() {
+            let message = "expected neither `fields` nor `splits` beside it: the preset reads the published files";
             return Err(Error::config("data.preset", message));
         }
         Ok(())
@@ -182,11 +192,13 @@ impl DataConfig {
         }
         let given = [test.path.is_some(), !test.categories.is_empty(), test.fraction.is_some()];
         let given = given.into_iter().filter(|g| *g).count();
-        let own = matches!(self.format, DataFormat::NaturalInstructions | DataFormat::Embedded);
-        let expected = match (own, self.format, given) {
-            (true, _, 0) | (false, _, 1) | (false, DataFormat::Dolly, 0) => return Ok(()),
-            (true, ..) => "none of `path`, `categories` and `fraction`: this format has test tasks of its own",
-            (false, ..) => "exactly one of `path`, `categories` and `fraction`",
+        let expected = match (self.format.test_records(), given) {
+            (TestRecords::Own | TestRecords::LastCategory, 0) => return Ok(()),
+            (TestRecords::Chosen | TestRecords::LastCategory, 1) => return Ok(()),
+            (TestRecords::Own, _) => {
+                "none of `path`, `categories` and `fraction`: this format has test tasks of its own"
+            }
+            _ => "exactly one of `path`, `categories` and `fraction`",
         };
         Err(Error::config("data.test", format!("expected {expected}, got {given} of them")))
     }
@@ -196,31 +208,36 @@ impl DataConfig {
     /// # Errors
     /// [`Error::Config`] with the key.
     pub fn check_path(&self) -> Result<()> {
-        match (&self.path, self.format) {
-            (None, DataFormat::Embedded) => Ok(()),
-            (Some(_), DataFormat::Embedded) => {
-                Err(Error::config("data.path", "expected none: the embedded tasks are generated"))
+        let wants = self.format.read_from();
+        let Some(path) = &self.path else {
+            return match wants {
+                ReadFrom::Nothing => Ok(()),
+                _ => Err(Error::config("data.path", "expected the data's file or folder (or --data), got nothing")),
+            };
+        };
+        if wants == ReadFrom::Nothing {
+            return Err(Error::config(
+                "data.path",
+                format!("expected none: the records of `{}` are generated", self.format),
+            ));
+        }
+        if !path.exists() {
+            let message = format!("expected the data's file or folder, but {} does not exist", path.display());
+            return Err(Error::config("data.path", message));
+        }
+        let kind = if path.is_dir() { ReadFrom::Folder } else { ReadFrom::File };
+        if kind != wants {
+            let expected = if wants == ReadFrom::Folder { "a folder" } else { "a file" };
+            let got = if kind == ReadFrom::Folder { "a folder" } else { "a file" };
+            let message = format!("expected {expected} for `{}`, but {} is {got}", self.format, path.display());
+            return Err(Error::config("data.path", message));
+        }
+        match &self.test.path {
+            Some(test) if !test.is_file() => {
+                let message = format!("expected a file, but {} is none", test.display());
+                Err(Error::config("data.test.path", message))
             }
-            (None, _) => Err(Error::config("data.path", "expected the data's file or folder (or --data), got nothing")),
-            (Some(path), format) => {
-                if !path.exists() {
-                    let message = format!("expected the data's file or folder, but {} does not exist", path.display());
-                    return Err(Error::config("data.path", message));
-                }
-                if (format == DataFormat::NaturalInstructions) != path.is_dir() {
-                    let kind = if path.is_dir() { "folder" } else { "file" };
-                    let expected = if kind == "file" { "a folder in Natural Instructions layout" } else { "a file" };
-                    let message = format!("expected {expected}, but {} is a {kind}", path.display());
-                    return Err(Error::config("data.path", message));
-                }
-                match &self.test.path {
-                    Some(test) if !test.is_file() => {
-                        let message = format!("expected a file, but {} is none", test.display());
-                        Err(Error::config("data.test.path", message))
-                    }
-                    _ => Ok(()),
-                }
-            }
+            _ => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@
 mod data;
 mod methods;
 
-pub use data::{Caps, DataConfig, DataFormat, TestConfig, TooLong};
+pub use data::{Caps, DataConfig, TestConfig, TooLong};
 pub use methods::MethodEntry;
 
 use crate::dataset::Prompt;

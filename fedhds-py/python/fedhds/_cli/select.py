@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, progress
+from .. import Error, __version__, _native, progress
 from .console import Failure, add_common, note, plural, wants_bars
 from .explain import as_json, as_text, explain
 from .pick import METHODS, Features, Picked, from_file, from_model, needs_features, pick
-from .pool import FORMATS, Pool, read
+from .pool import Pool, read
 
 ROLES = ("instruction", "input", "response", "category")
 
@@ -57,13 +57,14 @@ def add(commands: Any) -> None:
 
     data = parser.add_argument_group("what is in the files")
     option = data.add_argument
-    option("--format", choices=FORMATS, default="guess", metavar="FORM", help=f"{_listed(FORMATS)} (default guess)")
+    names = _listed(tuple(name for name, _ in _native.formats()))
+    option("--format", type=_format, default="guess", metavar="FORM", help=f"{names} (default guess)")
     for role in ROLES:
         option(f"--{role}", metavar="FIELD", help=f"the field with the {role}; dots reach into objects")
     option(
         "--blank-response", choices=("error", "skip"), default="error", help="what to do with records without an answer"
     )
-    option("--split", default="train", metavar="NAME", help="split of a natural_instructions folder (default train)")
+    option("--split", metavar="NAME", help="train or test, of a format that keeps them apart (default train)")
 
     option = parser.add_argument_group("how many, and how").add_argument
     option("--fraction", type=_fraction, metavar="F", help="share to keep, above 0, at most 1 (default 0.01)")
@@ -253,6 +254,14 @@ def _head(facts: dict[str, Any], picked: Picked, groups: int) -> str:
 
 def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names[:-1]) + f" or {names[-1]}"
+
+
+def _format(text: str) -> str:
+    try:
+        _native.check_format(text)
+    except Error as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _fraction(text: str) -> float:
