@@ -13,16 +13,17 @@ use proptest::prelude::*;
 type Case = (&'static str, Box<dyn Reducer>, fn(usize) -> usize);
 
 fn all() -> Vec<Case> {
-    let kernel = |kernel| KernelPca::new(KernelPcaConfig { n_components: 3, kernel }).unwrap();
-    let tsne = |n_components| Tsne::new(TsneConfig { n_iter: 60, n_components, ..TsneConfig::default() }).unwrap();
+    let kernel =
+        |kernel| KernelPca::new(KernelPcaConfig { n_components: 3, kernel, ..KernelPcaConfig::default() }).unwrap();
+    let tsne = |n_components| Tsne::new(TsneConfig { max_iter: 60, n_components, ..TsneConfig::default() }).unwrap();
     let projection = SharedProjectionConfig { n_components: 5, seed: Seed(1) };
     vec![
         ("identity", Box::new(Identity), |d| d),
         ("pca", Box::new(Pca::new(PcaConfig { n_components: 3, whiten: false }).unwrap()), |_| 3),
         ("whitened pca", Box::new(Pca::new(PcaConfig { n_components: 3, whiten: true }).unwrap()), |_| 3),
         ("linear kernel", Box::new(kernel(Kernel::Linear)), |_| 3),
-        ("rbf kernel", Box::new(kernel(Kernel::Rbf { gamma: None })), |_| 3),
-        ("poly kernel", Box::new(kernel(Kernel::Poly { degree: 3, gamma: None, coef0: 1.0 })), |_| 3),
+        ("rbf kernel", Box::new(kernel(Kernel::Rbf)), |_| 3),
+        ("poly kernel", Box::new(kernel(Kernel::Poly)), |_| 3),
         ("cosine kernel", Box::new(kernel(Kernel::Cosine)), |_| 3),
         ("shared projection", Box::new(SharedProjection::new(projection).unwrap()), |_| 5),
         ("tsne", Box::new(tsne(2)), |_| 2),
