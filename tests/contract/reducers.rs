@@ -6,7 +6,7 @@ use fedhds_core::reduce::{
     TsneConfig, check_reduced,
 };
 use fedhds_core::stage::Reducer;
-use fedhds_core::types::{Context, Matrix, Seed};
+use fedhds_core::types::{Context, Control, Matrix, Seed};
 use proptest::prelude::*;
 
 /// Name, reducer, columns that come out for d columns in.
@@ -50,6 +50,33 @@ proptest! {
             prop_assert_eq!(reduced.cols(), columns(features.cols()), "{}", name);
             let again = reducer.reduce(&features, &Context::new(seed)).unwrap();
             prop_assert_eq!(reduced, again, "{}: the same seed gives the same bits", name);
+        }
+    }
+
+    #[test]
+    fn a_basis_that_is_kept_is_one(features in any_features(), n_components in 1usize..9, whiten: bool) {
+        let (pca, control) = (Pca::new(PcaConfig { n_components, whiten }).unwrap(), Control::default());
+        let Ok((fitted, scores)) = pca.fit_transform(&features, &control) else {
+            prop_assert_eq!(features.rows(), 0);
+            return Ok(());
+        };
+        let most = n_components.min(features.rows()).min(features.cols());
+        prop_assert_eq!((fitted.components.rows(), fitted.components.cols()), (most, features.cols()));
+        for (a, b) in (0..most).flat_map(|a| (0..=a).map(move |b| (a, b))) {
+            let product: f32 =
+                fitted.components.row(a).iter().zip(fitted.components.row(b)).map(|(a, b)| a * b).sum();
+            let beyond = a == b && fitted.explained_variance[a] == 0.0;
+            prop_assert!(beyond || (product - if a == b { 1.0 } else { 0.0 }).abs() < 1e-4, "{} {}: {}", a, b, product);
+        }
+        prop_assert!(fitted.explained_variance.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-9)));
+        prop_assert!(fitted.explained_variance_ratio.iter().sum::<f64>() <= 1.0 + 1e-9);
+        if !whiten {
+            let again = fitted.transform(&features, &control).unwrap();
+            let largest = scores.as_slice().iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            // What is below f32's rounding of the products is nothing: the square root of it is 3e-4.
+            for (own, placed) in scores.as_slice().iter().zip(again.as_slice()) {
+                prop_assert!((own - placed).abs() <= 1e-3 * largest, "{} {}", own, placed);
+            }
         }
     }
 }
@@ -101,5 +128,9 @@ fn distances_of_scale_do_not_break_them() {
                 Err(error) => assert!(name == "poly kernel" && scale > 1.0, "{name}, {scale}: {error}"),
             }
         }
+        let (pca, control) = (Pca::new(PcaConfig { n_components: 3, whiten: true }).unwrap(), Control::default());
+        let (fitted, scores) = pca.fit_transform(&features, &control).unwrap();
+        let again = fitted.transform(&features, &control).unwrap();
+        assert!(scores.as_slice().iter().zip(again.as_slice()).all(|(a, b)| (a - b).abs() < 1e-3), "{scale}");
     }
 }
