@@ -86,8 +86,8 @@ fn fitted_pca_is_scikit_learns() {
                 let close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-4;
                 assert!(close(fitted.explained_variance[j], length / (n - 1) as f64), "{case}: variance {j}");
                 assert!(close(fitted.explained_variance_ratio[j], length / total), "{case}: ratio {j}");
-                for c in 0..d {
-                    let along: f64 = (0..n).map(|i| (f64::from(x.row(i)[c]) - mean[c]) * score(i)).sum();
+                for (c, mean) in mean.iter().enumerate() {
+                    let along: f64 = (0..n).map(|i| (f64::from(x.row(i)[c]) - mean) * score(i)).sum();
                     let off = (f64::from(fitted.components.row(j)[c]) - along / length).abs();
                     assert!(off < 1e-4, "{case}: component {j}, column {c}: {off}");
                 }
