@@ -3,8 +3,8 @@
 // - Every function that can fail returns a fedhds_status_t; fedhds_last_error_message() says what was expected and what came.
 // - Out-parameters stand last and are written only on success.
 // - Objects are handles with a _free; a handle is looked up, so that a freed or foreign one is an error. NULL may be freed.
-// - Objects that never change (models, adapters, matrices, bytes, clusterings) may be used by any number of threads at once; one that
-//   changes (clients, servers, records, methods, controls) serves one call at a time, and a second thread gets FEDHDS_STATUS_BUSY.
+// - Objects that never change (models, adapters, matrices, bytes, clusterings, principal components) may be used by any number of
+//   threads at once; one that changes (clients, servers, records, methods, controls) serves one call at a time, and a second thread gets FEDHDS_STATUS_BUSY.
 // - What a pointer of the caller's points to is read during the call and not kept, but for callbacks' user_data.
 
 
@@ -132,6 +132,9 @@ typedef struct fedhds_method_t fedhds_method_t;
 typedef struct fedhds_model_t fedhds_model_t;
 #endif
 
+// Principal components that were found of some rows and take others. They never change. Freed with `fedhds_pca_free`.
+typedef struct fedhds_pca_t fedhds_pca_t;
+
 // Records in an order that stays: row i of their features is record i. Freed with `fedhds_records_free`.
 typedef struct fedhds_records_t fedhds_records_t;
 
@@ -163,8 +166,8 @@ typedef struct fedhds_hdbscan_config_t {
   size_t min_cluster_size;
   // Points within a core distance, the point itself included; 0 (the default) is `min_cluster_size`.
   size_t min_samples;
-  // 1: take the leaves of the hierarchy instead of the most stable clusters; default 0.
-  uint8_t leaf;
+  // How clusters are chosen: 0 eom, the most stable ones (the default), 1 leaf, the leaves of the hierarchy.
+  int32_t cluster_selection_method;
   // 1: all points may be one cluster; default 0.
   uint8_t allow_single_cluster;
   // Clusters that split below this distance stay whole; default 0.
@@ -227,12 +230,12 @@ typedef struct fedhds_tsne_config_t {
   size_t struct_size;
   // Effective number of neighbours, at least 1; default 30.
   double perplexity;
-  // 1: clamp perplexity to n - 1, as the paper does, instead of (n - 1) / 3; default 0.
-  uint8_t perplexity_limit_rows;
-  // Columns that come out, 1 or 2 (3 where theta is 0); default 2.
+  // What perplexity is clamped to: 0 third, (n - 1) / 3 (the default), 1 rows, n - 1 as in the paper.
+  int32_t perplexity_limit;
+  // Columns that come out, 1 to 3; default 2.
   size_t n_components;
   // Steps in all; default 1000.
-  size_t n_iter;
+  size_t max_iter;
   // Step size; 0 (the default) is n over the exaggeration.
   double learning_rate;
   // Factor on the attraction in the first steps, at least 1; default 12.
@@ -240,7 +243,7 @@ typedef struct fedhds_tsne_config_t {
   // How many steps are exaggerated; default 250.
   size_t early_exaggeration_iter;
   // Accuracy of the repulsion in [0, 1], 0 is exact; default 0.5.
-  double theta;
+  double angle;
 } fedhds_tsne_config_t;
 
 // Settings of `fedhds_kernel_pca`, filled by `fedhds_kernel_pca_config_init`.
@@ -486,14 +489,14 @@ fedhds_status_t fedhds_clustering_labels(const struct fedhds_clustering_t *clust
                                          size_t capacity,
                                          size_t *count);
 
-// The membership strength of each row, in [0, 1], into a buffer of `capacity` numbers; NULL asks for their number alone.
+// The membership probability of each row, in [0, 1], 0 for noise, into a buffer of `capacity` numbers; NULL asks for their number alone.
 //
 // # Safety
-// `strengths` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
-fedhds_status_t fedhds_clustering_strengths(const struct fedhds_clustering_t *clustering,
-                                            float *strengths,
-                                            size_t capacity,
-                                            size_t *count);
+// `probabilities` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+fedhds_status_t fedhds_clustering_probabilities(const struct fedhds_clustering_t *clustering,
+                                                float *probabilities,
+                                                size_t capacity,
+                                                size_t *count);
 
 // The centroids, one row for each cluster, as a matrix of its own.
 //
@@ -605,6 +608,70 @@ fedhds_status_t fedhds_rouge_l(const char *prediction,
                                int32_t flavor,
                                struct fedhds_rouge_t *rouge);
 
+// Principal components: `[n, d]` to `[n, n_components]`, each scaled to unit variance where `whiten` is 1.
+//
+// # Safety
+// `features` and its values are readable; `reduced` is valid for a write.
+fedhds_status_t fedhds_pca(const struct fedhds_matrix_view_t *features,
+                           size_t n_components,
+                           uint8_t whiten,
+                           const struct fedhds_control_t *control,
+                           struct fedhds_matrix_t **reduced);
+
+// Finds the principal components of `[n, d]` rows, n at least 1. `fedhds_pca_transform` of the same rows gives what `fedhds_pca` does, to rounding.
+//
+// # Safety
+// `features` and its values are readable; `pca` is valid for a write.
+fedhds_status_t fedhds_pca_fit(const struct fedhds_matrix_view_t *features,
+                               size_t n_components,
+                               uint8_t whiten,
+                               const struct fedhds_control_t *watch,
+                               struct fedhds_pca_t **pca);
+
+// Rows by these components: `[m, d]` to `[m, n_components]`, each row by itself.
+//
+// # Safety
+// `features` and its values are readable; `reduced` is valid for a write.
+fedhds_status_t fedhds_pca_transform(const struct fedhds_pca_t *pca,
+                                     const struct fedhds_matrix_view_t *features,
+                                     const struct fedhds_control_t *watch,
+                                     struct fedhds_matrix_t **reduced);
+
+// The components as a matrix of its own, `[k, d]` with k the least of `n_components`, n and d: the directions of most variance, each of length 1
+// and orthogonal to the others, 0 beyond the rank of the rows.
+//
+// # Safety
+// `components` is valid for a write.
+fedhds_status_t fedhds_pca_components(const struct fedhds_pca_t *pca,
+                                      struct fedhds_matrix_t **components);
+
+// The variance of the rows along each component (over n - 1), into a buffer of `capacity` numbers; NULL asks for their number alone.
+//
+// # Safety
+// `variances` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+fedhds_status_t fedhds_pca_explained_variance(const struct fedhds_pca_t *pca,
+                                              double *variances,
+                                              size_t capacity,
+                                              size_t *count);
+
+// The share of each component in the variance of all columns, in [0, 1], into a buffer of `capacity` numbers; NULL asks for their number alone.
+//
+// # Safety
+// `ratios` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+fedhds_status_t fedhds_pca_explained_variance_ratio(const struct fedhds_pca_t *pca,
+                                                    double *ratios,
+                                                    size_t capacity,
+                                                    size_t *count);
+
+// The mean of each column of the rows, into a buffer of `capacity` numbers; NULL asks for their number alone.
+//
+// # Safety
+// `means` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+fedhds_status_t fedhds_pca_mean(const struct fedhds_pca_t *pca, double *means, size_t capacity, size_t *count);
+
+// Frees the components; NULL is fine.
+fedhds_status_t fedhds_pca_free(struct fedhds_pca_t *pca);
+
 // No records yet.
 //
 // # Safety
@@ -712,16 +779,6 @@ fedhds_status_t fedhds_tsne(const struct fedhds_matrix_view_t *features,
                             uint64_t seed,
                             const struct fedhds_control_t *control,
                             struct fedhds_matrix_t **reduced);
-
-// Principal components: `[n, d]` to `[n, n_components]`, each scaled to unit variance where `whiten` is 1.
-//
-// # Safety
-// `features` and its values are readable; `reduced` is valid for a write.
-fedhds_status_t fedhds_pca(const struct fedhds_matrix_view_t *features,
-                           size_t n_components,
-                           uint8_t whiten,
-                           const struct fedhds_control_t *control,
-                           struct fedhds_matrix_t **reduced);
 
 // Kernel PCA: `[n, d]` to `[n, n_components]`.
 //

@@ -602,6 +602,9 @@ inline const fedhds_control_t* raw(const Control* control) noexcept {
 
 // Settings of `tsne` with the defaults of the library; the fields stand in fedhds.h.
 struct TsneConfig : fedhds_tsne_config_t {
+    // For `perplexity_limit`.
+    enum : std::int32_t { third = 0, rows = 1 };
+
     TsneConfig() noexcept : fedhds_tsne_config_t{} {
         if (!detail::mismatch()) fedhds_tsne_config_init(this, sizeof(fedhds_tsne_config_t));
     }
@@ -619,6 +622,9 @@ struct KernelPcaConfig : fedhds_kernel_pca_config_t {
 
 // Settings of `hdbscan` with the defaults of the library.
 struct HdbscanConfig : fedhds_hdbscan_config_t {
+    // For `cluster_selection_method`.
+    enum : std::int32_t { eom = 0, leaf = 1 };
+
     HdbscanConfig() noexcept : fedhds_hdbscan_config_t{} {
         if (!detail::mismatch()) fedhds_hdbscan_config_init(this, sizeof(fedhds_hdbscan_config_t));
     }
@@ -647,10 +653,10 @@ public:
         return detail::filled<std::int32_t>(0, call);
     }
 
-    // The membership strength of each row, in [0, 1].
-    Result<std::vector<float>> strengths() const {
+    // The membership probability of each row, in [0, 1], 0 for noise.
+    Result<std::vector<float>> probabilities() const {
         const auto call = [&](float* to, std::size_t capacity, std::size_t* count) {
-            return fedhds_clustering_strengths(raw(), to, capacity, count);
+            return fedhds_clustering_probabilities(raw(), to, capacity, count);
         };
         return detail::filled<float>(0, call);
     }
@@ -685,6 +691,64 @@ inline Result<Matrix> pca(
         return fedhds_pca(&features.raw(), n_components, static_cast<std::uint8_t>(whiten), detail::raw(control), out);
     });
 }
+
+// Principal components that were found of some rows and take others. They never change.
+class Pca {
+public:
+    using Raw = fedhds_pca_t;
+
+    // Takes over a handle of the C ABI.
+    explicit Pca(Raw* raw) noexcept : owner_(raw) {}
+
+    // The components of [n, d] rows, n at least 1; `transform` scales each to unit variance where `whiten`.
+    static Result<Pca> fit(
+        MatrixView features, std::size_t n_components, bool whiten = false, const Control* control = nullptr) {
+        return detail::made<Pca>({}, [&](auto** out) {
+            return fedhds_pca_fit(
+                &features.raw(), n_components, static_cast<std::uint8_t>(whiten), detail::raw(control), out);
+        });
+    }
+
+    // Rows by these components: [m, d] to [m, n_components].
+    Result<Matrix> transform(MatrixView features, const Control* control = nullptr) const {
+        return detail::made<Matrix>(
+            {}, [&](auto** out) { return fedhds_pca_transform(raw(), &features.raw(), detail::raw(control), out); });
+    }
+
+    // The directions of most variance, [k, d] with k the least of n_components, n and d.
+    Result<Matrix> components() const {
+        return detail::made<Matrix>({}, [&](auto** out) { return fedhds_pca_components(raw(), out); });
+    }
+
+    // The variance of the rows along each component.
+    Result<std::vector<double>> explained_variance() const {
+        const auto call = [&](double* to, std::size_t capacity, std::size_t* count) {
+            return fedhds_pca_explained_variance(raw(), to, capacity, count);
+        };
+        return detail::filled<double>(0, call);
+    }
+
+    // The share of each component in the variance of all columns, in [0, 1].
+    Result<std::vector<double>> explained_variance_ratio() const {
+        const auto call = [&](double* to, std::size_t capacity, std::size_t* count) {
+            return fedhds_pca_explained_variance_ratio(raw(), to, capacity, count);
+        };
+        return detail::filled<double>(0, call);
+    }
+
+    // The mean of each column of the rows.
+    Result<std::vector<double>> mean() const {
+        const auto call = [&](double* to, std::size_t capacity, std::size_t* count) {
+            return fedhds_pca_mean(raw(), to, capacity, count);
+        };
+        return detail::filled<double>(0, call);
+    }
+
+    Raw* raw() const noexcept { return owner_.get(); }
+
+private:
+    detail::Owner<Raw, fedhds_pca_free> owner_;
+};
 
 // Kernel PCA: [n, d] to [n, n_components].
 inline Result<Matrix> kernel_pca(MatrixView features, const KernelPcaConfig& config, const Control* control = nullptr) {

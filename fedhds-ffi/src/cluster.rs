@@ -4,7 +4,7 @@ use crate::control::{context, control, fedhds_control_t};
 use crate::handle::{self, Handle};
 use crate::matrix::{copied, fedhds_matrix_t, fedhds_matrix_view_t, matrix};
 use crate::pointer::{Out, fill};
-use crate::settings::{flag, init, settings};
+use crate::settings::{flag, init, settings, unknown};
 use crate::status::boundary;
 use crate::status::fedhds_status_t;
 use fedhds_core::cluster::hdbscan::ClusterSelectionMethod;
@@ -22,8 +22,8 @@ pub struct fedhds_hdbscan_config_t {
     pub min_cluster_size: usize,
     /// Points within a core distance, the point itself included; 0 (the default) is `min_cluster_size`.
     pub min_samples: usize,
-    /// 1: take the leaves of the hierarchy instead of the most stable clusters; default 0.
-    pub leaf: u8,
+    /// How clusters are chosen: 0 eom, the most stable ones (the default), 1 leaf, the leaves of the hierarchy.
+    pub cluster_selection_method: i32,
     /// 1: all points may be one cluster; default 0.
     pub allow_single_cluster: u8,
     /// Clusters that split below this distance stay whole; default 0.
@@ -51,7 +51,10 @@ impl Default for fedhds_hdbscan_config_t {
             struct_size: size_of::<Self>(),
             min_cluster_size: own.min_cluster_size,
             min_samples: own.min_samples.unwrap_or(0),
-            leaf: (own.cluster_selection_method == ClusterSelectionMethod::Leaf).into(),
+            cluster_selection_method: match own.cluster_selection_method {
+                ClusterSelectionMethod::Eom => 0,
+                ClusterSelectionMethod::Leaf => 1,
+            },
             allow_single_cluster: own.allow_single_cluster.into(),
             cluster_selection_epsilon: own.cluster_selection_epsilon,
         }
@@ -129,10 +132,10 @@ pub unsafe extern "C" fn fedhds_hdbscan(
         let hdbscan = Hdbscan::new(HdbscanConfig {
             min_cluster_size: given.min_cluster_size,
             min_samples: (given.min_samples > 0).then_some(given.min_samples),
-            cluster_selection_method: if flag(given.leaf, "leaf")? {
-                ClusterSelectionMethod::Leaf
-            } else {
-                ClusterSelectionMethod::Eom
+            cluster_selection_method: match given.cluster_selection_method {
+                0 => ClusterSelectionMethod::Eom,
+                1 => ClusterSelectionMethod::Leaf,
+                other => return Err(unknown("cluster_selection_method", "0 or 1", other)),
             },
             allow_single_cluster: flag(given.allow_single_cluster, "allow_single_cluster")?,
             cluster_selection_epsilon: given.cluster_selection_epsilon,
@@ -195,21 +198,21 @@ pub unsafe extern "C" fn fedhds_clustering_labels(
     })
 }
 
-/// The membership strength of each row, in [0, 1], into a buffer of `capacity` numbers; NULL asks for their number alone.
+/// The membership probability of each row, in [0, 1], 0 for noise, into a buffer of `capacity` numbers; NULL asks for their number alone.
 ///
 /// # Safety
-/// `strengths` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+/// `probabilities` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn fedhds_clustering_strengths(
+pub unsafe extern "C" fn fedhds_clustering_probabilities(
     clustering: *const fedhds_clustering_t,
-    strengths: *mut f32,
+    probabilities: *mut f32,
     capacity: usize,
     count: *mut usize,
 ) -> fedhds_status_t {
     boundary(|| {
         let clustering = handle::copy(clustering)?;
         // SAFETY: the caller's promise.
-        unsafe { fill(&clustering.strength, strengths, capacity, count) }
+        unsafe { fill(&clustering.strength, probabilities, capacity, count) }
     })
 }
 

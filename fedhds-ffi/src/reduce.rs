@@ -1,15 +1,13 @@
-//! Reducers: layer norm, t-SNE, PCA, kernel PCA, the shared projection.
+//! Reducers: layer norm, t-SNE, kernel PCA, the shared projection. PCA has a file of its own.
 
 use crate::control::{context, fedhds_control_t};
 use crate::matrix::{copied, fedhds_matrix_t, fedhds_matrix_view_t, matrix};
 use crate::pointer::Out;
-use crate::settings::{flag, init, settings};
-use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_PARAMETER};
-use crate::status::{Failure, Outcome, boundary};
+use crate::settings::{init, settings, unknown};
+use crate::status::{Outcome, boundary, fedhds_status_t};
 use fedhds_core::reduce::layer_norm_per_layer;
 use fedhds_core::reduce::{
-    Kernel, KernelPca, KernelPcaConfig, Pca, PcaConfig, PerplexityLimit, SharedProjection, SharedProjectionConfig,
-    Tsne, TsneConfig,
+    Kernel, KernelPca, KernelPcaConfig, PerplexityLimit, SharedProjection, SharedProjectionConfig, Tsne, TsneConfig,
 };
 use fedhds_core::stage::Reducer;
 use fedhds_core::types::Seed;
@@ -22,12 +20,12 @@ pub struct fedhds_tsne_config_t {
     pub struct_size: usize,
     /// Effective number of neighbours, at least 1; default 30.
     pub perplexity: f64,
-    /// 1: clamp perplexity to n - 1, as the paper does, instead of (n - 1) / 3; default 0.
-    pub perplexity_limit_rows: u8,
-    /// Columns that come out, 1 or 2 (3 where theta is 0); default 2.
+    /// What perplexity is clamped to: 0 third, (n - 1) / 3 (the default), 1 rows, n - 1 as in the paper.
+    pub perplexity_limit: i32,
+    /// Columns that come out, 1 to 3; default 2.
     pub n_components: usize,
     /// Steps in all; default 1000.
-    pub n_iter: usize,
+    pub max_iter: usize,
     /// Step size; 0 (the default) is n over the exaggeration.
     pub learning_rate: f64,
     /// Factor on the attraction in the first steps, at least 1; default 12.
@@ -35,7 +33,7 @@ pub struct fedhds_tsne_config_t {
     /// How many steps are exaggerated; default 250.
     pub early_exaggeration_iter: usize,
     /// Accuracy of the repulsion in [0, 1], 0 is exact; default 0.5.
-    pub theta: f64,
+    pub angle: f64,
 }
 
 /// Settings of `fedhds_kernel_pca`, filled by `fedhds_kernel_pca_config_init`.
@@ -66,13 +64,16 @@ impl Default for fedhds_tsne_config_t {
         Self {
             struct_size: size_of::<Self>(),
             perplexity: own.perplexity,
-            perplexity_limit_rows: (own.perplexity_limit == PerplexityLimit::Rows).into(),
+            perplexity_limit: match own.perplexity_limit {
+                PerplexityLimit::Third => 0,
+                PerplexityLimit::Rows => 1,
+            },
             n_components: own.n_components,
-            n_iter: own.n_iter,
+            max_iter: own.max_iter,
             learning_rate: own.learning_rate.unwrap_or(0.0),
             early_exaggeration: own.early_exaggeration,
             early_exaggeration_iter: own.early_exaggeration_iter,
-            theta: own.theta,
+            angle: own.angle,
         }
     }
 }
@@ -89,13 +90,19 @@ pub unsafe extern "C" fn fedhds_tsne_config_init(config: *mut fedhds_tsne_config
 
 impl Default for fedhds_kernel_pca_config_t {
     fn default() -> Self {
+        let own = KernelPcaConfig::default();
         Self {
             struct_size: size_of::<Self>(),
-            n_components: KernelPcaConfig::default().n_components,
-            kernel: 1,
-            gamma: 0.0,
-            degree: 3,
-            coef0: 1.0,
+            n_components: own.n_components,
+            kernel: match own.kernel {
+                Kernel::Linear => 0,
+                Kernel::Rbf => 1,
+                Kernel::Poly => 2,
+                Kernel::Cosine => 3,
+            },
+            gamma: own.gamma.unwrap_or(0.0),
+            degree: own.degree,
+            coef0: own.coef0,
         }
     }
 }
@@ -167,39 +174,20 @@ pub unsafe extern "C" fn fedhds_tsne(
         let given = unsafe { settings(config, Default::default(), "config") }?;
         let tsne = Tsne::new(TsneConfig {
             perplexity: given.perplexity,
-            perplexity_limit: if flag(given.perplexity_limit_rows, "perplexity_limit_rows")? {
-                PerplexityLimit::Rows
-            } else {
-                PerplexityLimit::Third
+            perplexity_limit: match given.perplexity_limit {
+                0 => PerplexityLimit::Third,
+                1 => PerplexityLimit::Rows,
+                other => return Err(unknown("perplexity_limit", "0 or 1", other)),
             },
             n_components: given.n_components,
-            n_iter: given.n_iter,
+            max_iter: given.max_iter,
             learning_rate: above_zero(given.learning_rate),
             early_exaggeration: given.early_exaggeration,
             early_exaggeration_iter: given.early_exaggeration_iter,
-            theta: given.theta,
+            angle: given.angle,
         })?;
         // SAFETY: the caller's promise.
         unsafe { reduce(&tsne, features, seed, control, reduced) }
-    })
-}
-
-/// Principal components: `[n, d]` to `[n, n_components]`, each scaled to unit variance where `whiten` is 1.
-///
-/// # Safety
-/// `features` and its values are readable; `reduced` is valid for a write.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn fedhds_pca(
-    features: *const fedhds_matrix_view_t,
-    n_components: usize,
-    whiten: u8,
-    control: *const fedhds_control_t,
-    reduced: *mut *mut fedhds_matrix_t,
-) -> fedhds_status_t {
-    boundary(|| {
-        let pca = Pca::new(PcaConfig { n_components, whiten: flag(whiten, "whiten")? })?;
-        // SAFETY: the caller's promise.
-        unsafe { reduce(&pca, features, 0, control, reduced) }
     })
 }
 
@@ -217,18 +205,20 @@ pub unsafe extern "C" fn fedhds_kernel_pca(
     boundary(|| {
         // SAFETY: the caller's promise.
         let given = unsafe { settings(config, Default::default(), "config") }?;
-        let gamma = above_zero(given.gamma);
         let kernel = match given.kernel {
             0 => Kernel::Linear,
-            1 => Kernel::Rbf { gamma },
-            2 => Kernel::Poly { degree: given.degree, gamma, coef0: given.coef0 },
+            1 => Kernel::Rbf,
+            2 => Kernel::Poly,
             3 => Kernel::Cosine,
-            other => {
-                let message = format!("kernel: expected 0 to 3, got {other}");
-                return Err(Failure::new(FEDHDS_STATUS_PARAMETER, message));
-            }
+            other => return Err(unknown("kernel", "0 to 3", other)),
         };
-        let reducer = KernelPca::new(KernelPcaConfig { n_components: given.n_components, kernel })?;
+        let reducer = KernelPca::new(KernelPcaConfig {
+            n_components: given.n_components,
+            kernel,
+            gamma: above_zero(given.gamma),
+            degree: given.degree,
+            coef0: given.coef0,
+        })?;
         // SAFETY: the caller's promise.
         unsafe { reduce(&reducer, features, 0, control, reduced) }
     })

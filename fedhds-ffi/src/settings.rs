@@ -60,3 +60,8 @@ pub(crate) fn flag(byte: u8, name: &str) -> Outcome<bool> {
         other => Err(Failure::new(FEDHDS_STATUS_PARAMETER, format!("{name}: expected 0 or 1, got {other}"))),
     }
 }
+
+/// A number that stands for no choice.
+pub(crate) fn unknown(name: &str, expected: &str, got: i32) -> Failure {
+    Failure::new(FEDHDS_STATUS_PARAMETER, format!("`{name}`: expected {expected}, got {got}"))
+}

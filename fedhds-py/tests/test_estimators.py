@@ -1,11 +1,13 @@
 """Reducers and clusterers: what they find, and scikit-learn's conventions."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 import fedhds
 
-ALL = [fedhds.TSNE(n_iter=250), fedhds.PCA(), fedhds.KernelPCA(kernel="rbf"), fedhds.SharedProjection(4)]
+ALL = [fedhds.TSNE(max_iter=250), fedhds.PCA(), fedhds.KernelPCA(kernel="rbf"), fedhds.SharedProjection(4)]
 CLUSTERERS = [fedhds.HDBSCAN(), fedhds.KMeans(3)]
 
 
@@ -27,17 +29,17 @@ def test_blobs_are_found(estimator):
     assert estimator.n_features_in_ == 5
 
 
-def test_hdbscan_tells_noise_strength_and_centroids():
+def test_hdbscan_tells_noise_probabilities_and_centroids():
     x, truth = blobs()
     x = np.vstack([x, np.full((1, 5), 1000.0)])
     found = fedhds.HDBSCAN(5).fit(x)
     assert found.labels_[-1] == -1 and found.probabilities_[-1] == 0
     assert found.outlier_scores_.argmax() == len(x) - 1
     assert found.centroids_.shape == (3, 5)
-    strength = found.probabilities_[:, None]
+    probability = found.probabilities_[:, None]
     for label in range(3):
         rows = found.labels_ == label
-        mean = (x[rows] * strength[rows]).sum(0) / strength[rows].sum()
+        mean = (x[rows] * probability[rows]).sum(0) / probability[rows].sum()
         np.testing.assert_allclose(found.centroids_[label], mean, rtol=1e-4, atol=1e-4)
 
 
@@ -58,6 +60,53 @@ def test_pca_is_the_singular_value_decomposition():
     ours = fedhds.PCA(3).fit_transform(x)
     u, s, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
     np.testing.assert_allclose(np.abs(ours), np.abs(u[:, :3] * s[:3]), atol=1e-4)
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize("shape", [(40, 6), (12, 50)])
+def test_pca_keeps_its_basis_for_new_rows(shape, whiten):
+    rng = np.random.default_rng(5)
+    x, more = (rng.normal(size=size) * np.linspace(3, 0.5, shape[1]) + 7 for size in (shape, (9, shape[1])))
+    pca = fedhds.PCA(4, whiten=whiten)
+    y = pca.fit_transform(x)
+    np.testing.assert_allclose(pca.transform(x), y, atol=1e-4 * np.abs(y).max())
+    np.testing.assert_array_equal(pca.transform(x[3:4]), pca.transform(x)[3:4], "each row by itself")
+    np.testing.assert_allclose(pca.components_ @ pca.components_.T, np.eye(4), atol=1e-5)
+    np.testing.assert_allclose(pca.mean_, x.mean(0), rtol=1e-6)
+    variance = np.var(x - x.mean(0), axis=0, ddof=1).sum()
+    np.testing.assert_allclose(pca.explained_variance_ratio_, pca.explained_variance_ / variance, rtol=1e-4)
+    assert 0 < pca.explained_variance_ratio_.sum() <= 1 and (np.diff(pca.explained_variance_) <= 0).all()
+    if not whiten:
+        np.testing.assert_allclose(y.var(axis=0, ddof=1), pca.explained_variance_, rtol=1e-4)
+    expected = (more - pca.mean_) @ pca.components_.T / (np.sqrt(pca.explained_variance_) if whiten else 1)
+    np.testing.assert_allclose(pca.transform(more), expected, atol=1e-4)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(pca)).transform(more), pca.transform(more))
+    with pytest.raises(fedhds.InputError, match="features, but PCA is expecting"):
+        pca.transform(more[:, 1:])
+    with pytest.raises(fedhds.NotFiniteError, match="row 0, column 2"):
+        pca.transform(np.where(np.arange(shape[1]) == 2, np.nan, more[:1]))
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_pca_is_scikit_learns(whiten):
+    decomposition = pytest.importorskip("sklearn.decomposition", exc_type=ImportError)
+    rng = np.random.default_rng(6)
+    for shape in [(60, 9), (15, 40)]:
+        x, more = (rng.normal(size=size) * np.linspace(3, 0.5, shape[1]) + 2 for size in (shape, (7, shape[1])))
+        ours = fedhds.PCA(5, whiten=whiten).fit(x)
+        theirs = decomposition.PCA(5, whiten=whiten, svd_solver="full").fit(x)
+        for name in ("components_", "explained_variance_", "explained_variance_ratio_", "mean_"):
+            np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-4, atol=1e-4, err_msg=name)
+            assert getattr(ours, name).shape == getattr(theirs, name).shape
+        np.testing.assert_allclose(ours.transform(more), theirs.transform(more), rtol=1e-4, atol=1e-4)
+
+
+def test_pca_beyond_the_rank_is_zero():
+    x = np.outer(np.arange(5.0), np.ones(3))
+    pca = fedhds.PCA(8).fit(x)
+    assert pca.components_.shape == (3, 3) and pca.embedding_.shape == pca.transform(x).shape == (5, 8)
+    assert (pca.transform(x)[:, 3:] == 0).all() and len(pca.get_feature_names_out()) == 8
+    np.testing.assert_allclose(pca.explained_variance_ratio_, [1, 0, 0], atol=1e-6)
 
 
 def test_tsne_keeps_neighbours_and_repeats_for_a_seed():
@@ -89,7 +138,7 @@ def test_parameters_are_kept_as_given(estimator):
     assert estimator.set_params(**{name: value}) is estimator
 
 
-TRANSDUCTIVE = [fedhds.TSNE(n_iter=250), fedhds.PCA(), fedhds.KernelPCA(kernel="rbf")]
+TRANSDUCTIVE = [fedhds.TSNE(max_iter=250), fedhds.KernelPCA(kernel="rbf")]
 
 
 @pytest.mark.parametrize("estimator", TRANSDUCTIVE, ids=repr)
@@ -176,7 +225,7 @@ def test_any_layout_gives_the_same(estimator):
     assert base.flags.c_contiguous and (wide[1::2] == 0).all()
 
 
-@pytest.mark.parametrize("estimator", CLUSTERERS + [fedhds.PCA(), fedhds.TSNE(n_iter=250)], ids=repr)
+@pytest.mark.parametrize("estimator", CLUSTERERS + [fedhds.PCA(), fedhds.TSNE(max_iter=250)], ids=repr)
 @pytest.mark.parametrize("n", range(1, 6))
 def test_few_rows_are_defined(estimator, n):
     for x in (np.arange(n * 3.0).reshape(n, 3), np.ones((n, 3))):
@@ -197,7 +246,7 @@ def test_few_rows_are_defined(estimator, n):
         (fedhds.KMeans(n_init=0), "n_init"),
         (fedhds.KMeans(max_iter=2.0), "max_iter"),
         (fedhds.TSNE(None), "n_components"),
-        (fedhds.TSNE(2**40, theta=0.0), "n_components.*memory"),
+        (fedhds.TSNE(2**40, angle=0.0), "n_components.*memory"),
         (fedhds.TSNE(learning_rate=10**400), "learning_rate.*finite"),
         (fedhds.SharedProjection(2**40), "n_components.*memory"),
         (fedhds.PCA(2**40), "n_components.*memory"),
@@ -205,7 +254,7 @@ def test_few_rows_are_defined(estimator, n):
         (fedhds.KernelPCA(kernel="sigmoid"), "unknown variant"),
         (fedhds.KernelPCA(kernel=3), "kernel.*text"),
         (fedhds.KernelPCA(kernel="rbf", gamma="auto"), "gamma.*finite"),
-        (fedhds.TSNE(theta=-1.0), "theta"),
+        (fedhds.TSNE(angle=-1.0), "angle"),
         (fedhds.TSNE(random_state=-1), "random_state"),
         (fedhds.PCA([2]), "n_components"),
     ],

@@ -104,9 +104,9 @@ ABOVE = st.floats(0.0009765625, 50, width=32)
 SEED = mostly(st.integers(0, 2**64 - 1), ODD, 20)
 KINDS = {
     fedhds.TSNE: {
-        "n_components": (st.integers(1, 2), ODD), "perplexity": (ABOVE, ODD), "n_iter": (st.integers(0, 25), SLOW),
+        "n_components": (st.integers(1, 2), ODD), "perplexity": (ABOVE, ODD), "max_iter": (st.integers(0, 25), SLOW),
         "perplexity_limit": (st.sampled_from(["third", "rows"]), ODD), "learning_rate": (ABOVE, ODD),
-        "theta": (ABOVE, ODD), "early_exaggeration": (st.floats(1, 50), ODD), "early_exaggeration_iter": (SMALL, ODD),
+        "angle": (ABOVE, ODD), "early_exaggeration": (st.floats(1, 50), ODD), "early_exaggeration_iter": (SMALL, ODD),
         "random_state": (SEED, ODD),
     },
     fedhds.PCA: {"n_components": (SMALL, ODD), "whiten": (st.booleans(), ODD)},
@@ -129,7 +129,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_estimators(kind):
     answers = []
-    usual = {"n_iter": 20} if kind is fedhds.TSNE else {}  # more steps tell no more
+    usual = {"max_iter": 20} if kind is fedhds.TSNE else {}  # more steps tell no more
 
     @fuzz(200)
     @given(st.data(), arrays(), arrays())

@@ -35,6 +35,7 @@ def trained(trainer, records):
 def test_the_embedded_model_is_a_folder_too(model, tmp_path):
     fedhds.write_embedded_model(tmp_path / "model")
     again = fedhds.Model.load(tmp_path / "model")
+    assert fedhds.Model(tmp_path / "model").fingerprint == again.fingerprint
     assert again.fingerprint == model.fingerprint
     assert (again.layers, again.hidden_size, again.family) == (4, 128, "llama")
     (tmp_path / "model/config.json").write_text("{}")

@@ -308,7 +308,7 @@ def test_progress_is_heard(model, data):
 def test_bars_open_and_close(capsys):
     pytest.importorskip("tqdm")
     with fedhds.progress():
-        fedhds.TSNE(n_iter=260).fit_transform(np.random.default_rng(0).normal(size=(50, 4)))
+        fedhds.TSNE(max_iter=260).fit_transform(np.random.default_rng(0).normal(size=(50, 4)))
     assert "260" in capsys.readouterr().err
 
 
@@ -322,5 +322,5 @@ def test_a_listener_that_fails_does_not_stop_the_work(monkeypatch):
     reported = []
     monkeypatch.setattr(sys, "unraisablehook", lambda report: reported.append(str(report.exc_value)))
     with fedhds.progress(Fails()):
-        points = fedhds.TSNE(n_iter=250).fit_transform(np.eye(20))
+        points = fedhds.TSNE(max_iter=250).fit_transform(np.eye(20))
     assert points.shape == (20, 2) and set(reported) == {"deaf"}

@@ -70,7 +70,7 @@ def test_ctrl_c_stops_heavy_work():
         x = np.random.default_rng(0).normal(size=(3000, 50))
         try:
             print("begins", flush=True)
-            fedhds.TSNE(n_iter=100_000).fit(x)
+            fedhds.TSNE(max_iter=100_000).fit(x)
         except KeyboardInterrupt:
             print("stopped", flush=True)
     """

@@ -51,7 +51,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
 
     #[test]
-    fn labels_strengths_and_centroids_fit(points in any_points(), seed: u64) {
+    fn labels_probabilities_and_centroids_fit(points in any_points(), seed: u64) {
         for (name, clusterer, any_order) in all() {
             let clustering = clusterer.cluster(&points, &Context::new(seed)).unwrap();
             check_clustering(name, &clustering, points.rows(), points.cols()).unwrap();

@@ -6,23 +6,24 @@ use fedhds_core::reduce::{
     TsneConfig, check_reduced,
 };
 use fedhds_core::stage::Reducer;
-use fedhds_core::types::{Context, Matrix, Seed};
+use fedhds_core::types::{Context, Control, Matrix, Seed};
 use proptest::prelude::*;
 
 /// Name, reducer, columns that come out for d columns in.
 type Case = (&'static str, Box<dyn Reducer>, fn(usize) -> usize);
 
 fn all() -> Vec<Case> {
-    let kernel = |kernel| KernelPca::new(KernelPcaConfig { n_components: 3, kernel }).unwrap();
-    let tsne = |n_components| Tsne::new(TsneConfig { n_iter: 60, n_components, ..TsneConfig::default() }).unwrap();
+    let kernel =
+        |kernel| KernelPca::new(KernelPcaConfig { n_components: 3, kernel, ..KernelPcaConfig::default() }).unwrap();
+    let tsne = |n_components| Tsne::new(TsneConfig { max_iter: 60, n_components, ..TsneConfig::default() }).unwrap();
     let projection = SharedProjectionConfig { n_components: 5, seed: Seed(1) };
     vec![
         ("identity", Box::new(Identity), |d| d),
         ("pca", Box::new(Pca::new(PcaConfig { n_components: 3, whiten: false }).unwrap()), |_| 3),
         ("whitened pca", Box::new(Pca::new(PcaConfig { n_components: 3, whiten: true }).unwrap()), |_| 3),
         ("linear kernel", Box::new(kernel(Kernel::Linear)), |_| 3),
-        ("rbf kernel", Box::new(kernel(Kernel::Rbf { gamma: None })), |_| 3),
-        ("poly kernel", Box::new(kernel(Kernel::Poly { degree: 3, gamma: None, coef0: 1.0 })), |_| 3),
+        ("rbf kernel", Box::new(kernel(Kernel::Rbf)), |_| 3),
+        ("poly kernel", Box::new(kernel(Kernel::Poly)), |_| 3),
         ("cosine kernel", Box::new(kernel(Kernel::Cosine)), |_| 3),
         ("shared projection", Box::new(SharedProjection::new(projection).unwrap()), |_| 5),
         ("tsne", Box::new(tsne(2)), |_| 2),
@@ -49,6 +50,33 @@ proptest! {
             prop_assert_eq!(reduced.cols(), columns(features.cols()), "{}", name);
             let again = reducer.reduce(&features, &Context::new(seed)).unwrap();
             prop_assert_eq!(reduced, again, "{}: the same seed gives the same bits", name);
+        }
+    }
+
+    #[test]
+    fn a_basis_that_is_kept_is_one(features in any_features(), n_components in 1usize..9, whiten: bool) {
+        let (pca, control) = (Pca::new(PcaConfig { n_components, whiten }).unwrap(), Control::default());
+        let Ok((fitted, scores)) = pca.fit_transform(&features, &control) else {
+            prop_assert_eq!(features.rows(), 0);
+            return Ok(());
+        };
+        let most = n_components.min(features.rows()).min(features.cols());
+        prop_assert_eq!((fitted.components.rows(), fitted.components.cols()), (most, features.cols()));
+        for (a, b) in (0..most).flat_map(|a| (0..=a).map(move |b| (a, b))) {
+            let product: f32 =
+                fitted.components.row(a).iter().zip(fitted.components.row(b)).map(|(a, b)| a * b).sum();
+            let beyond = a == b && fitted.explained_variance[a] == 0.0;
+            prop_assert!(beyond || (product - if a == b { 1.0 } else { 0.0 }).abs() < 1e-4, "{} {}: {}", a, b, product);
+        }
+        prop_assert!(fitted.explained_variance.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-9)));
+        prop_assert!(fitted.explained_variance_ratio.iter().sum::<f64>() <= 1.0 + 1e-9);
+        if !whiten {
+            let again = fitted.transform(&features, &control).unwrap();
+            let largest = scores.as_slice().iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            // What is below f32's rounding of the products is nothing: the square root of it is 3e-4.
+            for (own, placed) in scores.as_slice().iter().zip(again.as_slice()) {
+                prop_assert!((own - placed).abs() <= 1e-3 * largest, "{} {}", own, placed);
+            }
         }
     }
 }
@@ -100,5 +128,9 @@ fn distances_of_scale_do_not_break_them() {
                 Err(error) => assert!(name == "poly kernel" && scale > 1.0, "{name}, {scale}: {error}"),
             }
         }
+        let (pca, control) = (Pca::new(PcaConfig { n_components: 3, whiten: true }).unwrap(), Control::default());
+        let (fitted, scores) = pca.fit_transform(&features, &control).unwrap();
+        let again = fitted.transform(&features, &control).unwrap();
+        assert!(scores.as_slice().iter().zip(again.as_slice()).all(|(a, b)| (a - b).abs() < 1e-3), "{scale}");
     }
 }

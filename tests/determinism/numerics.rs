@@ -32,7 +32,7 @@ fn bits(matrix: &Matrix) -> Vec<u32> {
 fn reducers_keep_their_bits() {
     let wide = topics(150, 2500);
     let tall = topics(600, 30);
-    let tsne = Tsne::new(TsneConfig { n_iter: 30, ..TsneConfig::default() }).unwrap();
+    let tsne = Tsne::new(TsneConfig { max_iter: 30, ..TsneConfig::default() }).unwrap();
     let pca = Pca::new(PcaConfig { n_components: 6, whiten: false }).unwrap();
     let kernel = KernelPca::new(KernelPcaConfig::default()).unwrap();
     let projection = SharedProjectionConfig { n_components: 16, seed: Seed(2) };
@@ -41,6 +41,11 @@ fn reducers_keep_their_bits() {
         for (name, reducer) in reducers {
             in_every_pool(&format!("{name}, {shape}"), || bits(&reducer.reduce(x, &Context::new(7)).unwrap()));
         }
+        in_every_pool(&format!("PCA that is kept, {shape}"), || {
+            let (fitted, scores) = pca.fit_transform(x, &Control::default()).unwrap();
+            let placed = fitted.transform(x, &Control::default()).unwrap();
+            (bits(&scores), bits(&placed), bits(&fitted.components), fitted)
+        });
         // Made anew in each pool: the matrix itself is part of the promise.
         in_every_pool(&format!("projection, {shape}"), || {
             let projection = SharedProjection::new(projection.clone()).unwrap();

@@ -61,19 +61,55 @@ fn pca_is_scikit_learns_signs_included() {
     }
 }
 
+/// scikit-learn's components and variances follow from its scores: `X^T s_j / |s_j|^2` and `|s_j|^2 / (n - 1)`.
+#[test]
+fn fitted_pca_is_scikit_learns() {
+    let fixture = Fixture::open();
+    for case in ["pca_wide", "pca_tall"] {
+        let x = fixture.matrix(&format!("{case}.x"));
+        let theirs = fixture.matrix(&format!("{case}.scores"));
+        let (n, d) = (x.rows(), x.cols());
+        let mean: Vec<f64> =
+            (0..d).map(|c| x.iter_rows().map(|row| f64::from(row[c])).sum::<f64>() / n as f64).collect();
+        let squared = |row: &[f32]| row.iter().zip(&mean).map(|(&v, m)| (f64::from(v) - m).powi(2)).sum::<f64>();
+        let total: f64 = x.iter_rows().map(squared).sum();
+        for (whiten, name) in [(false, "scores"), (true, "whitened")] {
+            let pca = Pca::new(PcaConfig { n_components: 5, whiten }).unwrap();
+            let fitted = pca.fit(&x, &Control::default()).unwrap();
+            let got = fitted.transform(&x, &Control::default()).unwrap();
+            let off = difference(&got, &fixture.matrix(&format!("{case}.{name}")));
+            assert!(off < 1e-4, "{case} {name}: {off}");
+            assert!(fitted.mean.iter().zip(&mean).all(|(a, b)| (a - b).abs() < 1e-9));
+            for j in 0..5 {
+                let score = |i: usize| f64::from(theirs.row(i)[j]);
+                let length: f64 = (0..n).map(|i| score(i).powi(2)).sum();
+                let close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-4;
+                assert!(close(fitted.explained_variance[j], length / (n - 1) as f64), "{case}: variance {j}");
+                assert!(close(fitted.explained_variance_ratio[j], length / total), "{case}: ratio {j}");
+                for (c, mean) in mean.iter().enumerate() {
+                    let along: f64 = (0..n).map(|i| (f64::from(x.row(i)[c]) - mean) * score(i)).sum();
+                    let off = (f64::from(fitted.components.row(j)[c]) - along / length).abs();
+                    assert!(off < 1e-4, "{case}: component {j}, column {c}: {off}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn kernel_pca_is_scikit_learns_signs_included() {
     let fixture = Fixture::open();
     let x = fixture.matrix("kernel_pca.x");
-    for (name, kernel) in [
-        ("linear", Kernel::Linear),
-        ("rbf", Kernel::Rbf { gamma: None }),
-        ("rbf_gamma", Kernel::Rbf { gamma: Some(0.05) }),
-        ("poly", Kernel::Poly { degree: 3, gamma: None, coef0: 1.0 }),
-        ("poly_2", Kernel::Poly { degree: 2, gamma: Some(0.3), coef0: 0.5 }),
-        ("cosine", Kernel::Cosine),
+    let base = |kernel| KernelPcaConfig { n_components: 4, kernel, ..KernelPcaConfig::default() };
+    for (name, config) in [
+        ("linear", base(Kernel::Linear)),
+        ("rbf", base(Kernel::Rbf)),
+        ("rbf_gamma", KernelPcaConfig { gamma: Some(0.05), ..base(Kernel::Rbf) }),
+        ("poly", base(Kernel::Poly)),
+        ("poly_2", KernelPcaConfig { degree: 2, gamma: Some(0.3), coef0: 0.5, ..base(Kernel::Poly) }),
+        ("cosine", base(Kernel::Cosine)),
     ] {
-        let got = KernelPca::new(KernelPcaConfig { n_components: 4, kernel }).unwrap();
+        let got = KernelPca::new(config).unwrap();
         let got = got.reduce(&x, &Context::new(1)).unwrap();
         let off = difference(&got, &fixture.matrix(&format!("kernel_pca.{name}")));
         assert!(off < 1e-4, "{name}: {off}");

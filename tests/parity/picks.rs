@@ -34,7 +34,7 @@ struct Kept {
 }
 
 /// Fewer steps of t-SNE than by default: these topics lie far apart, and tests are compiled without optimisation.
-const QUICK: &str = "client.reducer = { n_iter = 250, early_exaggeration_iter = 100 }";
+const QUICK: &str = "client.reducer = { max_iter = 250, early_exaggeration_iter = 100 }";
 
 /// The presets, and variants that reach every other stage; by name.
 fn methods() -> BTreeMap<String, String> {

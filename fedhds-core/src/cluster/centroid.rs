@@ -3,51 +3,52 @@
 use crate::error::{Error, Result};
 use crate::types::{ClusterId, Matrix};
 
-/// Centroid `j` is `c_j = sum_i s_i x_i / sum_i s_i` over the rows `i` of group `j`, with `s_i` the membership strength.
+/// Centroid `j` is `c_j = sum_i w_i x_i / sum_i w_i` over the rows `i` of group `j`; the method's weight `w_i` is the
+/// membership probability.
 ///
-/// `points` is `[n, d]`; `labels` and `strength` have `n` entries, strengths are at least 0; the result is
-/// `[clusters, d]`, summed in f64 in the order of rows. A group whose strengths are all 0 gets its plain mean, a group
-/// without rows zeros. Rows may also be weighted by records: pass strength times weight.
+/// `points` is `[n, d]`; `labels` and `weights` have `n` entries, weights are at least 0; the result is
+/// `[clusters, d]`, summed in f64 in the order of rows. A group whose weights are all 0 gets its plain mean, a group
+/// without rows zeros. Where rows stand for several records, pass probability times records.
 ///
 /// # Errors
-/// [`Error::Input`] when lengths differ, a label is not below `clusters`, or a strength is negative or not finite.
+/// [`Error::Input`] when lengths differ, a label is not below `clusters`, or a weight is negative or not finite.
 pub fn weighted_centroids(
     points: &Matrix,
     labels: &[Option<ClusterId>],
-    strength: &[f32],
+    weights: &[f32],
     clusters: usize,
 ) -> Result<Matrix> {
     let (rows, cols) = (points.rows(), points.cols());
     if labels.len() != rows {
         return Err(Error::input("labels", format!("{rows} entries, one per row"), labels.len()));
     }
-    if strength.len() != rows {
-        return Err(Error::input("strength", format!("{rows} entries, one per row"), strength.len()));
+    if weights.len() != rows {
+        return Err(Error::input("weights", format!("{rows} entries, one per row"), weights.len()));
     }
     let mut total = vec![0.0f64; clusters];
-    for (row, (label, &strength)) in labels.iter().zip(strength).enumerate() {
-        if !(strength.is_finite() && strength >= 0.0) {
-            return Err(Error::input(&format!("strength of row {row}"), "a finite value of at least 0", strength));
+    for (row, (label, &weight)) in labels.iter().zip(weights).enumerate() {
+        if !(weight.is_finite() && weight >= 0.0) {
+            return Err(Error::input(&format!("weight of row {row}"), "a finite value of at least 0", weight));
         }
         if let Some(id) = label {
             *total.get_mut(id.index()).ok_or_else(|| {
                 Error::input(&format!("label of row {row}"), format!("an id below {clusters}"), id)
-            })? += f64::from(strength);
+            })? += f64::from(weight);
         }
     }
     let mut sums = vec![0.0f64; clusters * cols];
-    let mut weight = vec![0.0f64; clusters];
-    for (point, (label, &strength)) in points.iter_rows().zip(labels.iter().zip(strength)) {
+    let mut summed = vec![0.0f64; clusters];
+    for (point, (label, &weight)) in points.iter_rows().zip(labels.iter().zip(weights)) {
         let Some(id) = label else { continue };
         let id = id.index();
-        let w = if total[id] > 0.0 { f64::from(strength) } else { 1.0 };
-        weight[id] += w;
+        let w = if total[id] > 0.0 { f64::from(weight) } else { 1.0 };
+        summed[id] += w;
         for (sum, &x) in sums[id * cols..(id + 1) * cols].iter_mut().zip(point) {
             *sum += w * f64::from(x);
         }
     }
     let data = (0..clusters * cols).map(|at| {
-        let w = weight[at / cols];
+        let w = summed[at / cols];
         if w > 0.0 { (sums[at] / w) as f32 } else { 0.0 }
     });
     Matrix::new(clusters, cols, data.collect())
@@ -59,12 +60,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strength_pulls_the_centroid() {
+    fn weight_pulls_the_centroid() {
         let points = Matrix::from_rows(&[[0.0, 0.0], [4.0, 8.0], [100.0, 100.0], [1.0, 1.0]]).unwrap();
         let labels = [Some(ClusterId(1)), Some(ClusterId(1)), None, Some(ClusterId(0))];
         let centroids = weighted_centroids(&points, &labels, &[1.0, 0.25, 0.0, 0.0], 2).unwrap();
         assert_eq!(centroids.row(1), [0.8, 1.6]);
-        assert_eq!(centroids.row(0), [1.0, 1.0], "strengths that are all zero give the plain mean");
+        assert_eq!(centroids.row(0), [1.0, 1.0], "weights that are all zero give the plain mean");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Groups of rows, and their centroids.
 //!
-//! - [`Hdbscan`]: the paper's clustering on both levels, with membership strengths, outlier scores and noise.
+//! - [`Hdbscan`]: the paper's clustering on both levels, with membership probabilities, outlier scores and noise.
 //! - [`KMeans`]: a fixed number of groups without noise, optionally with weighted rows.
-//! - [`centroid`]: the strength-weighted mean of each group (step 3 of the method).
+//! - [`centroid`]: the mean of each group, weighted by membership probabilities (step 3 of the method).
 //! - [`check_clustering`]: what a pipeline asks of any clusterer's result, the user's own included.
 //!
 //! Every clusterer numbers its groups densely in the order of their first row.
@@ -19,11 +19,12 @@ use crate::error::{Error, Result};
 use crate::stage::Clustering;
 use crate::types::{ClusterId, Matrix};
 
-/// The clustering that a user's labels mean: one for each row, negative for noise; strengths are 1 and 0 where none are given. Ids must be dense,
-/// which the pipeline checks.
+/// The clustering that a user's labels mean: one for each row, negative for noise; membership probabilities are 1, and 0 for noise, where
+/// none are given. Ids must be dense, which the pipeline checks.
 ///
 /// # Errors
-/// [`Error::Stage`] with `stage` for a label that is not below the number of rows, and for strengths that cannot be used.
+/// [`Error::Stage`] with `stage` for a label that is not below the number of rows, and for membership probabilities that
+/// cannot be used.
 pub fn clustering_of_labels(
     stage: &str,
     points: &Matrix,
@@ -49,8 +50,8 @@ pub fn clustering_of_labels(
 /// Checks what a clusterer returned for `rows` rows of `cols` columns.
 ///
 /// # Errors
-/// [`Error::Stage`] with `stage` as its name when the number of labels or strengths is not `rows`, a strength is outside
-/// [0, 1] or NaN, a noise row has a strength other than 0, the ids are not dense (an id at or above
+/// [`Error::Stage`] with `stage` as its name when the number of labels or membership probabilities is not `rows`, a
+/// probability is outside [0, 1] or NaN, a noise row has one other than 0, the ids are not dense (an id at or above
 /// `centroids.rows()`, or one that no row has), `centroids` has not `cols` columns, or a centroid is not finite.
 pub fn check_clustering(stage: &str, clustering: &Clustering, rows: usize, cols: usize) -> Result<()> {
     let fail = |message: String| Err(Error::stage(stage, message));
@@ -59,7 +60,7 @@ pub fn check_clustering(stage: &str, clustering: &Clustering, rows: usize, cols:
         return fail(format!("expected {rows} labels, got {}", clustering.labels.len()));
     }
     if clustering.strength.len() != rows {
-        return fail(format!("expected {rows} membership strengths, got {}", clustering.strength.len()));
+        return fail(format!("expected {rows} membership probabilities, got {}", clustering.strength.len()));
     }
     if clusters > 0 && clustering.centroids.cols() != cols {
         return fail(format!("expected centroids of {cols} columns, got {}", clustering.centroids.cols()));
@@ -67,11 +68,11 @@ pub fn check_clustering(stage: &str, clustering: &Clustering, rows: usize, cols:
     let mut seen = vec![false; clusters];
     for (row, (label, &strength)) in clustering.labels.iter().zip(&clustering.strength).enumerate() {
         if !(0.0..=1.0).contains(&strength) {
-            return fail(format!("expected membership strengths in [0, 1], got {strength} at row {row}"));
+            return fail(format!("expected membership probabilities in [0, 1], got {strength} at row {row}"));
         }
         match label {
             None if strength != 0.0 => {
-                return fail(format!("expected strength 0 for noise, got {strength} at row {row}"));
+                return fail(format!("expected membership probability 0 for noise, got {strength} at row {row}"));
             }
             None => {}
             Some(id) => match seen.get_mut(id.index()) {
@@ -137,7 +138,7 @@ mod tests {
         assert!(message(&|c| c.strength[0] = f32::NAN).contains("row 0"));
         assert!(message(&|c| c.strength[1] = 0.5).contains("noise"));
         assert!(message(&|c| c.labels[0] = Some(ClusterId(2))).contains("below 2, got 2"));
-        assert!(message(&|c| c.labels[0] = None).contains("expected strength 0"));
+        assert!(message(&|c| c.labels[0] = None).contains("expected membership probability 0"));
         assert!(message(&|c| c.labels[0] = Some(ClusterId(1))).contains("no row has id 0"));
         assert!(message(&|c| c.centroids = Matrix::zeros(2, 3)).contains("columns"));
         assert!(message(&|c| c.centroids.as_mut_slice()[1] = f32::INFINITY).contains("row 1"));

@@ -102,6 +102,7 @@ mod tests {
     use super::*;
     use crate::error::Position;
     use crate::method::{ClientClusterer, Frame, Noise, ReducerConfig};
+    use crate::reduce::{Kernel, KernelPcaConfig};
 
     fn key_of(text: &str) -> (String, String) {
         match MethodConfig::from_toml_str(text).unwrap_err() {
@@ -130,6 +131,9 @@ mod tests {
         };
         assert_eq!(with("\"pca\""), ReducerConfig::Pca(Default::default()));
         assert_eq!(with("{ kind = \"pca\" }"), ReducerConfig::Pca(Default::default()));
+        let kernel = KernelPcaConfig { kernel: Kernel::Poly, gamma: Some(0.5), degree: 2, ..Default::default() };
+        let flat = "{ kind = \"kernel_pca\", kernel = \"poly\", gamma = 0.5, degree = 2 }";
+        assert_eq!(with(flat), ReducerConfig::KernelPca(kernel));
         assert_eq!(with("{ kind = \"tsne\" }"), Preset::Fedhds.config().client.reducer);
         let ReducerConfig::Tsne(tsne) = with("{ perplexity = 7 }") else { panic!() };
         assert_eq!(tsne.perplexity, 7.0);
@@ -142,6 +146,8 @@ mod tests {
             ("preset = \"fedhds\"\nclient.nois = \"drop\"", "client.nois", "unknown field"),
             ("preset = \"fedhds\"\nclient.noise = \"keep\"", "client.noise", "unknown variant `keep`"),
             ("preset = \"fedhds\"\nclient.reducer.perplexty = 3", "client.reducer.perplexty", "unknown field"),
+            ("preset = \"fedhds\"\nclient.reducer.n_iter = 300", "client.reducer.n_iter", "unknown field"),
+            ("preset = \"fedhds\"\nclient.reducer.theta = 0.2", "client.reducer.theta", "unknown field"),
             ("preset = \"fedhds\"\nclient.reducer = \"umap\"", "client.reducer.kind", "unknown variant `umap`"),
             ("preset = \"random\"\nclient.reducer.perplexity = 3", "client.reducer.perplexity", "unknown field"),
             ("preset = \"fedhds\"\nfeatures = 3", "features", ""),

@@ -82,6 +82,11 @@ impl Gram {
         (self.get(i, i) + self.get(j, j) - 2.0 * self.get(i, j)).max(0.0)
     }
 
+    /// Sum of the diagonal.
+    pub(super) fn trace(&self) -> f64 {
+        (0..self.n).map(|i| self.get(i, i)).sum()
+    }
+
     /// Subtracts the mean of each row and of each column, and adds the mean of all: the kernel of centred rows.
     pub(super) fn centre(&mut self) {
         let n = self.n;

@@ -8,55 +8,40 @@ use crate::stage::Reducer;
 use crate::types::{Context, Control, Matrix};
 use serde::{Deserialize, Serialize};
 
-/// The kernel; names and defaults are scikit-learn's.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+/// The kernel; names are scikit-learn's. `gamma`, `degree` and `coef0` stand in [`KernelPcaConfig`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kernel {
     /// `<x, y>`: PCA.
     Linear,
     /// `exp(-gamma |x - y|^2)`.
-    Rbf {
-        /// Above 0; default none: `1 / d`.
-        #[serde(default)]
-        gamma: Option<f64>,
-    },
+    #[default]
+    Rbf,
     /// `(gamma <x, y> + coef0)^degree`.
-    Poly {
-        /// At least 1; default 3.
-        #[serde(default = "three")]
-        degree: u32,
-        /// Above 0; default none: `1 / d`.
-        #[serde(default)]
-        gamma: Option<f64>,
-        /// Default 1.
-        #[serde(default = "one")]
-        coef0: f64,
-    },
+    Poly,
     /// `<x, y> / (|x| |y|)`; a row of zeros has cosine 0 with every row.
     Cosine,
 }
 
-fn three() -> u32 {
-    3
-}
-
-fn one() -> f64 {
-    1.0
-}
-
-/// Settings of [`KernelPca`].
+/// Settings of [`KernelPca`]; names are scikit-learn's. What a kernel has no use for is checked, and without effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KernelPcaConfig {
     /// Columns that come out, at least 1; default 2. Where the kernel has lower rank, the last are 0.
     pub n_components: usize,
-    /// Default rbf with gamma `1 / d`.
+    /// Default rbf.
     pub kernel: Kernel,
+    /// Of rbf and poly, above 0; default none: `1 / d`.
+    pub gamma: Option<f64>,
+    /// Of poly, 1 to 16; default 3.
+    pub degree: u32,
+    /// Of poly, finite; default 1.
+    pub coef0: f64,
 }
 
 impl Default for KernelPcaConfig {
     fn default() -> Self {
-        Self { n_components: 2, kernel: Kernel::Rbf { gamma: None } }
+        Self { n_components: 2, kernel: Kernel::Rbf, gamma: None, degree: 3, coef0: 1.0 }
     }
 }
 
@@ -67,18 +52,16 @@ impl KernelPcaConfig {
         if !(1..=MAX_DIMS).contains(&self.n_components) {
             return Err(Error::parameter("n_components", format!("1 to {MAX_DIMS}"), self.n_components));
         }
-        if let Kernel::Rbf { gamma: Some(gamma) } | Kernel::Poly { gamma: Some(gamma), .. } = self.kernel
+        if let Some(gamma) = self.gamma
             && !(gamma.is_finite() && gamma > 0.0)
         {
             return Err(Error::parameter("gamma", "a finite number above 0", gamma));
         }
-        if let Kernel::Poly { degree, coef0, .. } = self.kernel {
-            if degree == 0 || degree > 16 {
-                return Err(Error::parameter("degree", "1 to 16", degree));
-            }
-            if !coef0.is_finite() {
-                return Err(Error::parameter("coef0", "a finite number", coef0));
-            }
+        if !(1..=16).contains(&self.degree) {
+            return Err(Error::parameter("degree", "1 to 16", self.degree));
+        }
+        if !self.coef0.is_finite() {
+            return Err(Error::parameter("coef0", "a finite number", self.coef0));
         }
         Ok(())
     }
@@ -116,7 +99,7 @@ impl Reducer for KernelPca {
         if n == 0 {
             return Ok(out);
         }
-        let mut kernel = kernel_matrix(features, self.config.kernel, &context.control)?;
+        let mut kernel = kernel_matrix(features, &self.config, &context.control)?;
         kernel.centre();
         let eigen = eigen::largest(&kernel, k.min(n), Accuracy::Full, &context.control)?;
         let least = 1e-12 * eigen.values[0];
@@ -137,20 +120,19 @@ impl Reducer for KernelPca {
 }
 
 /// The kernel of all pairs of rows.
-fn kernel_matrix(features: &Matrix, kernel: Kernel, control: &Control) -> Result<Gram> {
+fn kernel_matrix(features: &Matrix, config: &KernelPcaConfig, control: &Control) -> Result<Gram> {
     let n = features.rows();
-    let default_gamma = 1.0 / features.cols().max(1) as f64;
-    match kernel {
+    let KernelPcaConfig { degree, coef0, .. } = *config;
+    let gamma = config.gamma.unwrap_or(1.0 / features.cols().max(1) as f64);
+    match config.kernel {
         // Centring comes later in any case.
         Kernel::Linear => Gram::centred(features, control),
-        Kernel::Rbf { gamma } => {
+        Kernel::Rbf => {
             let gram = Gram::centred(features, control)?;
-            let gamma = gamma.unwrap_or(default_gamma);
             Gram::from_fn(n, |i, j| (-gamma * gram.distance(i, j)).exp())
         }
-        Kernel::Poly { degree, gamma, coef0 } => {
+        Kernel::Poly => {
             let inner = Gram::plain(features, control)?;
-            let gamma = gamma.unwrap_or(default_gamma);
             let value = |i, j| (gamma * inner.get(i, j) + coef0).powi(degree as i32);
             let kernel = Gram::from_fn(n, value)?;
             match (0..n).find(|&i| (0..=i).any(|j| !kernel.get(i, j).is_finite())) {
@@ -181,8 +163,11 @@ mod tests {
     use crate::types::Seed;
     use rand::RngExt as _;
 
-    fn reduce(x: &Matrix, kernel: Kernel) -> Matrix {
-        let config = KernelPcaConfig { n_components: 2, kernel };
+    fn of(kernel: Kernel) -> KernelPcaConfig {
+        KernelPcaConfig { kernel, ..KernelPcaConfig::default() }
+    }
+
+    fn reduce(x: &Matrix, config: KernelPcaConfig) -> Matrix {
         KernelPca::new(config).unwrap().reduce(x, &Context::new(1)).unwrap()
     }
 
@@ -190,7 +175,7 @@ mod tests {
     fn the_linear_kernel_is_pca_up_to_sign() {
         let mut rng = Seed(3).rng();
         let x = Matrix::new(30, 5, (0..150).map(|i| rng.random::<f32>() * (1 + i % 5) as f32).collect()).unwrap();
-        let kernel = reduce(&x, Kernel::Linear);
+        let kernel = reduce(&x, of(Kernel::Linear));
         let pca = Pca::new(PcaConfig::default()).unwrap().reduce(&x, &Context::new(1)).unwrap();
         for (a, b) in kernel.as_slice().iter().zip(pca.as_slice()) {
             assert!((a.abs() - b.abs()).abs() < 1e-4);
@@ -207,7 +192,7 @@ mod tests {
                 [radius * angle.cos(), radius * angle.sin()]
             })
             .collect();
-        let y = reduce(&Matrix::from_rows(&rows).unwrap(), Kernel::Rbf { gamma: Some(0.5) });
+        let y = reduce(&Matrix::from_rows(&rows).unwrap(), KernelPcaConfig { gamma: Some(0.5), ..of(Kernel::Rbf) });
         // The disc is one spot in the kernel's space, far from all of the ring.
         let spot = y.row(0).to_vec();
         let far = |row: &[f32]| ((row[0] - spot[0]).powi(2) + (row[1] - spot[1]).powi(2)).sqrt();
@@ -218,29 +203,32 @@ mod tests {
 
     #[test]
     fn every_kernel_survives_edges() {
-        let kernels = [
-            Kernel::Linear,
-            Kernel::Cosine,
-            Kernel::Rbf { gamma: None },
-            Kernel::Poly { degree: 3, gamma: None, coef0: 1.0 },
-        ];
-        for kernel in kernels {
+        for kernel in [Kernel::Linear, Kernel::Cosine, Kernel::Rbf, Kernel::Poly] {
             for n in 0..5 {
-                assert_eq!(reduce(&Matrix::zeros(n, 3), kernel), Matrix::zeros(n, 2));
+                assert_eq!(reduce(&Matrix::zeros(n, 3), of(kernel)), Matrix::zeros(n, 2));
             }
             let huge = Matrix::new(2, 1, vec![f32::MAX, 0.0]).unwrap();
-            let config = KernelPcaConfig { n_components: 1, kernel };
+            let config = KernelPcaConfig { n_components: 1, ..of(kernel) };
             let _ = KernelPca::new(config).unwrap().reduce(&huge, &Context::new(1));
         }
     }
 
     #[test]
     fn bad_values_are_errors() {
-        let check = |kernel| KernelPcaConfig { n_components: 1, kernel }.check();
-        assert!(check(Kernel::Rbf { gamma: Some(0.0) }).is_err());
-        assert!(check(Kernel::Poly { degree: 0, gamma: None, coef0: 1.0 }).is_err());
-        assert!(check(Kernel::Poly { degree: 2, gamma: None, coef0: f64::NAN }).is_err());
-        let parsed: KernelPcaConfig = toml::from_str("n_components = 3\nkernel = { poly = { degree = 2 } }").unwrap();
-        assert_eq!(parsed.kernel, Kernel::Poly { degree: 2, gamma: None, coef0: 1.0 });
+        let check = |change: &dyn Fn(&mut KernelPcaConfig)| {
+            let mut config = of(Kernel::Poly);
+            change(&mut config);
+            config.check().unwrap_err().to_string()
+        };
+        assert!(check(&|c| c.gamma = Some(0.0)).contains("gamma"));
+        assert!(check(&|c| c.degree = 0).contains("degree"));
+        assert!(check(&|c| c.degree = 17).contains("degree"));
+        assert!(check(&|c| c.coef0 = f64::NAN).contains("coef0"));
+        assert!(check(&|c| c.n_components = 0).contains("n_components"));
+        let parsed: KernelPcaConfig = toml::from_str("n_components = 3\nkernel = \"poly\"\ndegree = 2").unwrap();
+        let expected = KernelPcaConfig { n_components: 3, degree: 2, ..of(Kernel::Poly) };
+        assert_eq!(parsed, expected);
+        let nested = toml::from_str::<KernelPcaConfig>("kernel = { poly = { degree = 2 } }").unwrap_err();
+        assert!(nested.to_string().contains("kernel"), "{nested}");
     }
 }

@@ -18,7 +18,7 @@ pub mod tsne;
 
 pub use kernel_pca::{Kernel, KernelPca, KernelPcaConfig};
 pub use layer_norm::layer_norm_per_layer;
-pub use pca::{Pca, PcaConfig};
+pub use pca::{FittedPca, Pca, PcaConfig};
 pub use projection::{SharedProjection, SharedProjectionConfig};
 pub use tsne::{PerplexityLimit, Tsne, TsneConfig, kl_divergence};
 

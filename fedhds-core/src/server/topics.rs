@@ -131,7 +131,7 @@ fn seeds() -> impl Iterator<Item = Seed> {
     (0..2).map(Seed)
 }
 
-const QUICK: &str = "client.reducer = { n_iter = 300, early_exaggeration_iter = 100 }";
+const QUICK: &str = "client.reducer = { max_iter = 300, early_exaggeration_iter = 100 }";
 
 fn shared(frame: &str) -> String {
     format!("preset = \"fedhds_shared\"\ncount = {{ budget = 6 }}\nclient.frame = \"{frame}\"\n{QUICK}")

@@ -26,13 +26,13 @@ static void print_matrix(const char* what, fedhds_matrix_t* matrix) {
 
 static void print_clustering(const char* what, fedhds_clustering_t* clustering) {
     static int32_t labels[BIG_ROWS];
-    static float strengths[BIG_ROWS];
+    static float probabilities[BIG_ROWS];
     size_t count = 0;
     fedhds_matrix_t* centroids = NULL;
     OK(fedhds_clustering_labels(clustering, labels, BIG_ROWS, &count));
     print(what, labels, count * sizeof *labels);
-    OK(fedhds_clustering_strengths(clustering, strengths, BIG_ROWS, &count));
-    print("  strengths", strengths, count * sizeof *strengths);
+    OK(fedhds_clustering_probabilities(clustering, probabilities, BIG_ROWS, &count));
+    print("  probabilities", probabilities, count * sizeof *probabilities);
     OK(fedhds_clustering_centroids(clustering, &centroids));
     print_matrix("  centroids", centroids);
 }
@@ -41,7 +41,7 @@ static void stages(const fedhds_matrix_view_t* view) {
     fedhds_matrix_t* matrix = NULL;
     fedhds_tsne_config_t tsne;
     OK(fedhds_tsne_config_init(&tsne, sizeof tsne));
-    tsne.n_iter = 300;
+    tsne.max_iter = 300;
     OK(fedhds_tsne(view, &tsne, 3, NULL, &matrix));
     print_matrix("tsne", matrix);
     OK(fedhds_layer_norm(view, 4, &matrix));
@@ -52,6 +52,13 @@ static void stages(const fedhds_matrix_view_t* view) {
     fewer.rows = 80;
     OK(fedhds_pca(&fewer, 8, 0, NULL, &matrix));
     print_matrix("pca, more columns", matrix);
+    fedhds_pca_t* pca = NULL;
+    OK(fedhds_pca_fit(&fewer, 8, 1, NULL, &pca));
+    OK(fedhds_pca_components(pca, &matrix));
+    print_matrix("  components", matrix);
+    OK(fedhds_pca_transform(pca, view, NULL, &matrix));
+    print_matrix("  transformed", matrix);
+    OK(fedhds_pca_free(pca));
     fedhds_kernel_pca_config_t kernel;
     OK(fedhds_kernel_pca_config_init(&kernel, sizeof kernel));
     for (kernel.kernel = 0; kernel.kernel < 4; ++kernel.kernel) {

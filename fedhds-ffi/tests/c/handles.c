@@ -3,7 +3,7 @@
 
 #include "fixtures.h"
 
-typedef enum { BYTES, MATRIX, CLUSTERING, CONTROL, METHOD, CLIENT, SERVER, RECORDS, KINDS } kind_t;
+typedef enum { BYTES, MATRIX, CLUSTERING, CONTROL, METHOD, CLIENT, SERVER, RECORDS, PCA, KINDS } kind_t;
 
 static const char* const NAMES[KINDS] = {
     "fedhds_bytes_t",
@@ -14,10 +14,12 @@ static const char* const NAMES[KINDS] = {
     "fedhds_client_t",
     "fedhds_server_t",
     "fedhds_records_t",
+    "fedhds_pca_t",
 };
 
 // The other arguments are good ones.
 static round_t good;
+static fedhds_pca_t* good_pca;
 static message_t state;
 static fedhds_tsne_config_t tsne;
 static fedhds_kernel_pca_config_t kernel;
@@ -29,6 +31,7 @@ static fedhds_clustering_t* clustering;
 static fedhds_client_t* client;
 static fedhds_server_t* server;
 static fedhds_records_t* records;
+static fedhds_pca_t* pca;
 static const uint8_t* data;
 static fedhds_matrix_view_t view;
 static size_t count;
@@ -61,7 +64,7 @@ USE(1, fedhds_bytes_copy(handle, NULL, 0, &count))
 USE(2, fedhds_matrix_view(handle, &view))
 USE(3, fedhds_matrix_copy(handle, NULL, 0, &count))
 USE(4, fedhds_clustering_labels(handle, NULL, 0, &count))
-USE(5, fedhds_clustering_strengths(handle, NULL, 0, &count))
+USE(5, fedhds_clustering_probabilities(handle, NULL, 0, &count))
 USE(6, fedhds_clustering_centroids(handle, &matrix))
 USE(7, fedhds_select(0, VIEW, NULL, NULL, handle, 1, 0, 0, NULL, NULL, 0, &count))
 USE(8, fedhds_control_set_progress(handle, NULL, NULL))
@@ -110,6 +113,14 @@ USE(50, fedhds_method_free(handle))
 USE(51, fedhds_client_free(handle))
 USE(52, fedhds_server_free(handle))
 USE(53, fedhds_records_free(handle))
+USE(54, fedhds_pca_free(handle))
+USE(55, fedhds_pca_fit(VIEW, 2, false, handle, &pca))
+USE(56, fedhds_pca_transform(handle, VIEW, NULL, &matrix))
+USE(57, fedhds_pca_transform(good_pca, VIEW, handle, &matrix))
+USE(58, fedhds_pca_components(handle, &matrix))
+USE(59, fedhds_pca_explained_variance(handle, NULL, 0, &count))
+USE(60, fedhds_pca_explained_variance_ratio(handle, NULL, 0, &count))
+USE(61, fedhds_pca_mean(handle, NULL, 0, &count))
 
 typedef struct {
     fedhds_status_t (*call)(void* handle);
@@ -172,6 +183,14 @@ static const use_t USES[] = {
     {use_51, CLIENT, true},
     {use_52, SERVER, true},
     {use_53, RECORDS, true},
+    {use_54, PCA, true},
+    {use_55, CONTROL, true},
+    {use_56, PCA, false},
+    {use_57, CONTROL, true},
+    {use_58, PCA, false},
+    {use_59, PCA, false},
+    {use_60, PCA, false},
+    {use_61, PCA, false},
 };
 
 static void make(void* handles[KINDS]) {
@@ -182,6 +201,7 @@ static void make(void* handles[KINDS]) {
     fedhds_client_t* l = NULL;
     fedhds_server_t* s = NULL;
     fedhds_records_t* r = NULL;
+    fedhds_pca_t* p = NULL;
     OK(fedhds_client_state(good.client, &b));
     OK(fedhds_pca(VIEW, 2, false, NULL, &m));
     OK(fedhds_kmeans(VIEW, &kmeans, 0, NULL, &c));
@@ -189,8 +209,10 @@ static void make(void* handles[KINDS]) {
     OK(fedhds_client_new(0, good.method, 1, 0, &l));
     OK(fedhds_server_new(good.method, 1, 0, &s));
     OK(fedhds_records_new(&r));
+    OK(fedhds_pca_fit(VIEW, 2, false, NULL, &p));
     handles[BYTES] = b, handles[MATRIX] = m, handles[CLUSTERING] = c, handles[CONTROL] = o;
     handles[METHOD] = method_of(RANDOM), handles[CLIENT] = l, handles[SERVER] = s, handles[RECORDS] = r;
+    handles[PCA] = p;
 }
 
 static void release(void* handles[KINDS]) {
@@ -201,6 +223,7 @@ static void* number(uintptr_t value) { return (void*)value; }
 
 int main(void) {
     round_of(COVERAGE, &good);
+    OK(fedhds_pca_fit(VIEW, 2, false, NULL, &good_pca));
     OK(fedhds_server_state(good.server, &bytes));
     state = taken(bytes);
     bytes = NULL;

@@ -106,7 +106,7 @@ void numerics() {
     const fedhds::Clustering groups = fedhds::kmeans(rows, kmeans, 1).value();
     const std::vector<std::int32_t> labels = groups.labels().value();
     CHECK(labels.size() == 18 && labels[0] == labels[3] && labels[0] != labels[1]);
-    CHECK(groups.strengths()->size() == 18 && groups.centroids()->rows() == 3);
+    CHECK(groups.probabilities()->size() == 18 && groups.centroids()->rows() == 3);
 
     const std::vector<std::uint32_t> nearest =
         fedhds::select(fedhds::Selector::nearest_centroid, rows, fedhds::Budget::per_cluster(2), 1, {{}, {}, &groups})
@@ -124,11 +124,21 @@ void numerics() {
 
     fedhds::HdbscanConfig hdbscan;
     CHECK(fedhds::hdbscan(rows, hdbscan)->labels()->size() == 18);
+    hdbscan.cluster_selection_method = fedhds::HdbscanConfig::leaf;
+    CHECK(fedhds::hdbscan(rows, hdbscan)->labels()->size() == 18);
     hdbscan.min_cluster_size = 1;
     CHECK(fedhds::hdbscan(rows, hdbscan).error().status() == FEDHDS_STATUS_PARAMETER);
     CHECK(fedhds::layer_norm(rows, 2)->cols() == 4);
     fedhds::Matrix reduced = fedhds::pca(rows, 2).value();
     CHECK(reduced.rows() == 18 && reduced.cols() == 2 && reduced.to_vector().size() == 36);
+    const fedhds::Pca pca = fedhds::Pca::fit(rows, 2).value();
+    const std::vector<float> own = reduced.to_vector(), again = pca.transform(rows)->to_vector();
+    CHECK(again.size() == own.size());
+    for (std::size_t i = 0; i < own.size(); ++i) CHECK(std::abs(again[i] - own[i]) < 1e-3);
+    CHECK(pca.components()->rows() == 2 && pca.components()->cols() == 4 && pca.mean()->size() == 4);
+    CHECK(pca.explained_variance()->size() == 2 && pca.explained_variance_ratio()->at(0) <= 1);
+    CHECK(pca.transform(reduced).error().status() == FEDHDS_STATUS_INPUT);
+    CHECK(fedhds::Pca::fit(rows, 0).error().status() == FEDHDS_STATUS_PARAMETER);
     CHECK(fedhds::shared_projection(reduced, 1, seed)->cols() == 1);
     const fedhds::Matrix moved = std::move(reduced);
     CHECK(moved.rows() == 18 && reduced.rows() == 0 && reduced.raw() == nullptr);
@@ -136,7 +146,8 @@ void numerics() {
     kernel.kernel = fedhds::KernelPcaConfig::cosine;
     CHECK(fedhds::kernel_pca(rows, kernel)->cols() == 2);
     fedhds::TsneConfig tsne;
-    tsne.n_iter = 250;
+    tsne.max_iter = 250;
+    tsne.perplexity_limit = fedhds::TsneConfig::rows;
     CHECK(fedhds::tsne(rows, tsne, 1)->to_vector() == fedhds::tsne(rows, tsne, 1)->to_vector());
 
     const fedhds::Rouge rouge = fedhds::rouge_l("a b", {"c", "a b"}).value();
@@ -300,7 +311,7 @@ void own_stages() {
 void controls() {
     const fedhds::PackedRows rows = fedhds::PackedRows::of(rows_of(0)).value();
     fedhds::TsneConfig tsne;
-    tsne.n_iter = 250;
+    tsne.max_iter = 250;
     fedhds::Control control = fedhds::Control::create().value();
     std::atomic<int> events{0};
     std::atomic<std::uint64_t> units{0};
@@ -321,7 +332,7 @@ void controls() {
     CHECK(moved.progress_error() == "deaf");
     moved.clear_progress().value();
 
-    tsne.n_iter = 1000000000;
+    tsne.max_iter = 1000000000;
     std::atomic<bool> begun{false};
     moved.set_progress([&](std::string_view, fedhds::Progress, std::uint64_t) { begun = true; }).value();
     std::thread other([&] {

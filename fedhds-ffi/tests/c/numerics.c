@@ -29,28 +29,94 @@ static void check_matrix(fedhds_matrix_t* matrix, size_t rows, size_t cols) {
 // Rows 0, 3, 6, ... are one group, rows 1, 4, 7, ... the next, rows 2, 5, 8, ... the third.
 static void check_groups(const fedhds_clustering_t* clustering) {
     int32_t labels[ROWS];
-    float strengths[ROWS];
+    float probabilities[ROWS];
     size_t count = 0;
     OK(fedhds_clustering_labels(clustering, labels, ROWS, &count));
     CHECK(count == ROWS);
     for (size_t row = 0; row < ROWS; ++row)
         CHECK(labels[row] == labels[row % 3] && labels[row] >= 0 && labels[row] < 3);
     CHECK(labels[0] != labels[1] && labels[1] != labels[2] && labels[0] != labels[2]);
-    OK(fedhds_clustering_strengths(clustering, strengths, ROWS, &count));
-    for (size_t row = 0; row < ROWS; ++row) CHECK(strengths[row] >= 0 && strengths[row] <= 1);
+    OK(fedhds_clustering_probabilities(clustering, probabilities, ROWS, &count));
+    for (size_t row = 0; row < ROWS; ++row) CHECK(probabilities[row] >= 0 && probabilities[row] <= 1);
     fedhds_matrix_t* centroids = NULL;
     OK(fedhds_clustering_centroids(clustering, &centroids));
     check_matrix(centroids, 3, COLS);
+}
+
+// A basis that is kept: its own rows are where `fedhds_pca` puts them, and others find their place.
+static void principal_components(void) {
+    for (uint8_t whiten = 0; whiten < 2; ++whiten) {
+        fedhds_pca_t* pca = NULL;
+        fedhds_matrix_t *scores = NULL, *again = NULL, *components = NULL;
+        fedhds_matrix_view_t own, placed, basis;
+        OK(fedhds_pca(&f.view, 3, whiten, NULL, &scores));
+        OK(fedhds_pca_fit(&f.view, 3, whiten, NULL, &pca));
+        OK(fedhds_pca_transform(pca, &f.view, NULL, &again));
+        OK(fedhds_matrix_view(scores, &own));
+        OK(fedhds_matrix_view(again, &placed));
+        CHECK(placed.rows == ROWS && placed.cols == 3);
+        for (size_t i = 0; i < ROWS * 3; ++i) CHECK(fabsf(own.data[i] - placed.data[i]) < 1e-3f);
+
+        double mean[COLS], variance[3], ratio[3], sum = 0;
+        size_t count = 0;
+        OK(fedhds_pca_mean(pca, mean, COLS, &count));
+        CHECK(count == COLS);
+        OK(fedhds_pca_explained_variance(pca, variance, 3, &count));
+        CHECK(count == 3);
+        OK(fedhds_pca_explained_variance_ratio(pca, ratio, 3, &count));
+        CHECK(count == 3);
+        for (size_t j = 0; j < 3; ++j) {
+            CHECK(variance[j] >= 0 && ratio[j] >= 0 && (j == 0 || variance[j] <= variance[j - 1]));
+            sum += ratio[j];
+        }
+        CHECK(sum > 0.9 && sum <= 1 + 1e-9);
+
+        OK(fedhds_pca_components(pca, &components));
+        OK(fedhds_matrix_view(components, &basis));
+        CHECK(basis.rows == 3 && basis.cols == COLS);
+        for (size_t a = 0; a < 3; ++a) {
+            for (size_t b = 0; b <= a; ++b) {
+                double product = 0;
+                for (size_t col = 0; col < COLS; ++col)
+                    product += (double)basis.data[a * COLS + col] * basis.data[b * COLS + col];
+                CHECK(fabs(product - (a == b)) < 1e-5);
+            }
+        }
+        // Another client's rows, by the formula.
+        features_t others;
+        features_of(3, &others);
+        fedhds_matrix_t* moved = NULL;
+        OK(fedhds_pca_transform(pca, &others.view, NULL, &moved));
+        OK(fedhds_matrix_view(moved, &placed));
+        for (size_t j = 0; j < 3; ++j) {
+            double expected = 0;
+            for (size_t col = 0; col < COLS; ++col)
+                expected += (others.values[col] - mean[col]) * basis.data[j * COLS + col];
+            if (whiten) expected /= sqrt(variance[j]);
+            CHECK(fabs(placed.data[j] - expected) < 1e-4);
+        }
+        others.view.cols = COLS - 1;
+        SAYS(FEDHDS_STATUS_INPUT, "6 columns", fedhds_pca_transform(pca, &others.view, NULL, &moved));
+        others.view.cols = COLS, others.values[COLS + 2] = NAN;
+        SAYS(FEDHDS_STATUS_NOT_FINITE, "row 1", fedhds_pca_transform(pca, &others.view, NULL, &moved));
+        others.view.rows = 0;
+        SAYS(FEDHDS_STATUS_INPUT, "at least 1 row", fedhds_pca_fit(&others.view, 3, whiten, NULL, &pca));
+        OK(fedhds_pca_free(pca));
+        OK(fedhds_matrix_free(moved));
+        OK(fedhds_matrix_free(components));
+        OK(fedhds_matrix_free(again));
+        OK(fedhds_matrix_free(scores));
+    }
 }
 
 static void reducers(void) {
     fedhds_matrix_t* matrix = NULL;
     fedhds_tsne_config_t tsne;
     OK(fedhds_tsne_config_init(&tsne, sizeof tsne));
-    CHECK(tsne.struct_size == sizeof tsne && tsne.perplexity == 30 && tsne.n_components == 2 && tsne.n_iter == 1000);
-    CHECK(tsne.early_exaggeration == 12 && tsne.early_exaggeration_iter == 250 && tsne.theta == 0.5 &&
-          tsne.learning_rate == 0);
-    tsne.n_iter = 260;
+    CHECK(tsne.struct_size == sizeof tsne && tsne.perplexity == 30 && tsne.n_components == 2 && tsne.max_iter == 1000);
+    CHECK(tsne.early_exaggeration == 12 && tsne.early_exaggeration_iter == 250 && tsne.angle == 0.5 &&
+          tsne.learning_rate == 0 && tsne.perplexity_limit == 0);
+    tsne.max_iter = 260;
     float first[ROWS * 2], second[ROWS * 2];
     float* const both[] = {first, second};
     for (int i = 0; i < 2; ++i) {
@@ -84,14 +150,15 @@ static void clusterers_and_selectors(void) {
     OK(fedhds_kmeans_config_init(&kmeans, sizeof kmeans));
     OK(fedhds_hdbscan_config_init(&hdbscan, sizeof hdbscan));
     CHECK(kmeans.n_clusters == 8 && kmeans.n_init == 10 && kmeans.max_iter == 300);
-    CHECK(hdbscan.min_cluster_size == 5 && hdbscan.min_samples == 0 && !hdbscan.leaf && !hdbscan.allow_single_cluster);
+    CHECK(hdbscan.min_cluster_size == 5 && hdbscan.min_samples == 0 && hdbscan.cluster_selection_method == 0 &&
+          !hdbscan.allow_single_cluster);
     kmeans.n_clusters = 3;
     OK(fedhds_kmeans(&f.view, &kmeans, 1, NULL, &by_kmeans));
     check_groups(by_kmeans);
     for (int leaf = 0; leaf < 2; ++leaf) {
-        hdbscan.leaf = leaf != 0;
+        hdbscan.cluster_selection_method = leaf;
         OK(fedhds_hdbscan(&f.view, &hdbscan, NULL, &by_hdbscan));
-        if (!hdbscan.leaf) check_groups(by_hdbscan);
+        if (leaf == 0) check_groups(by_hdbscan);
         OK(fedhds_clustering_free(by_hdbscan));
     }
 
@@ -172,6 +239,7 @@ static void records(void) {
 int main(void) {
     features_of(0, &f);
     reducers();
+    principal_components();
     clusterers_and_selectors();
     texts();
     records();

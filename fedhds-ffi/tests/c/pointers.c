@@ -166,6 +166,24 @@ static void numerics(void) {
     NULLS(fedhds_layer_norm(&f.view, 1, NULL));
     NULLS(fedhds_pca(NULL, 2, false, NULL, &matrix));
     NULLS(fedhds_pca(&f.view, 2, false, NULL, NULL));
+    fedhds_pca_t* pca = NULL;
+    NULLS(fedhds_pca_fit(NULL, 2, false, NULL, &pca));
+    NULLS(fedhds_pca_fit(&f.view, 2, false, NULL, NULL));
+    CHECK(pca == NULL);
+    OK(fedhds_pca_fit(&f.view, 2, false, NULL, &pca));
+    NULLS(fedhds_pca_transform(NULL, &f.view, NULL, &matrix));
+    NULLS(fedhds_pca_transform(pca, NULL, NULL, &matrix));
+    NULLS(fedhds_pca_transform(pca, &f.view, NULL, NULL));
+    NULLS(fedhds_pca_components(NULL, &matrix));
+    NULLS(fedhds_pca_components(pca, NULL));
+    NULLS(fedhds_pca_explained_variance(NULL, NULL, 0, &count));
+    NULLS(fedhds_pca_explained_variance(pca, NULL, 0, NULL));
+    NULLS(fedhds_pca_explained_variance_ratio(NULL, NULL, 0, &count));
+    NULLS(fedhds_pca_explained_variance_ratio(pca, NULL, 0, NULL));
+    NULLS(fedhds_pca_mean(NULL, NULL, 0, &count));
+    NULLS(fedhds_pca_mean(pca, NULL, 0, NULL));
+    CHECK(count == 77);
+    OK(fedhds_pca_free(pca));
     NULLS(fedhds_kernel_pca(NULL, &kernel, NULL, &matrix));
     NULLS(fedhds_kernel_pca(&f.view, NULL, NULL, &matrix));
     NULLS(fedhds_kernel_pca(&f.view, &kernel, NULL, NULL));
@@ -182,8 +200,8 @@ static void numerics(void) {
     OK(fedhds_kmeans(&f.view, &kmeans, 0, NULL, &clustering));
     NULLS(fedhds_clustering_labels(NULL, NULL, 0, &count));
     NULLS(fedhds_clustering_labels(clustering, NULL, 0, NULL));
-    NULLS(fedhds_clustering_strengths(NULL, NULL, 0, &count));
-    NULLS(fedhds_clustering_strengths(clustering, NULL, 0, NULL));
+    NULLS(fedhds_clustering_probabilities(NULL, NULL, 0, &count));
+    NULLS(fedhds_clustering_probabilities(clustering, NULL, 0, NULL));
     NULLS(fedhds_clustering_centroids(NULL, &matrix));
     NULLS(fedhds_clustering_centroids(clustering, NULL));
 

@@ -183,13 +183,13 @@ static void progress_and_cancelling(void) {
     OK(fedhds_tsne_config_init(&tsne, sizeof tsne));
     OK(fedhds_control_new(&heard.control));
     OK(fedhds_control_set_progress(heard.control, on_progress, &heard));
-    tsne.n_iter = 251;
+    tsne.max_iter = 251;
     start(&thread, run_tsne, &heard);
     CHECK(status_of(thread) == FEDHDS_STATUS_OK);
     CHECK(atomic_load(&heard.begun) == 1 && atomic_load(&heard.advanced) == 251 && atomic_load(&heard.ended) == 1);
 
     // It would take days.
-    tsne.n_iter = 1000000000;
+    tsne.max_iter = 1000000000;
     start(&thread, run_tsne, &heard);
     while (atomic_load(&heard.advanced) < 252) continue;
     OK(fedhds_control_cancel(heard.control));
@@ -203,7 +203,7 @@ static void progress_and_cancelling(void) {
     atomic_store(&heard.advanced, 0);
     OK(fedhds_control_new(&heard.control));
     OK(fedhds_control_set_progress(heard.control, on_progress, &heard));
-    tsne.n_iter = 100 * (size_t)repeats;
+    tsne.max_iter = 100 * (size_t)repeats;
     start(&thread, run_tsne, &heard);
     while (atomic_load(&heard.advanced) < 1) continue;
     OK(fedhds_control_free(heard.control));

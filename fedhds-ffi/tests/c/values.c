@@ -7,6 +7,7 @@
 static features_t f;
 static fedhds_matrix_t* matrix;
 static fedhds_clustering_t* clustering;
+static fedhds_pca_t* pca;
 
 // Every function that takes a matrix.
 static fedhds_tsne_config_t tsne;
@@ -22,6 +23,7 @@ static size_t chosen;
 TAKES(by_layer_norm, fedhds_layer_norm(v, 1, &matrix))
 TAKES(by_tsne, fedhds_tsne(v, &tsne, 1, NULL, &matrix))
 TAKES(by_pca, fedhds_pca(v, 1, false, NULL, &matrix))
+TAKES(by_pca_fit, fedhds_pca_fit(v, 1, false, NULL, &pca))
 TAKES(by_kernel_pca, fedhds_kernel_pca(v, &kernel, NULL, &matrix))
 TAKES(by_projection, fedhds_shared_projection(v, 1, 1, NULL, &matrix))
 TAKES(by_hdbscan, fedhds_hdbscan(v, &hdbscan, NULL, &clustering))
@@ -32,14 +34,15 @@ TAKES(by_client,
 
 typedef fedhds_status_t (*takes_t)(const fedhds_matrix_view_t* view);
 static const takes_t TAKERS[] = {
-    by_layer_norm, by_tsne, by_pca, by_kernel_pca, by_projection, by_hdbscan, by_kmeans, by_select, by_client};
+    by_layer_norm, by_tsne, by_pca, by_pca_fit, by_kernel_pca, by_projection, by_hdbscan, by_kmeans, by_select, by_client};
 #define TAKER_COUNT (sizeof TAKERS / sizeof *TAKERS)
 
 static void drop(void) {
     OK(fedhds_matrix_free(matrix));
     OK(fedhds_clustering_free(clustering));
+    OK(fedhds_pca_free(pca));
     OK(fedhds_bytes_free(summary));
-    matrix = NULL, clustering = NULL, summary = NULL;
+    matrix = NULL, clustering = NULL, pca = NULL, summary = NULL;
 }
 
 static fedhds_matrix_view_t view_of(const float* data, size_t rows, size_t cols, size_t row_stride) {
@@ -146,7 +149,7 @@ static void settings(void) {
     OK(fedhds_kernel_pca_config_init(&kernel, sizeof kernel));
     OK(fedhds_hdbscan_config_init(&hdbscan, sizeof hdbscan));
     OK(fedhds_kmeans_config_init(&kmeans, sizeof kmeans));
-    tsne.n_iter = 250;
+    tsne.max_iter = 250;
 
     const fedhds_tsne_config_t good_tsne = tsne;
     const double bad[] = {NAN, INFINITY, -1.0};
@@ -157,7 +160,7 @@ static void settings(void) {
         FAILS(FEDHDS_STATUS_PARAMETER, by_tsne(&f.view));
         tsne = good_tsne, tsne.early_exaggeration = bad[i];
         FAILS(FEDHDS_STATUS_PARAMETER, by_tsne(&f.view));
-        tsne = good_tsne, tsne.theta = bad[i];
+        tsne = good_tsne, tsne.angle = bad[i];
         FAILS(FEDHDS_STATUS_PARAMETER, by_tsne(&f.view));
         fedhds_kernel_pca_config_t k = kernel;
         k.gamma = bad[i];
@@ -176,13 +179,10 @@ static void settings(void) {
     const uint8_t no_flags[] = {2, 0x80, 0xFF};
     for (size_t i = 0; i < 3; ++i) {
         fedhds_hdbscan_config_t h = hdbscan;
-        h.leaf = no_flags[i];
+        h.allow_single_cluster = no_flags[i];
         FAILS(FEDHDS_STATUS_PARAMETER, fedhds_hdbscan(&f.view, &h, NULL, &clustering));
-        h = hdbscan, h.allow_single_cluster = no_flags[i];
-        FAILS(FEDHDS_STATUS_PARAMETER, fedhds_hdbscan(&f.view, &h, NULL, &clustering));
-        tsne = good_tsne, tsne.perplexity_limit_rows = no_flags[i];
-        FAILS(FEDHDS_STATUS_PARAMETER, by_tsne(&f.view));
         SAYS(FEDHDS_STATUS_PARAMETER, "whiten", fedhds_pca(&f.view, 2, no_flags[i], NULL, &matrix));
+        SAYS(FEDHDS_STATUS_PARAMETER, "whiten", fedhds_pca_fit(&f.view, 2, no_flags[i], NULL, &pca));
         SAYS(FEDHDS_STATUS_PARAMETER, "per_cluster",
             fedhds_select(3, &f.view, NULL, NULL, NULL, 1, no_flags[i], 1, NULL, NULL, 0, &chosen));
     }
@@ -190,6 +190,15 @@ static void settings(void) {
     // A structure's size that ends within a field.
     tsne.struct_size = sizeof tsne - 1;
     FAILS(FEDHDS_STATUS_PARAMETER, by_tsne(&f.view));
+    tsne = good_tsne;
+    const int32_t no_choice[] = {-1, 2, INT32_MAX, INT32_MIN};
+    for (size_t i = 0; i < 4; ++i) {
+        tsne.perplexity_limit = no_choice[i];
+        SAYS(FEDHDS_STATUS_PARAMETER, "perplexity_limit", by_tsne(&f.view));
+        fedhds_hdbscan_config_t h = hdbscan;
+        h.cluster_selection_method = no_choice[i];
+        SAYS(FEDHDS_STATUS_PARAMETER, "cluster_selection_method", fedhds_hdbscan(&f.view, &h, NULL, &clustering));
+    }
     tsne = good_tsne;
     const int32_t kernels[] = {-1, 4, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < 4; ++i) {
@@ -208,6 +217,7 @@ static void settings(void) {
     const size_t many[] = {0, SIZE_MAX / 1024, SIZE_MAX / 64, SIZE_MAX};
     for (size_t i = 0; i < 4; ++i) {
         FAILS(FEDHDS_STATUS_PARAMETER, fedhds_pca(&f.view, many[i], false, NULL, &matrix));
+        FAILS(FEDHDS_STATUS_PARAMETER, fedhds_pca_fit(&f.view, many[i], false, NULL, &pca));
         FAILS(FEDHDS_STATUS_PARAMETER, fedhds_shared_projection(&f.view, many[i], 1, NULL, &matrix));
         fedhds_kernel_pca_config_t k = kernel;
         k.n_components = many[i];
@@ -348,10 +358,19 @@ static void buffers(void) {
     OK(by_kmeans(&f.view));
     FAILS(FEDHDS_STATUS_BUFFER_TOO_SMALL, fedhds_clustering_labels(clustering, labels, ROWS - 1, &length));
     CHECK(length == ROWS);
-    FAILS(FEDHDS_STATUS_BUFFER_TOO_SMALL, fedhds_clustering_strengths(clustering, values, 4, &length));
+    FAILS(FEDHDS_STATUS_BUFFER_TOO_SMALL, fedhds_clustering_probabilities(clustering, values, 4, &length));
     OK(by_pca(&f.view));
     FAILS(FEDHDS_STATUS_BUFFER_TOO_SMALL, fedhds_matrix_copy(matrix, values, 4, &length));
     CHECK(length == ROWS);
+    double numbers[COLS];
+    OK(by_pca_fit(&f.view));
+    FAILS(FEDHDS_STATUS_BUFFER_TOO_SMALL, fedhds_pca_mean(pca, numbers, COLS - 1, &length));
+    CHECK(length == COLS);
+    FAILS(FEDHDS_STATUS_BUFFER_TOO_SMALL, fedhds_pca_explained_variance(pca, numbers, 0, &length));
+    CHECK(length == 1);
+    length = 0;
+    FAILS(FEDHDS_STATUS_BUFFER_TOO_SMALL, fedhds_pca_explained_variance_ratio(pca, numbers, 0, &length));
+    CHECK(length == 1);
     drop();
 
     // Buffers and places at odd addresses.
@@ -435,7 +454,7 @@ int main(void) {
     OK(fedhds_kernel_pca_config_init(&kernel, sizeof kernel));
     OK(fedhds_hdbscan_config_init(&hdbscan, sizeof hdbscan));
     OK(fedhds_kmeans_config_init(&kmeans, sizeof kmeans));
-    tsne.n_iter = 250;
+    tsne.max_iter = 250;
     hdbscan.min_cluster_size = 2;
     shapes();
     numbers_that_are_none();

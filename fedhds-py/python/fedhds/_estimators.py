@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from ._arrays import room, seed
 from ._conventions import Estimator, Transformer, flag, optional, real, text, whole
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 _VALUES = 2**20  # that one step of a loop over rows looks at: 8 MiB in double precision
@@ -87,20 +87,20 @@ class TSNE(_Transductive):
     The same bits for the same ``random_state``, at any number of threads.
 
     Args:
-        n_components: columns of the result, 1 or 2 with ``theta`` above 0.
+        n_components: columns of the result, 1 to 3.
         perplexity: neighbours that count, at least 1; no more than ``perplexity_limit`` allows.
         perplexity_limit: ``"third"``, (n - 1) / 3, or the paper's ``"rows"``, n - 1.
-        n_iter: steps of the descent.
+        max_iter: steps of the descent.
         learning_rate: above 0; None is n / exaggeration.
         early_exaggeration: factor on the affinities at first, at least 1.
         early_exaggeration_iter: how many steps it lasts.
-        theta: accuracy of the Barnes-Hut approximation, 0 is exact.
+        angle: accuracy of the Barnes-Hut approximation in [0, 1], 0 is exact (van der Maaten's theta).
         random_state: the seed.
 
     Example:
         >>> import numpy as np, fedhds
         >>> x = np.random.default_rng(0).normal(size=(40, 16))
-        >>> fedhds.TSNE(n_iter=250).fit_transform(x).shape
+        >>> fedhds.TSNE(max_iter=250).fit_transform(x).shape
         (40, 2)
     """
 
@@ -110,53 +110,74 @@ class TSNE(_Transductive):
         *,
         perplexity: float = 30.0,
         perplexity_limit: str = "third",
-        n_iter: int = 1000,
+        max_iter: int = 1000,
         learning_rate: float | None = None,
         early_exaggeration: float = 12.0,
         early_exaggeration_iter: int = 250,
-        theta: float = 0.5,
+        angle: float = 0.5,
         random_state: int = 0,
     ) -> None:
         self.n_components = n_components
         self.perplexity = perplexity
         self.perplexity_limit = perplexity_limit
-        self.n_iter = n_iter
+        self.max_iter = max_iter
         self.learning_rate = learning_rate
         self.early_exaggeration = early_exaggeration
         self.early_exaggeration_iter = early_exaggeration_iter
-        self.theta = theta
+        self.angle = angle
         self.random_state = random_state
 
     def _reduce(self, features: Floats) -> Floats:
         checks = {
-            "n_components": whole(1), "perplexity": real, "perplexity_limit": text, "n_iter": whole(),
+            "n_components": whole(1), "perplexity": real, "perplexity_limit": text, "max_iter": whole(),
             "learning_rate": optional(real), "early_exaggeration": real, "early_exaggeration_iter": whole(),
-            "theta": real,
+            "angle": real,
         }  # fmt: skip
         settings = self._settings(checks, kind="tsne")
         return _native.reduce(settings, features, seed(self.random_state, "random_state"))
 
 
-class PCA(_Transductive):
+class PCA(_Reducer):
     """Principal components by the Gram matrix (the paper's ablation).
 
+    After ``fit`` on [n, d]: ``components_`` [k, d], k the least of ``n_components``, n and d: the directions of most
+    variance, each of length 1 and orthogonal to the others, 0 beyond the rank; ``explained_variance_`` [k] over n - 1;
+    ``explained_variance_ratio_`` [k], its share in the variance of all columns; ``mean_`` [d].
+
     Args:
-        n_components: columns of the result.
+        n_components: columns of the result; those beyond ``components_`` are 0.
         whiten: scale each to unit variance.
 
     Example:
         >>> import fedhds
-        >>> fedhds.PCA(1).fit_transform([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]).round(1).ravel()
-        array([-1.4,  0. ,  1.4], dtype=float32)
+        >>> pca = fedhds.PCA(1).fit([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]])
+        >>> pca.transform([[0.0, 0.0], [3.0, 3.0]]).round(1).ravel()
+        array([-1.4,  2.8], dtype=float32)
     """
+
+    components_: Floats
+    explained_variance_: Doubles
+    explained_variance_ratio_: Doubles
+    mean_: Doubles
 
     def __init__(self, n_components: int = 2, *, whiten: bool = False) -> None:
         self.n_components = n_components
         self.whiten = whiten
 
+    def transform(self, X: ArrayLike) -> Any:
+        """Rows by these components, [m, d] to [m, n_components]: ``(X - mean_) @ components_.T``."""
+        features = self._more_features(X)
+        columns = self._columns()
+        room(len(features), columns, "parameter `n_components`: the result")
+        result = _native.pca_transform(
+            self.components_, self.explained_variance_, self.mean_, flag("whiten", self.whiten), columns, features
+        )
+        return self._wrapped(X, result)
+
     def _reduce(self, features: Floats) -> Floats:
-        settings = self._settings({"n_components": whole(1), "whiten": flag}, kind="pca")
-        return _native.reduce(settings, features, 0)
+        found = _native.pca_fit(self._settings({"n_components": whole(1), "whiten": flag}), features)
+        embedding, self.components_, self.explained_variance_, self.explained_variance_ratio_, self.mean_ = found
+        return embedding
 
 
 class KernelPCA(_Transductive):
@@ -166,7 +187,7 @@ class KernelPCA(_Transductive):
         n_components: columns of the result.
         kernel: ``"linear"``, ``"rbf"``, ``"poly"`` or ``"cosine"``.
         gamma: of rbf and poly, above 0; None is 1 / columns.
-        degree: of poly, at least 1.
+        degree: of poly, 1 to 16.
         coef0: of poly.
     """
 
@@ -186,13 +207,10 @@ class KernelPCA(_Transductive):
         self.coef0 = coef0
 
     def _reduce(self, features: Floats) -> Floats:
-        kernel: Any = text("kernel", self.kernel)
-        own = {"gamma": optional(real), "degree": whole(1), "coef0": real}
-        if kernel == "rbf":
-            kernel = {kernel: json.loads(self._settings({"gamma": own["gamma"]}))}
-        elif kernel == "poly":
-            kernel = {kernel: json.loads(self._settings(own))}
-        settings = self._settings({"n_components": whole(1)}, kind="kernel_pca", kernel=kernel)
+        checks = {
+            "n_components": whole(1), "kernel": text, "gamma": optional(real), "degree": whole(1), "coef0": real,
+        }  # fmt: skip
+        settings = self._settings(checks, kind="kernel_pca")
         return _native.reduce(settings, features, 0)
 
 
@@ -236,8 +254,8 @@ class _Clusterer(Estimator):
 class HDBSCAN(_Clusterer):
     """HDBSCAN* (Campello 2013, 2015): finds the number of clusters, and noise, whatever the order of rows.
 
-    After ``fit``: ``labels_`` [n] (-1 is noise), ``probabilities_`` [n] in [0, 1], ``outlier_scores_`` [n],
-    ``centroids_`` [k, d] (weighted by the probabilities).
+    After ``fit``: ``labels_`` [n] (-1 is noise), ``probabilities_`` [n] of membership in [0, 1] (0 for noise),
+    ``outlier_scores_`` [n], ``centroids_`` [k, d] (weighted by the probabilities).
 
     Args:
         min_cluster_size: least number of points of a cluster, at least 2.
@@ -279,8 +297,8 @@ class HDBSCAN(_Clusterer):
             "min_cluster_size": whole(2), "min_samples": optional(whole(1)), "cluster_selection_method": text,
             "allow_single_cluster": flag, "cluster_selection_epsilon": real,
         }  # fmt: skip
-        (labels, strength, centroids), scores = _native.hdbscan(self._settings(checks), points)
-        self.labels_, self.probabilities_, self.centroids_ = labels, strength, centroids
+        (labels, probabilities, centroids), scores = _native.hdbscan(self._settings(checks), points)
+        self.labels_, self.probabilities_, self.centroids_ = labels, probabilities, centroids
         self.outlier_scores_ = scores
         self._remember(X, points)
         return self

@@ -19,7 +19,15 @@ _GENERATE = _native.GenerateConfig()
 
 
 class Model:
-    """A language model (Llama family, GPT-2) or encoder (BERT), from :meth:`load` or :meth:`embedded`.
+    """A language model (Llama family, GPT-2) or encoder (BERT): the one of a folder or file, or :meth:`embedded`.
+
+    Args:
+        path: a Hugging Face folder (config.json, safetensors, tokenizer.json) or a ``.gguf`` file.
+        device: ``"cpu"``; ``"cuda"`` and ``"cuda:N"`` where they are compiled in.
+
+    Raises:
+        ModelError: that names the file and what is wrong with it.
+        FileError: for a file that cannot be read, or a device that is not there.
 
     Example:
         >>> import fedhds
@@ -28,31 +36,22 @@ class Model:
         ('llama', 4, True)
     """
 
-    def __init__(self, native: _native.Model) -> None:
-        if not isinstance(native, _native.Model):
-            raise ParameterError("native: expected a model from `Model.load` or `Model.embedded`")
-        self._native = native
+    def __init__(self, path: Path, *, device: str = "cpu") -> None:
+        self._native = _native.Model.load(os.fspath(path), device)
 
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu") -> Model:
-        """Loads a Hugging Face folder (config.json, safetensors, tokenizer.json) or a ``.gguf`` file.
-
-        Args:
-            path: the folder or file.
-            device: ``"cpu"``; ``"cuda"`` and ``"cuda:N"`` where they are compiled in.
-
-        Raises:
-            ModelError: that names the file and what is wrong with it.
-            FileError: for a file that cannot be read, or a device that is not there.
-        """
-        return cls(_native.Model.load(os.fspath(path), device))
+        """The same as the class itself, by the name that :meth:`Adapter.load` has."""
+        return cls(path, device=device)
 
     @classmethod
     def embedded(cls, *, device: str = "cpu") -> Model:
         """The small model that comes with the package (2 MB, trained by this project on generated tasks): for tests, first steps, and
         as a proxy.
         """
-        return cls(_native.Model.embedded(device))
+        model = object.__new__(cls)
+        model._native = _native.Model.embedded(device)
+        return model
 
     @property
     def family(self) -> str:

@@ -24,6 +24,8 @@ __all__ = [
     "CheckpointError",
     "FileError",
     "reduce",
+    "pca_fit",
+    "pca_transform",
     "project",
     "hdbscan",
     "kmeans",
@@ -75,8 +77,20 @@ class CheckpointError(Error): ...
 class FileError(Error, OSError): ...
 
 _Labels = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
+_Principal = tuple[
+    NDArray[np.float32], NDArray[np.float32], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
+]
 
 def reduce(json: str, features: NDArray[np.float32], seed: int) -> NDArray[np.float32]: ...
+def pca_fit(json: str, features: NDArray[np.float32]) -> _Principal: ...
+def pca_transform(
+    components: NDArray[np.float32],
+    explained_variance: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    whiten: bool,
+    n_components: int,
+    features: NDArray[np.float32],
+) -> NDArray[np.float32]: ...
 def project(features: NDArray[np.float32], n_components: int, seed: int) -> NDArray[np.float32]: ...
 def hdbscan(json: str, points: NDArray[np.float32]) -> tuple[_Labels, NDArray[np.float32]]: ...
 def kmeans(json: str, points: NDArray[np.float32], seed: int) -> _Labels: ...

@@ -79,7 +79,7 @@ def progress(listener: Listener | bool = True) -> Iterator[Listener | None]:
         ...     def advance(self, stage, units): self.steps += units
         ...     def end(self, stage): pass
         >>> with fedhds.progress(Count()) as count:
-        ...     points = fedhds.TSNE(n_iter=250).fit_transform(np.eye(20))
+        ...     points = fedhds.TSNE(max_iter=250).fit_transform(np.eye(20))
         >>> count.steps
         250
     """

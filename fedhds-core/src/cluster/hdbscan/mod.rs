@@ -1,4 +1,4 @@
-//! HDBSCAN*: hierarchical density-based clustering with membership strengths and outlier scores.
+//! HDBSCAN*: hierarchical density-based clustering with membership probabilities and outlier scores.
 //!
 //! In the order in which it runs, one file each:
 //! `core_distance` -> `spanning_tree` of mutual reachability -> `hierarchy` -> `condense` -> `stability`. docs/hdbscan.md derives each.
@@ -88,7 +88,7 @@ impl HdbscanConfig {
 /// Everything that HDBSCAN* finds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HdbscanFit {
-    /// Labels, membership strengths and strength-weighted centroids.
+    /// Labels, membership probabilities, and centroids weighted by them.
     pub clustering: Clustering,
     /// GLOSH outlier score of each row, in [0, 1], higher for outliers (Campello 2015, eq. 8).
     pub outlier_scores: Vec<f32>,
@@ -105,7 +105,7 @@ pub struct HdbscanFit {
 /// - **Ties**: all merges at one distance happen at once, so that the partition never depends on the order of rows
 ///   (Python's `hdbscan` merges them one by one, in an order that its sort happens to give).
 /// - **Duplicates**: a distance of 0 has no density `1 / 0`; it counts as half of the smallest distance above 0, so that
-///   strengths and stabilities stay finite. Without ties and duplicates results equal Python's `hdbscan` with
+///   probabilities and stabilities stay finite. Without ties and duplicates results equal Python's `hdbscan` with
 ///   `approx_min_span_tree=False`.
 /// - The same bits at any number of threads; the seed is not used.
 ///
@@ -160,9 +160,9 @@ impl Hdbscan {
         let outlier_scores = stability::outlier_scores(&condensed);
 
         let (labels, old) = number_by_first_row(&members.cluster, selected.len());
-        let centroids = weighted_centroids(points, &labels, &members.strength, old.len())?;
+        let centroids = weighted_centroids(points, &labels, &members.probability, old.len())?;
         let selected = old.iter().map(|&at| selected[at as usize]).collect();
-        let clustering = Clustering { labels, strength: members.strength, centroids };
+        let clustering = Clustering { labels, strength: members.probability, centroids };
         Ok(HdbscanFit { clustering, outlier_scores, condensed, selected })
     }
 }

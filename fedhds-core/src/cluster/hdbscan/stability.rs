@@ -103,11 +103,11 @@ pub(super) struct Members {
     /// Per row: its place among the chosen clusters; none for noise.
     pub(super) cluster: Vec<Option<u32>>,
     /// Per row: in [0, 1], 0 for noise.
-    pub(super) strength: Vec<f32>,
+    pub(super) probability: Vec<f32>,
 }
 
-/// Rows belong to the chosen cluster that they, or a cluster below it, fall out of; a row's strength is its own level over
-/// the cluster's last: `min(lambda(x), death) / death`, as Python's `hdbscan` has its probabilities.
+/// Rows belong to the chosen cluster that they, or a cluster below it, fall out of; a row's membership probability is its own
+/// level over the cluster's last: `min(lambda(x), death) / death`, as in Python's `hdbscan`.
 pub(super) fn members(tree: &CondensedTree, selected: &[u32], config: &HdbscanConfig) -> Members {
     // Chosen cluster of each cluster; parents have lower numbers.
     let mut chosen: Vec<Option<u32>> = vec![None; tree.clusters()];
@@ -119,7 +119,7 @@ pub(super) fn members(tree: &CondensedTree, selected: &[u32], config: &HdbscanCo
             chosen[cluster] = tree.parent[cluster].and_then(|parent| chosen[parent as usize]);
         }
     }
-    let mut members = Members { cluster: vec![None; tree.rows], strength: vec![0.0; tree.rows] };
+    let mut members = Members { cluster: vec![None; tree.rows], probability: vec![0.0; tree.rows] };
     // Of the root as a single cluster, only rows that outlast it are members: all others are noise around it.
     let root_level = match config.cluster_selection_epsilon {
         epsilon if epsilon > 0.0 => 1.0 / epsilon,
@@ -133,9 +133,9 @@ pub(super) fn members(tree: &CondensedTree, selected: &[u32], config: &HdbscanCo
             continue;
         }
         let death = tree.death[cluster];
-        let strength = if death > 0.0 { edge.lambda.min(death) / death } else { 1.0 };
+        let probability = if death > 0.0 { edge.lambda.min(death) / death } else { 1.0 };
         members.cluster[row as usize] = Some(place);
-        members.strength[row as usize] = strength as f32;
+        members.probability[row as usize] = probability as f32;
     }
     members
 }

@@ -19,7 +19,7 @@ const TASK: usize = 128;
 /// One point's new place, its last step and its gains.
 type Motion<'a, const K: usize> = ((&'a mut [f64; K], &'a mut [f64; K]), &'a mut [f64; K]);
 
-/// Moves `points` by `n_iter` steps.
+/// Moves `points` by `max_iter` steps.
 ///
 /// The gradient is `sum_j (e p_ij - q_ij) s_ij (y_i - y_j)` with `s_ij = 1 / (1 + |y_i - y_j|^2)`, `q_ij = s_ij / Z` and `e`
 /// the exaggeration (van der Maaten and Hinton 2008, eq. 5, without its factor 4, as the usual learning rates assume).
@@ -36,13 +36,13 @@ pub(super) fn descend<const K: usize>(
     let mut step = vec![[0.0; K]; n];
     let mut gain = vec![[1.0; K]; n];
     let mut moved = points.to_vec();
-    control.begin("t-SNE", Some(config.n_iter as u64));
-    for iteration in 0..config.n_iter {
+    control.begin("t-SNE", Some(config.max_iter as u64));
+    for iteration in 0..config.max_iter {
         control.check()?;
         let early = iteration < config.early_exaggeration_iter;
         let (exaggeration, momentum) = if early { (config.early_exaggeration, MOMENTUM.0) } else { (1.0, MOMENTUM.1) };
         let rate = config.learning_rate.unwrap_or(n as f64 / exaggeration);
-        repulsion.compute(points, config.theta);
+        repulsion.compute(points, config.angle);
         let from = &*points;
         let (force, normaliser) = (&repulsion.force, repulsion.normaliser.max(f64::MIN_POSITIVE));
         let update = |(i, ((moved, step), gain)): (usize, Motion<'_, K>)| {

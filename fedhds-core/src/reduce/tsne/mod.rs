@@ -32,7 +32,7 @@ pub enum PerplexityLimit {
     Rows,
 }
 
-/// Settings of [`Tsne`].
+/// Settings of [`Tsne`]; names are scikit-learn's where it has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TsneConfig {
@@ -43,7 +43,7 @@ pub struct TsneConfig {
     /// Columns that come out, 1 to 3; default 2.
     pub n_components: usize,
     /// Steps in all, at least 1; default 1,000.
-    pub n_iter: usize,
+    pub max_iter: usize,
     /// Step size; default none: `n` over the exaggeration in force, that is `n / 12` and then `n` (Belkina et al. 2019; openTSNE
     /// 1.0). A fixed rate of 200 ended up to 2% worse at 80 to 1,000 rows.
     pub learning_rate: Option<f64>,
@@ -51,9 +51,9 @@ pub struct TsneConfig {
     pub early_exaggeration: f64,
     /// How many steps are exaggerated; default 250.
     pub early_exaggeration_iter: usize,
-    /// Accuracy of the repulsion, in [0, 1]: cells narrower than `theta` times their distance count as one point. 0 is
-    /// exact; default 0.5.
-    pub theta: f64,
+    /// Accuracy of the repulsion, in [0, 1]: cells narrower than `angle` times their distance count as one point (theta of van
+    /// der Maaten 2014). 0 is exact; default 0.5.
+    pub angle: f64,
 }
 
 impl Default for TsneConfig {
@@ -62,11 +62,11 @@ impl Default for TsneConfig {
             perplexity: 30.0,
             perplexity_limit: PerplexityLimit::Third,
             n_components: 2,
-            n_iter: 1000,
+            max_iter: 1000,
             learning_rate: None,
             early_exaggeration: 12.0,
             early_exaggeration_iter: 250,
-            theta: 0.5,
+            angle: 0.5,
         }
     }
 }
@@ -81,8 +81,8 @@ impl TsneConfig {
         if !(1..=3).contains(&self.n_components) {
             return Err(Error::parameter("n_components", "1 to 3", self.n_components));
         }
-        if self.n_iter == 0 {
-            return Err(Error::parameter("n_iter", "at least 1", self.n_iter));
+        if self.max_iter == 0 {
+            return Err(Error::parameter("max_iter", "at least 1", self.max_iter));
         }
         if let Some(rate) = self.learning_rate
             && !(rate.is_finite() && rate > 0.0)
@@ -93,8 +93,8 @@ impl TsneConfig {
             let got = self.early_exaggeration;
             return Err(Error::parameter("early_exaggeration", "a finite number of at least 1", got));
         }
-        if !(0.0..=1.0).contains(&self.theta) {
-            return Err(Error::parameter("theta", "0 to 1", self.theta));
+        if !(0.0..=1.0).contains(&self.angle) {
+            return Err(Error::parameter("angle", "0 to 1", self.angle));
         }
         Ok(())
     }

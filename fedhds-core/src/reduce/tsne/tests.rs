@@ -33,7 +33,7 @@ fn one_nn_accuracy(y: &Matrix, k: usize) -> f64 {
 fn topics_stay_apart() {
     for (per, d, components) in [(30, 50, 2), (12, 3000, 2), (15, 20, 3), (30, 20, 1)] {
         let x = topics(5, per, d, 0.5);
-        let y = tsne(|c| (c.n_components, c.n_iter) = (components, 500)).reduce(&x, &Context::new(1)).unwrap();
+        let y = tsne(|c| (c.n_components, c.max_iter) = (components, 500)).reduce(&x, &Context::new(1)).unwrap();
         assert_eq!((y.rows(), y.cols()), (5 * per, components));
         let (before, after) = (one_nn_accuracy(&x, 5), one_nn_accuracy(&y, 5));
         assert!(after >= before - 0.02, "{per} {d} {components}: {before} -> {after}");
@@ -44,8 +44,8 @@ fn topics_stay_apart() {
 fn the_divergence_falls_and_exact_is_no_better_than_barnes_hut() {
     let x = topics(4, 36, 20, 0.8);
     let p = Affinities::from_features(&x, 30.0, &Control::default()).unwrap();
-    let kl = |n_iter: usize, theta: f64| {
-        let y = tsne(|c| (c.n_iter, c.theta) = (n_iter, theta)).reduce(&x, &Context::new(1)).unwrap();
+    let kl = |max_iter: usize, angle: f64| {
+        let y = tsne(|c| (c.max_iter, c.angle) = (max_iter, angle)).reduce(&x, &Context::new(1)).unwrap();
         kl_divergence(&p, &y).unwrap()
     };
     let (early, late, exact) = (kl(1, 0.5), kl(600, 0.5), kl(600, 0.0));
@@ -57,7 +57,7 @@ fn the_divergence_falls_and_exact_is_no_better_than_barnes_hut() {
 fn few_rows_are_defined() {
     for limit in [PerplexityLimit::Third, PerplexityLimit::Rows] {
         let reduce =
-            |x: &Matrix| tsne(|c| (c.perplexity_limit, c.n_iter) = (limit, 300)).reduce(x, &Context::new(1)).unwrap();
+            |x: &Matrix| tsne(|c| (c.perplexity_limit, c.max_iter) = (limit, 300)).reduce(x, &Context::new(1)).unwrap();
         for n in 0..6 {
             let x = Matrix::new(n, 3, (0..3 * n).map(|i| (i * i) as f32).collect()).unwrap();
             let y = reduce(&x);
@@ -76,7 +76,7 @@ fn duplicates_lie_together() {
         let row = x.row(i).to_vec();
         x.row_mut(50 + i).copy_from_slice(&row);
     }
-    let y = tsne(|c| c.n_iter = 400).reduce(&x, &Context::new(1)).unwrap();
+    let y = tsne(|c| c.max_iter = 400).reduce(&x, &Context::new(1)).unwrap();
     let d = |i: usize, j: usize| y.row(i).iter().zip(y.row(j)).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
     let mut all: Vec<f32> = (0..60).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| d(i, j)).collect();
     all.sort_by(f32::total_cmp);
@@ -87,7 +87,7 @@ fn duplicates_lie_together() {
 #[test]
 fn rows_on_a_line_leave_it() {
     let x = Matrix::new(60, 1, (0..60).map(|i| (i % 30) as f32).collect()).unwrap();
-    let y = tsne(|c| c.n_iter = 400).reduce(&x, &Context::new(1)).unwrap();
+    let y = tsne(|c| c.max_iter = 400).reduce(&x, &Context::new(1)).unwrap();
     let second = y.iter_rows().map(|row| row[1].abs()).fold(0.0, f32::max);
     assert!(second > 0.1, "noise at the start lets points use the second dimension");
 }
@@ -95,7 +95,7 @@ fn rows_on_a_line_leave_it() {
 #[test]
 fn the_seed_decides_and_nothing_else() {
     let x = topics(3, 60, 10, 0.5);
-    let reduce = |seed: u64| tsne(|c| c.n_iter = 20).reduce(&x, &Context::new(seed)).unwrap();
+    let reduce = |seed: u64| tsne(|c| c.max_iter = 20).reduce(&x, &Context::new(seed)).unwrap();
     assert_eq!(reduce(1), reduce(1));
     assert_ne!(reduce(1), reduce(2));
 }
@@ -120,10 +120,14 @@ fn bad_values_are_errors() {
     };
     assert!(check(&|c| c.perplexity = 0.5).contains("perplexity"));
     assert!(check(&|c| c.n_components = 4).contains("n_components"));
-    assert!(check(&|c| c.n_iter = 0).contains("n_iter"));
+    assert!(check(&|c| c.max_iter = 0).contains("max_iter"));
     assert!(check(&|c| c.learning_rate = Some(-1.0)).contains("learning_rate"));
     assert!(check(&|c| c.early_exaggeration = 0.0).contains("early_exaggeration"));
-    assert!(check(&|c| c.theta = f64::NAN).contains("theta"));
+    for old in ["n_iter = 300", "theta = 0.5"] {
+        let unknown = toml::from_str::<TsneConfig>(old).unwrap_err().to_string();
+        assert!(unknown.contains("unknown field") && unknown.contains("max_iter"), "{unknown}");
+    }
+    assert!(check(&|c| c.angle = f64::NAN).contains("angle"));
     let x = Matrix::new(2, 2, vec![0.0, 0.0, f32::NAN, 0.0]).unwrap();
     let error = tsne(|_| {}).reduce(&x, &Context::new(1)).unwrap_err().to_string();
     assert!(error.contains("row 1, column 0"), "{error}");

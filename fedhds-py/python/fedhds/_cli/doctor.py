@@ -115,7 +115,7 @@ def _selection() -> None:
 
 def _determinism() -> None:
     x = np.concatenate([np.random.default_rng(0).normal(size=(30, 8)) + 10 * c for c in range(3)])
-    planes = [TSNE(n_iter=300, perplexity=10, random_state=1).fit_transform(x) for _ in range(2)]
+    planes = [TSNE(max_iter=300, perplexity=10, random_state=1).fit_transform(x) for _ in range(2)]
     _expect(np.array_equal(planes[0], planes[1]), "the same t-SNE twice, to the last bit")
     labels = HDBSCAN(5).fit_predict(planes[0])
     truth = np.repeat(np.arange(3), 30)
