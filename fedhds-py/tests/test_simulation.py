@@ -217,13 +217,14 @@ def test_what_does_not_fit_is_refused_before_any_work(model, data):
         ({"evaluate": "often"}, "evaluate: expected `last`, `never` or a whole number of rounds, got 'often'"),
         ({"evaluate": None}, "evaluate: expected `last`, `never` or a whole number of rounds, got None"),
         ({"seed": -1}, "seed: expected a whole number from 0 to 2**64 - 1, got -1"),
-        ({"generate": -1, "test": []}, None),
+        (
+            {"generate": -1, "evaluator": Scores(), "test": []},
+            "generate: expected a whole number from 0 to 2**32 - 1, got -1",
+        ),
         ({"clients_at_once": "two"}, "clients_at_once: expected a whole number from 0 to 2**32 - 1, got 'two'"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(model, data, setting, message):
-    if message is None:
-        setting, message = {**setting, "evaluator": Scores()}, "generate: expected a whole number from 0 to 2**32 - 1, got -1"
     with pytest.raises(fedhds.ParameterError) as caught:
         simulation(model, data, **setting)
     assert str(caught.value) == message
