@@ -3,6 +3,7 @@
 use crate::error::{OrRaise as _, raised};
 use crate::setting::{Setting as _, field};
 use fedhds_core::dataset::embedded;
+use fedhds_core::parse::unknown_name;
 use fedhds_core::{Error, features, settings, simulate, types};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -69,7 +70,7 @@ macro_rules! settings {
 }
 
 fn unknown(key: &str, known: &[&str]) -> PyErr {
-    raised(&Error::config(key, format!("expected one of {}, got another name", known.join(", "))))
+    raised(&Error::config(key, unknown_name(key, known)))
 }
 
 settings! {

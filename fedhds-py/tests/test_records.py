@@ -92,9 +92,11 @@ def test_every_format_is_the_cores(tmp_path):
         with pytest.raises(fedhds.ParameterError, match=f"`guess`.*did you mean `{near}`"):
             fedhds.load_records(chat, format)
     for wrong, error, words in (
-        ({"format": "jsonl", "split": "test"}, fedhds.ParameterError, "`split`.*does not keep its records apart"),
-        ({"format": "messages", "fields": {"response": "x"}}, fedhds.ParameterError, "`fields`.*id, category, family"),
-        ({"format": "jsonl", "fields": {"response": b"x"}}, fedhds.ParameterError, "`fields`"),
+        ({"format": "jsonl", "split": "test"}, fedhds.ParameterError, "split: .*does not keep its records apart"),
+        ({"format": "messages", "fields": {"response": "x"}}, fedhds.ParameterError, "fields: .*id, category, family"),
+        ({"format": "jsonl", "fields": {"response": b"x"}}, fedhds.ParameterError, "fields.response: expected text or None, got b'x'"),
+        ({"format": "jsonl", "fields": ["response"]}, fedhds.ParameterError, "fields: expected names of fields"),
+        ({"format": "jsonl", "blank_response": None}, fedhds.ParameterError, "blank_response: expected text, got None"),
         ({"format": "jsonl", "blank_response": "drop"}, fedhds.ConfigError, "drop"),
         ({"format": "natural_instructions"}, fedhds.FileError, "expected a folder"),
         ({"format": "embedded"}, fedhds.InputError, "generated"),

@@ -347,12 +347,10 @@ mod tests {
         let absent = read(folder.path(), "test", LoadOptions::default(), &Control::default());
         assert!(absent.unwrap_err().to_string().contains("test_tasks.txt"));
         let unknown = read(folder.path(), "dev", LoadOptions::default(), &Control::default());
-        assert!(unknown.unwrap_err().to_string().contains("`split`: expected `train` or `test`, got dev"));
+        assert!(unknown.unwrap_err().to_string().contains("split: expected `train` or `test`, got dev"));
         for splits in ["", "../default", "."] {
             let options = NaturalInstructionsOptions { splits: splits.into(), ..Default::default() };
-            assert!(
-                load(&folder, &options).unwrap_err().to_string().contains("`splits`: expected the name of a folder")
-            );
+            assert!(load(&folder, &options).unwrap_err().to_string().contains("splits: expected the name of a folder"));
         }
         let control = Control::default();
         control.cancel.cancel();

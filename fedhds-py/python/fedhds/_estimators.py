@@ -168,7 +168,7 @@ class PCA(_Reducer):
         """Rows by these components, [m, d] to [m, n_components]: ``(X - mean_) @ components_.T``."""
         features = self._more_features(X)
         columns = self._columns()
-        room(len(features), columns, "parameter `n_components`: the result")
+        room(len(features), columns, "n_components: the result")
         result = _native.pca_transform(
             self.components_, self.explained_variance_, self.mean_, flag("whiten", self.whiten), columns, features
         )

@@ -160,22 +160,16 @@ def load(
     keep_text: bool,
 ) -> Loaded:
     """:func:`load_records` with the places of the records."""
-    options: dict[str, Any] = {
-        "fields": dict(fields or {}),
-        "blank_response": blank_response,
-        "split": split,
-        "keep_text": keep_text,
-    }
-    try:
-        text = json.dumps(options)
-    except TypeError as error:
-        raise ParameterError(f"parameter `fields`: expected names of fields: {error}") from error
+    if not isinstance(fields, (Mapping, type(None))):
+        raise ParameterError(f"fields: expected names of fields by what they hold, got {fields!r}")
     name = None if path is None else os.fspath(path)
     content, asked = None, format
     if name is not None and name.lower().endswith(".parquet") and format in ("guess", "table"):
         # Only Python has a reader for it at hand. Its rows are a list of objects like any other.
         content, asked = _rows_of_parquet(name), "guess" if format == "guess" else "jsonl"
-    found, records, lines, texts, left_out = _native.load_records(name, asked, text, content)
+    found, records, lines, texts, left_out = _native.load_records(
+        name, asked, content, fields=fields or {}, blank_response=blank_response, split=split, keep_text=keep_text
+    )
     return Loaded(found if content is None else "table", records, lines, texts, left_out)
 
 
