@@ -3,7 +3,9 @@
 mod evaluator;
 mod greedy;
 mod response_loss;
+mod texts;
 
 pub use evaluator::ModelEvaluator;
 pub use greedy::{GenerateConfig, generate};
 pub use response_loss::response_losses;
+pub use texts::generate_texts;

@@ -4,7 +4,6 @@
 //! [`protocol`](crate::protocol) and is counted. A [`Checkpoint`] after each round makes a killed run go on to the same bits.
 
 mod checkpoint;
-mod feature_store;
 mod federation;
 mod identity;
 mod progress;
@@ -14,9 +13,9 @@ mod sampling;
 mod schedule;
 mod test_set;
 
+pub use crate::features::content_hash;
 pub use crate::files::{FolderLock, atomic_write};
 pub use checkpoint::Checkpoint;
-pub use feature_store::{FeatureStore, StoredFeatures, content_hash};
 pub use federation::{Outcome, Simulation, SimulationSettings};
 pub use identity::Identity;
 pub use progress::{LogWriter, TerminalProgress};

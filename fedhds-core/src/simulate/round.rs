@@ -151,7 +151,7 @@ impl<'a> Step<'a> {
                     client.receive_adapter(adapter_bytes);
                 }
                 let context = context.derive("features", 0);
-                let stored = sim.features.features(extractor.as_ref(), &client.data.records, adapter, &context)?;
+                let stored = sim.cache.features(extractor.as_ref(), &client.data.records, adapter, &context)?;
                 let first = !extractor.is_frozen() || !self.charged.contains(&client.data.client);
                 client.record.seconds.insert("features".into(), if first { stored.seconds } else { 0.0 });
                 Some(stored)
@@ -159,7 +159,7 @@ impl<'a> Step<'a> {
         };
         let clock = Instant::now();
         let none = Matrix::zeros(client.data.records.len(), 0);
-        let features = features.as_ref().map_or(&none, |f| &f.features);
+        let features = features.as_ref().map_or(&none, |f| &f.values);
         let summary = client.machine.summarize(&start, features, &context.derive("summarize", 0))?;
         client.record.seconds.insert("summarize".into(), clock.elapsed().as_secs_f64());
         client.record.centroids = if summary.centroids.cols() > 0 { summary.centroids.rows() } else { 0 };

@@ -97,7 +97,7 @@ class Model:
         return self._native.fingerprint
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, with the marks that the tokenizer puts around it."""
+        """Tokens of each text, with the special tokens that the tokenizer puts around it."""
         return self._native.count_tokens(list(texts))
 
     def generate(
@@ -255,7 +255,7 @@ class LayerFeatures:
         embedding: put the embedding's output in front.
         pooling: ``"last_token"`` or ``"mean"``.
         normalize: scale each layer's vector to length 1.
-        max_tokens: longest record in tokens, prompt, response and marks together.
+        max_tokens: longest record in tokens, prompt, response and special tokens together.
         truncate: cut longer records off; otherwise they are errors.
         batch_tokens: most tokens that go through the model together; None is record by record.
         frozen: ignore adapters: the features of a record never change.
@@ -304,6 +304,14 @@ class LayerFeatures:
     def fingerprint(self) -> str:
         """Equal fingerprints promise equal features."""
         return self._native.fingerprint
+
+    def tokens(self, records: Any) -> list[list[int]]:
+        """The token ids of each record as the model reads them: prompt, response and end; the same in training and evaluation.
+
+        Raises:
+            InputError: that names a record which is too long or has no tokens.
+        """
+        return self._native.tokens(_parts(records))
 
     def extract(self, records: Any, adapter: Adapter | None = None) -> NDArray[np.float32]:
         """Features of shape [records, layers * hidden_size], in the order of the records.
