@@ -37,7 +37,6 @@ pub fn atomic_write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
 
 /// A temporary file in a folder, under a name of its own: for writers that may be at work side by side. Once persisted it has the rights of any
 /// new file, not the owner's alone, which are a temporary file's by default.
-#[cfg(feature = "model")]
 pub(crate) fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".part-");

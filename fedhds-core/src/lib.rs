@@ -21,13 +21,14 @@ pub mod reduce;
 pub mod select;
 
 #[cfg(feature = "model")]
+pub mod model;
+
 pub mod features;
 #[cfg(feature = "model")]
-pub mod generate;
-#[cfg(feature = "model")]
-pub mod model;
-#[cfg(feature = "model")]
 pub mod train;
+
+#[cfg(feature = "model")]
+pub mod generate;
 
 pub mod method;
 

@@ -9,12 +9,12 @@ use crate::matrix::{fedhds_matrix_t, matrix};
 use crate::metrics::flavor;
 use crate::pointer::{Out, text, text_or_none};
 use crate::records::fedhds_records_t;
-use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_INPUT};
-use crate::status::{Failure, Outcome, boundary};
+use crate::status::fedhds_status_t;
+use crate::status::{Outcome, boundary};
 use fedhds_core::dataset::{Prompt, RenderPrompt};
 use fedhds_core::features::LayerFeatures;
-use fedhds_core::generate::{GenerateConfig, ModelEvaluator, generate};
-use fedhds_core::model::{Device, LanguageModel, LoraWeights, prompt_renderer};
+use fedhds_core::generate::{GenerateConfig, ModelEvaluator, generate_texts};
+use fedhds_core::model::{Device, LanguageModel, prompt_renderer};
 use fedhds_core::stage::{Evaluator as _, FeatureExtractor as _};
 use fedhds_core::{Error, parse};
 use std::ffi::c_char;
@@ -170,19 +170,9 @@ pub unsafe extern "C" fn fedhds_model_generate(
         // SAFETY: the caller's promise.
         let (out, prompt) = unsafe { (Out::new(output, "output")?, text(prompt, "prompt")?) };
         let (model, adapter, control) = (handle::copy(model)?, handle::copy_or_none(adapter)?, control(watch)?);
-        let transformer = model.transformer.as_ref();
-        if !transformer.spec().causal {
-            let message = "model: expected one that predicts the next token, got an encoder";
-            return Err(Failure::new(FEDHDS_STATUS_INPUT, message));
-        }
-        let lora = adapter
-            .map(|adapter| LoraWeights::from_adapter(&adapter, transformer.spec(), &transformer.device()))
-            .transpose()?;
-        let ids = model.tokenizer.encode_prompt(prompt)?;
         let config = GenerateConfig { max_new_tokens, ..GenerateConfig::default() };
-        let made = generate(transformer, &[ids], model.tokenizer.eos(), &config, lora.as_ref(), &control)?;
-        let text = made.first().map(|ids| model.tokenizer.decode(ids, true)).transpose()?.unwrap_or_default();
-        out.set(bytes(text.into_bytes()));
+        let made = generate_texts(&model, &[prompt], adapter.as_deref(), &config, &control)?;
+        out.set(bytes(made.concat().into_bytes()));
         Ok(())
     })
 }

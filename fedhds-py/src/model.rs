@@ -9,9 +9,9 @@ use crate::scores::Scores;
 use crate::setting::parameter;
 use crate::settings::{AdapterConfig, FeatureParams, GenerateConfig, TrainConfig};
 use fedhds_core::features::LayerFeatures;
-use fedhds_core::generate::{ModelEvaluator, generate};
+use fedhds_core::generate::{ModelEvaluator, generate_texts};
 use fedhds_core::metrics::RougeFlavor;
-use fedhds_core::model::{Device, LanguageModel, LoraWeights, ModelConfig};
+use fedhds_core::model::{Device, LanguageModel};
 use fedhds_core::stage::{Evaluator as _, FeatureExtractor as _, Trainer as _};
 use fedhds_core::train::LoraTrainer;
 use fedhds_core::types::{Context, Control, Seed};
@@ -89,12 +89,7 @@ impl Model {
 
     #[getter]
     fn family(&self) -> &'static str {
-        match self.inner.config {
-            ModelConfig::Llama(_) => "llama",
-            ModelConfig::Gpt2(_) => "gpt2",
-            ModelConfig::Bert(_) => "bert",
-            _ => "other",
-        }
+        self.inner.config.family()
     }
 
     /// layers, hidden_size, vocab_size, max_positions.
@@ -119,7 +114,7 @@ impl Model {
         self.inner.fingerprint().to_owned()
     }
 
-    /// Tokens of each text, special tokens of the model's own included.
+    /// Tokens of each text, with the special tokens that the tokenizer puts around it.
     fn count_tokens(&self, py: Python<'_>, texts: Vec<String>) -> PyResult<Vec<usize>> {
         let tokenizer = self.inner.tokenizer.clone();
         heavy(py, move |_| texts.iter().map(|text| Ok(tokenizer.encode(text, true)?.len())).collect())
@@ -136,19 +131,7 @@ impl Model {
     ) -> PyResult<Vec<String>> {
         let (model, config) = (&self.inner, &config.inner);
         heavy(py, move |control| {
-            let transformer = model.transformer.as_ref();
-            if !transformer.spec().causal {
-                return Err(Error::input("model", "one that predicts the next token", "an encoder"));
-            }
-            let lora = adapter
-                .map(|a| LoraWeights::from_adapter(&a.inner, transformer.spec(), &transformer.device()))
-                .transpose()?;
-            let tokenizer = &model.tokenizer;
-            let ids = prompts.iter().map(|text| tokenizer.encode_prompt(text)).collect::<Result<Vec<_>>>()?;
-            control.begin("generate", Some(ids.len() as u64));
-            let made = generate(transformer, &ids, tokenizer.eos(), config, lora.as_ref(), control);
-            control.end("generate");
-            made?.iter().map(|ids| tokenizer.decode(ids, true)).collect()
+            generate_texts(model, &prompts, adapter.as_ref().map(|a| a.inner.as_ref()), config, control)
         })
     }
 }
@@ -178,6 +161,12 @@ impl Features {
     fn layers(&self) -> PyResult<usize> {
         let hidden = self.inner.model().transformer.spec().hidden_size;
         Ok(self.inner.width().or_raise()? / hidden.max(1))
+    }
+
+    /// The token ids of each record, as the model reads them.
+    fn tokens(&self, py: Python<'_>, records: Records) -> PyResult<Vec<Vec<u32>>> {
+        let extractor = self.inner.clone();
+        heavy(py, move |_| extractor.tokens(&records.0))
     }
 
     #[pyo3(signature = (records, adapter))]

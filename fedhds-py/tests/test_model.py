@@ -61,6 +61,20 @@ def test_features_are_rows_of_records(model, records):
     assert extractor.extract([]).shape == (0, 512)
 
 
+def test_tokens_are_prompt_response_and_end(model, records):
+    some = records[0][:4]
+    extractor = fedhds.LayerFeatures(model, prompt="short")
+    tokens = extractor.tokens(some)
+    assert {(ids[0], ids[-1]) for ids in tokens} == {(tokens[0][0], tokens[0][-1])}, "one beginning and one end"
+    whole = [prompt + response for prompt, response in fedhds.render(some, "short")]
+    assert [len(ids) - 1 for ids in tokens] == model.count_tokens(whole)
+    cut = fedhds.LayerFeatures(model, prompt="short", max_tokens=5, truncate=True)
+    assert cut.tokens(some) == [ids[:5] for ids in tokens]
+    with pytest.raises(fedhds.InputError, match=f"record `{some[0].id}`: text: expected 1 to 5 tokens"):
+        fedhds.LayerFeatures(model, prompt="short", max_tokens=5).tokens(some)
+    assert extractor.tokens([]) == []
+
+
 def test_features_of_the_tuned_model_follow_the_adapter(model, records, trained):
     frozen = fedhds.LayerFeatures(model)
     tuned = fedhds.LayerFeatures(model, frozen=False)

@@ -7,6 +7,7 @@ import torch
 import transformers
 
 import fedhds
+from fedhds import features as features_module
 from fedhds.features import from_transformers
 
 SETTINGS = [
@@ -36,6 +37,15 @@ def test_both_give_the_same(folders, family, settings):
     rust, torch_side = both(folders[family], family, records, **settings)
     close(rust, torch_side)
     assert np.unique(rust.round(3), axis=0).shape[0] > len(records) // 2, "records must differ, or nothing is compared"
+
+
+@pytest.mark.parametrize("prompt, limit", [("alpaca", 512), ("short", 512), ("raw", 17), ("raw", 9)])
+def test_both_read_the_same_tokens(folders, family, prompt, limit):
+    records = tiny.records()
+    model, tokenizer = tiny.load(folders[family], family)
+    rust = fedhds.LayerFeatures(fedhds.Model.load(folders[family]), prompt=prompt, max_tokens=limit, truncate=True)
+    reader = features_module._Reader(model, tokenizer, causal=family != "bert")
+    assert reader.read(features_module._texts(records, prompt, tokenizer), limit, True) == rust.tokens(records)
 
 
 def test_batches_do_not_matter(folders, family):

@@ -21,7 +21,7 @@ def records() -> list[fedhds.Record]:
         fedhds.Record("wide", "Übersetze „日本語“ 🙂.", "", ("naïve café\n\ttab",)),
         fedhds.Record("one", "a", "", ("b",)),
         fedhds.Record("blank", "Trailing blanks   ", " \n ", ("  leading",)),
-        fedhds.Record("marks", "Say <s> and </s> and [SEP].", "x", ("</s>",)),
+        fedhds.Record("special", "Say <s> and </s> and [SEP].", "x", ("</s>",)),
     ]
     return train[:12] + odd
 
@@ -53,11 +53,11 @@ def _byte_level(special: list[str], size: int) -> Tokenizer:
 def llama(folder: Path) -> Path:
     """Grouped heads, untied embeddings; its tokenizer begins texts with ``<s>`` and ends them with ``</s>``."""
     tokenizer = _byte_level(["<s>", "</s>", "<pad>"], 400)
-    marks = [("<s>", 0), ("</s>", 1)]
+    special = [("<s>", 0), ("</s>", 1)]
     tokenizer.post_processor = processors.Sequence(
         [
             processors.ByteLevel(trim_offsets=False),
-            processors.TemplateProcessing(single="<s> $A </s>", pair="<s> $A </s> <s> $B </s>", special_tokens=marks),
+            processors.TemplateProcessing(single="<s> $A </s>", pair="<s> $A </s> <s> $B </s>", special_tokens=special),
         ]
     )
     torch.manual_seed(1)
@@ -71,7 +71,7 @@ def llama(folder: Path) -> Path:
 
 
 def gpt2(folder: Path, dropout: float = 0.1) -> Path:
-    """With dropout, as published; its tokenizer marks nothing but the end."""
+    """With dropout, as published; its tokenizer has no special token but the end."""
     tokenizer = _byte_level(["<|endoftext|>"], 400)
     torch.manual_seed(2)
     config = transformers.GPT2Config(
@@ -90,9 +90,9 @@ def bert(folder: Path) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator(_corpus(), trainer)
-    marks = [("[CLS]", 2), ("[SEP]", 3)]
+    special_ids = [("[CLS]", 2), ("[SEP]", 3)]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=marks
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=special_ids
     )
     torch.manual_seed(3)
     config = transformers.BertConfig(

@@ -5,4 +5,5 @@ mod clusterers;
 mod feature_extractor;
 mod reducers;
 mod selectors;
+mod tokens;
 mod training;

@@ -184,7 +184,7 @@ fn minilm_embeddings_are_those_of_sentence_transformers() {
     assert!(worst < TOLERANCE, "{worst:e}");
     eprintln!("all-MiniLM-L6-v2: embeddings differ by {worst:.1e} at most");
 
-    // A long record is cut off inside its marks.
+    // A long record is cut off within its special tokens.
     let long = Record { instruction: "word ".repeat(400), responses: vec![String::new()], ..Record::default() };
     let tokens = features.tokens(&[long]).unwrap();
     assert_eq!((tokens[0].len(), tokens[0][0], tokens[0][255]), (256, 101, 102));

@@ -1,7 +1,7 @@
 //! Prompt templates: a record becomes the text that the model reads and the text that it should answer.
 //!
 //! A template is plain string formatting. The tokenizer's own chat template needs the tokenizer and is rendered by the
-//! `model` module, through the same trait [`RenderPrompt`].
+//! `model` module, through the same trait [`RenderPrompt`]; `model::RecordTokenizer` turns the text into tokens.
 
 use crate::error::{Error, Result};
 use crate::types::Record;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct Rendered {
     /// What the model reads; ends where the response begins.
     pub prompt: String,
-    /// The first reference response, as it is; the end-of-sequence token is the tokeniser's business.
+    /// The first reference response, as it is; `model::RecordTokenizer` adds the end of sequence.
     pub response: String,
 }
 
@@ -37,7 +37,7 @@ pub enum PromptTemplate {
     /// Alpaca's headings without the sentence before them: about 25 tokens shorter.
     #[serde(alias = "ni")]
     Short,
-    /// Instruction, input and response on lines of their own, without any mark.
+    /// Instruction, input and response on lines of their own, without headings.
     Raw,
     /// One's own texts.
     Custom(CustomPrompt),

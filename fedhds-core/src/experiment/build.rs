@@ -5,12 +5,11 @@ use super::data;
 use super::runner::Experiment;
 use super::stages::{Features, Stages};
 use crate::aggregate::WeightedMean;
-use crate::dataset::{PromptTemplate, RenderPrompt, Rendered};
+use crate::dataset::{PromptTemplate, RenderPrompt};
 use crate::error::{Error, Result};
-use crate::features::{Cached, FeatureParams, LayerFeatures};
+use crate::features::{FeatureParams, LayerFeatures};
 use crate::generate::{GenerateConfig, ModelEvaluator};
-use crate::model::{Device, Example, LanguageModel, Tokenizer, prompt_renderer};
-use crate::stage::FeatureExtractor;
+use crate::model::{Device, LanguageModel, Overlong, RecordTokenizer, prompt_renderer};
 use crate::train::{LoraTrainer, TrainConfig, write_adapter};
 use crate::types::{Control, Record};
 use std::path::Path;
@@ -40,7 +39,6 @@ impl Experiment {
 pub fn model_stages(config: &ExperimentConfig, model: LanguageModel, proxy: Option<LanguageModel>) -> Result<Stages> {
     let prompt = prompt_renderer(&config.prompt, &model.tokenizer)?;
     let prompt_name = serde_json::to_string(&config.prompt).map_err(|e| Error::config("prompt", e.to_string()))?;
-    let cache = config.out.join("features");
     let max_tokens = config.data.max_tokens;
     let params = FeatureParams { max_tokens, ..FeatureParams::default() };
     let features =
@@ -48,49 +46,39 @@ pub fn model_stages(config: &ExperimentConfig, model: LanguageModel, proxy: Opti
     let layers = model.transformer.spec().layers;
     let mut identity = vec![("model".to_owned(), model.fingerprint().to_owned())];
     let mut notes = Vec::new();
-    let frozen = match proxy {
+    let proxy = match proxy {
         None => {
             notes.push(
                 "no proxy is named: where a method asks for one, the untuned model itself serves, frozen".to_owned(),
             );
-            frozen(features(&model)?.frozen(), layers, &cache)?
+            Features::new(Arc::new(features(&model)?.frozen()), layers)
         }
         Some(proxy) if proxy.transformer.spec().causal => {
             let layers = proxy.transformer.spec().layers;
-            frozen(features(&proxy)?.frozen(), layers, &cache)?
+            Features::new(Arc::new(features(&proxy)?.frozen()), layers)
         }
         Some(encoder) => {
             // A sentence encoder reads the bare text: the template's headings would be the same in every record.
             let raw: Arc<dyn RenderPrompt> = Arc::new(PromptTemplate::Raw);
             let layers = encoder.transformer.spec().layers;
             let features = LayerFeatures::new(encoder, raw, "raw", FeatureParams::encoder_proxy())?;
-            frozen(features.frozen(), layers, &cache)?
+            Features::new(Arc::new(features.frozen()), layers)
         }
     };
     let adapter_base = config.model.path.display().to_string();
     identity.push(("max_tokens".to_owned(), max_tokens.to_string()));
     let train = TrainConfig { max_tokens, ..config.training.clone() };
     let generate = GenerateConfig { batches_at_once: config.workers(), ..config.generation.clone() };
-    let counted = (prompt.clone(), model.tokenizer.clone());
+    let counted = RecordTokenizer::new(&model, prompt.clone(), usize::MAX, Overlong::Error);
     Ok(Stages {
         model: Features::new(Arc::new(features(&model)?), layers),
-        proxy: frozen,
+        proxy,
         trainer: Arc::new(LoraTrainer::new(model.clone(), prompt.clone(), config.adapter.clone(), train)?),
         evaluator: Arc::new(ModelEvaluator::new(model, prompt, generate)?),
         aggregator: Arc::new(|| Box::new(WeightedMean::new())),
-        count_tokens: Arc::new(move |record: &Record| count_tokens(record, counted.0.as_ref(), &counted.1)),
+        count_tokens: Arc::new(move |record: &Record| counted.count(record)),
         save_adapter: Some(Arc::new(move |folder: &Path, adapter| write_adapter(folder, adapter, Some(&adapter_base)))),
         identity,
         notes,
     })
-}
-
-fn frozen(features: LayerFeatures, layers: usize, cache: &Path) -> Result<Features> {
-    let uncached: Arc<dyn FeatureExtractor> = Arc::new(features.clone());
-    Ok(Features { extractor: Arc::new(Cached::new(features, cache)?), uncached, layers })
-}
-
-fn count_tokens(record: &Record, prompt: &dyn RenderPrompt, tokenizer: &Tokenizer) -> Result<usize> {
-    let Rendered { prompt, response } = prompt.render(record)?;
-    Ok(Example::new(tokenizer, &prompt, &response)?.ids.len())
 }

@@ -109,10 +109,10 @@ impl Experiment {
         let workers = self.config.workers();
         let probe = Probe { records: &records, tokens: &tokens, workers };
         if uses(FeatureSource::Model) {
-            rates.tuned_features = probe.features(self.stages.model.uncached.as_ref(), &context)?;
+            rates.tuned_features = probe.features(self.stages.model.extractor.as_ref(), &context)?;
         }
         if uses(FeatureSource::Proxy) {
-            rates.proxy_features = probe.features(self.stages.proxy.uncached.as_ref(), &context)?;
+            rates.proxy_features = probe.features(self.stages.proxy.extractor.as_ref(), &context)?;
         }
         if !runs.is_empty() {
             let (records, tokens) = pick(train, 2);

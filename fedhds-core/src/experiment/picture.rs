@@ -5,8 +5,8 @@ use super::run_record::RunRecord;
 use super::stages::Features;
 use crate::dataset::ClientData;
 use crate::error::{Error, Result};
+use crate::features::RecordCache;
 use crate::reduce::{Pca, PcaConfig, Tsne, TsneConfig};
-use crate::simulate::FeatureStore;
 use crate::stage::Reducer;
 use crate::types::{ClientId, Context, Control, Matrix, RowId, Seed};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,12 +24,12 @@ pub(super) struct Picture<'a> {
 }
 
 impl<'a> Picture<'a> {
-    /// The plane of these clients' records; their features come from the store, or from the extractor's cache. `None` where there are
+    /// The plane of these clients' records; their features come from the cache, where they are there. `None` where there are
     /// fewer than 2 records.
     pub(super) fn new(
         clients: impl Iterator<Item = &'a ClientData>,
         features: &Features,
-        store: &FeatureStore,
+        cache: &RecordCache,
         control: &Control,
     ) -> Result<Option<Self>> {
         let context = Context { seed: Seed(0).derive("picture", 0), control: control.clone() };
@@ -37,7 +37,7 @@ impl<'a> Picture<'a> {
         let mut categories = Vec::new();
         let mut rows = BTreeMap::new();
         for client in clients {
-            parts.push(store.features(features.extractor.as_ref(), &client.records, None, &context)?);
+            parts.push(cache.features(features.extractor.as_ref(), &client.records, None, &context)?);
             for record in &client.records {
                 rows.insert((client.client, record.id.as_str()), RowId(categories.len() as u32));
                 // families: few enough to tell apart by colour
@@ -48,7 +48,7 @@ impl<'a> Picture<'a> {
         if categories.len() < 2 {
             return Ok(None);
         }
-        let all = Matrix::stack(parts.iter().map(|p| &p.features))?;
+        let all = Matrix::stack(parts.iter().map(|p| &p.values))?;
         let reducer: Box<dyn Reducer> = if all.rows() <= TSNE_RECORDS {
             Box::new(Tsne::new(TsneConfig::default())?)
         } else {

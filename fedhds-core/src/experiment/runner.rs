@@ -8,8 +8,9 @@ use super::table::{self, Table};
 use super::{ExperimentConfig, summary};
 use crate::dataset::{ClientData, FederatedDataset};
 use crate::error::{Error, Result};
+use crate::features::RecordCache;
 use crate::method::{Count, FeatureSource, Preset};
-use crate::simulate::{FeatureStore, FolderLock, Identity, Outcome, Simulation, TestSet, atomic_write, content_hash};
+use crate::simulate::{FolderLock, Identity, Outcome, Simulation, TestSet, atomic_write, content_hash};
 use crate::types::{Context, Control, Record, Seed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub struct Experiment {
     pub(super) tokens: BTreeMap<String, usize>,
     pub(super) summary: DataSummary,
     notes: Vec<String>,
-    store: Arc<FeatureStore>,
+    cache: Arc<RecordCache>,
 }
 
 /// What a finished experiment left.
@@ -88,9 +89,8 @@ impl Experiment {
         }
         let mut said = BTreeSet::new();
         notes.retain(|note| said.insert(note.clone()));
-        let ledger = config.out.join("features.json");
-        let store = Arc::new(FeatureStore::with_ledger(ledger)?);
-        Ok(Self { config, stages, clients, test, tokens, summary, notes, store })
+        let cache = Arc::new(RecordCache::on_disk(config.out.join("features")));
+        Ok(Self { config, stages, clients, test, tokens, summary, notes, cache })
     }
 
     /// Data and models in words.
@@ -161,7 +161,7 @@ impl Experiment {
             .map(|c| c.client)
             .collect();
         let clients = self.clients.iter().filter(|c| seen.contains(&c.client));
-        if let Some(picture) = Picture::new(clients, &self.stages.proxy, &self.store, control)? {
+        if let Some(picture) = Picture::new(clients, &self.stages.proxy, &self.cache, control)? {
             runs.iter().try_for_each(|r| picture.save(r, &path(r)))?;
         }
         Ok(())
@@ -234,7 +234,7 @@ impl Experiment {
             Simulation::new(pipeline, plan.clients.clone(), self.stages.trainer.clone(), (self.stages.aggregator)())
                 .settings(plan.settings.clone())
                 .seed(Seed(plan.seed))
-                .feature_store(self.store.clone())
+                .cache(self.cache.clone())
                 .evaluate(self.stages.evaluator.clone(), self.test.clone())
                 .checkpoint(&checkpoint, identity.clone())
                 .clients_at_once(self.config.workers())

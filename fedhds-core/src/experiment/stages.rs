@@ -12,16 +12,14 @@ use std::sync::Arc;
 pub struct Features {
     /// The extractor.
     pub extractor: Arc<dyn FeatureExtractor>,
-    /// The same without a cache: what the cost is measured on.
-    pub uncached: Arc<dyn FeatureExtractor>,
     /// Equal parts of a vector, one a layer, at least 1: what layer-norm per layer works on.
     pub layers: usize,
 }
 
 impl Features {
-    /// An extractor that keeps nothing.
+    /// An extractor; what a frozen one gives is kept by the experiment.
     pub fn new(extractor: Arc<dyn FeatureExtractor>, layers: usize) -> Self {
-        Self { uncached: extractor.clone(), extractor, layers }
+        Self { extractor, layers }
     }
 }
 

@@ -24,7 +24,7 @@ impl Toys {
     fn stages(&self) -> Stages {
         Stages {
             model: Features::new(Arc::new(ToyFeatures::new(false)), 1),
-            proxy: Features { uncached: Arc::new(ToyFeatures::new(true)), ..Features::new(self.proxy.clone(), 1) },
+            proxy: Features::new(self.proxy.clone(), 1),
             trainer: self.trainer.clone(),
             evaluator: Arc::new(ToyEvaluator),
             aggregator: Arc::new(|| Box::new(WeightedMean::new())),

@@ -1,393 +1,303 @@
-//! Features on disk, so that a frozen extractor reads each record once: across rounds, runs, seeds and methods.
+//! What was computed of records once, kept with what it cost: features, scores, any numbers of each record.
 //!
-//! One file for each record, `<folder>/<extractor>/<record>.features`: both names are BLAKE3 hashes, of the extractor's
-//! fingerprint and the adapter's content, and of the record's content. A file is written beside its place and moved there
-//! when it is whole, and carries a hash of its values: a killed process leaves no half file that would be read, and a damaged
-//! one is recomputed with a warning.
+//! On disk one file holds one record's row, `<folder>/<kind>-<fingerprint>/<content>.row`, both by their BLAKE3 hashes: rows
+//! outlive the process and serve other clients, seeds and methods. In memory whole matrices are kept, so that a client's rows
+//! are put together once.
 
+use super::content::{content_hash, record_hash, text};
+use super::memory::Memory;
+use super::row_file::Row;
 use crate::error::{Error, Result};
-use crate::files::temporary_in;
 use crate::stage::FeatureExtractor;
 use crate::types::{Adapter, Context, Control, Matrix, Record};
-use std::io::Write;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-/// The first bytes of a file: the format and its version.
-const MAGIC: &[u8; 8] = b"FHDSFT01";
-/// Magic, number of values (u64), BLAKE3 of the values.
-const HEADER: usize = 8 + 8 + 32;
+/// Memory of a cache that has a folder: what goes from memory is read again.
+const MEMORY_BESIDE_A_FOLDER: usize = 1 << 30;
 
-/// An extractor whose features are kept in a folder.
-///
-/// Only features that no adapter has changed are kept, unless [`Cached::with_adapters`] asks for more: every round has a new
-/// adapter, and with it new features of every record.
-#[derive(Debug)]
-pub struct Cached<E> {
-    inner: E,
-    folder: PathBuf,
-    adapters: bool,
-    chunk: usize,
+/// Numbers of records, `[n, k]`, and what they cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CachedRows {
+    /// `[n, k]`, one row for each record, in the order of the records.
+    pub values: Matrix,
+    /// Seconds that computing them took, when they were computed.
+    pub seconds: f64,
 }
 
-impl<E: FeatureExtractor> Cached<E> {
-    /// Keeps the features of `inner` in `folder`, which is made if need be. Extractors share a folder without mixing.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when the folder cannot be made.
-    pub fn new(inner: E, folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref().to_path_buf();
-        std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-        Ok(Self { inner, folder, adapters: false, chunk: 64 })
+/// What rows are: equal keys promise equal rows for records of equal content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheKey<'a> {
+    /// What the numbers are, for example `features` or `loss`; also the name of the stage in progress and errors.
+    pub kind: &'a str,
+    /// What they come from: model, settings, prompt.
+    pub fingerprint: &'a str,
+}
+
+impl<'a> CacheKey<'a> {
+    /// Rows of this kind from this source.
+    pub fn new(kind: &'a str, fingerprint: &'a str) -> Self {
+        Self { kind, fingerprint }
     }
 
-    /// Whether features of adapted models are kept too. Default false.
+    /// Features of the extractor with this fingerprint.
+    pub fn features(fingerprint: &'a str) -> Self {
+        Self::new("features", fingerprint)
+    }
+
+    fn hash(&self) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        text(&mut hasher, self.kind);
+        text(&mut hasher, self.fingerprint);
+        hasher.finalize()
+    }
+}
+
+/// What computes the rows that are missing: a matrix `[n, k]` for so many records; it reports to and is stopped by the control.
+pub type Compute<'a> = dyn FnMut(&[Record], &Control) -> Result<Matrix> + 'a;
+
+/// A cache of numbers of records, in memory or in memory and on disk. Share one between runs, and between threads.
+///
+/// On disk a record is known by its content alone, so that its id may differ. What a killed process had not written is lost:
+/// at most [`with_chunk`](Self::with_chunk) records. Processes may share a folder.
+#[derive(Debug)]
+pub struct RecordCache {
+    folder: Option<PathBuf>,
+    chunk: usize,
+    memory: Mutex<Memory>,
+}
+
+impl Default for RecordCache {
+    fn default() -> Self {
+        Self::in_memory()
+    }
+}
+
+impl RecordCache {
+    /// An empty cache that lives as long as this value, without a bound.
+    pub fn in_memory() -> Self {
+        Self { folder: None, chunk: usize::MAX, memory: Mutex::new(Memory::new(usize::MAX)) }
+    }
+
+    /// A cache in this folder, which is made when something is written; 1 GiB of it is kept in memory as well.
+    pub fn on_disk(folder: impl AsRef<Path>) -> Self {
+        let folder = Some(folder.as_ref().to_path_buf());
+        Self { folder, chunk: 64, memory: Mutex::new(Memory::new(MEMORY_BESIDE_A_FOLDER)) }
+    }
+
+    /// At most so many bytes of rows are kept in memory, those that were used last; 0 keeps none.
     #[must_use]
-    pub fn with_adapters(mut self, keep: bool) -> Self {
-        self.adapters = keep;
+    pub fn with_memory_limit(self, bytes: usize) -> Self {
+        self.memory().set_limit(bytes);
         self
     }
 
-    /// So many records (at least 1) are extracted before they are written: what a killed process loses. Default 64.
+    /// So many records (at least 1) are computed before they are written. Default 64; without a folder all at once.
     #[must_use]
     pub fn with_chunk(mut self, records: usize) -> Self {
         self.chunk = records.max(1);
         self
     }
 
-    /// The extractor.
-    pub fn inner(&self) -> &E {
-        &self.inner
+    /// Number of matrices in memory.
+    pub fn len(&self) -> usize {
+        self.memory().len()
     }
 
-    /// How many of these records have features here (by their files' presence; contents are checked when read).
-    pub fn known(&self, records: &[Record], adapter: Option<&Adapter>) -> usize {
-        let folder = self.folder_of(adapter);
+    /// Whether nothing is in memory.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many of these records have rows on disk (by their files' presence; contents are checked when read).
+    pub fn on_disk_of(&self, key: CacheKey<'_>, records: &[Record]) -> usize {
+        let Some(folder) = self.folder_of(key) else { return 0 };
         records.iter().filter(|record| folder.join(file_name(record)).is_file()).count()
     }
 
-    fn folder_of(&self, adapter: Option<&Adapter>) -> PathBuf {
-        let mut hasher = blake3::Hasher::new();
-        text(&mut hasher, &self.inner.fingerprint());
-        if let Some(adapter) = adapter.filter(|_| !self.inner.is_frozen()) {
-            hash_adapter(&mut hasher, adapter);
+    /// Rows of these records: those that are known, and for the others what `compute` gives, which is then known.
+    ///
+    /// # Errors
+    /// What `compute` reports; [`Error::Stage`] that names the kind when it gives another number of rows than records, or rows of
+    /// another length than those that are known; [`Error::NotFinite`]; [`Error::Io`] when the folder cannot be written;
+    /// [`Error::Cancelled`].
+    pub fn rows(
+        &self,
+        key: CacheKey<'_>,
+        records: &[Record],
+        control: &Control,
+        compute: &mut Compute<'_>,
+    ) -> Result<Arc<CachedRows>> {
+        control.check()?;
+        let place = (*key.hash().as_bytes(), content_hash(records));
+        if let Some(found) = self.memory().get(&place) {
+            return Ok(found);
         }
-        self.folder.join(&hasher.finalize().to_hex()[..32])
+        let rows = match self.folder_of(key) {
+            None => timed(key, records, control, compute)?,
+            Some(folder) => self.rows_on_disk(key, &folder, records, control, compute)?,
+        };
+        let rows = Arc::new(rows);
+        self.memory().insert(place, rows.clone());
+        Ok(rows)
     }
-}
 
-impl<E: FeatureExtractor> FeatureExtractor for Cached<E> {
-    fn extract(&self, records: &[Record], adapter: Option<&Adapter>, context: &Context) -> Result<Matrix> {
-        if adapter.is_some() && !self.inner.is_frozen() && !self.adapters {
-            return self.inner.extract(records, adapter, context);
+    /// Puts in rows that were computed elsewhere or earlier, `[records, k]`; `seconds` is what they cost then.
+    ///
+    /// # Errors
+    /// [`Error::Stage`] for another number of rows than records; [`Error::NotFinite`]; [`Error::Io`] when the folder cannot be
+    /// written.
+    pub fn insert(&self, key: CacheKey<'_>, records: &[Record], values: Matrix, seconds: f64) -> Result<()> {
+        check(key, records.len(), &values)?;
+        if let Some(folder) = self.folder_of(key) {
+            std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+            let seconds = seconds / records.len().max(1) as f64;
+            for (record, values) in records.iter().zip(values.iter_rows()) {
+                Row { values: values.to_vec(), seconds }.write(&folder, &file_name(record))?;
+            }
         }
-        let folder = self.folder_of(adapter);
-        std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+        let place = (*key.hash().as_bytes(), content_hash(records));
+        self.memory().insert(place, Arc::new(CachedRows { values, seconds }));
+        Ok(())
+    }
+
+    /// Features of records, from the cache where the extractor is frozen. What a tuned extractor gives is not kept: every round
+    /// has a new adapter, and with it new features of every record.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows), for the kind `features`.
+    pub fn features(
+        &self,
+        extractor: &dyn FeatureExtractor,
+        records: &[Record],
+        adapter: Option<&Adapter>,
+        context: &Context,
+    ) -> Result<Arc<CachedRows>> {
+        let frozen = extractor.is_frozen();
+        let adapter = adapter.filter(|_| !frozen);
+        let mut compute = |records: &[Record], control: &Control| {
+            extractor.extract(records, adapter, &Context { seed: context.seed, control: control.clone() })
+        };
+        let fingerprint = extractor.fingerprint();
+        let key = CacheKey::features(&fingerprint);
+        if frozen {
+            self.rows(key, records, &context.control, &mut compute)
+        } else {
+            timed(key, records, &context.control, &mut compute).map(Arc::new)
+        }
+    }
+
+    fn rows_on_disk(
+        &self,
+        key: CacheKey<'_>,
+        folder: &Path,
+        records: &[Record],
+        control: &Control,
+        compute: &mut Compute<'_>,
+    ) -> Result<CachedRows> {
         let names: Vec<String> = records.iter().map(file_name).collect();
-        let mut rows: Vec<Option<Vec<f32>>> = Vec::with_capacity(records.len());
-        for name in &names {
-            context.control.check()?;
-            rows.push(read(&folder.join(name)));
-        }
-        // Rows of unequal length cannot come from one extractor: recompute those that differ from the first.
-        let width = rows.iter().flatten().map(Vec::len).next();
-        for (row, name) in rows.iter_mut().zip(&names) {
-            if row.as_ref().is_some_and(|values| Some(values.len()) != width) {
-                tracing::warn!(file = %folder.join(name).display(), "cached features of another length: recomputed");
-                *row = None;
-            }
-        }
-        // A record that occurs twice is extracted once.
+        let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
+        // A record that occurs twice is read, computed and charged once.
         let mut missing: Vec<usize> = Vec::new();
-        let mut seen = std::collections::BTreeMap::new();
-        for (i, name) in names.iter().enumerate().filter(|(i, _)| rows[*i].is_none()) {
-            if !seen.contains_key(name) {
-                seen.insert(name, i);
-                missing.push(i);
+        let mut seen = std::collections::BTreeSet::new();
+        for (i, name) in names.iter().enumerate().filter(|(_, name)| seen.insert(name.as_str())) {
+            control.check()?;
+            match Row::read(&folder.join(name)) {
+                Some(row) => drop(rows.insert(name, row)),
+                None => missing.push(i),
             }
         }
-        // One progress for all chunks: the extractor's own, one for each, stay silent.
-        let silent = Control { cancel: context.control.cancel.clone(), progress: None };
-        let silent = Context { seed: context.seed, control: silent };
-        if !missing.is_empty() {
-            context.control.begin("features", Some(missing.len() as u64));
-        }
-        for chunk in missing.chunks(self.chunk) {
-            let batch: Vec<Record> = chunk.iter().map(|&i| records[i].clone()).collect();
-            let features =
-                self.inner.extract(&batch, adapter, &silent).inspect_err(|_| context.control.end("features"))?;
-            if features.rows() != batch.len() {
-                let message = format!("expected {} rows, one per record, got {}", batch.len(), features.rows());
-                return Err(Error::stage("features", message));
+        // Rows of unequal length cannot come from one source: those that differ from the first record's are computed again.
+        let first = names.iter().find_map(|name| rows.get(name.as_str()));
+        if let Some(width) = first.map(|row| row.values.len()) {
+            for (i, name) in names.iter().enumerate() {
+                if rows.get(name.as_str()).is_some_and(|row| row.values.len() != width) {
+                    let file = folder.join(name);
+                    tracing::warn!(file = %file.display(), "a cached row has another length: computed again");
+                    rows.remove(name.as_str());
+                    missing.push(i);
+                }
             }
-            for (&i, row) in chunk.iter().zip(features.iter_rows()) {
-                write(&folder, &names[i], row)?;
-                rows[i] = Some(row.to_vec());
-            }
-            context.control.advance("features", chunk.len() as u64);
+            missing.sort_unstable();
         }
         if !missing.is_empty() {
-            context.control.end("features");
+            std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+            control.begin(key.kind, Some(missing.len() as u64));
+            let result = missing.chunks(self.chunk).try_for_each(|chunk| {
+                let batch: Vec<Record> = chunk.iter().map(|&i| records[i].clone()).collect();
+                // One progress for all chunks: the stage's own, one for each, stays silent.
+                let silent = Control { cancel: control.cancel.clone(), progress: None };
+                let new = timed(key, &batch, &silent, compute).map_err(|e| of_rows(e, chunk))?;
+                let seconds = new.seconds / batch.len() as f64;
+                for (&i, values) in chunk.iter().zip(new.values.iter_rows()) {
+                    let row = Row { values: values.to_vec(), seconds };
+                    row.write(folder, &names[i])?;
+                    rows.insert(&names[i], row);
+                }
+                control.advance(key.kind, chunk.len() as u64);
+                Ok(())
+            });
+            control.end(key.kind);
+            result?;
         }
-        let rows: Vec<&[f32]> = rows
-            .iter()
-            .zip(&names)
-            .map(|(row, name)| match row {
-                Some(row) => row.as_slice(),
-                None => seen.get(name).and_then(|&i| rows[i].as_deref()).unwrap_or_default(),
-            })
-            .collect();
-        Matrix::from_rows(&rows)
+        let seconds = rows.values().map(|row| row.seconds).sum();
+        let parts: Vec<&[f32]> =
+            names.iter().filter_map(|name| Some(rows.get(name.as_str())?.values.as_slice())).collect();
+        let values = Matrix::from_rows(&parts).map_err(|e| {
+            Error::stage(key.kind, format!("expected rows of one length, as equal fingerprints promise: {e}"))
+        })?;
+        Ok(CachedRows { values, seconds })
     }
 
-    fn is_frozen(&self) -> bool {
-        self.inner.is_frozen()
+    fn folder_of(&self, key: CacheKey<'_>) -> Option<PathBuf> {
+        let kind: String = key.kind.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        Some(self.folder.as_ref()?.join(format!("{kind}-{}", &key.hash().to_hex()[..32])))
     }
 
-    fn fingerprint(&self) -> String {
-        self.inner.fingerprint()
+    /// Where a record's row lies.
+    #[cfg(test)]
+    pub(super) fn file_of(&self, key: CacheKey<'_>, record: &Record) -> Option<PathBuf> {
+        Some(self.folder_of(key)?.join(file_name(record)))
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A text with its length before it, so that no two lists of texts hash alike.
-fn text(hasher: &mut blake3::Hasher, text: &str) {
-    hasher.update(&(text.len() as u64).to_le_bytes());
-    hasher.update(text.as_bytes());
+/// What is computed now, with its time.
+fn timed(key: CacheKey<'_>, records: &[Record], control: &Control, compute: &mut Compute<'_>) -> Result<CachedRows> {
+    let start = Instant::now();
+    let values = compute(records, control)?;
+    let seconds = start.elapsed().as_secs_f64();
+    check(key, records.len(), &values)?;
+    Ok(CachedRows { values, seconds })
 }
 
-/// Everything of a record that a prompt may show; its id is not among it.
+fn check(key: CacheKey<'_>, records: usize, values: &Matrix) -> Result<()> {
+    if values.rows() != records {
+        let message = format!("expected {records} rows, one for each record, got {}", values.rows());
+        return Err(Error::stage(key.kind, message));
+    }
+    values.check_finite(key.kind)
+}
+
+/// The error of a part of the records, with the row's number among all of them.
+fn of_rows(error: Error, part: &[usize]) -> Error {
+    match error {
+        Error::NotFinite { what, row, column, value } => {
+            Error::NotFinite { what, row: part.get(row).copied().unwrap_or(row), column, value }
+        }
+        other => other,
+    }
+}
+
 fn file_name(record: &Record) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for part in [&record.instruction, &record.input, &record.category, &record.family] {
-        text(&mut hasher, part);
-    }
-    text(&mut hasher, record.response());
-    format!("{}.features", &hasher.finalize().to_hex()[..40])
-}
-
-fn hash_adapter(hasher: &mut blake3::Hasher, adapter: &Adapter) {
-    // Dropout is off while features are extracted: of the settings the scaling alone changes them.
-    hasher.update(&adapter.config.scaling().to_le_bytes());
-    for (name, tensor) in &adapter.tensors {
-        text(hasher, name);
-        for size in tensor.shape {
-            hasher.update(&(size as u64).to_le_bytes());
-        }
-        for value in &tensor.data {
-            hasher.update(&value.to_le_bytes());
-        }
-    }
-}
-
-/// The values of a file; none where there is no file, or (with a warning) where it is damaged.
-fn read(path: &Path) -> Option<Vec<f32>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            tracing::warn!(file = %path.display(), %error, "cached features cannot be read: recomputed");
-            return None;
-        }
-    };
-    let values = parse(&bytes);
-    if values.is_none() {
-        tracing::warn!(file = %path.display(), "cached features are damaged: recomputed");
-    }
-    values
-}
-
-fn parse(bytes: &[u8]) -> Option<Vec<f32>> {
-    let (header, values) = bytes.split_at_checked(HEADER)?;
-    let count = u64::from_le_bytes(header.get(8..16)?.try_into().ok()?);
-    let whole = header.starts_with(MAGIC)
-        && Some(values.len() as u64) == count.checked_mul(4)
-        && header.get(16..HEADER)? == blake3::hash(values).as_bytes();
-    whole.then(|| values.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect())
-}
-
-fn write(folder: &Path, name: &str, row: &[f32]) -> Result<()> {
-    let values: Vec<u8> = row.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let failed = |e| Error::io(folder.join(name), e);
-    let mut file = temporary_in(folder).map_err(failed)?;
-    file.write_all(MAGIC).map_err(failed)?;
-    file.write_all(&(row.len() as u64).to_le_bytes()).map_err(failed)?;
-    file.write_all(blake3::hash(&values).as_bytes()).map_err(failed)?;
-    file.write_all(&values).map_err(failed)?;
-    file.persist(folder.join(name)).map_err(|e| failed(e.error))?;
-    Ok(())
+    format!("{}.row", &record_hash(record).to_hex()[..40])
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-mod tests {
-    use super::*;
-    use crate::types::{AdapterConfig, AdapterTensor};
-    use std::sync::Mutex;
-
-    /// Features are lengths of texts and what the adapter holds; notes every record that it is asked for.
-    #[derive(Debug, Default)]
-    struct Lengths {
-        frozen: bool,
-        name: String,
-        asked: Mutex<Vec<String>>,
-    }
-
-    impl FeatureExtractor for Lengths {
-        fn extract(&self, records: &[Record], adapter: Option<&Adapter>, _: &Context) -> Result<Matrix> {
-            self.asked.lock().unwrap().extend(records.iter().map(|r| r.id.clone()));
-            let shift = adapter.and_then(|a| a.tensors.values().next()).map_or(0.0, |t| t.data[0]);
-            let rows: Vec<[f32; 2]> =
-                records.iter().map(|r| [r.instruction.len() as f32 + shift, r.response().len() as f32]).collect();
-            Matrix::from_rows(&rows)
-        }
-        fn is_frozen(&self) -> bool {
-            self.frozen
-        }
-        fn fingerprint(&self) -> String {
-            self.name.clone()
-        }
-    }
-
-    fn records(n: usize) -> Vec<Record> {
-        (0..n)
-            .map(|i| Record {
-                id: format!("r{i}"),
-                instruction: "x".repeat(i + 1),
-                responses: vec!["yes".into()],
-                ..Record::default()
-            })
-            .collect()
-    }
-
-    fn adapter(value: f32) -> Adapter {
-        let tensor = AdapterTensor { shape: [1, 1], data: vec![value] };
-        Adapter { config: AdapterConfig::default(), tensors: [("a".to_string(), tensor)].into() }
-    }
-
-    fn cached(frozen: bool, name: &str, folder: &Path) -> Cached<Lengths> {
-        let inner = Lengths { frozen, name: name.into(), asked: Mutex::default() };
-        Cached::new(inner, folder).unwrap().with_chunk(2)
-    }
-
-    fn asked(cached: &Cached<Lengths>) -> Vec<String> {
-        std::mem::take(&mut *cached.inner.asked.lock().unwrap())
-    }
-
-    #[test]
-    fn a_frozen_extractor_is_asked_once_across_processes() {
-        let folder = tempfile::tempdir().unwrap();
-        let context = Context::new(0);
-        let first = cached(true, "m", folder.path());
-        let features = first.extract(&records(5), Some(&adapter(9.0)), &context).unwrap();
-        assert_eq!(asked(&first).len(), 5);
-        assert_eq!(first.known(&records(7), None), 5);
-
-        let second = cached(true, "m", folder.path());
-        assert_eq!(second.extract(&records(5), Some(&adapter(1.0)), &context).unwrap(), features);
-        assert!(asked(&second).is_empty());
-        let mut more = records(7);
-        more.reverse();
-        let more_features = second.extract(&more, None, &context).unwrap();
-        assert_eq!(asked(&second), ["r6", "r5"]);
-        assert_eq!(more_features.row(6), features.row(0));
-        assert_eq!(second.extract(&[], None, &context).unwrap().rows(), 0);
-    }
-
-    #[test]
-    fn other_models_contents_and_adapters_do_not_mix() {
-        let folder = tempfile::tempdir().unwrap();
-        let context = Context::new(0);
-        let m = cached(false, "m", folder.path()).with_adapters(true);
-        let plain = m.extract(&records(2), None, &context).unwrap();
-        let one = m.extract(&records(2), Some(&adapter(1.0)), &context).unwrap();
-        assert_eq!(asked(&m).len(), 4);
-        assert_eq!(one.row(0)[0], plain.row(0)[0] + 1.0);
-        assert_eq!(m.extract(&records(2), Some(&adapter(1.0)), &context).unwrap(), one);
-        assert!(asked(&m).is_empty());
-
-        let other = cached(false, "n", folder.path());
-        other.extract(&records(2), None, &context).unwrap();
-        assert_eq!(asked(&other).len(), 2);
-        let mut changed = records(2);
-        changed[1].responses[0] = "no".into();
-        changed[0].id = "renamed".into();
-        other.extract(&changed, None, &context).unwrap();
-        assert_eq!(asked(&other), ["r1"]);
-    }
-
-    #[test]
-    fn features_of_adapters_are_not_kept_unless_asked() {
-        let folder = tempfile::tempdir().unwrap();
-        let m = cached(false, "m", folder.path());
-        for _ in 0..2 {
-            m.extract(&records(2), Some(&adapter(1.0)), &Context::new(0)).unwrap();
-            assert_eq!(asked(&m).len(), 2);
-        }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn equal_records_are_extracted_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let m = cached(true, "m", folder.path());
-        let mut twice = records(2);
-        twice.extend(records(2));
-        let features = m.extract(&twice, None, &Context::new(0)).unwrap();
-        assert_eq!(asked(&m).len(), 2);
-        assert_eq!(features.row(1), features.row(3));
-    }
-
-    #[test]
-    fn a_damaged_file_is_recomputed() {
-        let folder = tempfile::tempdir().unwrap();
-        let context = Context::new(0);
-        let m = cached(true, "m", folder.path());
-        let features = m.extract(&records(3), None, &context).unwrap();
-        asked(&m);
-        let path = m.folder_of(None).join(file_name(&records(3)[1]));
-        let whole = std::fs::read(&path).unwrap();
-        // What a kill while writing in place would leave, a flipped bit, and rubbish.
-        let mut flipped = whole.clone();
-        flipped[HEADER + 2] ^= 1;
-        let wrong_count = [&whole[..8], &u64::MAX.to_le_bytes(), &whole[16..]].concat();
-        for damaged in [&whole[..whole.len() - 1], &whole[..10], &[], &flipped, &wrong_count, b"rubbish"] {
-            std::fs::write(&path, damaged).unwrap();
-            assert_eq!(m.extract(&records(3), None, &context).unwrap(), features);
-            assert_eq!(asked(&m), ["r1"]);
-            assert_eq!(std::fs::read(&path).unwrap(), whole);
-        }
-    }
-
-    #[test]
-    fn what_a_killed_process_leaves_is_not_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let m = cached(true, "m", folder.path());
-        let place = m.folder_of(None);
-        std::fs::create_dir_all(&place).unwrap();
-        std::fs::write(place.join(".part-abc"), b"half").unwrap();
-        let features = m.extract(&records(1), None, &Context::new(0)).unwrap();
-        assert_eq!(features.row(0), [1.0, 3.0]);
-        assert_eq!(asked(&m), ["r0"]);
-    }
-
-    #[test]
-    fn chunks_before_a_failure_are_kept() {
-        struct FailsAtThree(Lengths);
-        impl FeatureExtractor for FailsAtThree {
-            fn extract(&self, records: &[Record], a: Option<&Adapter>, c: &Context) -> Result<Matrix> {
-                if records.iter().any(|r| r.id == "r3") { Err(Error::Cancelled) } else { self.0.extract(records, a, c) }
-            }
-            fn is_frozen(&self) -> bool {
-                true
-            }
-            fn fingerprint(&self) -> String {
-                "m".into()
-            }
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let failing = Cached::new(FailsAtThree(Lengths::default()), folder.path()).unwrap().with_chunk(2);
-        assert!(matches!(failing.extract(&records(5), None, &Context::new(0)), Err(Error::Cancelled)));
-        let m = cached(true, "m", folder.path());
-        m.extract(&records(5), None, &Context::new(0)).unwrap();
-        assert_eq!(asked(&m), ["r2", "r3", "r4"]);
-    }
-}
+#[path = "cache_tests.rs"]
+mod tests;

@@ -4,20 +4,20 @@ use super::forward::extract_tokens;
 use super::params::FeatureParams;
 use crate::dataset::RenderPrompt;
 use crate::error::{Error, Result};
-use crate::model::{Example, LanguageModel, LoraWeights, Tokenizer};
+use crate::model::{LanguageModel, Overlong, RecordTokenizer};
 use crate::stage::FeatureExtractor;
 use crate::types::{Adapter, Context, Matrix, Record};
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Hidden states of a model's layers as features: `[n, layers * hidden]`.
 ///
-/// A record reaches the model as prompt, response and end, as in training; an encoder, which has no end of text, reads prompt
-/// and response as one text within its own marks. Evaluation mode: dropout off, the adapter applied.
+/// A record reaches the model through [`RecordTokenizer`]: as prompt, response and end, as in training; an encoder, which has no
+/// end of text, reads prompt and response as one text within its special tokens. Evaluation mode: dropout off, the adapter
+/// applied.
 #[derive(Clone)]
 pub struct LayerFeatures {
     model: LanguageModel,
-    prompt: Arc<dyn RenderPrompt>,
+    reader: RecordTokenizer,
     prompt_name: String,
     params: FeatureParams,
     frozen: bool,
@@ -36,7 +36,9 @@ impl LayerFeatures {
         params: FeatureParams,
     ) -> Result<Self> {
         params.states(model.transformer.spec().layers)?;
-        Ok(Self { model, prompt, prompt_name: prompt_name.into(), params, frozen: false })
+        let overlong = if params.truncate { Overlong::Truncate } else { Overlong::Error };
+        let reader = RecordTokenizer::new(&model, prompt, params.max_tokens, overlong).with_advice(" (or `truncate`)");
+        Ok(Self { model, reader, prompt_name: prompt_name.into(), params, frozen: false })
     }
 
     /// The same extractor with the adapter ignored: a frozen proxy (FedHDS-Turbo).
@@ -68,44 +70,9 @@ impl LayerFeatures {
     /// The token ids of records as the model reads them, in order.
     ///
     /// # Errors
-    /// [`Error::Input`] that names the first record that is longer than the limit (unless [`FeatureParams::truncate`]) or has
-    /// no tokens; the prompt's and the tokenizer's own errors.
+    /// As [`RecordTokenizer::sequences`]; under [`FeatureParams::truncate`] no record is too long.
     pub fn tokens(&self, records: &[Record]) -> Result<Vec<Vec<u32>>> {
-        let spec = self.model.transformer.spec();
-        let limit = self.params.max_tokens.min(spec.max_positions);
-        let tokens: Vec<Result<Vec<u32>>> = records
-            .par_iter()
-            .map(|record| {
-                let text = self.prompt.render(record)?;
-                let tokenizer = &self.model.tokenizer;
-                let mut ids = if spec.causal {
-                    Example::new(tokenizer, &text.prompt, &text.response)?.ids
-                } else {
-                    within_marks(tokenizer, &format!("{}{}", text.prompt, text.response), limit, self.params.truncate)?
-                };
-                if ids.len() > limit && self.params.truncate {
-                    ids.truncate(limit);
-                }
-                if ids.is_empty() || ids.len() > limit {
-                    let expected = format!("1 to {limit} tokens with prompt, response and marks (or `truncate`)");
-                    return Err(Error::input("text", expected, ids.len()));
-                }
-                Ok(ids)
-            })
-            .collect();
-        // In order, so that the first bad record is named whatever the threads do.
-        tokens
-            .into_iter()
-            .zip(records)
-            .map(|(ids, record)| {
-                ids.map_err(|e| match e {
-                    Error::Input { what, expected, got } => {
-                        Error::Input { what: format!("record `{}`: {what}", record.id), expected, got }
-                    }
-                    other => other,
-                })
-            })
-            .collect()
+        self.reader.sequences(records)
     }
 }
 
@@ -113,10 +80,7 @@ impl FeatureExtractor for LayerFeatures {
     fn extract(&self, records: &[Record], adapter: Option<&Adapter>, context: &Context) -> Result<Matrix> {
         let model = self.model.transformer.as_ref();
         let tokens = self.tokens(records)?;
-        let lora = adapter
-            .filter(|_| !self.frozen)
-            .map(|adapter| LoraWeights::from_adapter(adapter, model.spec(), &model.device()))
-            .transpose()?;
+        let lora = self.model.lora(adapter.filter(|_| !self.frozen))?;
         extract_tokens(model, &tokens, lora.as_ref(), &self.params, context).map_err(|e| match e {
             Error::NotFinite { what, row, column, value } => {
                 let id = records.get(row).map_or("", |r| r.id.as_str());
@@ -149,19 +113,4 @@ impl std::fmt::Debug for LayerFeatures {
             .field("frozen", &self.frozen)
             .finish()
     }
-}
-
-/// A text with the marks that the tokenizer puts around it (`[CLS]` and `[SEP]`); cut off between them, where asked for.
-fn within_marks(tokenizer: &Tokenizer, text: &str, limit: usize, truncate: bool) -> Result<Vec<u32>> {
-    let all = tokenizer.encode(text, true)?;
-    if all.len() <= limit || !truncate {
-        return Ok(all);
-    }
-    let plain = tokenizer.encode(text, false)?;
-    let marks = all.len().saturating_sub(plain.len());
-    let begin = (0..=marks).find(|&at| all[at..].starts_with(&plain)).unwrap_or(0);
-    let mut ids = all[..begin].to_vec();
-    ids.extend(plain.iter().take(limit.saturating_sub(marks)));
-    ids.extend(&all[begin + plain.len()..]);
-    Ok(ids)
 }

@@ -1,11 +1,11 @@
 //! What a model with an adapter scores on records.
 
-use super::greedy::generate;
 use super::response_loss::response_losses;
+use super::texts::continue_prompts;
 use crate::dataset::RenderPrompt;
 use crate::error::{Error, Result};
 use crate::metrics::{RougeFlavor, rouge_l_best};
-use crate::model::{Example, LanguageModel, LoraWeights, Overlong, prepare};
+use crate::model::{Example, LanguageModel, LoraWeights, Overlong, RecordTokenizer};
 use crate::settings::GenerateConfig;
 use crate::stage::{Evaluator, RecordScore};
 use crate::types::{Adapter, Context, Record};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct ModelEvaluator {
     model: LanguageModel,
-    prompt: Arc<dyn RenderPrompt>,
+    reader: RecordTokenizer,
     config: GenerateConfig,
     rouge: RougeFlavor,
 }
@@ -33,7 +33,8 @@ impl ModelEvaluator {
         if !model.transformer.spec().causal {
             return Err(Error::input("model to evaluate", "one that predicts the next token", "an encoder"));
         }
-        Ok(Self { model, prompt, config, rouge: RougeFlavor::Rouge })
+        let reader = RecordTokenizer::new(&model, prompt, usize::MAX, Overlong::Error);
+        Ok(Self { model, reader, config, rouge: RougeFlavor::Rouge })
     }
 
     /// The same evaluator with Rouge-L of another flavour.
@@ -43,37 +44,19 @@ impl ModelEvaluator {
         self
     }
 
-    /// The records as tokens, in order.
-    fn examples(&self, records: &[Record]) -> Result<Vec<Example>> {
-        let texts = records
-            .iter()
-            .map(|record| {
-                let text = self.prompt.render(record)?;
-                Ok((record.id.clone(), text.prompt, text.response))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let most = self.model.transformer.spec().max_positions;
-        let examples = prepare(&self.model.tokenizer, &texts, most, Overlong::Error)?;
-        let mut kept = Vec::with_capacity(examples.len());
-        for ((_, example), record) in examples.into_iter().zip(records) {
-            if example.response_tokens() == 0 {
-                let what = format!("record `{}`", record.id);
-                return Err(Error::input(&what, "a response with at least one token", "none"));
-            }
-            kept.push(example);
-        }
-        Ok(kept)
+    /// The records as tokens, in order: of the whole the loss is taken, the prompt is what generation continues.
+    ///
+    /// # Errors
+    /// As [`RecordTokenizer::examples`].
+    pub fn examples(&self, records: &[Record]) -> Result<Vec<Example>> {
+        self.reader.examples(records)
     }
 
     /// The greedy continuation of each example's prompt as text, without the blanks around it.
     fn outputs(&self, examples: &[Example], lora: Option<&LoraWeights>, context: &Context) -> Result<Vec<String>> {
-        let prompts: Vec<&[u32]> = examples.iter().map(|e| &e.ids[..e.response_start.min(e.ids.len())]).collect();
-        let tokenizer = &self.model.tokenizer;
-        context.control.begin("generate", Some(prompts.len() as u64));
-        let transformer = self.model.transformer.as_ref();
-        let ids = generate(transformer, &prompts, tokenizer.eos(), &self.config, lora, &context.control);
-        context.control.end("generate");
-        ids?.iter().map(|ids| Ok(tokenizer.decode(ids, true)?.trim().to_string())).collect()
+        let prompts: Vec<&[u32]> = examples.iter().map(Example::prompt).collect();
+        let texts = continue_prompts(&self.model, &prompts, lora, &self.config, &context.control)?;
+        Ok(texts.iter().map(|text| text.trim().to_string()).collect())
     }
 }
 
@@ -86,9 +69,7 @@ impl Evaluator for ModelEvaluator {
         context: &Context,
     ) -> Result<Vec<RecordScore>> {
         let transformer = self.model.transformer.as_ref();
-        let lora = adapter
-            .map(|adapter| LoraWeights::from_adapter(adapter, transformer.spec(), &transformer.device()))
-            .transpose()?;
+        let lora = self.model.lora(adapter)?;
         let examples = self.examples(records)?;
         context.control.begin("loss", Some(records.len() as u64));
         let GenerateConfig { batch_size, batches_at_once, .. } = self.config;

@@ -3,8 +3,10 @@
 mod evaluator;
 mod greedy;
 mod response_loss;
+mod texts;
 
 pub use crate::settings::GenerateConfig;
 pub use evaluator::ModelEvaluator;
 pub use greedy::generate;
 pub use response_loss::response_losses;
+pub use texts::generate_texts;

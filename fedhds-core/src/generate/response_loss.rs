@@ -35,10 +35,8 @@ pub fn response_losses(
     let mut losses = vec![0.0; examples.len()];
     let work = |numbers: &mut &[usize]| {
         control.check()?;
-        let ids: Vec<&[u32]> = numbers.iter().map(|&i| examples[i].ids.as_slice()).collect();
-        let starts: Vec<usize> = numbers.iter().map(|&i| examples[i].response_start).collect();
-        let batch = Batch::new(&ids, 0)?;
-        let rows = LossRows::from_starts(&batch, &starts)?;
+        let chosen: Vec<&Example> = numbers.iter().map(|&i| &examples[i]).collect();
+        let (batch, rows) = LossRows::of_examples(&chosen)?;
         let per_token = batch_losses(model, &batch, &rows, lora)?;
         Ok((numbers.to_vec(), rows.mean_by_row(&per_token, numbers.len())))
     };

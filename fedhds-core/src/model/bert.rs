@@ -1,13 +1,14 @@
 //! BERT (Devlin et al. 2019, arXiv 1810.04805) as an encoder: post-norm layers, every token sees its whole sequence.
 
-use super::activation::Activation;
 use super::attention::attend;
 use super::batch::Batch;
 use super::cache::KvCache;
-use super::config::BertConfig;
+use super::config::bert::{ATTENTION_NORM, NAMES, NORM, OUTPUT_NORM, POSITIONS, TYPES, WORDS};
+use super::config::names::LinearShape;
+use super::config::{Activation, BertConfig};
 use super::device::Device;
 use super::embedding::look_up;
-use super::linear::{Layout, Linear};
+use super::linear::Linear;
 use super::lora::LoraWeights;
 use super::norm::LayerNorm;
 use super::pass::Pass;
@@ -15,10 +16,6 @@ use super::tensor::Tensor;
 use super::transformer::{ModelSpec, Transformer, Weight, no_layer};
 use super::weights::{Loader, WeightSource};
 use crate::error::{Error, Result};
-
-const WORDS: &str = "embeddings.word_embeddings.weight";
-const POSITIONS: &str = "embeddings.position_embeddings.weight";
-const TYPES: &str = "embeddings.token_type_embeddings.weight";
 
 /// A BERT encoder.
 #[derive(Debug, Clone)]
@@ -57,12 +54,12 @@ impl Bert {
     /// has another shape.
     pub fn new(config: &BertConfig, weights: &dyn WeightSource, device: &Device) -> Result<Self> {
         config.check()?;
-        let loader = Loader::with_optional_prefix(weights, device, "bert.");
+        let loader = Loader::new(weights, device, &NAMES);
         let hidden = config.hidden_size;
-        let words = loader.matrix(WORDS, [config.vocab_size, hidden])?;
-        let positions = loader.matrix(POSITIONS, [config.max_position_embeddings, hidden])?;
-        let types = loader.matrix(TYPES, [config.type_vocab_size, hidden])?;
-        let norm = LayerNorm::load(&loader, "embeddings.LayerNorm".into(), hidden, config.layer_norm_eps)?;
+        let words = loader.matrix(&WORDS.weight(), [config.vocab_size, hidden])?;
+        let positions = loader.matrix(&POSITIONS.weight(), [config.max_position_embeddings, hidden])?;
+        let types = loader.matrix(&TYPES.weight(), [config.type_vocab_size, hidden])?;
+        let norm = LayerNorm::load(&loader, NORM.name.into(), hidden, config.layer_norm_eps)?;
         let layers =
             (0..config.num_hidden_layers).map(|i| Layer::load(config, &loader, i)).collect::<Result<Vec<_>>>()?;
         let spec = ModelSpec {
@@ -71,7 +68,7 @@ impl Bert {
             vocab_size: config.vocab_size,
             max_positions: config.max_position_embeddings,
             modules: layers.iter().flat_map(Layer::linears).map(Linear::spec).collect(),
-            default_targets: vec!["query".into(), "value".into()],
+            default_targets: NAMES.target_names(),
             fan_in_fan_out: false,
             causal: false,
         };
@@ -100,19 +97,19 @@ impl Bert {
 
 impl Layer {
     fn load(config: &BertConfig, loader: &Loader<'_>, index: usize) -> Result<Self> {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let path = |name: &str| format!("encoder.layer.{index}.{name}");
-        let linear = |name: &str, input, output| Linear::load(loader, path(name), input, output, true, Layout::OutIn);
-        let norm = |name: &str| LayerNorm::load(loader, path(name), hidden, config.layer_norm_eps);
+        let linear = |shape: LinearShape| Linear::load(loader, NAMES.path(index, shape.module), shape, NAMES.layout);
+        let (hidden, eps) = (config.hidden_size, config.layer_norm_eps);
+        let norm = |module| LayerNorm::load(loader, NAMES.path(index, module), hidden, eps);
+        let [query, key, value, output, widen, narrow] = config.linears();
         Ok(Self {
-            query: linear("attention.self.query", hidden, hidden)?,
-            key: linear("attention.self.key", hidden, hidden)?,
-            value: linear("attention.self.value", hidden, hidden)?,
-            output: linear("attention.output.dense", hidden, hidden)?,
-            attention_norm: norm("attention.output.LayerNorm")?,
-            widen: linear("intermediate.dense", hidden, inner)?,
-            narrow: linear("output.dense", inner, hidden)?,
-            output_norm: norm("output.LayerNorm")?,
+            query: linear(query)?,
+            key: linear(key)?,
+            value: linear(value)?,
+            output: linear(output)?,
+            attention_norm: norm(ATTENTION_NORM)?,
+            widen: linear(widen)?,
+            narrow: linear(narrow)?,
+            output_norm: norm(OUTPUT_NORM)?,
         })
     }
 
@@ -193,15 +190,15 @@ impl Transformer for Bert {
     }
 
     fn map_weights(&self, f: &mut dyn FnMut(&str, Weight) -> Weight) -> Result<Box<dyn Transformer>> {
-        let words = Weight::map_matrix(WORDS, &self.words, f)?;
+        let words = Weight::map_matrix(&WORDS.weight(), &self.words, f)?;
         Ok(Box::new(Self {
             heads: self.heads,
             activation: self.activation,
             spec: self.spec.clone(),
             device: Device::of(&words),
             words,
-            positions: Weight::map_matrix(POSITIONS, &self.positions, f)?,
-            types: Weight::map_matrix(TYPES, &self.types, f)?,
+            positions: Weight::map_matrix(&POSITIONS.weight(), &self.positions, f)?,
+            types: Weight::map_matrix(&TYPES.weight(), &self.types, f)?,
             norm: self.norm.map(f)?,
             layers: self.layers.iter().map(|layer| layer.map(f)).collect::<Result<_>>()?,
         }))

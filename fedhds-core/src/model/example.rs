@@ -2,24 +2,15 @@
 
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 
-/// A tokenised example: the prompt, the response, and an end where the model has one.
+/// A tokenised example: the prompt, the response, and an end where the model has one. [`RecordTokenizer`](super::RecordTokenizer)
+/// makes them of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
     /// All token ids.
     pub ids: Vec<u32>,
-    /// Where the response begins, in (0, ids.len()]; loss is taken on the tokens from here on.
+    /// Where the response begins, in (0, ids.len()]; loss is taken on the tokens from here on, the prompt is masked.
     pub response_start: usize,
-}
-
-/// What happens to an example that is longer than the limit. Nothing is ever cut off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overlong {
-    /// It is an error that names the record.
-    Error,
-    /// It is left out.
-    Drop,
 }
 
 impl Example {
@@ -45,41 +36,15 @@ impl Example {
         Ok(Self { ids, response_start })
     }
 
+    /// The tokens before the response: what generation continues.
+    pub fn prompt(&self) -> &[u32] {
+        &self.ids[..self.response_start.min(self.ids.len())]
+    }
+
     /// Number of tokens whose loss counts.
     pub fn response_tokens(&self) -> usize {
         self.ids.len() - self.response_start.min(self.ids.len())
     }
-}
-
-/// Tokenises `(id, prompt, response)`s; returns each example that is kept with its number among them.
-///
-/// # Errors
-/// As for [`Example::new`]; [`Error::Input`] that names the first record with more than `max_tokens` tokens under
-/// [`Overlong::Error`].
-pub fn prepare(
-    tokenizer: &Tokenizer,
-    records: &[(String, String, String)],
-    max_tokens: usize,
-    overlong: Overlong,
-) -> Result<Vec<(usize, Example)>> {
-    let examples: Vec<Result<Example>> =
-        records.par_iter().map(|(_, prompt, response)| Example::new(tokenizer, prompt, response)).collect();
-    let mut kept = Vec::with_capacity(examples.len());
-    for (number, (example, (id, ..))) in examples.into_iter().zip(records).enumerate() {
-        let example = example.map_err(|e| match e {
-            Error::Input { what, expected, got } => {
-                Error::Input { what: format!("record `{id}`: {what}"), expected, got }
-            }
-            other => other,
-        })?;
-        if example.ids.len() <= max_tokens {
-            kept.push((number, example));
-        } else if overlong == Overlong::Error {
-            let expected = format!("at most {max_tokens} tokens");
-            return Err(Error::input(&format!("record `{id}`"), expected, example.ids.len()));
-        }
-    }
-    Ok(kept)
 }
 
 #[cfg(test)]
@@ -103,16 +68,5 @@ mod tests {
         let joined = Example::new(&tokenizer(), "a b", "c").unwrap();
         assert_eq!(joined.ids, [0, 4, 5, 6, 1]);
         assert_eq!(Example::new(&tokenizer(), "a", "").unwrap().ids, [0, 4, 1]);
-    }
-
-    #[test]
-    fn what_is_too_long_is_named_or_left_out() {
-        let record = |id: &str, prompt: &str| (id.to_string(), prompt.to_string(), "c".to_string());
-        let records = [record("one", "a b a b "), record("two", "a ")];
-        let error = prepare(&tokenizer(), &records, 4, Overlong::Error).unwrap_err().to_string();
-        assert!(error.contains("record `one`") && error.contains('7'), "{error}");
-        let kept = prepare(&tokenizer(), &records, 4, Overlong::Drop).unwrap();
-        assert_eq!(kept.len(), 1);
-        assert_eq!((kept[0].0, kept[0].1.ids.len()), (1, 4));
     }
 }

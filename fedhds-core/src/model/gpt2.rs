@@ -1,13 +1,14 @@
 //! GPT-2 (Radford et al. 2019): pre-norm layers, learned positions, one joint projection for queries, keys and values.
 
-use super::activation::Activation;
 use super::attention::attend;
 use super::batch::Batch;
 use super::cache::KvCache;
-use super::config::Gpt2Config;
+use super::config::gpt2::{EMBEDDING, NAMES, NORM, NORM_1, NORM_2, OUTPUT, POSITIONS};
+use super::config::names::LinearShape;
+use super::config::{Activation, Gpt2Config};
 use super::device::Device;
 use super::embedding::look_up;
-use super::linear::{Layout, Linear};
+use super::linear::Linear;
 use super::lora::LoraWeights;
 use super::norm::LayerNorm;
 use super::pass::Pass;
@@ -15,10 +16,6 @@ use super::tensor::{Tensor, like};
 use super::transformer::{ModelSpec, Transformer, Weight, no_layer};
 use super::weights::{Loader, WeightSource};
 use crate::error::Result;
-
-const EMBEDDING: &str = "transformer.wte.weight";
-const POSITIONS: &str = "transformer.wpe.weight";
-const OUTPUT: &str = "lm_head.weight";
 
 /// A GPT-2 model.
 #[derive(Debug, Clone)]
@@ -55,21 +52,21 @@ impl Gpt2 {
     /// missing or has another shape.
     pub fn new(config: &Gpt2Config, weights: &dyn WeightSource, device: &Device) -> Result<Self> {
         config.check()?;
-        let loader = Loader::new(weights, device, "transformer.");
+        let loader = Loader::new(weights, device, &NAMES);
         let hidden = config.n_embd;
         let table = [config.vocab_size, hidden];
-        let embedding = loader.matrix(EMBEDDING, table)?;
-        let positions = loader.matrix(POSITIONS, [config.n_positions, hidden])?;
+        let embedding = loader.matrix(&EMBEDDING.weight(), table)?;
+        let positions = loader.matrix(&POSITIONS.weight(), [config.n_positions, hidden])?;
         let layers = (0..config.n_layer).map(|i| Layer::load(config, &loader, i)).collect::<Result<Vec<_>>>()?;
-        let norm = LayerNorm::load(&loader, "transformer.ln_f".into(), hidden, config.layer_norm_epsilon)?;
-        let output = if config.tie_word_embeddings { None } else { Some(loader.matrix(OUTPUT, table)?) };
+        let norm = LayerNorm::load(&loader, NORM.name.into(), hidden, config.layer_norm_epsilon)?;
+        let output = if config.tie_word_embeddings { None } else { Some(loader.matrix(&OUTPUT.weight(), table)?) };
         let spec = ModelSpec {
             layers: config.n_layer,
             hidden_size: hidden,
             vocab_size: config.vocab_size,
             max_positions: config.n_positions,
             modules: layers.iter().flat_map(Layer::linears).map(Linear::spec).collect(),
-            default_targets: vec!["c_attn".into()],
+            default_targets: NAMES.target_names(),
             fan_in_fan_out: true,
             causal: true,
         };
@@ -89,17 +86,17 @@ impl Gpt2 {
 
 impl Layer {
     fn load(config: &Gpt2Config, loader: &Loader<'_>, index: usize) -> Result<Self> {
-        let (hidden, inner) = (config.n_embd, config.n_inner);
-        let path = |name: &str| format!("transformer.h.{index}.{name}");
-        let linear = |name: &str, input, output| Linear::load(loader, path(name), input, output, true, Layout::InOut);
-        let norm = |name: &str| LayerNorm::load(loader, path(name), hidden, config.layer_norm_epsilon);
+        let linear = |shape: LinearShape| Linear::load(loader, NAMES.path(index, shape.module), shape, NAMES.layout);
+        let eps = config.layer_norm_epsilon;
+        let norm = |module| LayerNorm::load(loader, NAMES.path(index, module), config.n_embd, eps);
+        let [attention, projection, widen, narrow] = config.linears();
         Ok(Self {
-            norm_1: norm("ln_1")?,
-            attention: linear("attn.c_attn", hidden, 3 * hidden)?,
-            projection: linear("attn.c_proj", hidden, hidden)?,
-            norm_2: norm("ln_2")?,
-            widen: linear("mlp.c_fc", hidden, inner)?,
-            narrow: linear("mlp.c_proj", inner, hidden)?,
+            norm_1: norm(NORM_1)?,
+            attention: linear(attention)?,
+            projection: linear(projection)?,
+            norm_2: norm(NORM_2)?,
+            widen: linear(widen)?,
+            narrow: linear(narrow)?,
         })
     }
 
@@ -174,19 +171,19 @@ impl Transformer for Gpt2 {
     }
 
     fn map_weights(&self, f: &mut dyn FnMut(&str, Weight) -> Weight) -> Result<Box<dyn Transformer>> {
-        let embedding = Weight::map_matrix(EMBEDDING, &self.embedding, f)?;
+        let embedding = Weight::map_matrix(&EMBEDDING.weight(), &self.embedding, f)?;
         Ok(Box::new(Self {
             heads: self.heads,
             activation: self.activation,
             spec: self.spec.clone(),
             device: Device::of(&embedding),
             embedding,
-            positions: Weight::map_matrix(POSITIONS, &self.positions, f)?,
+            positions: Weight::map_matrix(&POSITIONS.weight(), &self.positions, f)?,
             layers: self.layers.iter().map(|layer| layer.map(f)).collect::<Result<_>>()?,
             norm: self.norm.map(f)?,
             output: match &self.output {
                 None => None,
-                Some(output) => Some(Weight::map_matrix(OUTPUT, output, f)?),
+                Some(output) => Some(Weight::map_matrix(&OUTPUT.weight(), output, f)?),
             },
         }))
     }

@@ -2,11 +2,13 @@
 
 use super::config::ModelConfig;
 use super::device::Device;
+use super::lora::LoraWeights;
 use super::safetensors::{SafetensorsFolder, StoredType, export_weights, write_safetensors};
 use super::tokenizer::Tokenizer;
 use super::transformer::Transformer;
 use super::weights::WeightSource;
 use crate::error::{Error, Result};
+use crate::types::Adapter;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,6 +79,15 @@ impl LanguageModel {
     /// BLAKE3 of the files that the model was loaded from, in hexadecimal.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// An adapter's tensors on the model's device, checked against the model, without dropout; none stays none.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] that names the first tensor that does not fit the model.
+    pub fn lora(&self, adapter: Option<&Adapter>) -> Result<Option<LoraWeights>> {
+        let transformer = self.transformer.as_ref();
+        adapter.map(|a| LoraWeights::from_adapter(a, transformer.spec(), &transformer.device())).transpose()
     }
 
     /// Writes the model as a folder that [`LanguageModel::load`] and transformers read.

@@ -1,19 +1,12 @@
 //! A linear layer, with a low-rank update where one is given.
 
+use super::config::WeightLayout;
+use super::config::names::LinearShape;
 use super::lora::LoraWeights;
 use super::tensor::{Tensor, like};
 use super::transformer::{ModuleSpec, Weight};
 use super::weights::Loader;
 use crate::error::Result;
-
-/// How a weight lies in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// `[out, in]`, as most models store it.
-    OutIn,
-    /// `[in, out]`, as GPT-2 stores it.
-    InOut,
-}
 
 /// y = x W^T + b, plus the module's LoRA update where the weights of one are given.
 #[derive(Debug, Clone)]
@@ -23,25 +16,14 @@ pub struct Linear {
     weight: Tensor<2>,
     /// `[out]`.
     bias: Option<Tensor<1>>,
-    layout: Layout,
+    layout: WeightLayout,
 }
 
 impl Linear {
-    /// Loads `path.weight` and, where `bias`, `path.bias`.
-    pub(crate) fn load(
-        loader: &Loader<'_>,
-        path: String,
-        input: usize,
-        output: usize,
-        bias: bool,
-        layout: Layout,
-    ) -> Result<Self> {
-        let shape = match layout {
-            Layout::OutIn => [output, input],
-            Layout::InOut => [input, output],
-        };
-        let weight = loader.matrix(&format!("{path}.weight"), shape)?;
-        let bias = loader.vector_if(bias, &format!("{path}.bias"), output)?;
+    /// Loads `path.weight` and, where the shape has one, `path.bias`.
+    pub(crate) fn load(loader: &Loader<'_>, path: String, shape: LinearShape, layout: WeightLayout) -> Result<Self> {
+        let weight = loader.matrix(&format!("{path}.weight"), shape.weight(layout))?;
+        let bias = loader.vector_if(shape.bias, &format!("{path}.bias"), shape.output)?;
         Ok(Self { path, weight, bias, layout })
     }
 
@@ -49,8 +31,8 @@ impl Linear {
     pub fn spec(&self) -> ModuleSpec {
         let [rows, cols] = self.weight.dims();
         let (output, input) = match self.layout {
-            Layout::OutIn => (rows, cols),
-            Layout::InOut => (cols, rows),
+            WeightLayout::OutIn => (rows, cols),
+            WeightLayout::InOut => (cols, rows),
         };
         ModuleSpec { path: self.path.clone(), input, output }
     }
@@ -62,8 +44,8 @@ impl Linear {
         let weight = like(self.weight.clone(), &x);
         // The transpose is a view: the matrix product reads either order.
         let weight = match self.layout {
-            Layout::OutIn => weight.transpose(),
-            Layout::InOut => weight,
+            WeightLayout::OutIn => weight.transpose(),
+            WeightLayout::InOut => weight,
         };
         let update = lora.and_then(|lora| lora.update(&self.path, &x));
         let mut y = x.matmul(weight);

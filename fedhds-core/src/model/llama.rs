@@ -5,9 +5,11 @@ use super::attention::attend;
 use super::batch::Batch;
 use super::cache::KvCache;
 use super::config::LlamaConfig;
+use super::config::llama::{EMBEDDING, INPUT_NORM, NAMES, NORM, OUTPUT, POST_NORM};
+use super::config::names::LinearShape;
 use super::device::Device;
 use super::embedding::look_up;
-use super::linear::{Layout, Linear};
+use super::linear::Linear;
 use super::lora::LoraWeights;
 use super::norm::RmsNorm;
 use super::pass::Pass;
@@ -17,9 +19,6 @@ use super::transformer::{ModelSpec, Transformer, Weight, no_layer};
 use super::weights::{Loader, WeightSource};
 use crate::error::Result;
 use burn::tensor::activation::sigmoid;
-
-const EMBEDDING: &str = "model.embed_tokens.weight";
-const OUTPUT: &str = "lm_head.weight";
 
 /// A model of the Llama family.
 #[derive(Debug, Clone)]
@@ -57,22 +56,20 @@ impl Llama {
     /// missing or has another shape.
     pub fn new(config: &LlamaConfig, weights: &dyn WeightSource, device: &Device) -> Result<Self> {
         config.check()?;
-        let loader = Loader::new(weights, device, "model.");
+        let loader = Loader::new(weights, device, &NAMES);
         let table = [config.vocab_size, config.hidden_size];
-        let embedding = loader.matrix(EMBEDDING, table)?;
+        let embedding = loader.matrix(&EMBEDDING.weight(), table)?;
         let layers =
             (0..config.num_hidden_layers).map(|i| Layer::load(config, &loader, i)).collect::<Result<Vec<_>>>()?;
-        let norm = RmsNorm::load(&loader, "model.norm".into(), config.hidden_size, config.rms_norm_eps)?;
-        let output = if config.tie_word_embeddings { None } else { Some(loader.matrix(OUTPUT, table)?) };
+        let norm = RmsNorm::load(&loader, NORM.name.into(), config.hidden_size, config.rms_norm_eps)?;
+        let output = if config.tie_word_embeddings { None } else { Some(loader.matrix(&OUTPUT.weight(), table)?) };
         let spec = ModelSpec {
             layers: config.num_hidden_layers,
             hidden_size: config.hidden_size,
             vocab_size: config.vocab_size,
             max_positions: config.max_position_embeddings,
             modules: layers.iter().flat_map(Layer::linears).map(Linear::spec).collect(),
-            default_targets: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-                .map(String::from)
-                .to_vec(),
+            default_targets: NAMES.target_names(),
             fan_in_fan_out: false,
             causal: true,
         };
@@ -88,24 +85,19 @@ impl Llama {
 
 impl Layer {
     fn load(config: &LlamaConfig, loader: &Loader<'_>, index: usize) -> Result<Self> {
-        let hidden = config.hidden_size;
-        let queries = config.num_attention_heads * config.head_dim;
-        let keys = config.num_key_value_heads * config.head_dim;
-        let inner = config.intermediate_size;
-        let path = |name: &str| format!("model.layers.{index}.{name}");
-        let linear =
-            |name: &str, input, output, bias| Linear::load(loader, path(name), input, output, bias, Layout::OutIn);
-        let norm = |name: &str| RmsNorm::load(loader, path(name), hidden, config.rms_norm_eps);
+        let linear = |shape: LinearShape| Linear::load(loader, NAMES.path(index, shape.module), shape, NAMES.layout);
+        let norm = |module| RmsNorm::load(loader, NAMES.path(index, module), config.hidden_size, config.rms_norm_eps);
+        let [q, k, v, o, gate, up, down] = config.linears();
         Ok(Self {
-            input_norm: norm("input_layernorm")?,
-            q: linear("self_attn.q_proj", hidden, queries, config.qkv_bias)?,
-            k: linear("self_attn.k_proj", hidden, keys, config.qkv_bias)?,
-            v: linear("self_attn.v_proj", hidden, keys, config.qkv_bias)?,
-            o: linear("self_attn.o_proj", queries, hidden, config.output_bias)?,
-            post_norm: norm("post_attention_layernorm")?,
-            gate: linear("mlp.gate_proj", hidden, inner, config.mlp_bias)?,
-            up: linear("mlp.up_proj", hidden, inner, config.mlp_bias)?,
-            down: linear("mlp.down_proj", inner, hidden, config.mlp_bias)?,
+            input_norm: norm(INPUT_NORM)?,
+            q: linear(q)?,
+            k: linear(k)?,
+            v: linear(v)?,
+            o: linear(o)?,
+            post_norm: norm(POST_NORM)?,
+            gate: linear(gate)?,
+            up: linear(up)?,
+            down: linear(down)?,
         })
     }
 
@@ -198,7 +190,7 @@ impl Transformer for Llama {
     }
 
     fn map_weights(&self, f: &mut dyn FnMut(&str, Weight) -> Weight) -> Result<Box<dyn Transformer>> {
-        let embedding = Weight::map_matrix(EMBEDDING, &self.embedding, f)?;
+        let embedding = Weight::map_matrix(&EMBEDDING.weight(), &self.embedding, f)?;
         let device = Device::of(&embedding);
         Ok(Box::new(Self {
             config: self.config.clone(),
@@ -210,7 +202,7 @@ impl Transformer for Llama {
             norm: self.norm.map(f)?,
             output: match &self.output {
                 None => None,
-                Some(output) => Some(Weight::map_matrix(OUTPUT, output, f)?),
+                Some(output) => Some(Weight::map_matrix(&OUTPUT.weight(), output, f)?),
             },
         }))
     }

@@ -119,10 +119,32 @@ impl Tokenizer {
         // A chat template writes the beginning itself.
         let begins = self.special.bos.as_ref().is_some_and(|bos| !bos.is_empty() && prompt.starts_with(bos.as_str()));
         let mut ids = self.encode(prompt, !begins)?;
-        let written = self.special.eos.first().is_some_and(|eos| prompt.ends_with(eos.as_str()));
-        if !written && self.eos.first().is_some_and(|eos| ids.last() == Some(eos)) {
-            ids.pop();
+        // An end that is not among the text's own tokens comes from the tokenizer.
+        if ids.last().is_some_and(|last| self.eos.contains(last)) {
+            let plain = self.encode(prompt, false)?;
+            if place_of(&plain, &ids).is_none_or(|at| at + plain.len() < ids.len()) {
+                ids.pop();
+            }
         }
+        Ok(ids)
+    }
+
+    /// The ids of a text within the special tokens that the tokenizer puts around it, cut off between these to `limit` ids; not
+    /// below the number of the special tokens alone.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the tokenizer cannot encode it.
+    pub fn encode_within(&self, text: &str, limit: usize) -> Result<Vec<u32>> {
+        let all = self.encode(text, true)?;
+        if all.len() <= limit {
+            return Ok(all);
+        }
+        let plain = self.encode(text, false)?;
+        let special = all.len().saturating_sub(plain.len());
+        let begin = place_of(&plain, &all).unwrap_or(0);
+        let mut ids = all.get(..begin).unwrap_or_default().to_vec();
+        ids.extend(plain.iter().take(limit.saturating_sub(special)));
+        ids.extend(all.get(begin + plain.len()..).unwrap_or_default());
         Ok(ids)
     }
 
@@ -206,6 +228,11 @@ impl Tokenizer {
     pub fn inner(&self) -> &tokenizers::Tokenizer {
         &self.inner
     }
+}
+
+/// Where `plain`, a text's own ids, begins among the same with special tokens around it.
+fn place_of(plain: &[u32], all: &[u32]) -> Option<usize> {
+    (0..=all.len().checked_sub(plain.len())?).find(|&at| all[at..].starts_with(plain))
 }
 
 /// A JSON file, null where there is none.
@@ -327,6 +354,40 @@ pub(crate) mod tests {
         // The beginning is not added twice.
         assert_eq!(tokenizer.encode_prompt("<s> a").unwrap(), [0, 4]);
         assert_eq!(tokenizer.encode_prompt("a").unwrap(), [0, 4]);
+    }
+
+    #[test]
+    fn an_end_is_dropped_only_where_the_tokenizer_added_it() {
+        let build = |end: &str, id: u32| {
+            let mut json = words();
+            json["post_processor"]["single"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({"SpecialToken": {"id": end, "type_id": 0}}));
+            json["post_processor"]["special_tokens"][end] = json!({"id": end, "ids": [id], "tokens": [end]});
+            let inner = tokenizers::Tokenizer::from_bytes(json.to_string()).unwrap();
+            let eos = vec!["</s>".into(), "<|end|>".into()];
+            let special = SpecialTokens { bos: Some("<s>".into()), eos, ..SpecialTokens::default() };
+            Tokenizer::new(inner, special, None, "x").unwrap()
+        };
+        for (end, id) in [("</s>", 1), ("<|end|>", 7)] {
+            let tokenizer = build(end, id);
+            assert_eq!(tokenizer.encode("a", true).unwrap(), [0, 4, id]);
+            for (text, ids) in [
+                ("a", vec![0, 4]),
+                ("a </s>", vec![0, 4, 1]),
+                ("a </s> ", vec![0, 4, 1]),
+                ("a <|end|>", vec![0, 4, 7]),
+                ("</s></s>", vec![0, 1, 1]),
+                ("<s> a </s>", vec![0, 4, 1]),
+                ("", vec![0]),
+            ] {
+                assert_eq!(tokenizer.encode_prompt(text).unwrap(), ids, "{text:?} with {end}");
+            }
+            assert_eq!(tokenizer.encode_within("a b c", 4).unwrap(), [0, 4, 5, id]);
+            assert_eq!(tokenizer.encode_within("a b c", 5).unwrap(), [0, 4, 5, 6, id]);
+            assert_eq!(tokenizer.encode_within("a b c", 1).unwrap(), [0, id]);
+        }
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Where a model's weights come from: tensors by the names that transformers gives them.
 
 use super::config::ModelConfig;
+use super::config::names::{Names, Prefix};
 use super::device::Device;
 use super::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::types::Seed;
 use rand_distr::{Distribution, Normal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// One tensor's shape and values.
@@ -103,28 +104,26 @@ pub(crate) fn missing(path: &Path, name: &str) -> Error {
 
 /// Fetches a model's tensors with their shapes checked.
 ///
-/// Files differ in whether names carry the prefix of the model's body (`model.`, `transformer.`, `bert.`): the prefix is taken
-/// off where no name in the file has it.
+/// Files differ in whether names carry the prefix of the model's body (`model.`, `transformer.`, `bert.`): the family's names
+/// are read with or without it, as the file has them.
 pub(crate) struct Loader<'a> {
     source: &'a dyn WeightSource,
     device: &'a Device,
-    names: std::collections::BTreeSet<String>,
+    names: BTreeSet<String>,
     strip: &'static str,
     add: &'static str,
 }
 
 impl<'a> Loader<'a> {
-    pub fn new(source: &'a dyn WeightSource, device: &'a Device, prefix: &'static str) -> Self {
-        let names: std::collections::BTreeSet<String> = source.names().into_iter().collect();
-        let strip = if names.iter().any(|n| n.starts_with(prefix)) { "" } else { prefix };
-        Self { source, device, names, strip, add: "" }
-    }
-
-    /// As [`Loader::new`] for a family whose own names lack the prefix that some files have.
-    pub fn with_optional_prefix(source: &'a dyn WeightSource, device: &'a Device, prefix: &'static str) -> Self {
-        let names: std::collections::BTreeSet<String> = source.names().into_iter().collect();
-        let add = if names.iter().any(|n| n.starts_with(prefix)) { prefix } else { "" };
-        Self { source, device, names, strip: "", add }
+    /// Weights under a family's names, whether the file's names have the family's prefix or not.
+    pub fn new(source: &'a dyn WeightSource, device: &'a Device, family: &Names) -> Self {
+        let names: BTreeSet<String> = source.names().into_iter().collect();
+        let has = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
+        let (strip, add) = match family.prefix {
+            Prefix::Carried(prefix) => (if has(prefix) { "" } else { prefix }, ""),
+            Prefix::Added(prefix) => ("", if has(prefix) { prefix } else { "" }),
+        };
+        Self { source, device, names, strip, add }
     }
 
     fn name_in_file(&self, name: &str) -> String {

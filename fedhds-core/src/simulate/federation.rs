@@ -1,9 +1,10 @@
 //! Rounds: sample, extract, group, select, choose, train, join, evaluate.
 
 use super::round::Step;
-use super::{Checkpoint, EvaluationRecord, FeatureStore, Identity, RoundRecord, SimulationSettings, TestSet};
+use super::{Checkpoint, EvaluationRecord, Identity, RoundRecord, SimulationSettings, TestSet};
 use crate::dataset::ClientData;
 use crate::error::{Error, Result};
+use crate::features::RecordCache;
 use crate::method::Pipeline;
 use crate::server::Server;
 use crate::stage::{Aggregator, Evaluator, FeatureExtractor, RecordScore, Trainer};
@@ -23,7 +24,7 @@ pub struct Simulation {
     pub(super) seed: Seed,
     pub(super) clients: Arc<Vec<ClientData>>,
     pub(super) extractor: Option<Arc<dyn FeatureExtractor>>,
-    pub(super) features: Arc<FeatureStore>,
+    pub(super) cache: Arc<RecordCache>,
     pub(super) trainer: Arc<dyn Trainer>,
     pub(super) control: Control,
     pub(super) clients_at_once: usize,
@@ -57,7 +58,7 @@ impl Simulation {
             seed: Seed(0),
             clients,
             extractor: None,
-            features: Arc::default(),
+            cache: Arc::default(),
             trainer,
             control: Control::default(),
             clients_at_once: 1,
@@ -88,10 +89,11 @@ impl Simulation {
         self
     }
 
-    /// Shares features of frozen extractors with other simulations.
+    /// Shares what is computed of records once, such as features of frozen extractors, with other simulations. Default: a cache of
+    /// its own, in memory.
     #[must_use]
-    pub fn feature_store(mut self, features: Arc<FeatureStore>) -> Self {
-        self.features = features;
+    pub fn cache(mut self, cache: Arc<RecordCache>) -> Self {
+        self.cache = cache;
         self
     }
 

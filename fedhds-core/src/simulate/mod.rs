@@ -4,7 +4,6 @@
 //! [`protocol`](crate::protocol) and is counted. A [`Checkpoint`] after each round makes a killed run go on to the same bits.
 
 mod checkpoint;
-mod feature_store;
 mod federation;
 mod identity;
 mod progress;
@@ -15,9 +14,9 @@ mod schedule;
 mod settings;
 mod test_set;
 
+pub use crate::features::content_hash;
 pub use crate::files::{FolderLock, atomic_write};
 pub use checkpoint::Checkpoint;
-pub use feature_store::{FeatureStore, StoredFeatures, content_hash};
 pub use federation::{Outcome, Simulation};
 pub use identity::Identity;
 pub use progress::{LogWriter, TerminalProgress};

@@ -153,7 +153,7 @@ impl<'a> Step<'a> {
                     client.receive_adapter(adapter_bytes);
                 }
                 let context = self.client_context(client, "features");
-                let stored = sim.features.features(extractor.as_ref(), &client.data.records, adapter, &context)?;
+                let stored = sim.cache.features(extractor.as_ref(), &client.data.records, adapter, &context)?;
                 let first = !extractor.is_frozen() || !self.charged.contains(&client.data.client);
                 client.record.seconds.insert("features".into(), if first { stored.seconds } else { 0.0 });
                 Some(stored)
@@ -161,7 +161,7 @@ impl<'a> Step<'a> {
         };
         let clock = Instant::now();
         let none = Matrix::zeros(client.data.records.len(), 0);
-        let features = features.as_ref().map_or(&none, |f| &f.features);
+        let features = features.as_ref().map_or(&none, |f| &f.values);
         let summary = client.machine.summarize(&start, features, &self.client_context(client, "summarize"))?;
         client.record.seconds.insert("summarize".into(), clock.elapsed().as_secs_f64());
         client.record.centroids = if summary.centroids.cols() > 0 { summary.centroids.rows() } else { 0 };

@@ -5,6 +5,7 @@ use super::toy::{self, ToyEvaluator, ToyFeatures, ToyTrainer};
 use super::*;
 use crate::aggregate::WeightedMean;
 use crate::error::Error;
+use crate::features::RecordCache;
 use crate::method::{MethodConfig, Pipeline};
 use crate::protocol::Kind;
 use crate::types::{CancelToken, Control, Progress, Seed};
@@ -102,11 +103,11 @@ fn bytes_are_counted_by_kind_and_the_adapter_goes_only_where_it_is_needed() {
 #[test]
 fn frozen_features_are_extracted_once_for_all_runs_and_charged_to_each() {
     let extractor = Arc::new(ToyFeatures::new(true));
-    let store = Arc::new(FeatureStore::new());
+    let store = Arc::new(RecordCache::in_memory());
     let mut clients = std::collections::BTreeSet::new();
     for name in ["fedhds_coverage", "fedhds_coverage", "random"] {
         let simulation = simulation(pipeline(name, 6), Arc::default(), extractor.clone());
-        let outcome = simulation.feature_store(store.clone()).run().unwrap();
+        let outcome = simulation.cache(store.clone()).run().unwrap();
         if name == "random" {
             assert!(outcome.rounds.iter().flat_map(|r| &r.clients).all(|c| !c.seconds.contains_key("features")));
             continue;

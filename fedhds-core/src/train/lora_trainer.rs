@@ -4,7 +4,7 @@ use super::init::init_adapter;
 use super::run::train_adapter;
 use crate::dataset::RenderPrompt;
 use crate::error::{Error, Result};
-use crate::model::{Example, LanguageModel, Overlong, prepare};
+use crate::model::{Example, LanguageModel, Overlong, RecordTokenizer};
 use crate::settings::TrainConfig;
 use crate::stage::{Trained, Trainer};
 use crate::types::{Adapter, AdapterConfig, Context, Record};
@@ -13,11 +13,11 @@ use std::sync::Arc;
 /// LoRA training (Hu et al. 2021) as the paper's clients do it (section 3.4): the frozen model, a fresh Adam, the loss on the
 /// response alone.
 ///
-/// A record becomes prompt, response and end of sequence by the prompt template and the model's tokenizer.
+/// A record becomes prompt, response and end of sequence through [`RecordTokenizer`].
 #[derive(Clone)]
 pub struct LoraTrainer {
     model: LanguageModel,
-    prompt: Arc<dyn RenderPrompt>,
+    reader: RecordTokenizer,
     adapter: AdapterConfig,
     config: TrainConfig,
 }
@@ -41,7 +41,8 @@ impl LoraTrainer {
             return Err(Error::input("model to train", "one that predicts the next token", "an encoder"));
         }
         spec.targets(&adapter)?;
-        Ok(Self { model, prompt, adapter, config })
+        let reader = RecordTokenizer::new(&model, prompt, config.max_tokens, Overlong::Error);
+        Ok(Self { model, reader, adapter, config })
     }
 
     /// The model.
@@ -57,19 +58,9 @@ impl LoraTrainer {
     /// The records as tokens, in order.
     ///
     /// # Errors
-    /// [`Error::Input`] that names the first record which is longer than the limit; the template's and the tokenizer's own
-    /// errors.
+    /// As [`RecordTokenizer::examples`].
     pub fn examples(&self, records: &[Record]) -> Result<Vec<Example>> {
-        let texts = records
-            .iter()
-            .map(|record| {
-                let text = self.prompt.render(record)?;
-                Ok((record.id.clone(), text.prompt, text.response))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let most = self.config.max_tokens.min(self.model.transformer.spec().max_positions);
-        let examples = prepare(&self.model.tokenizer, &texts, most, Overlong::Error)?;
-        Ok(examples.into_iter().map(|(_, example)| example).collect())
+        self.reader.examples(records)
     }
 }
 

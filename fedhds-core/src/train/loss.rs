@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::tensor::{IntTensor, Tensor};
-use crate::model::{Batch, Device, Transformer, take_tokens};
+use crate::model::{Batch, Device, Example, Transformer, take_tokens};
 
 /// The tokens of a batch that a loss is taken over, and the hidden states that predict them.
 ///
@@ -45,6 +45,18 @@ impl LossRows {
             }
         }
         Ok(out)
+    }
+
+    /// Examples side by side in a batch, and the tokens of their responses: the mask of training and of the loss in evaluation.
+    ///
+    /// # Errors
+    /// [`Error::Input`] without examples, or for one (numbered) without a token to predict.
+    pub fn of_examples(examples: &[&Example]) -> Result<(Batch, Self)> {
+        let ids: Vec<&[u32]> = examples.iter().map(|example| example.ids.as_slice()).collect();
+        let starts: Vec<usize> = examples.iter().map(|example| example.response_start).collect();
+        let batch = Batch::new(&ids, 0)?;
+        let rows = Self::from_starts(&batch, &starts)?;
+        Ok((batch, rows))
     }
 
     /// Every token but the first of each row: the loss of pretraining.
@@ -148,6 +160,11 @@ mod tests {
         assert_eq!(rows.mean_by_row(&[1.0, 2.0, 4.0], 2), [1.5, 4.0]);
         assert_eq!(LossRows::all(&batch).unwrap().targets(), [6, 7, 8, 10]);
         assert_eq!(LossRows::from_starts(&batch, &[0, 0]).unwrap(), LossRows::all(&batch).unwrap());
+        let examples =
+            [Example { ids: vec![5, 6, 7, 8], response_start: 2 }, Example { ids: vec![9, 10], response_start: 1 }];
+        let together = LossRows::of_examples(&examples.iter().collect::<Vec<_>>()).unwrap();
+        assert_eq!(together, (batch, rows));
+        assert!(LossRows::of_examples(&[]).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::gradients::{clip_factor, global_norm};
 use super::loss::LossRows;
 use super::step::{AdapterGradients, backward};
 use crate::error::{Error, Result};
-use crate::model::{Batch, Example, LoraWeights, Transformer};
+use crate::model::{Example, LoraWeights, Transformer};
 use crate::settings::TrainConfig;
 use crate::stage::Trained;
 use crate::types::{Adapter, Context};
@@ -113,7 +113,7 @@ impl Run<'_> {
 
     /// One optimiser step on these examples, as many batches as it takes.
     fn step(&mut self, examples: &[&Example], dropout: f32) -> Result<()> {
-        let batches = examples.chunks(self.config.batch_size).map(prepare).collect::<Result<Vec<_>>>()?;
+        let batches = examples.chunks(self.config.batch_size).map(LossRows::of_examples).collect::<Result<Vec<_>>>()?;
         let tokens: usize = batches.iter().map(|(_, rows)| rows.count()).sum();
         let mut loss = 0.0;
         let mut gradients = Some(AdapterGradients::new());
@@ -169,14 +169,6 @@ impl Run<'_> {
         });
         failed.map_or(Ok(()), Err)
     }
-}
-
-fn prepare(examples: &[&Example]) -> Result<(Batch, LossRows)> {
-    let ids: Vec<&[u32]> = examples.iter().map(|example| example.ids.as_slice()).collect();
-    let starts: Vec<usize> = examples.iter().map(|example| example.response_start).collect();
-    let batch = Batch::new(&ids, 0)?;
-    let rows = LossRows::from_starts(&batch, &starts)?;
-    Ok((batch, rows))
 }
 
 /// The sum by name; a name of one side alone is kept.

@@ -83,6 +83,14 @@ class LayerFeatures:
         """Equal fingerprints promise equal features."""
         return self._native.fingerprint
 
+    def tokens(self, records: Any) -> list[list[int]]:
+        """The token ids of each record as the model reads them: prompt, response and end; the same in training and evaluation.
+
+        Raises:
+            InputError: that names a record which is too long or has no tokens.
+        """
+        return self._native.tokens(_checked(records))
+
     def extract(self, records: Any, adapter: Adapter | None = None) -> NDArray[np.float32]:
         """Features of shape [records, layers * hidden_size], in the order of the records.
 

@@ -42,7 +42,7 @@ def from_transformers(
 
     Equal to :class:`fedhds.LayerFeatures` on the same weights and tokenizer within 1e-4 (float32). A record reaches the
     model as in training: prompt, response and end of text; an encoder reads prompt and response as one text within its
-    own marks. The last layer's state is taken after the model's last normalisation. Dropout is off while this runs;
+    special tokens. The last layer's state is taken after the model's last normalisation. Dropout is off while this runs;
     afterwards every module is in the mode that it was in. Gradients are not recorded.
 
     Give ``layers=features.shape[1] // model.config.hidden_size`` to :class:`fedhds.Client` and :class:`fedhds.Server`,
@@ -96,7 +96,7 @@ def from_transformers(
     sequences = _Reader(model, tokenizer, causal).read(texts, limit, truncate)
     for record, ids in zip(records, sequences):
         if not 1 <= len(ids) <= limit:
-            expected = f"1 to {limit} tokens with prompt, response and marks (or `truncate`)"
+            expected = f"1 to {limit} tokens with prompt, response and special tokens (or `truncate`)"
             raise InputError(f"record `{record.id}`: text: expected {expected}, got {len(ids)}")
     features = np.zeros((len(sequences), len(states) * width), dtype=np.float32)
     # Longest first: what is too much for the memory fails at once.
@@ -198,7 +198,7 @@ def _texts(records: Any, prompt: str | Mapping[str, str], tokenizer: Any) -> lis
 
 @dataclass(frozen=True)
 class _Reader:
-    """Texts as the model reads them, token for token as in training."""
+    """Texts as the model reads them: token for token as :meth:`fedhds.LayerFeatures.tokens`, with a tokenizer of transformers."""
 
     model: Any
     tokenizer: Any
@@ -208,7 +208,7 @@ class _Reader:
         """The ids of each prompt with its response."""
         whole = [prompt + response for prompt, response in texts]
         if not self.causal:
-            return self._within_marks(whole, limit, truncate)
+            return self._within_special_tokens(whole, limit, truncate)
         prompts = self._prompts([prompt for prompt, _ in texts])
         sequences = self._prompts(whole)
         end = self._ids("eos")[:1]
@@ -219,10 +219,10 @@ class _Reader:
         sequences = [ids + end for ids in sequences]
         return [ids[:limit] for ids in sequences] if truncate else sequences
 
-    def _encode(self, texts: list[str], marks: bool) -> list[list[int]]:
+    def _encode(self, texts: list[str], special: bool) -> list[list[int]]:
         if not texts:
             return []
-        encoded = self.tokenizer(texts, add_special_tokens=marks, truncation=False, padding=False, verbose=False)
+        encoded = self.tokenizer(texts, add_special_tokens=special, truncation=False, padding=False, verbose=False)
         return [list(ids) for ids in encoded["input_ids"]]
 
     def _ids(self, kind: str) -> list[int]:
@@ -238,30 +238,39 @@ class _Reader:
 
     def _prompts(self, texts: list[str]) -> list[list[int]]:
         """The ids of texts with the beginning that the tokenizer adds, without an end."""
-        first, last = self._ids("bos"), self._ids("eos")
+        first = self._ids("bos")
         begin = self.tokenizer.convert_ids_to_tokens(first[0]) if first else ""
-        end = self.tokenizer.convert_ids_to_tokens(last[0]) if last else ""
+        ends = self._ids("eos")
         # A chat template writes the beginning itself.
         begun = [bool(begin) and text.startswith(begin) for text in texts]
         ids: list[list[int]] = [[] for _ in texts]
-        for marks in (True, False):
-            rows = [row for row, has in enumerate(begun) if has != marks]
-            for row, encoded in zip(rows, self._encode([texts[row] for row in rows], marks)):
+        for special in (True, False):
+            rows = [row for row, has in enumerate(begun) if has != special]
+            for row, encoded in zip(rows, self._encode([texts[row] for row in rows], special)):
                 ids[row] = encoded
-        for text, one in zip(texts, ids):
-            if one and one[-1] in last and not (end and text.endswith(end)):
-                one.pop()
+        # An end that is not among the text's own tokens comes from the tokenizer.
+        ended = [row for row, one in enumerate(ids) if one and one[-1] in ends]
+        for row, plain in zip(ended, self._encode([texts[row] for row in ended], False)):
+            at = self._place(plain, ids[row])
+            if at is None or at + len(plain) < len(ids[row]):
+                ids[row].pop()
         return ids
 
-    def _within_marks(self, texts: list[str], limit: int, truncate: bool) -> list[list[int]]:
-        """Texts with the tokenizer's marks around them (``[CLS]``, ``[SEP]``), cut off between where asked for."""
+    @staticmethod
+    def _place(plain: list[int], whole: list[int]) -> int | None:
+        """Where a text's own ids begin among the same with special tokens around them."""
+        places = range(len(whole) - len(plain) + 1)
+        return next((at for at in places if whole[at : at + len(plain)] == plain), None)
+
+    def _within_special_tokens(self, texts: list[str], limit: int, truncate: bool) -> list[list[int]]:
+        """Texts within the tokenizer's special tokens (``[CLS]``, ``[SEP]``), cut off between them where asked for."""
         sequences = self._encode(texts, True)
         long = [row for row, ids in enumerate(sequences) if len(ids) > limit] if truncate else []
         for row, plain in zip(long, self._encode([texts[row] for row in long], False)):
-            marked = sequences[row]
-            marks = len(marked) - len(plain)
-            begin = next((at for at in range(marks + 1) if marked[at : at + len(plain)] == plain), 0)
-            sequences[row] = marked[:begin] + plain[: max(limit - marks, 0)] + marked[begin + len(plain) :]
+            whole = sequences[row]
+            special = len(whole) - len(plain)
+            begin = self._place(plain, whole) or 0
+            sequences[row] = whole[:begin] + plain[: max(limit - special, 0)] + whole[begin + len(plain) :]
         return sequences
 
 

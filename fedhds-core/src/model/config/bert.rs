@@ -1,8 +1,34 @@
 //! BERT, as an encoder.
 
+use super::activation::Activation;
 use super::json::Json;
+use super::names::{LinearShape, Module, Names, Prefix, Shapes, WeightLayout};
 use crate::error::{Error, Result};
-use crate::model::activation::Activation;
+
+pub(crate) const WORDS: Module = Module::new("embeddings.word_embeddings", "token_embd");
+pub(crate) const POSITIONS: Module = Module::new("embeddings.position_embeddings", "position_embd");
+pub(crate) const TYPES: Module = Module::new("embeddings.token_type_embeddings", "token_types");
+pub(crate) const NORM: Module = Module::new("embeddings.LayerNorm", "token_embd_norm");
+
+const QUERY: Module = Module::new("attention.self.query", "attn_q");
+const KEY: Module = Module::new("attention.self.key", "attn_k");
+const VALUE: Module = Module::new("attention.self.value", "attn_v");
+const ATTENTION_OUTPUT: Module = Module::new("attention.output.dense", "attn_output");
+pub(crate) const ATTENTION_NORM: Module = Module::new("attention.output.LayerNorm", "attn_output_norm");
+const WIDEN: Module = Module::new("intermediate.dense", "ffn_up");
+const NARROW: Module = Module::new("output.dense", "ffn_down");
+pub(crate) const OUTPUT_NORM: Module = Module::new("output.LayerNorm", "layer_output_norm");
+
+/// The names of BERT.
+pub(crate) const NAMES: Names = Names {
+    layers: "encoder.layer",
+    linears: &[QUERY, KEY, VALUE, ATTENTION_OUTPUT, WIDEN, NARROW],
+    norms: &[ATTENTION_NORM, OUTPUT_NORM],
+    outside: &[WORDS, POSITIONS, TYPES, NORM],
+    default_targets: &[QUERY, VALUE],
+    layout: WeightLayout::OutIn,
+    prefix: Prefix::Added("bert."),
+};
 
 /// Sizes of a BERT model.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,34 +105,29 @@ impl BertConfig {
         Ok(config)
     }
 
+    /// The linear layers of each layer: query, key, value, output, and the two of the feed-forward layer.
+    pub(crate) fn linears(&self) -> [LinearShape; 6] {
+        let (hidden, inner) = (self.hidden_size, self.intermediate_size);
+        [
+            LinearShape::new(QUERY, hidden, hidden, true),
+            LinearShape::new(KEY, hidden, hidden, true),
+            LinearShape::new(VALUE, hidden, hidden, true),
+            LinearShape::new(ATTENTION_OUTPUT, hidden, hidden, true),
+            LinearShape::new(WIDEN, hidden, inner, true),
+            LinearShape::new(NARROW, inner, hidden, true),
+        ]
+    }
+
     /// Every weight with its shape, `[out, in]` for linear layers.
     pub fn weight_shapes(&self) -> Vec<(String, Vec<usize>)> {
-        let (hidden, inner) = (self.hidden_size, self.intermediate_size);
-        let mut shapes: Vec<(String, Vec<usize>)> = vec![
-            ("embeddings.word_embeddings.weight".into(), vec![self.vocab_size, hidden]),
-            ("embeddings.position_embeddings.weight".into(), vec![self.max_position_embeddings, hidden]),
-            ("embeddings.token_type_embeddings.weight".into(), vec![self.type_vocab_size, hidden]),
-        ];
-        let mut norms = vec!["embeddings.LayerNorm".to_string()];
+        let mut shapes = Shapes::default();
+        shapes.table(WORDS, [self.vocab_size, self.hidden_size]);
+        shapes.table(POSITIONS, [self.max_position_embeddings, self.hidden_size]);
+        shapes.table(TYPES, [self.type_vocab_size, self.hidden_size]);
+        shapes.norm(NORM.name, self.hidden_size, true);
         for layer in 0..self.num_hidden_layers {
-            let path = |name: &str| format!("encoder.layer.{layer}.{name}");
-            for (name, input, output) in [
-                ("attention.self.query", hidden, hidden),
-                ("attention.self.key", hidden, hidden),
-                ("attention.self.value", hidden, hidden),
-                ("attention.output.dense", hidden, hidden),
-                ("intermediate.dense", hidden, inner),
-                ("output.dense", inner, hidden),
-            ] {
-                shapes.push((path(&format!("{name}.weight")), vec![output, input]));
-                shapes.push((path(&format!("{name}.bias")), vec![output]));
-            }
-            norms.extend([path("attention.output.LayerNorm"), path("output.LayerNorm")]);
+            shapes.layer(&NAMES, layer, &self.linears(), self.hidden_size, true);
         }
-        for norm in norms {
-            shapes.push((format!("{norm}.weight"), vec![hidden]));
-            shapes.push((format!("{norm}.bias"), vec![hidden]));
-        }
-        shapes
+        shapes.0
     }
 }

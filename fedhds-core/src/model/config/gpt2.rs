@@ -1,8 +1,32 @@
 //! GPT-2.
 
+use super::activation::Activation;
 use super::json::Json;
+use super::names::{LinearShape, Module, Names, Prefix, Shapes, WeightLayout};
 use crate::error::{Error, Result};
-use crate::model::activation::Activation;
+
+pub(crate) const EMBEDDING: Module = Module::new("transformer.wte", "token_embd");
+pub(crate) const POSITIONS: Module = Module::new("transformer.wpe", "position_embd");
+pub(crate) const NORM: Module = Module::new("transformer.ln_f", "output_norm");
+pub(crate) const OUTPUT: Module = Module::new("lm_head", "output");
+
+pub(crate) const NORM_1: Module = Module::new("ln_1", "attn_norm");
+const ATTENTION: Module = Module::new("attn.c_attn", "attn_qkv");
+const PROJECTION: Module = Module::new("attn.c_proj", "attn_output");
+pub(crate) const NORM_2: Module = Module::new("ln_2", "ffn_norm");
+const WIDEN: Module = Module::new("mlp.c_fc", "ffn_up");
+const NARROW: Module = Module::new("mlp.c_proj", "ffn_down");
+
+/// The names of GPT-2.
+pub(crate) const NAMES: Names = Names {
+    layers: "transformer.h",
+    linears: &[ATTENTION, PROJECTION, WIDEN, NARROW],
+    norms: &[NORM_1, NORM_2],
+    outside: &[EMBEDDING, POSITIONS, NORM, OUTPUT],
+    default_targets: &[ATTENTION],
+    layout: WeightLayout::InOut,
+    prefix: Prefix::Carried("transformer."),
+};
 
 /// Sizes of a GPT-2 model.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,34 +103,29 @@ impl Gpt2Config {
         Ok(config)
     }
 
+    /// The linear layers of each layer: c_attn (queries, keys and values at once), c_proj, c_fc, c_proj of the feed-forward layer.
+    pub(crate) fn linears(&self) -> [LinearShape; 4] {
+        let (hidden, inner) = (self.n_embd, self.n_inner);
+        [
+            LinearShape::new(ATTENTION, hidden, 3 * hidden, true),
+            LinearShape::new(PROJECTION, hidden, hidden, true),
+            LinearShape::new(WIDEN, hidden, inner, true),
+            LinearShape::new(NARROW, inner, hidden, true),
+        ]
+    }
+
     /// Every weight with its shape, `[in, out]` for linear layers.
     pub fn weight_shapes(&self) -> Vec<(String, Vec<usize>)> {
-        let (hidden, inner) = (self.n_embd, self.n_inner);
-        let mut shapes = vec![
-            ("transformer.wte.weight".into(), vec![self.vocab_size, hidden]),
-            ("transformer.wpe.weight".into(), vec![self.n_positions, hidden]),
-        ];
+        let mut shapes = Shapes::default();
+        shapes.table(EMBEDDING, [self.vocab_size, self.n_embd]);
+        shapes.table(POSITIONS, [self.n_positions, self.n_embd]);
         for layer in 0..self.n_layer {
-            let path = |name: &str| format!("transformer.h.{layer}.{name}");
-            for (name, input, output) in [
-                ("attn.c_attn", hidden, 3 * hidden),
-                ("attn.c_proj", hidden, hidden),
-                ("mlp.c_fc", hidden, inner),
-                ("mlp.c_proj", inner, hidden),
-            ] {
-                shapes.push((path(&format!("{name}.weight")), vec![input, output]));
-                shapes.push((path(&format!("{name}.bias")), vec![output]));
-            }
-            for name in ["ln_1", "ln_2"] {
-                shapes.push((path(&format!("{name}.weight")), vec![hidden]));
-                shapes.push((path(&format!("{name}.bias")), vec![hidden]));
-            }
+            shapes.layer(&NAMES, layer, &self.linears(), self.n_embd, true);
         }
-        shapes.push(("transformer.ln_f.weight".into(), vec![hidden]));
-        shapes.push(("transformer.ln_f.bias".into(), vec![hidden]));
+        shapes.norm(NORM.name, self.n_embd, true);
         if !self.tie_word_embeddings {
-            shapes.push(("lm_head.weight".into(), vec![self.vocab_size, hidden]));
+            shapes.table(OUTPUT, [self.vocab_size, self.n_embd]);
         }
-        shapes
+        shapes.0
     }
 }

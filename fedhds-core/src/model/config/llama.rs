@@ -1,9 +1,37 @@
 //! The Llama family: Llama 2 and 3, OpenLLaMA, TinyLlama, SmolLM, Mistral, Qwen2.
 
 use super::json::Json;
+use super::names::{LinearShape, Module, Names, Prefix, Shapes, WeightLayout};
+use super::rope::{RopeConfig, RopeScaling};
 use crate::error::{Error, Result};
-use crate::model::rope::{RopeConfig, RopeScaling};
 use serde_json::{Value, json};
+
+pub(crate) const EMBEDDING: Module = Module::new("model.embed_tokens", "token_embd");
+pub(crate) const NORM: Module = Module::new("model.norm", "output_norm");
+pub(crate) const OUTPUT: Module = Module::new("lm_head", "output");
+
+pub(crate) const INPUT_NORM: Module = Module::new("input_layernorm", "attn_norm");
+pub(crate) const QUERY: Module = Module::new("self_attn.q_proj", "attn_q");
+pub(crate) const KEY: Module = Module::new("self_attn.k_proj", "attn_k");
+const VALUE: Module = Module::new("self_attn.v_proj", "attn_v");
+const ATTENTION_OUTPUT: Module = Module::new("self_attn.o_proj", "attn_output");
+pub(crate) const POST_NORM: Module = Module::new("post_attention_layernorm", "ffn_norm");
+const GATE: Module = Module::new("mlp.gate_proj", "ffn_gate");
+const UP: Module = Module::new("mlp.up_proj", "ffn_up");
+const DOWN: Module = Module::new("mlp.down_proj", "ffn_down");
+
+const LINEARS: &[Module] = &[QUERY, KEY, VALUE, ATTENTION_OUTPUT, GATE, UP, DOWN];
+
+/// The names of the Llama family.
+pub(crate) const NAMES: Names = Names {
+    layers: "model.layers",
+    linears: LINEARS,
+    norms: &[INPUT_NORM, POST_NORM],
+    outside: &[EMBEDDING, NORM, OUTPUT],
+    default_targets: LINEARS,
+    layout: WeightLayout::OutIn,
+    prefix: Prefix::Carried("model."),
+};
 
 /// Sizes and switches of a model of the Llama family.
 #[derive(Debug, Clone, PartialEq)]
@@ -178,37 +206,34 @@ impl LlamaConfig {
         }))
     }
 
-    /// Every weight with its shape, `[out, in]` for linear layers.
-    pub fn weight_shapes(&self) -> Vec<(String, Vec<usize>)> {
-        let hidden = self.hidden_size;
+    /// The linear layers of each layer: q, k, v, o, gate, up, down.
+    pub(crate) fn linears(&self) -> [LinearShape; 7] {
+        let (hidden, inner) = (self.hidden_size, self.intermediate_size);
         let queries = self.num_attention_heads * self.head_dim;
         let keys = self.num_key_value_heads * self.head_dim;
-        let mut shapes = vec![("model.embed_tokens.weight".into(), vec![self.vocab_size, hidden])];
+        [
+            LinearShape::new(QUERY, hidden, queries, self.qkv_bias),
+            LinearShape::new(KEY, hidden, keys, self.qkv_bias),
+            LinearShape::new(VALUE, hidden, keys, self.qkv_bias),
+            LinearShape::new(ATTENTION_OUTPUT, queries, hidden, self.output_bias),
+            LinearShape::new(GATE, hidden, inner, self.mlp_bias),
+            LinearShape::new(UP, hidden, inner, self.mlp_bias),
+            LinearShape::new(DOWN, inner, hidden, self.mlp_bias),
+        ]
+    }
+
+    /// Every weight with its shape, `[out, in]` for linear layers.
+    pub fn weight_shapes(&self) -> Vec<(String, Vec<usize>)> {
+        let mut shapes = Shapes::default();
+        shapes.table(EMBEDDING, [self.vocab_size, self.hidden_size]);
         for layer in 0..self.num_hidden_layers {
-            let linear = [
-                ("self_attn.q_proj", queries, hidden, self.qkv_bias),
-                ("self_attn.k_proj", keys, hidden, self.qkv_bias),
-                ("self_attn.v_proj", keys, hidden, self.qkv_bias),
-                ("self_attn.o_proj", hidden, queries, self.output_bias),
-                ("mlp.gate_proj", self.intermediate_size, hidden, self.mlp_bias),
-                ("mlp.up_proj", self.intermediate_size, hidden, self.mlp_bias),
-                ("mlp.down_proj", hidden, self.intermediate_size, self.mlp_bias),
-            ];
-            for (name, out, input, bias) in linear {
-                shapes.push((format!("model.layers.{layer}.{name}.weight"), vec![out, input]));
-                if bias {
-                    shapes.push((format!("model.layers.{layer}.{name}.bias"), vec![out]));
-                }
-            }
-            for name in ["input_layernorm", "post_attention_layernorm"] {
-                shapes.push((format!("model.layers.{layer}.{name}.weight"), vec![hidden]));
-            }
+            shapes.layer(&NAMES, layer, &self.linears(), self.hidden_size, false);
         }
-        shapes.push(("model.norm.weight".into(), vec![hidden]));
+        shapes.norm(NORM.name, self.hidden_size, false);
         if !self.tie_word_embeddings {
-            shapes.push(("lm_head.weight".into(), vec![self.vocab_size, hidden]));
+            shapes.table(OUTPUT, [self.vocab_size, self.hidden_size]);
         }
-        shapes
+        shapes.0
     }
 }
 

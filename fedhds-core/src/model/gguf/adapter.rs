@@ -5,7 +5,7 @@
 //! `alpha / r`, and 0 would drop the scale. The rows of B are in the order of the base file's rows: for the queries and keys of the
 //! `llama` architecture that is the interleaved order of RoPE's pairs.
 
-use super::names::{Layout, join_heads, layout_of, module_name};
+use super::names::{Architecture, Conversion, join_heads};
 use crate::error::{Error, Result};
 use crate::files::atomic_write;
 use crate::model::ModelConfig;
@@ -39,6 +39,7 @@ pub fn adapter_bytes(adapter: &Adapter, config: &ModelConfig) -> Result<Vec<u8>>
             return Err(Error::parameter("model", "a causal family, whose adapters llama.cpp reads", "an encoder"));
         }
     };
+    let names = Architecture::new(architecture, heads, heads_kv);
     let alpha = llama_cpp_alpha(adapter)?;
     let mut writer = GgufWriter::new();
     writer.set_arch(architecture);
@@ -58,12 +59,12 @@ pub fn adapter_bytes(adapter: &Adapter, config: &ModelConfig) -> Result<Vec<u8>>
                 ));
             }
         };
-        let Some(stored) = module_name(architecture, module) else {
+        let Some((stored, conversion)) = names.module(module) else {
             return Err(Error::adapter(name, format!("a module that a {architecture} file has"), module));
         };
         let [rows, columns] = tensor.shape;
-        let values = match layout_of(architecture, &stored, "weight", heads, heads_kv) {
-            Layout::InterleavedHeads { heads } if end == "lora_b" => interleaved(name, tensor, heads)?,
+        let values = match conversion {
+            Conversion::InterleavedHeads { heads } if end == "lora_b" => interleaved(name, tensor, heads)?,
             // A transposed weight of GPT-2 is stored as every linear layer is, and A and B are for that form.
             _ => tensor.data.clone(),
         };

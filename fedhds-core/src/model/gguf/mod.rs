@@ -15,7 +15,7 @@ pub use adapter::{adapter_bytes, write_adapter};
 use super::weights::{WeightData, WeightSource, missing};
 use crate::error::{Error, Result};
 use header::{Header, TensorInfo};
-use names::Layout;
+use names::{Architecture, Conversion};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -28,7 +28,7 @@ pub struct GgufFile {
     header: Header,
     architecture: String,
     /// Hugging Face's name -> llama.cpp's name, and what was done to the tensor.
-    table: BTreeMap<String, (String, Layout)>,
+    table: BTreeMap<String, (String, Conversion)>,
 }
 
 impl GgufFile {
@@ -45,7 +45,7 @@ impl GgufFile {
         let metadata = config::Metadata::new(&header, &path);
         let architecture = metadata.architecture()?.to_string();
         let (heads, heads_kv) = config::heads(&metadata, &architecture)?;
-        let table = names::table(&architecture, &header, heads, heads_kv);
+        let table = Architecture::new(&architecture, heads, heads_kv).table(&header);
         Ok(Self { path, header, architecture, table })
     }
 
@@ -97,11 +97,11 @@ impl WeightSource for GgufFile {
     }
 
     fn tensor(&self, name: &str) -> Result<WeightData> {
-        let (stored, layout) = self.table.get(name).ok_or_else(|| missing(&self.path, name))?;
+        let (stored, conversion) = self.table.get(name).ok_or_else(|| missing(&self.path, name))?;
         let (mut shape, mut values) = self.raw_tensor(stored)?;
-        match *layout {
-            Layout::Same => {}
-            Layout::InterleavedHeads { heads } => {
+        match *conversion {
+            Conversion::None => {}
+            Conversion::InterleavedHeads { heads } => {
                 let rows = shape.first().copied().unwrap_or(0);
                 if rows == 0 || !rows.is_multiple_of(2 * heads) {
                     let message = format!("expected rows for {heads} heads of even size, got {shape:?}");
@@ -109,7 +109,7 @@ impl WeightSource for GgufFile {
                 }
                 values = names::split_heads(&values, heads, values.len() / rows);
             }
-            Layout::Transposed => match shape[..] {
+            Conversion::Transposed => match shape[..] {
                 [rows, columns] => {
                     values = names::transpose(&values, rows, columns);
                     shape.reverse();

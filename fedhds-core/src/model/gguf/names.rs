@@ -1,13 +1,15 @@
-//! llama.cpp's tensor names and layouts, and Hugging Face's.
+//! From llama.cpp's tensor names and order of values to Hugging Face's, and back.
 
 use super::header::Header;
+use crate::model::config::names::{Module, Names};
+use crate::model::config::{self, WeightLayout};
 use std::collections::BTreeMap;
 
 /// What llama.cpp's converter did to a tensor and has to be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// As Hugging Face has it.
-    Same,
+pub enum Conversion {
+    /// Nothing.
+    None,
     /// Rows reordered within each of `heads` heads, so that RoPE turns neighbours `(2i, 2i+1)` where Hugging Face turns
     /// `(i, i + d/2)`; done to the queries and keys of the `llama` architecture.
     InterleavedHeads {
@@ -18,115 +20,74 @@ pub enum Layout {
     Transposed,
 }
 
-/// The names of a layer's tensors after `blk.N.`, and the module path after the layer's in Hugging Face's naming.
-const LLAMA: &[(&str, &str)] = &[
-    ("attn_norm", "input_layernorm"),
-    ("attn_q", "self_attn.q_proj"),
-    ("attn_k", "self_attn.k_proj"),
-    ("attn_v", "self_attn.v_proj"),
-    ("attn_output", "self_attn.o_proj"),
-    ("ffn_norm", "post_attention_layernorm"),
-    ("ffn_gate", "mlp.gate_proj"),
-    ("ffn_up", "mlp.up_proj"),
-    ("ffn_down", "mlp.down_proj"),
-];
-const LLAMA_ROOT: &[(&str, &str)] =
-    &[("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
-
-const GPT2: &[(&str, &str)] = &[
-    ("attn_norm", "ln_1"),
-    ("attn_qkv", "attn.c_attn"),
-    ("attn_output", "attn.c_proj"),
-    ("ffn_norm", "ln_2"),
-    ("ffn_up", "mlp.c_fc"),
-    ("ffn_down", "mlp.c_proj"),
-];
-const GPT2_ROOT: &[(&str, &str)] = &[
-    ("token_embd", "transformer.wte"),
-    ("position_embd", "transformer.wpe"),
-    ("output_norm", "transformer.ln_f"),
-    ("output", "lm_head"),
-];
-
-const BERT: &[(&str, &str)] = &[
-    ("attn_q", "attention.self.query"),
-    ("attn_k", "attention.self.key"),
-    ("attn_v", "attention.self.value"),
-    ("attn_output", "attention.output.dense"),
-    ("attn_output_norm", "attention.output.LayerNorm"),
-    ("ffn_up", "intermediate.dense"),
-    ("ffn_down", "output.dense"),
-    ("layer_output_norm", "output.LayerNorm"),
-];
-const BERT_ROOT: &[(&str, &str)] = &[
-    ("token_embd", "embeddings.word_embeddings"),
-    ("token_types", "embeddings.token_type_embeddings"),
-    ("position_embd", "embeddings.position_embeddings"),
-    ("token_embd_norm", "embeddings.LayerNorm"),
-];
-
-/// Hugging Face's name of every tensor of the file: llama.cpp's name and layout.
-/// Tensors that no table knows keep llama.cpp's name, so that a loader can name them.
-pub fn table(architecture: &str, header: &Header, heads: usize, heads_kv: usize) -> BTreeMap<String, (String, Layout)> {
-    let mut table = BTreeMap::new();
-    for name in header.tensors.keys() {
-        let (module, end) = name.rsplit_once('.').unwrap_or_default();
-        let layout = layout_of(architecture, module, end, heads, heads_kv);
-        table.insert(translate(architecture, name).unwrap_or_else(|| name.clone()), (name.clone(), layout));
-    }
-    table
+/// A file's architecture: its names, and what its converter does to tensors.
+#[derive(Debug, Clone, Copy)]
+pub struct Architecture {
+    names: Names,
+    /// Heads of the queries and of the keys, where their rows are reordered.
+    interleaved: Option<(usize, usize)>,
 }
 
-/// What the converter did to the tensor `MODULE.END`, for example of module `blk.0.attn_q` and end `weight`.
-pub fn layout_of(architecture: &str, module: &str, end: &str, heads: usize, heads_kv: usize) -> Layout {
-    match architecture {
-        "llama" if module.ends_with(".attn_q") => Layout::InterleavedHeads { heads },
-        "llama" if module.ends_with(".attn_k") => Layout::InterleavedHeads { heads: heads_kv },
-        "gpt2"
-            if end == "weight"
-                && [".attn_qkv", ".attn_output", ".ffn_up", ".ffn_down"].iter().any(|s| module.ends_with(s)) =>
-        {
-            Layout::Transposed
+impl Architecture {
+    /// That of `general.architecture`, with so many heads of queries and of keys and values.
+    pub fn new(name: &str, heads: usize, heads_kv: usize) -> Self {
+        let names = match name {
+            "gpt2" => config::gpt2::NAMES,
+            "bert" => config::bert::NAMES,
+            _ => config::llama::NAMES,
+        };
+        Self { names, interleaved: (name == "llama").then_some((heads, heads_kv)) }
+    }
+
+    /// Hugging Face's name of every tensor of the file: llama.cpp's name, and what was done to the tensor.
+    /// Tensors that no family knows keep llama.cpp's name, so that a loader can name them.
+    pub fn table(&self, header: &Header) -> BTreeMap<String, (String, Conversion)> {
+        let entry = |name: &String| match self.translate(name) {
+            Some((own, conversion)) => (own, (name.clone(), conversion)),
+            None => (name.clone(), (name.clone(), Conversion::None)),
+        };
+        header.tensors.keys().map(entry).collect()
+    }
+
+    /// llama.cpp's name of a layer's module, and what the converter does to its weight: `model.layers.3.self_attn.q_proj` is
+    /// `blk.3.attn_q`.
+    pub fn module(&self, path: &str) -> Option<(String, Conversion)> {
+        let (layer, name) = path.strip_prefix(self.names.layers)?.strip_prefix('.')?.split_once('.')?;
+        let layer: usize = layer.parse().ok()?;
+        let module = self.names.of_layer().find(|module| module.name == name)?;
+        Some((format!("blk.{layer}.{}", module.gguf), self.conversion(module, "weight")))
+    }
+
+    /// Hugging Face's name of a tensor, and what was done to it.
+    fn translate(&self, stored: &str) -> Option<(String, Conversion)> {
+        let (module, end) = stored.rsplit_once('.')?;
+        match module.strip_prefix("blk.") {
+            Some(rest) => {
+                let (layer, name) = rest.split_once('.')?;
+                let module = self.names.of_layer().find(|module| module.gguf == name)?;
+                let path = self.names.path(layer.parse().ok()?, module);
+                Some((format!("{path}.{end}"), self.conversion(module, end)))
+            }
+            None => {
+                let module = self.names.outside.iter().find(|known| known.gguf == module)?;
+                Some((format!("{}.{end}", module.name), Conversion::None))
+            }
         }
-        _ => Layout::Same,
     }
-}
 
-type Names = &'static [(&'static str, &'static str)];
-
-/// The names within a layer, those outside of layers, and what stands before a layer's number in Hugging Face's naming.
-fn names_of(architecture: &str) -> (Names, Names, &'static str) {
-    match architecture {
-        "gpt2" => (GPT2, GPT2_ROOT, "transformer.h"),
-        "bert" => (BERT, BERT_ROOT, "encoder.layer"),
-        _ => (LLAMA, LLAMA_ROOT, "model.layers"),
-    }
-}
-
-/// llama.cpp's name of a layer's module: `model.layers.3.self_attn.q_proj` is `blk.3.attn_q`.
-pub fn module_name(architecture: &str, module: &str) -> Option<String> {
-    let (names, _, layers) = names_of(architecture);
-    let (layer, module) = module.strip_prefix(layers)?.strip_prefix('.')?.split_once('.')?;
-    let layer: usize = layer.parse().ok()?;
-    let (stored, _) = names.iter().find(|(_, ours)| *ours == module)?;
-    Some(format!("blk.{layer}.{stored}"))
-}
-
-fn translate(architecture: &str, name: &str) -> Option<String> {
-    let (layer_names, root_names, layers) = names_of(architecture);
-    let (module, end) = name.rsplit_once('.')?;
-    let find = |names: &[(&str, &'static str)], key: &str| names.iter().find(|(n, _)| *n == key).map(|(_, to)| *to);
-    match module.strip_prefix("blk.") {
-        Some(rest) => {
-            let (layer, module) = rest.split_once('.')?;
-            let layer: usize = layer.parse().ok()?;
-            Some(format!("{layers}.{layer}.{}.{end}", find(layer_names, module)?))
+    /// What the converter does to `MODULE.END` of a layer.
+    fn conversion(&self, module: Module, end: &str) -> Conversion {
+        let transposed = self.names.layout == WeightLayout::InOut && end == "weight";
+        match self.interleaved {
+            Some((heads, _)) if module == config::llama::QUERY => Conversion::InterleavedHeads { heads },
+            Some((_, heads)) if module == config::llama::KEY => Conversion::InterleavedHeads { heads },
+            _ if transposed && self.names.linears.contains(&module) => Conversion::Transposed,
+            _ => Conversion::None,
         }
-        None => Some(format!("{}.{end}", find(root_names, module)?)),
     }
 }
 
-/// Undoes the reordering of [`Layout::InterleavedHeads`]; `columns` is 1 for a bias. Sizes are checked by the caller.
+/// Undoes the reordering of [`Conversion::InterleavedHeads`]; `columns` is 1 for a bias. Sizes are checked by the caller.
 pub fn split_heads(values: &[f32], heads: usize, columns: usize) -> Vec<f32> {
     let rows = values.len() / columns.max(1);
     let head = rows / heads.max(1);
@@ -141,7 +102,7 @@ pub fn split_heads(values: &[f32], heads: usize, columns: usize) -> Vec<f32> {
     out
 }
 
-/// The reordering of [`Layout::InterleavedHeads`], as the converter does it: the inverse of [`split_heads`].
+/// The reordering of [`Conversion::InterleavedHeads`], as the converter does it: the inverse of [`split_heads`].
 pub fn join_heads(values: &[f32], heads: usize, columns: usize) -> Vec<f32> {
     let rows = values.len() / columns.max(1);
     let head = rows / heads.max(1);
@@ -170,17 +131,34 @@ mod tests {
 
     #[test]
     fn names_of_each_family() {
-        let t = |a, n| translate(a, n).unwrap_or_default();
+        let t = |a: &str, n: &str| Architecture::new(a, 4, 2).translate(n).map_or(String::new(), |(name, _)| name);
         assert_eq!(t("llama", "blk.12.attn_q.weight"), "model.layers.12.self_attn.q_proj.weight");
         assert_eq!(t("qwen2", "blk.0.attn_k.bias"), "model.layers.0.self_attn.k_proj.bias");
         assert_eq!(t("llama", "output_norm.weight"), "model.norm.weight");
         assert_eq!(t("gpt2", "blk.3.ffn_down.bias"), "transformer.h.3.mlp.c_proj.bias");
         assert_eq!(t("bert", "blk.1.layer_output_norm.weight"), "encoder.layer.1.output.LayerNorm.weight");
-        assert_eq!(translate("llama", "blk.x.attn_q.weight"), None);
-        assert_eq!(translate("llama", "rope_freqs.weight"), None);
-        assert_eq!(module_name("llama", "model.layers.12.self_attn.q_proj").as_deref(), Some("blk.12.attn_q"));
-        assert_eq!(module_name("gpt2", "transformer.h.3.mlp.c_proj").as_deref(), Some("blk.3.ffn_down"));
-        assert_eq!(module_name("llama", "lm_head"), None);
+        assert_eq!(t("llama", "blk.x.attn_q.weight"), "");
+        assert_eq!(t("llama", "rope_freqs.weight"), "");
+        let module = |a: &str, n: &str| Architecture::new(a, 4, 2).module(n).map_or(String::new(), |(name, _)| name);
+        assert_eq!(module("llama", "model.layers.12.self_attn.q_proj"), "blk.12.attn_q");
+        assert_eq!(module("gpt2", "transformer.h.3.mlp.c_proj"), "blk.3.ffn_down");
+        assert_eq!(module("llama", "lm_head"), "");
+    }
+
+    #[test]
+    fn what_the_converter_did_is_known() {
+        let done = |a: &str, n: &str| Architecture::new(a, 4, 2).translate(n).map(|(_, conversion)| conversion);
+        assert_eq!(done("llama", "blk.0.attn_q.weight"), Some(Conversion::InterleavedHeads { heads: 4 }));
+        assert_eq!(done("llama", "blk.0.attn_k.bias"), Some(Conversion::InterleavedHeads { heads: 2 }));
+        assert_eq!(done("llama", "blk.0.attn_v.weight"), Some(Conversion::None));
+        assert_eq!(done("qwen2", "blk.0.attn_q.weight"), Some(Conversion::None));
+        assert_eq!(done("bert", "blk.0.attn_q.weight"), Some(Conversion::None));
+        for name in ["attn_qkv", "attn_output", "ffn_up", "ffn_down"] {
+            assert_eq!(done("gpt2", &format!("blk.0.{name}.weight")), Some(Conversion::Transposed));
+            assert_eq!(done("gpt2", &format!("blk.0.{name}.bias")), Some(Conversion::None));
+        }
+        assert_eq!(done("gpt2", "blk.0.attn_norm.weight"), Some(Conversion::None));
+        assert_eq!(done("gpt2", "token_embd.weight"), Some(Conversion::None));
     }
 
     #[test]
