@@ -1,8 +1,9 @@
 //! A linear layer, with a low-rank update where one is given.
 
 use super::lora::LoraWeights;
+use super::spec::ModuleSpec;
 use super::tensor::{Tensor, like};
-use super::transformer::{ModuleSpec, Weight};
+use super::transformer::Weight;
 use super::weights::Loader;
 use crate::error::Result;
 

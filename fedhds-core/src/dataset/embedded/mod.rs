@@ -5,6 +5,7 @@
 //! across clients is real, as it is in instruction data that people collect. The test tasks ask for skills that no train task
 //! asks for. The embedded model's pretraining corpus holds the facts of both as plain text.
 
+mod draw;
 pub mod lexicon;
 mod questions;
 pub mod skills;
