@@ -14,6 +14,8 @@ pub mod config;
 mod device;
 mod embedding;
 mod example;
+#[cfg(feature = "pretrain")]
+mod export;
 #[cfg(feature = "gguf")]
 pub mod gguf;
 mod gpt2;
@@ -43,6 +45,8 @@ pub use chat_template::{ChatMessage, ChatTemplate};
 pub use config::{BertConfig, Gpt2Config, LlamaConfig, ModelConfig};
 pub use device::Device;
 pub use example::{Example, Overlong, prepare};
+#[cfg(feature = "pretrain")]
+pub use export::{StoredType, export_weights, write_safetensors};
 pub use gpt2::Gpt2;
 pub use language_model::{LanguageModel, fingerprint, fingerprint_weights};
 pub use linear::{Layout, Linear};
@@ -52,7 +56,7 @@ pub use norm::{LayerNorm, RmsNorm};
 pub use pass::Pass;
 pub use pooling::Pooling;
 pub use rope::{RopeConfig, RopeScaling, RopeTable};
-pub use safetensors::{SafetensorsFolder, StoredType, export_weights, write_safetensors};
+pub use safetensors::SafetensorsFolder;
 pub use spec::{ModelSpec, ModuleSpec};
 pub use tokenizer::{SpecialTokens, Tokenizer};
 pub use transformer::{Transformer, Weight, hidden_states, take_tokens};

@@ -7,6 +7,7 @@ mod checkpoint;
 mod feature_store;
 mod federation;
 mod identity;
+#[cfg(feature = "experiment")]
 mod progress;
 mod round;
 mod round_record;
@@ -20,6 +21,7 @@ pub use checkpoint::Checkpoint;
 pub use feature_store::{FeatureStore, StoredFeatures, content_hash};
 pub use federation::{Outcome, Simulation};
 pub use identity::Identity;
+#[cfg(feature = "experiment")]
 pub use progress::{LogWriter, TerminalProgress};
 pub use round_record::{ClientRecord, EvaluationRecord, RoundRecord};
 pub use sampling::Participation;

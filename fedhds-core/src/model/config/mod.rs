@@ -187,19 +187,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
-        let llama3 = json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
-            "high_freq_factor": 4.0, "original_max_position_embeddings": 512}, "rms_norm_eps": 1e-5});
-        for changes in [llama3, json!({"model_type": "qwen2"}), json!({"model_type": "mistral", "sliding_window": 8})] {
-            let config = llama(changes).unwrap();
-            assert_eq!(parse(config.to_json().unwrap()).unwrap(), ModelConfig::Llama(config));
-        }
-        let mut mixed = llama(json!({})).unwrap();
-        mixed.windows[0] = Some(2);
-        assert!(mixed.to_json().is_err());
-    }
-
-    #[test]
     fn errors_name_the_key_or_the_architecture() {
         let message = |value| parse(value).unwrap_err().to_string();
         let unknown = message(json!({"architectures": ["GemmaForCausalLM"]}));
@@ -230,7 +217,9 @@ mod tests {
             json!({"architectures": ["GPT2LMHeadModel"], "vocab_size": 10, "n_embd": 8, "n_layer": 1, "n_head": 2});
         let bert = json!({"model_type": "bert", "vocab_size": 10, "hidden_size": 8, "intermediate_size": 8,
             "num_hidden_layers": 1, "num_attention_heads": 2});
-        for value in [gpt2, bert, llama(json!({})).unwrap().to_json().unwrap()] {
+        let llama = json!({"model_type": "llama", "vocab_size": 10, "hidden_size": 8, "intermediate_size": 8,
+            "num_hidden_layers": 1, "num_attention_heads": 2});
+        for value in [gpt2, bert, llama] {
             let config = parse(value).unwrap();
             let weights = crate::model::InMemoryWeights::random(&config, Seed(0)).unwrap();
             let model = config.build(&weights, &Device::cpu()).unwrap();
