@@ -5,11 +5,11 @@
 use super::family::family_of;
 use super::fields::Fields;
 use super::loaded::{At, Collected, as_json};
-use super::options::{LoadOptions, is_name};
+use super::options::{LoadOptions, NaturalInstructionsOptions, is_name};
 use super::reader::{ReadFrom, Reader, Sample, TestRecords};
 use super::source::{self, Place, Source};
 use super::values::{self, BlankResponse};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::types::{Control, Record};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
@@ -321,7 +321,7 @@ mod tests {
         control.cancel.cancel();
         std::fs::write(folder.path().join("splits/default/train_tasks.txt"), "t").unwrap();
         let stopped = read(folder.path(), "train", LoadOptions::default(), &control);
-        assert!(matches!(stopped, Err(Error::Cancelled)));
+        assert!(matches!(stopped, Err(crate::Error::Cancelled)));
     }
 
     #[test]

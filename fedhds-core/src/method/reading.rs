@@ -32,7 +32,7 @@ impl MethodConfig {
     /// # Errors
     /// As [`from_toml_str`](MethodConfig::from_toml_str).
     pub fn from_text(text: &str) -> Result<Self> {
-        let read = || Self::checked(parse::value_of_text(METHOD, text)?);
+        let read = || Self::checked(parse::value_of_text(overrides::METHOD, text)?);
         read().map_err(|error| parse::located(error, text))
     }
 
