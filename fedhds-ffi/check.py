@@ -176,8 +176,23 @@ def valgrind() -> None:
             pass
 
 
+# Crates that only features of the core bring: `model` brings two, `experiment` (with the generated tasks) the others.
+NOT_FOR_DEVICES = {"burn", "tokenizers", "plotters", "indicatif"}
+
+
+def check_dependencies() -> None:
+    """That selection alone is built without the features of the core, and so without the crates behind them."""
+    tree = ["cargo", "tree", "--locked", "--no-default-features", "--edges", "normal", "--prefix", "none"]
+    crates = {line.split()[0] for line in run(*tree, cwd=HERE).splitlines() if line.strip()}
+    if "fedhds-core" not in crates:
+        raise Failed(f"expected fedhds-core among the crates of selection alone, got {', '.join(sorted(crates))}")
+    if strange := sorted(crates & NOT_FOR_DEVICES):
+        raise Failed(f"expected selection alone without {', '.join(sorted(NOT_FOR_DEVICES))}, got {', '.join(strange)}")
+
+
 def selection() -> None:
-    """Selection alone as a device gets it: symbols, size, the C tests without models, the bits of the whole library."""
+    """Selection alone as a device gets it: crates, symbols, size, the C tests without models, the whole library's bits."""
+    check_dependencies()
     build = ["cargo", "rustc", "--locked", "--profile", "device", "-p", "fedhds-ffi", "--no-default-features"]
     # One kind of library at a time: cargo has no optimisation over all crates where an rlib is asked for as well.
     run(*build, "--crate-type", "cdylib", cwd=ROOT)

@@ -124,8 +124,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let tokenizer = vocabulary::read_or_train(&arguments.work.join("tokenizer.json"), &corpus, *vocab_size)?;
     let path = arguments.work.join("checkpoint.safetensors");
     let device = Device::cpu();
-    let adam_config =
-        AdamConfig { beta2: 0.95, weight_decay: 0.1, decoupled_weight_decay: true, ..AdamConfig::default() };
+    let adam_config = AdamConfig { beta2: 0.95, ..AdamConfig::default() };
     let (mut model, mut adam, first, before) = match Checkpoint::read(&path, &settings)? {
         Some(checkpoint) => {
             let model = model_config.build(&checkpoint.source(), &device)?;

@@ -9,6 +9,9 @@ use fedhds_core::train::loss::{LossRows, token_losses};
 use fedhds_core::{Error, Result};
 use std::collections::BTreeMap;
 
+/// Decoupled decay of every weight.
+const DECAY: f64 = 0.1;
+
 /// Linear warm-up, the peak, then a cosine down to a twentieth of the peak over the last 40% of the steps.
 ///
 /// A constant part in place of a cosine over all steps lets a run be made shorter or longer while it runs (Hu et al. 2024,
@@ -147,9 +150,9 @@ pub fn step(
         let result = match weight.clone() {
             Weight::Matrix(w) => {
                 let shape = w.dims();
-                adam.update(name, w, gradient.reshape(shape)).map(Weight::Matrix)
+                adam.update_decayed(name, w, gradient.reshape(shape), DECAY).map(Weight::Matrix)
             }
-            Weight::Vector(w) => adam.update(name, w, gradient).map(Weight::Vector),
+            Weight::Vector(w) => adam.update_decayed(name, w, gradient, DECAY).map(Weight::Vector),
         };
         result.unwrap_or_else(|e| {
             failed.get_or_insert(e);

@@ -1,16 +1,36 @@
 #![doc = "Federated data-efficient instruction tuning (FedHDS, arXiv 2410.10926)."]
 //!
-//! Each line of this list may import the lines above it, never one below.
+//! The layers, from the bottom up. A module imports those of the lines above its own, never one below and none beside it;
+//! `tests/layers` reads this list and every import.
+//!
+//! - `error`: the one error
+//! - `types`: matrices, records, adapters, seeds: data, no logic
+//! - `files`, `parallel`, `parse`: files that appear whole or not at all; work side by side; settings from text, errors with their key
+//! - `settings`: how adapters are trained and texts generated
+//! - `protocol`: every byte that crosses between client and server
+//! - `stage`: the traits of the stages
+//! - `aggregate`, `cluster`, `dataset`, `metrics`, `reduce`, `select`: the stages that run no model
+//! - `model`: language models on burn
+//! - `features`, `train`: the stages that run one, with `generate`; what they found, kept
+//! - `generate`: generation and evaluation
+//! - `method`: a configuration becomes stages
+//! - `client`, `server`: the state machines, message in, message out
+//! - `simulate`: the federation in one process
+//! - `experiment`: configurations, run records, tables, plots
+//!
+//! `model`, `train`, `generate` and the extractor in `features` are there with the feature `model`, `experiment` with the feature of its name.
 
 pub mod error;
-mod files;
-mod parallel;
 pub mod types;
 
+mod files;
+mod parallel;
 pub mod parse;
+
 pub mod settings;
 
 pub mod protocol;
+
 pub mod stage;
 
 pub mod aggregate;
@@ -37,6 +57,7 @@ pub mod server;
 
 pub mod simulate;
 
+#[cfg(feature = "experiment")]
 pub mod experiment;
 
 pub use error::{Error, Position, Result};
@@ -50,7 +71,7 @@ extern crate self as fedhds_core;
 #[doc = include_str!("../../docs/adding_a_stage.md")]
 mod adding_a_stage {}
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "experiment"))]
 #[doc = include_str!("../../docs/embedded_model.md")]
 mod embedded_model {}
 

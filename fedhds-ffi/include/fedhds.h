@@ -702,6 +702,7 @@ fedhds_status_t fedhds_records_load(const char *path,
                                     const struct fedhds_control_t *watch,
                                     struct fedhds_records_t **records);
 
+#if defined(FEDHDS_MODELS)
 // Generated records, no file: the train tasks and the unseen test tasks of the embedded data. `json` is NULL or settings such as
 // `{"records_per_task": 30, "test_records_per_task": 15, "seed": 1}`.
 //
@@ -710,6 +711,7 @@ fedhds_status_t fedhds_records_load(const char *path,
 fedhds_status_t fedhds_records_embedded(const char *json,
                                         struct fedhds_records_t **train,
                                         struct fedhds_records_t **test);
+#endif
 
 // How many records there are.
 //
@@ -927,16 +929,6 @@ fedhds_status_t fedhds_adapter_save(const struct fedhds_adapter_t *adapter, cons
 #endif
 
 #if defined(FEDHDS_MODELS)
-// Writes the file that llama.cpp's `--lora` reads, for a base model of this family and size.
-//
-// # Safety
-// `path` ends with NUL.
-fedhds_status_t fedhds_adapter_save_gguf(const struct fedhds_adapter_t *adapter,
-                                         const struct fedhds_model_t *model,
-                                         const char *path);
-#endif
-
-#if defined(FEDHDS_MODELS)
 // The tensors as a safetensors file under PEFT's names, and the settings as JSON.
 //
 // # Safety
@@ -1107,6 +1099,16 @@ fedhds_status_t fedhds_model_evaluate(const struct fedhds_model_t *model,
                                       int32_t flavor,
                                       const struct fedhds_control_t *control,
                                       struct fedhds_bytes_t **scores);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// Writes the file that llama.cpp's `--lora` reads, for a base model of this family and size.
+//
+// # Safety
+// `path` ends with NUL.
+fedhds_status_t fedhds_adapter_save_gguf(const struct fedhds_adapter_t *adapter,
+                                         const struct fedhds_model_t *model,
+                                         const char *path);
 #endif
 
 #if defined(FEDHDS_MODELS)

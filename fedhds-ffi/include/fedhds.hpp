@@ -880,11 +880,13 @@ public:
         });
     }
 
+#if defined(FEDHDS_MODELS)
     struct Embedded;
 
     // Generated records, no file: the train tasks and the unseen test tasks of the embedded data. `json` is settings
     // such as {"records_per_task": 30, "test_records_per_task": 15, "seed": 1}.
     static Result<Embedded> embedded(Text json = {});
+#endif
 
     Result<void> add(const Record& record) {
         const std::initializer_list<Text> texts = {
@@ -926,6 +928,8 @@ private:
     detail::Owner<Raw, fedhds_records_free> owner_;
 };
 
+#if defined(FEDHDS_MODELS)
+
 // The records of the embedded data.
 struct Records::Embedded {
     Records train;
@@ -939,6 +943,8 @@ inline Result<Records::Embedded> Records::embedded(Text json) {
     if (!train) return train.error();
     return Embedded{std::move(train).value(), Records(test)};
 }
+
+#endif
 
 // -------- selection methods
 

@@ -1,18 +1,16 @@
-//! LoRA adapters: PEFT's folders, bytes, messages, llama.cpp's files, means.
+//! LoRA adapters: PEFT's folders, bytes, messages, means.
 
 use crate::buffer::{bytes, fedhds_bytes_t};
 use crate::handle::{self, Handle};
-use crate::model::fedhds_model_t;
 use crate::pointer::{Out, slice, text, text_or_none};
 use crate::server::fedhds_server_t;
 use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_INPUT};
 use crate::status::{Failure, boundary};
 use fedhds_core::aggregate::WeightedMean;
-use fedhds_core::model::gguf;
 use fedhds_core::parse;
 use fedhds_core::protocol::{GlobalAdapter, LocalUpdate, Wire as _};
 use fedhds_core::stage::{Aggregator as _, ClientUpdate};
-use fedhds_core::train::{adapter_file, check_adapter, read_adapter, write_adapter};
+use fedhds_core::train::{adapter_file, read_adapter, write_adapter};
 use fedhds_core::types::{Adapter, AdapterConfig, ClientId, Round};
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -62,25 +60,6 @@ pub unsafe extern "C" fn fedhds_adapter_save(
         // SAFETY: the caller's promise.
         let (folder, base) = unsafe { (text(folder, "folder")?, text_or_none(base_model, "base_model")?) };
         Ok(write_adapter(folder, &*handle::copy(adapter)?, base)?)
-    })
-}
-
-/// Writes the file that llama.cpp's `--lora` reads, for a base model of this family and size.
-///
-/// # Safety
-/// `path` ends with NUL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn fedhds_adapter_save_gguf(
-    adapter: *const fedhds_adapter_t,
-    model: *const fedhds_model_t,
-    path: *const c_char,
-) -> fedhds_status_t {
-    boundary(|| {
-        // SAFETY: the caller's promise.
-        let path = unsafe { text(path, "path") }?;
-        let (adapter, model) = (handle::copy(adapter)?, handle::copy(model)?);
-        check_adapter(&adapter, model.transformer.spec())?;
-        Ok(gguf::write_adapter(path, &adapter, &model.config)?)
     })
 }
 

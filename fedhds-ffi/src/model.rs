@@ -1,4 +1,4 @@
-//! Models: features of records, generation, evaluation.
+//! Models: features of records, generation, evaluation, llama.cpp's files of their adapters.
 
 use crate::adapter::fedhds_adapter_t;
 use crate::buffer::{bytes, fedhds_bytes_t};
@@ -14,8 +14,9 @@ use crate::status::{Outcome, boundary};
 use fedhds_core::dataset::{Prompt, RenderPrompt};
 use fedhds_core::features::LayerFeatures;
 use fedhds_core::generate::{GenerateConfig, ModelEvaluator, generate_texts};
-use fedhds_core::model::{Device, LanguageModel, prompt_renderer};
+use fedhds_core::model::{Device, LanguageModel, gguf, prompt_renderer};
 use fedhds_core::stage::{Evaluator as _, FeatureExtractor as _};
+use fedhds_core::train::check_adapter;
 use fedhds_core::{Error, parse};
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -205,6 +206,25 @@ pub unsafe extern "C" fn fedhds_model_evaluate(
         let json = serde_json::to_vec(&found).map_err(|e| Error::input("scores", "finite numbers", e))?;
         out.set(bytes(json));
         Ok(())
+    })
+}
+
+/// Writes the file that llama.cpp's `--lora` reads, for a base model of this family and size.
+///
+/// # Safety
+/// `path` ends with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_adapter_save_gguf(
+    adapter: *const fedhds_adapter_t,
+    model: *const fedhds_model_t,
+    path: *const c_char,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let path = unsafe { text(path, "path") }?;
+        let (adapter, model) = (handle::copy(adapter)?, handle::copy(model)?);
+        check_adapter(&adapter, model.transformer.spec())?;
+        Ok(gguf::write_adapter(path, &adapter, &model.config)?)
     })
 }
 

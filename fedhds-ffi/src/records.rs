@@ -6,6 +6,7 @@ use crate::handle::{self, Handle};
 use crate::pointer::{Out, slice, text, text_or_none};
 use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_INPUT, FEDHDS_STATUS_PARAMETER};
 use crate::status::{Failure, Outcome, boundary};
+#[cfg(feature = "model")]
 use fedhds_core::dataset::embedded::EmbeddedTasks;
 use fedhds_core::dataset::{Dataset, LoadOptions, Partition, Source, load};
 use fedhds_core::types::{Record, Seed};
@@ -130,6 +131,7 @@ pub unsafe extern "C" fn fedhds_records_load(
 ///
 /// # Safety
 /// `json` is NULL or ends with NUL; `train` and `test` are valid for a write each.
+#[cfg(feature = "model")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fedhds_records_embedded(
     json: *const c_char,

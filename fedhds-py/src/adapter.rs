@@ -1,14 +1,12 @@
-//! Adapters: PEFT's folders, bytes, arrays, llama.cpp's files.
+//! Adapters: PEFT's folders, bytes, arrays.
 
 use crate::array::{array, matrix};
 use crate::error::OrRaise as _;
-use crate::model::Model;
 use crate::run::heavy;
 use crate::settings::AdapterConfig;
 use fedhds_core::aggregate::WeightedMean;
-use fedhds_core::model::gguf;
 use fedhds_core::stage::{Aggregator as _, ClientUpdate};
-use fedhds_core::train::{adapter_file, check_adapter, read_adapter, write_adapter};
+use fedhds_core::train::{adapter_file, read_adapter, write_adapter};
 use fedhds_core::types::{AdapterTensor, ClientId, Matrix};
 use fedhds_core::{Error, types};
 use numpy::{PyArray2, PyReadonlyArray2};
@@ -100,12 +98,6 @@ impl Adapter {
             tensors.set_item(format!("{PREFIX}{name}"), values)?;
         }
         Ok(tensors)
-    }
-
-    /// llama.cpp's file of it, for a model of this family and size.
-    fn save_gguf(&self, path: PathBuf, model: PyRef<'_, Model>) -> PyResult<()> {
-        check_adapter(&self.inner, model.inner.transformer.spec()).or_raise()?;
-        gguf::write_adapter(path, &self.inner, &model.inner.config).or_raise()
     }
 
     fn equals(&self, other: PyRef<'_, Adapter>) -> bool {

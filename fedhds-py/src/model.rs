@@ -11,10 +11,10 @@ use crate::settings::{AdapterConfig, FeatureParams, GenerateConfig, TrainConfig}
 use fedhds_core::features::LayerFeatures;
 use fedhds_core::generate::{ModelEvaluator, generate_texts};
 use fedhds_core::metrics::RougeFlavor;
-use fedhds_core::model::{Device, LanguageModel};
+use fedhds_core::model::{Device, LanguageModel, gguf};
 use fedhds_core::stage::{Evaluator as _, FeatureExtractor as _, Trainer as _};
-use fedhds_core::train::LoraTrainer;
-use fedhds_core::types::{Context, Control, Seed};
+use fedhds_core::train::{LoraTrainer, check_adapter};
+use fedhds_core::types::{Context, Control, Record, Seed};
 use fedhds_core::{Error, Result};
 use numpy::PyArray2;
 use pyo3::prelude::*;
@@ -28,6 +28,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Trainer>()?;
     module.add_class::<Evaluator>()?;
     module.add_function(wrap_pyfunction!(feature_states, module)?)?;
+    module.add_function(wrap_pyfunction!(render, module)?)?;
     module.add_function(wrap_pyfunction!(write_embedded_model, module)?)
 }
 
@@ -114,7 +115,13 @@ impl Model {
         self.inner.fingerprint().to_owned()
     }
 
-    /// Tokens of each text, with the special tokens that the tokenizer puts around it.
+    /// llama.cpp's file of an adapter, for a model of this family and size.
+    fn save_gguf(&self, path: PathBuf, adapter: PyRef<'_, Adapter>) -> PyResult<()> {
+        check_adapter(&adapter.inner, self.inner.transformer.spec()).or_raise()?;
+        gguf::write_adapter(path, &adapter.inner, &self.inner.config).or_raise()
+    }
+
+    /// Tokens of each text, special tokens of the model's own included.
     fn count_tokens(&self, py: Python<'_>, texts: Vec<String>) -> PyResult<Vec<usize>> {
         let tokenizer = self.inner.tokenizer.clone();
         heavy(py, move |_| texts.iter().map(|text| Ok(tokenizer.encode(text, true)?.len())).collect())
@@ -146,7 +153,7 @@ pub struct Features {
 impl Features {
     #[new]
     fn new(model: &Model, prompt: Template, params: FeatureParams, frozen: bool) -> PyResult<Self> {
-        let (renderer, name) = (prompt.renderer(Some(model)).or_raise()?, prompt.name().or_raise()?);
+        let (renderer, name) = (prompt.renderer(Some(&model.inner.tokenizer)).or_raise()?, prompt.name().or_raise()?);
         let features = LayerFeatures::new(model.inner.clone(), renderer, name, params.inner).or_raise()?;
         Ok(Self { inner: Arc::new(if frozen { features.frozen() } else { features }) })
     }
@@ -195,7 +202,7 @@ pub struct Trainer {
 impl Trainer {
     #[new]
     fn new(model: &Model, prompt: Template, adapter: AdapterConfig, config: TrainConfig) -> PyResult<Self> {
-        let prompt = prompt.renderer(Some(model)).or_raise()?;
+        let prompt = prompt.renderer(Some(&model.inner.tokenizer)).or_raise()?;
         let inner = LoraTrainer::new(model.inner.clone(), prompt, adapter.inner, config.inner).or_raise()?;
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -228,7 +235,7 @@ pub struct Evaluator {
 impl Evaluator {
     #[new]
     fn new(model: &Model, prompt: Template, config: GenerateConfig, rouge: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let prompt = prompt.renderer(Some(model)).or_raise()?;
+        let prompt = prompt.renderer(Some(&model.inner.tokenizer)).or_raise()?;
         let rouge: RougeFlavor = parameter("rouge", rouge).or_raise()?;
         let inner = ModelEvaluator::new(model.inner.clone(), prompt, config.inner).or_raise()?.with_rouge(rouge);
         Ok(Self { inner: Arc::new(inner) })
@@ -243,4 +250,13 @@ impl Evaluator {
         })?;
         Ok(Scores(scores))
     }
+}
+
+/// Prompt and response of each record, as a model reads them.
+#[pyfunction]
+#[pyo3(signature = (records, prompt, model))]
+fn render(records: Records, prompt: Template, model: Option<PyRef<'_, Model>>) -> PyResult<Vec<(String, String)>> {
+    let prompt = prompt.renderer(model.as_deref().map(|model| &model.inner.tokenizer)).or_raise()?;
+    let text = |record: &Record| prompt.render(record).map(|text| (text.prompt, text.response));
+    records.0.iter().map(text).collect::<Result<_>>().or_raise()
 }

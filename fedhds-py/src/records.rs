@@ -1,7 +1,6 @@
 //! Records and data sets.
 
 use crate::error::{OrRaise as _, raised};
-use crate::model::Model;
 use crate::run::heavy;
 use crate::setting::{Setting, named, parameter, part};
 use crate::settings::EmbeddedTasks;
@@ -9,7 +8,7 @@ use fedhds_core::dataset::{
     CustomPrompt, Dataset, Fields, Format, GUESS, GroupBy, LoadOptions, Partition, Prompt, PromptTemplate, ReadFrom,
     RenderPrompt, Source, check_name, load,
 };
-use fedhds_core::model::prompt_renderer;
+use fedhds_core::model::{Tokenizer, prompt_renderer};
 use fedhds_core::types::{Record, Seed};
 use fedhds_core::{Error, Result, parse};
 use pyo3::prelude::*;
@@ -24,8 +23,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(check_format, module)?)?;
     module.add_function(wrap_pyfunction!(load_records, module)?)?;
     module.add_function(wrap_pyfunction!(embedded_records, module)?)?;
-    module.add_function(wrap_pyfunction!(partition, module)?)?;
-    module.add_function(wrap_pyfunction!(render, module)?)
+    module.add_function(wrap_pyfunction!(partition, module)?)
 }
 
 /// Records in or out: in Python a list of `fedhds.Record`.
@@ -98,14 +96,14 @@ impl<'py> FromPyObject<'_, 'py> for Template {
 }
 
 impl Template {
-    /// What renders records by it; the chat template is the model's.
-    pub fn renderer(&self, model: Option<&Model>) -> Result<Arc<dyn RenderPrompt>> {
-        match (&self.0, model) {
+    /// What renders records by it; the chat template is that of the model whose tokenizer this is.
+    pub fn renderer(&self, tokenizer: Option<&Arc<Tokenizer>>) -> Result<Arc<dyn RenderPrompt>> {
+        match (&self.0, tokenizer) {
             (Prompt::Chat, None) => {
                 Err(Error::parameter("prompt", "a model beside it, whose chat template is meant", "none"))
             }
             (Prompt::Template(template), None) => Ok(Arc::new(template.clone())),
-            (prompt, Some(model)) => prompt_renderer(prompt, &model.inner.tokenizer),
+            (prompt, Some(tokenizer)) => prompt_renderer(prompt, tokenizer),
         }
     }
 
@@ -236,13 +234,4 @@ fn finite(name: &str, number: f64) -> Result<serde_json::Value> {
         Error::parameter(name, "a number above 0", got)
     })?;
     Ok(number.into())
-}
-
-/// Prompt and response of each record, as a model reads them.
-#[pyfunction]
-#[pyo3(signature = (records, prompt, model))]
-fn render(records: Records, prompt: Template, model: Option<PyRef<'_, Model>>) -> PyResult<Vec<(String, String)>> {
-    let prompt = prompt.renderer(model.as_deref()).or_raise()?;
-    let text = |record: &Record| prompt.render(record).map(|text| (text.prompt, text.response));
-    records.0.iter().map(text).collect::<Result<_>>().or_raise()
 }

@@ -36,14 +36,31 @@ const CHECKS: &[Check] = &[
     },
     Check {
         slow: true,
+        ..cargo(
+            "clippy with experiments alone",
+            &[
+                "clippy",
+                "-p",
+                "fedhds-core",
+                "--no-default-features",
+                "--features",
+                "experiment",
+                "--",
+                "-D",
+                "warnings",
+            ],
+        )
+    },
+    Check {
+        slow: true,
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
         ..cargo("documentation", &["doc", "--workspace", "--no-deps", "--document-private-items"])
     },
     Check {
         slow: true,
         ..cargo(
-            "clippy with cuda and hub",
-            &["clippy", "-p", "fedhds-core", "--features", "cuda,hub", "--", "-D", "warnings"],
+            "clippy with cuda and hub alone",
+            &["clippy", "-p", "fedhds-core", "--no-default-features", "--features", "cuda,hub", "--", "-D", "warnings"],
         )
     },
     Check {

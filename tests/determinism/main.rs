@@ -9,4 +9,6 @@ mod threads;
 
 #[path = "../toy/mod.rs"]
 mod toy;
+#[path = "../toy/experiment.rs"]
+mod toy_experiment;
 mod train;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crate::toy::ToyTrainer;
-use crate::toy::experiment::experiment;
+use crate::toy_experiment::experiment;
 use fedhds_core::experiment::RunRecord;
 use fedhds_core::simulate::Checkpoint;
 use fedhds_core::types::Control;

@@ -10,3 +10,5 @@ mod model_experiment;
 
 #[path = "../toy/mod.rs"]
 mod toy;
+#[path = "../toy/experiment.rs"]
+mod toy_experiment;

@@ -1,6 +1,6 @@
-//! An experiment over the toy stages.
+//! An experiment over the toy stages; for crates that have them as `toy`.
 
-use super::{ToyEvaluator, ToyFeatures, ToyTrainer};
+use crate::toy::{self, ToyEvaluator, ToyFeatures, ToyTrainer};
 use fedhds_core::Result;
 use fedhds_core::aggregate::WeightedMean;
 use fedhds_core::experiment::{Experiment, ExperimentConfig, Features, Stages};
@@ -27,5 +27,5 @@ pub fn stages(trainer: ToyTrainer) -> Stages {
 pub fn experiment(config: &str, out: &Path, trainer: ToyTrainer) -> Result<Experiment> {
     let mut config = ExperimentConfig::parse(config)?;
     config.out = out.to_path_buf();
-    Experiment::new(config, super::data(8, 10, 5), stages(trainer), Vec::new())
+    Experiment::new(config, toy::data(8, 10, 5), stages(trainer), Vec::new())
 }

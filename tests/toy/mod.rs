@@ -4,8 +4,6 @@
 //! of a record is the adapter's distance from it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-pub mod experiment;
-
 use fedhds_core::dataset::{ClientData, Dataset, FederatedDataset};
 use fedhds_core::stage::{Evaluator, FeatureExtractor, RecordScore, Trained, Trainer};
 use fedhds_core::types::{Adapter, AdapterConfig, AdapterTensor, ClientId, Context, Matrix, Record, Seed};

@@ -3,7 +3,8 @@
 use super::fields::{Fields, ROLES};
 use super::jsonl;
 use super::loaded::Collected;
-use super::reader::{LoadOptions, Reader, Sample};
+use super::options::LoadOptions;
+use super::reader::{Reader, Sample};
 use super::source::Source;
 use crate::error::Result;
 use crate::types::Control;

@@ -2,10 +2,11 @@
 //! what there is. The list is in `dataset/mod.rs`.
 
 use super::fields::Fields;
-use super::loaded::{Collected, Loaded};
-use super::reader::{LoadOptions, ReadFrom, Reader, Sample, TestRecords};
+use super::loaded::{Collected, Origin};
+use super::options::{LoadOptions, NaturalInstructionsOptions};
+use super::reader::{ReadFrom, Reader, Sample, TestRecords};
 use super::source::{self, Source};
-use super::{Dataset, NaturalInstructionsOptions, dolly, embedded, natural_instructions};
+use super::{Dataset, dolly, natural_instructions};
 use crate::error::{Error, Result};
 use crate::types::Control;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -19,6 +20,19 @@ pub const GUESS: &str = "guess";
 /// A data set's format.
 #[derive(Clone, Copy)]
 pub struct Format(&'static dyn Reader);
+
+/// A data set with the places of its records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The format that it was read as.
+    pub format: Format,
+    /// The records.
+    pub dataset: Dataset,
+    /// Where each record stood, in the order of the records.
+    pub origins: Vec<Origin>,
+    /// How many records were left out since their responses are blank.
+    pub left_out: usize,
+}
 
 /// Reads a data set. `format` is the name of one of [`Format::ALL`], or [`GUESS`] for [`Format::guess`].
 ///
@@ -154,12 +168,13 @@ impl Format {
                 ));
             }
         }
-        let natural_instructions = options.natural_instructions != NaturalInstructionsOptions::default();
-        let embedded = options.embedded != embedded::EmbeddedTasks::default();
-        for (other, given) in [("natural_instructions", natural_instructions), ("embedded", embedded)] {
-            if given && self.name() != other {
-                return Err(Error::parameter(other, format!("none for the format `{self}`"), "some"));
-            }
+        let of_one_format = [
+            ("natural_instructions", options.natural_instructions != NaturalInstructionsOptions::default()),
+            #[cfg(feature = "experiment")]
+            ("embedded", options.embedded != Default::default()),
+        ];
+        if let Some((other, _)) = of_one_format.into_iter().find(|(other, given)| *given && self.name() != *other) {
+            return Err(Error::parameter(other, format!("none for the format `{self}`"), "some"));
         }
         options.natural_instructions.check()
     }

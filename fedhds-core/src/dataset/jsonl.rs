@@ -3,7 +3,8 @@
 use super::fields::{Fields, Maker, ROLES};
 use super::loaded::Collected;
 use super::objects;
-use super::reader::{LoadOptions, Reader, Sample};
+use super::options::LoadOptions;
+use super::reader::{Reader, Sample};
 use super::source::{self, Place, Source};
 use crate::error::Result;
 use crate::types::Control;

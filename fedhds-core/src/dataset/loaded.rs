@@ -1,20 +1,6 @@
-//! What a loader gives: the records, and where each of them stood.
+//! What a loader collects: the records, and where each of them stood.
 
-use super::{Dataset, Format};
 use crate::types::Record;
-
-/// A data set with the places of its records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Loaded {
-    /// The format that it was read as.
-    pub format: Format,
-    /// The records.
-    pub dataset: Dataset,
-    /// Where each record stood, in the order of the records.
-    pub origins: Vec<Origin>,
-    /// How many records were left out since their responses are blank.
-    pub left_out: usize,
-}
 
 /// Where a record stands in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use super::fields::{Fields, Maker};
 use super::loaded::Collected;
 use super::objects::{self, Object};
-use super::reader::{LoadOptions, Reader, Sample};
+use super::options::LoadOptions;
+use super::reader::{Reader, Sample};
 use super::source::{self, Source, describe};
 use super::values::BlankResponse;
 use crate::error::Result;

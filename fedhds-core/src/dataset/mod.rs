@@ -6,6 +6,7 @@
 // A new format is a file with a type that implements `reader::Reader`, and in this file its `mod` and its line in `FORMATS`.
 mod alpaca;
 mod dolly;
+#[cfg(feature = "experiment")]
 pub mod embedded;
 mod jsonl;
 mod messages;
@@ -17,6 +18,7 @@ mod fields;
 mod format;
 mod loaded;
 mod objects;
+mod options;
 mod partition;
 pub mod presets;
 mod prompt;
@@ -32,18 +34,19 @@ const FORMATS: &[Format] = &[
     Format::DOLLY,
     Format::of(&alpaca::Alpaca),
     Format::of(&jsonl::Jsonl),
+    #[cfg(feature = "experiment")]
     Format::of(&embedded::Embedded),
 ];
 
 pub use family::family_of;
 pub use fields::Fields;
-pub use format::{Format, GUESS, check_name, load};
-pub use loaded::{At, Loaded, Origin};
-pub use natural_instructions::NaturalInstructionsOptions;
+pub use format::{Format, GUESS, Loaded, check_name, load};
+pub use loaded::{At, Origin};
+pub use options::{LoadOptions, NaturalInstructionsOptions};
 pub use partition::{GroupBy, Partition};
 pub use presets::Preset;
 pub use prompt::{CustomPrompt, Prompt, PromptTemplate, RenderPrompt, Rendered};
-pub use reader::{LoadOptions, ReadFrom, TestRecords};
+pub use reader::{ReadFrom, TestRecords};
 pub use source::Source;
 pub use values::BlankResponse;
 

@@ -5,48 +5,16 @@
 use super::family::family_of;
 use super::fields::Fields;
 use super::loaded::{At, Collected, as_json};
-use super::reader::{LoadOptions, ReadFrom, Reader, Sample, TestRecords};
+use super::options::{LoadOptions, NaturalInstructionsOptions, is_name};
+use super::reader::{ReadFrom, Reader, Sample, TestRecords};
 use super::source::{self, Place, Source};
 use super::values::{self, BlankResponse};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::types::{Control, Record};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-
-/// How a folder is read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct NaturalInstructionsOptions {
-    /// The folder of split lists under `splits/`. Default `default` (the English track).
-    pub splits: String,
-    /// At most so many tasks, the first of the list; none means all. Default none.
-    pub max_tasks: Option<usize>,
-    /// At most so many records of a task, the first of its file; none means all. Default none.
-    pub max_records_per_task: Option<usize>,
-}
-
-impl Default for NaturalInstructionsOptions {
-    fn default() -> Self {
-        Self { splits: "default".into(), max_tasks: None, max_records_per_task: None }
-    }
-}
-
-impl NaturalInstructionsOptions {
-    pub(super) fn check(&self) -> Result<()> {
-        for (name, most) in [("max_tasks", self.max_tasks), ("max_records_per_task", self.max_records_per_task)] {
-            if most == Some(0) {
-                return Err(Error::parameter(name, "at least 1, or none for all", 0));
-            }
-        }
-        if !is_name(&self.splits) {
-            return Err(Error::parameter("splits", "the name of a folder in splits/", &self.splits));
-        }
-        Ok(())
-    }
-}
 
 /// The tasks of one split (`train` or `test`), in the order of its list. The order, and the first error, do not depend on the
 /// number of threads.
@@ -122,11 +90,6 @@ impl Reader for NaturalInstructions {
 struct TaskRecords {
     records: Vec<(At, Record)>,
     left_out: usize,
-}
-
-/// Whether a text from outside names something in a folder, and nothing elsewhere.
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && !text.contains(['/', '\\', '\0']) && !text.starts_with('.')
 }
 
 /// The split's list, and its task names with their lines.
@@ -356,7 +319,7 @@ mod tests {
         control.cancel.cancel();
         std::fs::write(folder.path().join("splits/default/train_tasks.txt"), "t").unwrap();
         let stopped = read(folder.path(), "train", LoadOptions::default(), &control);
-        assert!(matches!(stopped, Err(Error::Cancelled)));
+        assert!(matches!(stopped, Err(crate::Error::Cancelled)));
     }
 
     #[test]

@@ -1,13 +1,12 @@
-//! What a format says about itself, how it reads, and with which options.
+//! What a format says about itself, and how it reads.
 
-use super::embedded::EmbeddedTasks;
 use super::fields::Fields;
 use super::loaded::Collected;
+use super::objects;
+use super::options::LoadOptions;
 use super::source::Source;
-use super::{BlankResponse, NaturalInstructionsOptions, objects};
 use crate::error::{Error, Result};
 use crate::types::Control;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::cell::OnceCell;
 
@@ -31,24 +30,6 @@ pub enum TestRecords {
     Chosen,
     /// The same, but where nothing is said it is the last category in alphabetical order (the paper's choice for Dolly).
     LastCategory,
-}
-
-/// How a data set is read.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LoadOptions {
-    /// Names of fields in place of the format's own.
-    pub fields: Fields,
-    /// What happens to records with a blank response. Default an error.
-    pub blank_response: BlankResponse,
-    /// `train` or `test`, of a format that keeps its test records apart; none means `train`. Default none.
-    pub split: Option<String>,
-    /// Of Natural Instructions: which lists, and how much.
-    pub natural_instructions: NaturalInstructionsOptions,
-    /// Of the embedded tasks: what is generated.
-    pub embedded: EmbeddedTasks,
-    /// Whether [`Origin::text`](super::Origin::text) is kept, at the price of the data's size in memory. Default no.
-    pub keep_text: bool,
 }
 
 /// What a format's file says about it, and how it is read.

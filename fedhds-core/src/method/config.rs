@@ -1,13 +1,12 @@
 //! A method as configuration.
 
 use super::frame::SharedFrame;
+use super::name::Preset;
 use super::options::{Count, Noise, Repeats, Ungrouped};
 use super::pipeline::{ClientStages, Pipeline, ServerStages};
-use super::preset::Preset;
+use super::stages;
 use super::stages::{ClientClusterer, ClientSelector, LayerNorm, ReducerConfig, ServerClusterer, ServerSelector};
-use super::{overrides, stages};
 use crate::error::{Error, Result};
-use crate::parse;
 use crate::protocol::MAX_DIMS;
 use crate::reduce::{SharedProjection, SharedProjectionConfig};
 use crate::stage::{Reducer, Selector};
@@ -114,40 +113,6 @@ pub struct MethodConfig {
 }
 
 impl MethodConfig {
-    /// A preset's configuration by its name.
-    ///
-    /// # Errors
-    /// [`Error::Config`] that lists the names.
-    pub fn preset(name: &str) -> Result<Self> {
-        Preset::from_name(name).map(Preset::config)
-    }
-
-    /// A preset and what differs from it, from TOML text.
-    ///
-    /// # Errors
-    /// [`Error::Config`] that names the key: unknown keys, values of another kind or out of range, options that do not fit together.
-    pub fn from_toml_str(text: &str) -> Result<Self> {
-        let read = || Self::checked(parse::toml_value(overrides::METHOD, text)?);
-        read().map_err(|error| parse::located(error, text))
-    }
-
-    /// A preset's name, or a table of a preset and what differs from it.
-    ///
-    /// A stage is given by its bare name (`reducer = "pca"`) or with settings (`reducer = { kind = "pca", n_components = 8 }`). Without
-    /// `kind` the settings change the preset's own stage; another kind starts from that kind's defaults.
-    ///
-    /// # Errors
-    /// As [`from_toml_str`](MethodConfig::from_toml_str).
-    pub fn from_toml(value: toml::Value) -> Result<Self> {
-        Self::checked(value.into())
-    }
-
-    pub(super) fn checked(value: parse::Value) -> Result<Self> {
-        let config = overrides::read(value)?;
-        config.check()?;
-        Ok(config)
-    }
-
     /// Whether the options fit together and every setting is in range.
     ///
     /// # Errors
@@ -240,13 +205,5 @@ impl MethodConfig {
         };
         pipeline.check()?;
         Ok(pipeline)
-    }
-}
-
-impl<'de> Deserialize<'de> for MethodConfig {
-    /// A name or a table, as [`MethodConfig::from_toml`] reads it, in any self-describing format.
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let value = parse::Value::deserialize(deserializer)?;
-        Self::checked(value).map_err(serde::de::Error::custom)
     }
 }

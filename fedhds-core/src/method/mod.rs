@@ -5,10 +5,12 @@
 pub(crate) mod checked;
 mod config;
 mod frame;
+mod name;
 mod options;
 mod overrides;
 pub(crate) mod pipeline;
 mod preset;
+mod reading;
 mod stages;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -16,9 +18,9 @@ pub(crate) mod testing;
 pub use checked::check_selection;
 pub use config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig};
 pub use frame::{MakeProjection, SharedFrame};
+pub use name::Preset;
 pub use options::{Count, Noise, Repeats, Ungrouped};
 pub use pipeline::{ClientStages, Grouping, MakeClusterer, Pipeline, ServerStages};
-pub use preset::Preset;
 pub use stages::{
     ClientClusterer, ClientSelector, LayerNorm, NoParams, ReducerConfig, ServerClusterer, ServerKMeans, ServerSelector,
 };

@@ -1,8 +1,8 @@
 //! A preset and what differs from it.
 
 use super::config::{ClientConfig, FeatureSource, MethodConfig, ServerConfig};
+use super::name::Preset;
 use super::options::Count;
-use super::preset::Preset;
 use crate::error::{Error, Result};
 use crate::parse::{self, Value};
 use serde::Deserialize;
@@ -22,23 +22,10 @@ struct Whole {
     count: Count,
 }
 
-impl MethodConfig {
-    /// A preset and what differs from it, from text: TOML, JSON, or the preset's bare name.
-    ///
-    /// In JSON an option that is null is one that is not given.
-    ///
-    /// # Errors
-    /// As [`from_toml_str`](MethodConfig::from_toml_str).
-    pub fn from_text(text: &str) -> Result<Self> {
-        let read = || Self::checked(parse::value_of_text(METHOD, text)?);
-        read().map_err(|error| parse::located(error, text))
-    }
-}
-
 /// Reads a name or a table; nothing is checked across options yet.
 pub(super) fn read(value: Value) -> Result<MethodConfig> {
     let table = match value.without_nulls() {
-        Value::Text(name) => return MethodConfig::preset(&name),
+        Value::Text(name) => return Preset::from_name(&name).map(Preset::config),
         table @ Value::Table(_) => table,
         other => {
             let message = format!("expected a preset's name or a table, got {}", other.kind());

@@ -12,8 +12,9 @@ use super::linear::Linear;
 use super::lora::LoraWeights;
 use super::norm::LayerNorm;
 use super::pass::Pass;
+use super::spec::ModelSpec;
 use super::tensor::Tensor;
-use super::transformer::{ModelSpec, Transformer, Weight, no_layer};
+use super::transformer::{Transformer, Weight, no_layer};
 use super::weights::{Loader, WeightSource};
 use crate::error::{Error, Result};
 

@@ -27,7 +27,6 @@ impl ModelConfig {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::model::LlamaConfig;
     use crate::types::Seed;
     use serde_json::json;
     use std::path::Path;
@@ -38,7 +37,8 @@ mod tests {
             json!({"architectures": ["GPT2LMHeadModel"], "vocab_size": 10, "n_embd": 8, "n_layer": 1, "n_head": 2});
         let bert = json!({"model_type": "bert", "vocab_size": 10, "hidden_size": 8, "intermediate_size": 8,
             "num_hidden_layers": 1, "num_attention_heads": 2});
-        let llama = LlamaConfig::new(100, 64, 4, 4).to_json().unwrap();
+        let llama = json!({"model_type": "llama", "vocab_size": 100, "hidden_size": 64, "intermediate_size": 64,
+            "num_hidden_layers": 4, "num_attention_heads": 4});
         for value in [gpt2, bert, llama] {
             let config = ModelConfig::from_json(Path::new("folder"), &value.to_string()).unwrap();
             let weights = crate::model::InMemoryWeights::random(&config, Seed(0)).unwrap();

@@ -3,7 +3,7 @@
 use super::config::ModelConfig;
 use super::device::Device;
 use super::lora::LoraWeights;
-use super::safetensors::{SafetensorsFolder, StoredType, export_weights, write_safetensors};
+use super::safetensors::SafetensorsFolder;
 use super::tokenizer::Tokenizer;
 use super::transformer::Transformer;
 use super::weights::WeightSource;
@@ -88,53 +88,6 @@ impl LanguageModel {
     pub fn lora(&self, adapter: Option<&Adapter>) -> Result<Option<LoraWeights>> {
         let transformer = self.transformer.as_ref();
         adapter.map(|a| LoraWeights::from_adapter(a, transformer.spec(), &transformer.device())).transpose()
-    }
-
-    /// Writes the model as a folder that [`LanguageModel::load`] and transformers read.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] for a family that is not written (all but Llama's); [`Error::Io`] for what cannot be written.
-    pub fn save(&self, folder: impl AsRef<Path>, stored: StoredType) -> Result<()> {
-        let folder = folder.as_ref();
-        let mut config = match &self.config {
-            ModelConfig::Llama(config) => config.to_json()?,
-            other => {
-                return Err(Error::parameter("model", "a family that can be written: Llama", format!("{other:?}")));
-            }
-        };
-        if let Some(config) = config.as_object_mut() {
-            let tokenizer = &self.tokenizer;
-            config.insert("bos_token_id".into(), tokenizer.bos().into());
-            config.insert("eos_token_id".into(), tokenizer.eos().first().copied().into());
-            config.insert("pad_token_id".into(), tokenizer.pad().into());
-        }
-        let special = self.tokenizer.special();
-        let mut tokenizer_config = serde_json::Map::new();
-        tokenizer_config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into());
-        for (key, token) in [
-            ("bos_token", special.bos.as_ref()),
-            ("eos_token", special.eos.first()),
-            ("pad_token", special.pad.as_ref()),
-            ("unk_token", special.unk.as_ref()),
-        ] {
-            if let Some(token) = token {
-                tokenizer_config.insert(key.into(), token.as_str().into());
-            }
-        }
-        if let Some(template) = self.tokenizer.chat_template() {
-            tokenizer_config.insert("chat_template".into(), template.into());
-        }
-        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-        write_safetensors(folder.join("model.safetensors"), &export_weights(self.transformer.as_ref())?, stored)?;
-        for (name, text) in [
-            ("tokenizer.json", self.tokenizer.to_json()?),
-            ("tokenizer_config.json", format!("{:#}", serde_json::Value::Object(tokenizer_config))),
-            ("config.json", format!("{config:#}")),
-        ] {
-            let file = folder.join(name);
-            std::fs::write(&file, text).map_err(|e| Error::io(&file, e))?;
-        }
-        Ok(())
     }
 }
 

@@ -3,8 +3,9 @@
 use super::config::WeightLayout;
 use super::config::names::LinearShape;
 use super::lora::LoraWeights;
+use super::spec::ModuleSpec;
 use super::tensor::{Tensor, like};
-use super::transformer::{ModuleSpec, Weight};
+use super::transformer::Weight;
 use super::weights::Loader;
 use crate::error::Result;
 

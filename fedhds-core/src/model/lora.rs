@@ -1,8 +1,8 @@
 //! Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) as tensors on a device.
 
 use super::device::Device;
+use super::spec::ModelSpec;
 use super::tensor::{Tensor, like, plain, to_vec};
-use super::transformer::ModelSpec;
 use crate::error::{Error, Result};
 use crate::types::{Adapter, AdapterConfig, AdapterTensor, Seed};
 use rand::Rng as _;
@@ -163,7 +163,7 @@ fn is_key_of(modules: &BTreeMap<String, LoraPair>, name: &str) -> bool {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::model::transformer::ModuleSpec;
+    use crate::model::spec::ModuleSpec;
 
     fn spec() -> ModelSpec {
         let module = |path: &str| ModuleSpec { path: path.into(), input: 3, output: 2 };

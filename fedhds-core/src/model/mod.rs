@@ -15,6 +15,8 @@ pub mod config;
 mod device;
 mod embedding;
 mod example;
+#[cfg(feature = "pretrain")]
+mod export;
 #[cfg(feature = "gguf")]
 pub mod gguf;
 mod gpt2;
@@ -30,6 +32,7 @@ mod pooling;
 mod record_tokenizer;
 mod rope;
 mod safetensors;
+mod spec;
 pub mod tensor;
 mod tokenizer;
 mod transformer;
@@ -43,6 +46,8 @@ pub use chat_template::{ChatMessage, ChatTemplate};
 pub use config::{Activation, BertConfig, Gpt2Config, LlamaConfig, ModelConfig, RopeConfig, RopeScaling, WeightLayout};
 pub use device::Device;
 pub use example::Example;
+#[cfg(feature = "pretrain")]
+pub use export::{StoredType, export_weights, write_safetensors};
 pub use gpt2::Gpt2;
 pub use language_model::{LanguageModel, fingerprint, fingerprint_weights};
 pub use linear::Linear;
@@ -53,7 +58,8 @@ pub use pass::Pass;
 pub use pooling::Pooling;
 pub use record_tokenizer::{Overlong, RecordTokenizer};
 pub use rope::RopeTable;
-pub use safetensors::{SafetensorsFolder, StoredType, export_weights, write_safetensors};
+pub use safetensors::SafetensorsFolder;
+pub use spec::{ModelSpec, ModuleSpec};
 pub use tokenizer::{SpecialTokens, Tokenizer};
-pub use transformer::{ModelSpec, ModuleSpec, Transformer, Weight, hidden_states, take_tokens};
+pub use transformer::{Transformer, Weight, hidden_states, take_tokens};
 pub use weights::{InMemoryWeights, WeightData, WeightSource};

@@ -1,12 +1,9 @@
 //! Weights in safetensors: one file, or several with an index.
 
-use super::tensor::{plain, to_vec};
-use super::transformer::{Transformer, Weight};
 use super::weights::{WeightData, WeightSource, missing};
 use crate::error::{Error, Result};
-use crate::files::atomic_write;
 use ::safetensors::SafeTensors;
-use ::safetensors::tensor::{Dtype, TensorView};
+use ::safetensors::tensor::Dtype;
 use half::{bf16, f16};
 use memmap2::Mmap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,86 +145,11 @@ fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
         .collect()
 }
 
-/// How values are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoredType {
-    /// 4 bytes, exact.
-    F32,
-    /// 2 bytes, 11 bits of precision.
-    F16,
-    /// 2 bytes, 8 bits of precision, the range of f32.
-    Bf16,
-}
-
-/// Writes weights as one safetensors file that transformers reads; the file appears whole or not at all.
-///
-/// # Errors
-/// [`Error::Input`] when a tensor's values do not fill its shape; [`Error::Io`] when the file cannot be written.
-pub fn write_safetensors(
-    path: impl AsRef<Path>,
-    tensors: &BTreeMap<String, WeightData>,
-    stored: StoredType,
-) -> Result<()> {
-    let dtype = match stored {
-        StoredType::F32 => Dtype::F32,
-        StoredType::F16 => Dtype::F16,
-        StoredType::Bf16 => Dtype::BF16,
-    };
-    let bytes: Vec<(&String, &WeightData, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, weight)| {
-            let values = weight.data.iter();
-            let bytes = match stored {
-                StoredType::F32 => values.flat_map(|v| v.to_le_bytes()).collect(),
-                StoredType::F16 => values.flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
-                StoredType::Bf16 => values.flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
-            };
-            (name, weight, bytes)
-        })
-        .collect();
-    let views = bytes
-        .iter()
-        .map(|(name, weight, bytes)| match TensorView::new(dtype, weight.shape.clone(), bytes) {
-            Ok(view) => Ok((name.as_str(), view)),
-            Err(e) => Err(Error::input(&format!("tensor `{name}`"), format!("values of shape {:?}", weight.shape), e)),
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let metadata = std::collections::HashMap::from([("format".to_string(), "pt".to_string())]);
-    let bytes = ::safetensors::serialize(views, Some(metadata))
-        .map_err(|e| Error::input("weights", "tensors that safetensors can hold", e))?;
-    atomic_write(path, &bytes)
-}
-
-/// A model's weights by name, read back from its device.
-///
-/// # Errors
-/// [`Error::Device`] when the device cannot be read.
-pub fn export_weights(model: &dyn Transformer) -> Result<BTreeMap<String, WeightData>> {
-    let mut tensors = BTreeMap::new();
-    let mut failed = None;
-    model.map_weights(&mut |name, weight| {
-        let (shape, data) = match &weight {
-            Weight::Matrix(tensor) => (tensor.dims().to_vec(), to_vec(plain(tensor.clone()))),
-            Weight::Vector(tensor) => (tensor.dims().to_vec(), to_vec(plain(tensor.clone()))),
-        };
-        match data {
-            Ok(data) => {
-                tensors.insert(name.to_string(), WeightData { shape, data });
-            }
-            Err(error) => failed = Some(error),
-        }
-        weight
-    })?;
-    match failed {
-        None => Ok(tensors),
-        Some(error) => Err(error),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+    use ::safetensors::tensor::TensorView;
 
     fn weights() -> BTreeMap<String, WeightData> {
         let weight = |shape: &[usize]| {
@@ -237,26 +159,20 @@ mod tests {
         BTreeMap::from([("a".into(), weight(&[2, 3])), ("b".into(), weight(&[4]))])
     }
 
-    #[test]
-    fn values_come_back_in_every_type() {
-        for stored in [StoredType::F32, StoredType::F16, StoredType::Bf16] {
-            let folder = tempfile::tempdir().unwrap();
-            write_safetensors(folder.path().join(SINGLE), &weights(), stored).unwrap();
-            let source = SafetensorsFolder::open(folder.path()).unwrap();
-            assert_eq!(source.names(), ["a", "b"]);
-            // Eighths are exact in all three.
-            for (name, weight) in weights() {
-                assert_eq!(source.tensor(&name).unwrap(), weight);
-            }
-            assert!(source.tensor("c").unwrap_err().to_string().contains("`c`"));
-        }
+    fn write(file: &Path, weights: &BTreeMap<String, WeightData>) {
+        let bytes = |weight: &WeightData| weight.data.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        let bytes: Vec<Vec<u8>> = weights.values().map(bytes).collect();
+        let views = weights.iter().zip(&bytes).map(|((name, weight), bytes)| {
+            (name.as_str(), TensorView::new(Dtype::F32, weight.shape.clone(), bytes).unwrap())
+        });
+        std::fs::write(file, ::safetensors::serialize(views, None).unwrap()).unwrap();
     }
 
     #[test]
     fn a_cut_off_file_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(SINGLE);
-        write_safetensors(&file, &weights(), StoredType::F32).unwrap();
+        write(&file, &weights());
         let bytes = std::fs::read(&file).unwrap();
         for len in [0, 5, 20, bytes.len() - 1] {
             std::fs::write(&file, &bytes[..len]).unwrap();
@@ -271,20 +187,20 @@ mod tests {
         let all = weights();
         for (file, name) in [("one.safetensors", "a"), ("two.safetensors", "b")] {
             let part = BTreeMap::from([(name.to_string(), all[name].clone())]);
-            write_safetensors(folder.path().join(file), &part, StoredType::F32).unwrap();
+            write(&folder.path().join(file), &part);
         }
-        let write = |text: &str| std::fs::write(folder.path().join(INDEX), text).unwrap();
-        write(r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}"#);
+        let index = |text: &str| std::fs::write(folder.path().join(INDEX), text).unwrap();
+        index(r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}"#);
         let source = SafetensorsFolder::open(folder.path()).unwrap();
         assert_eq!(source.tensor("b").unwrap(), all["b"]);
         assert_eq!(source.files().len(), 2);
-        write(r#"{"weight_map": {"a": "one.safetensors", "b": "one.safetensors"}}"#);
+        index(r#"{"weight_map": {"a": "one.safetensors", "b": "one.safetensors"}}"#);
         let error = SafetensorsFolder::open(folder.path()).unwrap_err().to_string();
         assert!(error.contains("tensor `b`") && error.contains("one.safetensors"), "{error}");
-        write(r#"{"weight_map": {"a": "one.safetensors", "b": "three.safetensors"}}"#);
+        index(r#"{"weight_map": {"a": "one.safetensors", "b": "three.safetensors"}}"#);
         let error = SafetensorsFolder::open(folder.path()).unwrap_err().to_string();
         assert!(error.contains("three.safetensors"), "{error}");
-        write(r#"{"weight_map": {"a": "../one.safetensors"}}"#);
+        index(r#"{"weight_map": {"a": "../one.safetensors"}}"#);
         assert!(SafetensorsFolder::open(folder.path()).is_err());
         let empty = tempfile::tempdir().unwrap();
         std::fs::write(empty.path().join("pytorch_model.bin"), b"").unwrap();

@@ -216,14 +216,6 @@ impl Tokenizer {
         template.render(messages, &special, add_generation_prompt)
     }
 
-    /// The tokenizer as the text of a tokenizer.json.
-    ///
-    /// # Errors
-    /// [`Error::Model`] when it cannot be written.
-    pub fn to_json(&self) -> Result<String> {
-        self.inner.to_string(false).map_err(|e| Error::model(&self.path, "tokenizer", e.to_string()))
-    }
-
     /// The library's own tokenizer.
     pub fn inner(&self) -> &tokenizers::Tokenizer {
         &self.inner

@@ -6,6 +6,7 @@
 mod checkpoint;
 mod federation;
 mod identity;
+#[cfg(feature = "experiment")]
 mod progress;
 mod round;
 mod round_record;
@@ -19,6 +20,7 @@ pub use crate::files::{FolderLock, atomic_write};
 pub use checkpoint::Checkpoint;
 pub use federation::{Outcome, Simulation};
 pub use identity::Identity;
+#[cfg(feature = "experiment")]
 pub use progress::{LogWriter, TerminalProgress};
 pub use round_record::{ClientRecord, EvaluationRecord, RoundRecord};
 pub use sampling::Participation;

@@ -19,22 +19,13 @@ pub struct AdamConfig {
     pub beta2: f64,
     /// Added to the root of the second moment, above 0.
     pub epsilon: f64,
-    /// Pull towards 0, at least 0.
+    /// Pull towards 0 that is added to the gradient, at least 0.
     pub weight_decay: f64,
-    /// Shrink the weights directly (AdamW, Loshchilov and Hutter 2019) instead of adding the decay to the gradient.
-    pub decoupled_weight_decay: bool,
 }
 
 impl Default for AdamConfig {
     fn default() -> Self {
-        Self {
-            learning_rate: 3e-4,
-            beta1: 0.9,
-            beta2: 0.999,
-            epsilon: 1e-8,
-            weight_decay: 0.0,
-            decoupled_weight_decay: false,
-        }
+        Self { learning_rate: 3e-4, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
     }
 }
 
@@ -137,15 +128,11 @@ impl Adam {
                 format!("{:?}", gradient.dims()),
             ));
         }
-        let AdamConfig { learning_rate, beta1, beta2, epsilon, weight_decay, decoupled_weight_decay } = self.config;
-        let mut w = plain(parameter).reshape([count]);
+        let AdamConfig { learning_rate, beta1, beta2, epsilon, weight_decay } = self.config;
+        let w = plain(parameter).reshape([count]);
         let mut g = plain(gradient).reshape([count]);
         if weight_decay > 0.0 {
-            if decoupled_weight_decay {
-                w = w.mul_scalar(1.0 - learning_rate * weight_decay);
-            } else {
-                g = g + w.clone().mul_scalar(weight_decay);
-            }
+            g = g + w.clone().mul_scalar(weight_decay);
         }
         let Moments { step, first, second } = match self.moments.remove(name) {
             None => Moments { step: 0, first: w.zeros_like(), second: w.zeros_like() },
@@ -168,6 +155,26 @@ impl Adam {
         let w = w - (first.clone() / denominator).mul_scalar(learning_rate / correction1);
         self.moments.insert(name.to_string(), Moments { step, first, second });
         Ok(w.reshape(shape))
+    }
+
+    /// [`Adam::update`] of a parameter that is first shrunk by `learning_rate * decay`, which is AdamW (Loshchilov and Hutter 2019,
+    /// arXiv 1711.05101, algorithm 2): the decay does not pass through the moments, as that of [`AdamConfig`] does.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where the decay is not finite or below 0; [`Error::Input`] as of [`Adam::update`].
+    #[cfg(feature = "pretrain")]
+    pub fn update_decayed<const D: usize>(
+        &mut self,
+        name: &str,
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        decay: f64,
+    ) -> Result<Tensor<D>> {
+        if !decay.is_finite() || decay < 0.0 {
+            return Err(Error::parameter("decay", "a finite value of at least 0", decay));
+        }
+        let shrunk = plain(parameter).mul_scalar(1.0 - self.config.learning_rate * decay);
+        self.update(name, shrunk, gradient)
     }
 
     /// The state as data.
@@ -214,16 +221,12 @@ mod tests {
     use super::*;
 
     /// The rule in f64, written as in the paper.
-    fn oracle(config: &AdamConfig, mut w: f64, gradients: &[f64]) -> f64 {
+    fn oracle(config: &AdamConfig, decoupled: f64, mut w: f64, gradients: &[f64]) -> f64 {
         let (mut m, mut v) = (0.0, 0.0);
         for (t, &g) in gradients.iter().enumerate() {
             let t = t as i32 + 1;
-            let mut g = g;
-            if config.decoupled_weight_decay {
-                w -= config.learning_rate * config.weight_decay * w;
-            } else {
-                g += config.weight_decay * w;
-            }
+            w -= config.learning_rate * decoupled * w;
+            let g = g + config.weight_decay * w;
             m = config.beta1 * m + (1.0 - config.beta1) * g;
             v = config.beta2 * v + (1.0 - config.beta2) * g * g;
             let m_hat = m / (1.0 - config.beta1.powi(t));
@@ -252,17 +255,28 @@ mod tests {
         for config in [
             AdamConfig { learning_rate: 0.1, ..AdamConfig::default() },
             AdamConfig { learning_rate: 0.1, weight_decay: 0.1, ..AdamConfig::default() },
-            AdamConfig {
-                learning_rate: 0.1,
-                weight_decay: 0.1,
-                decoupled_weight_decay: true,
-                beta1: 0.0,
-                ..AdamConfig::default()
-            },
+            AdamConfig { learning_rate: 0.1, beta1: 0.0, ..AdamConfig::default() },
         ] {
             let got = run(&mut Adam::new(config.clone()).unwrap(), 1.5, &GRADIENTS);
-            let expected = oracle(&config, 1.5, &GRADIENTS);
+            let expected = oracle(&config, 0.0, 1.5, &GRADIENTS);
             assert!((f64::from(got) - expected).abs() < 2e-6, "{got} {expected} {config:?}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "pretrain")]
+    fn decoupled_decay_follows_its_paper() {
+        let config = AdamConfig { learning_rate: 0.1, beta1: 0.0, ..AdamConfig::default() };
+        let mut adam = Adam::new(config.clone()).unwrap();
+        let mut w = one(1.5);
+        for g in GRADIENTS {
+            w = adam.update_decayed("w", w, one(g as f32), 0.1).unwrap();
+        }
+        let (got, expected) = (to_vec(w).unwrap()[0], oracle(&config, 0.1, 1.5, &GRADIENTS));
+        assert!((f64::from(got) - expected).abs() < 2e-6, "{got} {expected}");
+        for bad in [-0.1, f64::NAN, f64::INFINITY] {
+            let error = adam.update_decayed("w", one(1.0), one(1.0), bad).unwrap_err().to_string();
+            assert!(error.contains("decay"), "{error}");
         }
     }
 

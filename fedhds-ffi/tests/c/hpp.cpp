@@ -355,9 +355,11 @@ void records() {
     CHECK(records.subset({1, 0, 1})->count().value() == 3);
     CHECK(records.part("{\"kind\": \"iid\", \"clients\": 2}", 1, 0)->count().value() == 1);
     CHECK(fedhds::Records::load("/absent.jsonl", "jsonl").error().status() == FEDHDS_STATUS_IO);
+#if defined(FEDHDS_MODELS)
     const fedhds::Records::Embedded data =
         fedhds::Records::embedded("{\"records_per_task\": 1, \"test_records_per_task\": 1}").value();
     CHECK(data.train.count().value() > 0 && data.test.count().value() > 0);
+#endif
 }
 
 #if defined(FEDHDS_MODELS)

@@ -237,8 +237,10 @@ static void records(void) {
     NULLS(fedhds_records_load(NULL, "jsonl", NULL, NULL, &other));
     NULLS(fedhds_records_load("x", NULL, NULL, NULL, &other));
     NULLS(fedhds_records_load("x", "jsonl", NULL, NULL, NULL));
+#if defined(FEDHDS_MODELS)
     NULLS(fedhds_records_embedded(NULL, NULL, &other));
     NULLS(fedhds_records_embedded(NULL, &other, NULL));
+#endif
     NULLS(fedhds_records_count(NULL, &count));
     NULLS(fedhds_records_count(records, NULL));
     NULLS(fedhds_records_get(NULL, 0, &bytes));

@@ -206,7 +206,7 @@ class Adapter:
 
     def save_gguf(self, path: Path, model: Model) -> None:
         """Writes the file that llama.cpp's ``--lora`` reads, for a base model of this family and size."""
-        self._native.save_gguf(os.fspath(path), model._native)
+        model._native.save_gguf(os.fspath(path), self._native)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Adapter) and self._native.equals(other._native)

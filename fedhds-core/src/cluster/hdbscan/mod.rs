@@ -5,6 +5,7 @@
 
 mod condense;
 mod core_distance;
+mod disjoint_sets;
 mod hierarchy;
 mod kd_tree;
 mod spanning_tree;

@@ -3,7 +3,7 @@
 //! Which of several minimum spanning trees is found does not matter: points that are connected below any distance are the
 //! same in all of them, and the hierarchy merges equal distances at once.
 
-use super::hierarchy::DisjointSets;
+use super::disjoint_sets::DisjointSets;
 use super::kd_tree::KdTree;
 use crate::error::Result;
 use crate::types::Control;

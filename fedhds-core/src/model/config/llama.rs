@@ -4,7 +4,7 @@ use super::json::Json;
 use super::names::{LinearShape, Module, Names, Prefix, Shapes, WeightLayout};
 use super::rope::{RopeConfig, RopeScaling};
 use crate::error::{Error, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub(crate) const EMBEDDING: Module = Module::new("model.embed_tokens", "token_embd");
 pub(crate) const NORM: Module = Module::new("model.norm", "output_norm");
@@ -161,49 +161,6 @@ impl LlamaConfig {
         };
         config.check().map_err(|e| json.of_parameter(e))?;
         Ok(config)
-    }
-
-    /// This configuration as a config.json that transformers reads.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] for a combination of switches that no family of transformers has.
-    pub fn to_json(&self) -> Result<Value> {
-        let window = self.windows.first().copied().flatten();
-        if self.windows.iter().any(|w| *w != window) {
-            return Err(Error::parameter(
-                "windows",
-                "the same for every layer, to be written",
-                format!("{:?}", self.windows),
-            ));
-        }
-        let (model_type, architecture) = match (self.qkv_bias, self.output_bias, window) {
-            (true, false, None) => ("qwen2", "Qwen2ForCausalLM"),
-            (false, false, Some(_)) => ("mistral", "MistralForCausalLM"),
-            (q, o, None) if q == o => ("llama", "LlamaForCausalLM"),
-            _ => return Err(Error::parameter("biases and windows", "a family's combination", format!("{self:?}"))),
-        };
-        Ok(json!({
-            "architectures": [architecture],
-            "model_type": model_type,
-            "vocab_size": self.vocab_size,
-            "hidden_size": self.hidden_size,
-            "intermediate_size": self.intermediate_size,
-            "num_hidden_layers": self.num_hidden_layers,
-            "num_attention_heads": self.num_attention_heads,
-            "num_key_value_heads": self.num_key_value_heads,
-            "head_dim": self.head_dim,
-            "hidden_act": "silu",
-            "max_position_embeddings": self.max_position_embeddings,
-            "rms_norm_eps": self.rms_norm_eps,
-            "rope_theta": self.rope.theta,
-            "rope_scaling": self.rope.scaling.to_json(),
-            "tie_word_embeddings": self.tie_word_embeddings,
-            "attention_bias": self.output_bias,
-            "mlp_bias": self.mlp_bias,
-            "sliding_window": window,
-            "initializer_range": self.initializer_range,
-            "torch_dtype": "float32",
-        }))
     }
 
     /// The linear layers of each layer: q, k, v, o, gate, up, down.

@@ -184,19 +184,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
-        let llama3 = json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
-            "high_freq_factor": 4.0, "original_max_position_embeddings": 512}, "rms_norm_eps": 1e-5});
-        for changes in [llama3, json!({"model_type": "qwen2"}), json!({"model_type": "mistral", "sliding_window": 8})] {
-            let config = llama(changes).unwrap();
-            assert_eq!(parse(config.to_json().unwrap()).unwrap(), ModelConfig::Llama(config));
-        }
-        let mut mixed = llama(json!({})).unwrap();
-        mixed.windows[0] = Some(2);
-        assert!(mixed.to_json().is_err());
-    }
-
-    #[test]
     fn errors_name_the_key_or_the_architecture() {
         let message = |value| parse(value).unwrap_err().to_string();
         let unknown = message(json!({"architectures": ["GemmaForCausalLM"]}));

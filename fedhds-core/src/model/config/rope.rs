@@ -1,7 +1,6 @@
 //! Frequencies of rotary position embedding (Su et al. 2021, arXiv 2104.09864), and the ways that longer contexts scale them.
 
 use crate::error::{Error, Result};
-use serde_json::{Value, json};
 
 /// Base and scaling of the rotation.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,23 +43,6 @@ impl Default for RopeConfig {
     /// Theta 10,000, no scaling.
     fn default() -> Self {
         Self { theta: 1e4, scaling: RopeScaling::None }
-    }
-}
-
-impl RopeScaling {
-    pub(crate) fn to_json(&self) -> Value {
-        match self {
-            Self::None => Value::Null,
-            Self::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
-            Self::Dynamic { factor } => json!({"rope_type": "dynamic", "factor": factor}),
-            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => json!({
-                "rope_type": "llama3",
-                "factor": factor,
-                "low_freq_factor": low_freq_factor,
-                "high_freq_factor": high_freq_factor,
-                "original_max_position_embeddings": original_max_position_embeddings,
-            }),
-        }
     }
 }
 

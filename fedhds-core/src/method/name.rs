@@ -1,0 +1,73 @@
+//! The methods by name.
+
+use crate::error::{Error, Result};
+use crate::parse;
+use serde::{Deserialize, Serialize};
+
+/// A method by name: where a configuration starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// The paper, faithfully: features of the tuned model, t-SNE and HDBSCAN on each client, HDBSCAN over the clients' own
+    /// coordinates, one record per cluster. The count is what the clustering makes of it, and may be none in a round.
+    Fedhds,
+    /// The paper's Turbo: the same with the features of a small frozen proxy, which are extracted once.
+    FedhdsTurbo,
+    /// The same local groups; their centroids are mean features under one projection that all clients share, after layer-norm
+    /// per layer; the server's k-means meets the budget. Coordinates of different t-SNEs cannot be compared, and a count that
+    /// varies by seed cannot be planned: this mends both.
+    FedhdsShared,
+    /// Local k-means, the shared projection, and greedy facility location to the budget, weighted by group size: no record is
+    /// noise, and nothing is fitted that could fail on few records.
+    FedhdsCoverage,
+    /// Any records of the round's clients, to the budget: the paper's baseline.
+    Random,
+    /// Any records, spread over the round's clients, to the budget. Where one client is one task this explains what selection
+    /// gains, so selection must be measured against it.
+    Stratified,
+    /// Every record of every client of the round: FedIT.
+    All,
+}
+
+impl Preset {
+    /// Every preset.
+    pub const ALL: [Preset; 7] = [
+        Preset::Fedhds,
+        Preset::FedhdsTurbo,
+        Preset::FedhdsShared,
+        Preset::FedhdsCoverage,
+        Preset::Random,
+        Preset::Stratified,
+        Preset::All,
+    ];
+
+    /// Its name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Preset::Fedhds => "fedhds",
+            Preset::FedhdsTurbo => "fedhds_turbo",
+            Preset::FedhdsShared => "fedhds_shared",
+            Preset::FedhdsCoverage => "fedhds_coverage",
+            Preset::Random => "random",
+            Preset::Stratified => "stratified",
+            Preset::All => "all",
+        }
+    }
+
+    /// The preset of this name.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that lists the names, and says which may be meant.
+    pub fn from_name(name: &str) -> Result<Self> {
+        Preset::ALL.into_iter().find(|preset| preset.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = Preset::ALL.iter().map(|preset| preset.name()).collect();
+            Error::config("preset", parse::unknown_name(name, &names))
+        })
+    }
+}
+
+impl std::fmt::Display for Preset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
