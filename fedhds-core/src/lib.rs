@@ -5,6 +5,7 @@
 pub mod error;
 mod files;
 mod parallel;
+mod product;
 pub mod types;
 
 pub mod parse;
@@ -19,6 +20,9 @@ pub mod dataset;
 pub mod metrics;
 pub mod reduce;
 pub mod select;
+
+#[cfg(feature = "peers")]
+pub mod peers;
 
 #[cfg(feature = "model")]
 pub mod features;

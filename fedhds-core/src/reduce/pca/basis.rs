@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::reduce::eigen::{self, Accuracy, Eigen};
 use crate::reduce::gram::{self, Gram};
-use crate::reduce::product::{View, product};
+use crate::product::{View, product};
 use crate::types::{Control, Matrix};
 use rayon::prelude::*;
 
