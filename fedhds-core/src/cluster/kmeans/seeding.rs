@@ -3,14 +3,18 @@
 //! Greedy, as in scikit-learn: of `2 + ln k` rows drawn by weight times squared distance, the one that lowers the inertia most
 //! becomes the next centroid.
 
-use super::points::{BLOCK, Placed, Points, products};
+use super::points::{BLOCK, Norm, Points, blocks, products};
 use crate::error::Result;
 use crate::types::{Control, Rng, Seed};
 use rand::RngExt as _;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Starts that advance side by side, so that one pass over the rows serves the candidates of all: they share its product.
 const TOGETHER: usize = 10;
+
+/// What sums of as many f64 as there are rows may be off.
+const SUMS: f64 = 1e-6;
 
 /// The rows that each of `count` starts begins from, `k` distinct ones a start; start `i` draws from `seed`'s part `i`.
 ///
@@ -59,18 +63,12 @@ struct Start {
     bars: Vec<f32>,
 }
 
-/// What one block of rows says of the candidates.
+/// What one block of rows says of one candidate.
 struct Found {
-    /// By candidate: by how much it lowers the block's inertia.
-    gain: Vec<f64>,
-    /// By candidate, where its rows begin in `nearer`; one entry more.
-    from: Vec<usize>,
-    /// Rows that lie nearer to a candidate than to any chosen row, with their squared distance to it.
-    nearer: Vec<(usize, f64)>,
-}
-
-fn blocks(n: usize) -> impl IndexedParallelIterator<Item = std::ops::Range<usize>> {
-    (0..n.div_ceil(BLOCK)).into_par_iter().map(move |block| block * BLOCK..n.min((block + 1) * BLOCK))
+    /// Bounds on how much it lowers the block's inertia.
+    gain: [f64; 2],
+    /// Rows that may lie nearer to it than to any chosen row.
+    rows: Vec<usize>,
 }
 
 impl Start {
@@ -98,86 +96,97 @@ impl Start {
         draw(&self.mass, |i| points.weight(i) * nearest[i], points.len(), &mut self.rng)
     }
 
-    /// `b` of row i: it lies nearer to a candidate c only where `2 <x_i, c> + p_i p_c - |c|^2 >= b`; see [`Points::low`], of which
-    /// this is the square. Rounded down.
+    /// `b` of row i: it lies nearer to a candidate c only where `2 <x_i, c> + p_i p_c - |c|^2 >= b`, which is [`Norm::low`] squared.
+    /// Rounded down.
     fn bar(points: &Points<'_>, i: usize, nearest: f64) -> f32 {
-        let norm = points.placed().norm(i);
+        let norm = points.norm(i);
         let shift = f64::from(norm.shift) + points.longest_shift();
         let square = f64::from(norm.square) - (f64::from(points.above(nearest)) + shift).powi(2);
         (square - square.abs() * 1e-6) as f32
     }
 
+    /// By how much a candidate lowers the inertia, exact to f64, and the rows that lie nearer to it with their squared distances,
+    /// block by block.
+    fn gain(
+        &self,
+        points: &Points<'_>,
+        candidate: usize,
+        blocks: &[Vec<Found>],
+        at: usize,
+    ) -> (f64, Vec<Vec<(usize, f64)>>) {
+        let one_block = |found: &Vec<Found>| {
+            let squared = |&i: &usize| (i, points.squared(i, points.row(candidate)));
+            found[at].rows.iter().map(squared).filter(|&(i, squared)| squared < self.nearest[i]).collect()
+        };
+        let nearer: Vec<Vec<(usize, f64)>> = blocks.par_iter().map(one_block).collect();
+        let of_row = |&(i, squared): &(usize, f64)| points.weight(i) * (self.nearest[i] - squared);
+        (nearer.iter().map(|rows| rows.iter().map(of_row).sum::<f64>()).sum(), nearer)
+    }
+
     /// Takes the candidate that gains most; the first of equals.
-    fn advance(&mut self, points: &Points<'_>, drawn: &[usize], found: &[Found], first: usize) {
-        let gain = |trial: usize| found.iter().map(|block| block.gain[first + trial]).sum::<f64>();
-        let mut best = (0, gain(0));
-        for trial in 1..drawn.len() {
-            let gain = gain(trial);
-            if gain > best.1 {
-                best = (trial, gain);
+    fn advance(&mut self, points: &Points<'_>, drawn: &[usize], blocks: &[Vec<Found>], first: usize) {
+        let bound = |trial: usize, side: usize| blocks.iter().map(|found| found[first + trial].gain[side]).sum::<f64>();
+        let surely = (0..drawn.len()).map(|trial| bound(trial, 0)).fold(0.0, f64::max);
+        let mut best: Option<(f64, usize, Vec<Vec<(usize, f64)>>)> = None;
+        // Bounds decide nearly always, so that exact distances are measured for one candidate alone.
+        for trial in (0..drawn.len()).filter(|&trial| bound(trial, 1) >= surely * (1.0 - SUMS)) {
+            let (gain, nearer) = self.gain(points, drawn[trial], blocks, first + trial);
+            if best.as_ref().is_none_or(|(most, ..)| gain > *most) {
+                best = Some((gain, trial, nearer));
             }
         }
-        let winner = first + best.0;
-        self.chosen.push(drawn[best.0]);
-        for (block, found) in found.iter().enumerate() {
-            let nearer = &found.nearer[found.from[winner]..found.from[winner + 1]];
+        let Some((_, trial, nearer)) = best else { return };
+        self.chosen.push(drawn[trial]);
+        for (block, nearer) in nearer.iter().enumerate().filter(|(_, nearer)| !nearer.is_empty()) {
             for &(i, squared) in nearer {
                 self.nearest[i] = squared;
                 self.bars[i] = Self::bar(points, i, squared);
             }
-            if !nearer.is_empty() {
-                self.mass[block] = self.mass(points, block);
-            }
+            self.mass[block] = self.mass(points, block);
         }
     }
 }
 
 /// What each candidate would gain, block by block; `trials` candidates of each start in turn.
-fn compare(points: &Points<'_>, starts: &[Start], drawn: &[usize], trials: usize) -> Vec<Found> {
-    let candidates: Placed = points.placed().take(drawn);
-    let one_block = |rows: std::ops::Range<usize>| {
+fn compare(points: &Points<'_>, starts: &[Start], drawn: &[usize], trials: usize) -> Vec<Vec<Found>> {
+    let candidates = points.place(drawn.iter().map(|&i| points.row(i)));
+    let one_block = |rows: Range<usize>| {
         let count = rows.len();
         let mut inner = vec![0.0f32; drawn.len() * count];
-        let block = points.placed().slice(rows.start, rows.end);
-        products(&mut inner, candidates.slice(0, candidates.len()), block, points.cols());
-        let mut found = Found { gain: Vec::with_capacity(drawn.len()), from: vec![0], nearer: Vec::new() };
-        let factors: Vec<f32> = rows.clone().map(|i| points.placed().norm(i).product).collect();
-        for (at, inner) in inner.chunks_exact(count).enumerate() {
+        products(&mut inner, &candidates.values, points.strip(rows.clone()), points.cols());
+        let factors: Vec<f32> = rows.clone().map(|i| points.norm(i).product).collect();
+        let one_candidate = |(at, inner): (usize, &[f32])| {
             let start = &starts[at / trials];
-            let norm = candidates.norm(at);
-            let other = points.row(drawn[at]);
-            let mut gain = 0.0;
-            let bars = &start.bars[rows.clone()];
-            const LANES: usize = 16;
-            for first in (0..count).step_by(LANES) {
-                let lanes = first..count.min(first + LANES);
-                let may_be =
-                    |((&p, &factor), &bar): ((&f32, &f32), &f32)| 2.0 * p + factor * norm.product - norm.square >= bar;
-                let of = |lanes: std::ops::Range<usize>| {
-                    inner[lanes.clone()].iter().zip(&factors[lanes.clone()]).zip(&bars[lanes])
-                };
-                // Without a branch for each row: most chunks hold none.
-                if !of(lanes.clone()).fold(false, |any, row| any | may_be(row)) {
-                    continue;
+            let norm = candidates.norms[at];
+            let mut found = Found { gain: [0.0; 2], rows: Vec::new() };
+            may_exceed(inner, &factors, &start.bars[rows.clone()], norm, |lane| {
+                let i = rows.start + lane;
+                let x = points.norm(i);
+                let low = Norm::low(x, norm, inner[lane]);
+                for (gain, distance) in found.gain.iter_mut().zip([points.high(x, norm, low), low]) {
+                    *gain += points.weight(i) * (start.nearest[i] - points.square(distance)).max(0.0);
                 }
-                for (lane, row) in of(lanes.clone()).enumerate() {
-                    let i = rows.start + first + lane;
-                    if !may_be(row) {
-                        continue;
-                    }
-                    let squared = points.squared(i, other);
-                    if squared < start.nearest[i] {
-                        gain += points.weight(i) * (start.nearest[i] - squared);
-                        found.nearer.push((i, squared));
-                    }
-                }
-            }
-            found.gain.push(gain);
-            found.from.push(found.nearer.len());
-        }
-        found
+                found.rows.push(i);
+            });
+            found
+        };
+        inner.chunks_exact(count).enumerate().map(one_candidate).collect()
     };
     blocks(points.len()).map(one_block).collect()
+}
+
+/// Calls for each row that may lie nearer to a candidate than its bar says; see [`Start::bar`].
+fn may_exceed(inner: &[f32], factors: &[f32], bars: &[f32], norm: Norm, mut call: impl FnMut(usize)) {
+    const LANES: usize = 16;
+    let exceeds = |((&p, &factor), &bar): ((&f32, &f32), &f32)| 2.0 * p + factor * norm.product - norm.square >= bar;
+    for first in (0..inner.len()).step_by(LANES) {
+        let lanes = first..inner.len().min(first + LANES);
+        let rows = || inner[lanes.clone()].iter().zip(&factors[lanes.clone()]).zip(&bars[lanes.clone()]);
+        // Without a branch for each row: most chunks hold none.
+        if rows().fold(false, |any, row| any | exceeds(row)) {
+            lanes.clone().zip(rows()).filter(|(_, row)| exceeds(*row)).for_each(|(lane, _)| call(lane));
+        }
+    }
 }
 
 /// A row in proportion to `mass`, given also in sums over blocks; the last of positive mass where rounding leaves a rest.

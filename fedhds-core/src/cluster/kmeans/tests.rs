@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::assign::{Assignment, Centroids};
-use super::points::{Points, inner, products};
+use super::points::{Norm, Points, inner, products, transpose};
 use super::*;
 use crate::cluster::{check_clustering, distance, nearest_centroid};
 use crate::types::{ClusterId, Control, Seed};
@@ -155,14 +155,15 @@ fn extreme_values_stay_finite() {
 #[test]
 fn products_equal_their_definition() {
     for d in [1, 15, 16, 1023, 1024, 1025, 3000] {
-        let (a, b) = (topics(3, d, 1, 1), topics(5, d, 1, 2));
-        let mut out = vec![0.0; 15];
-        products(&mut out, a.as_slice(), b.as_slice(), d);
+        let (a, b) = (topics(3, d, 1, 1), topics(37, d, 1, 2));
+        let (mut strip, mut out) = (vec![0.0; 37 * d], vec![0.0; 3 * 37]);
+        transpose(b.as_slice(), d, &mut strip);
+        products(&mut out, a.as_slice(), &strip, d);
         for (i, x) in a.iter_rows().enumerate() {
             for (j, y) in b.iter_rows().enumerate() {
                 let exact: f64 = x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
-                for got in [out[i * 5 + j], inner(x, y)] {
-                    assert!((f64::from(got) - exact).abs() < 1e-4 * exact, "{d} columns: {got} {exact}");
+                for got in [out[i * 37 + j], inner(x, y)] {
+                    assert!((f64::from(got) - exact).abs() < 1e-5 * exact, "{d} columns: {got} {exact}");
                 }
             }
         }
@@ -191,16 +192,18 @@ proptest! {
         rand::seq::SliceRandom::shuffle(&mut order[..], &mut Seed(seed).rng());
         order.truncate(7);
         let centroids = rows.take_rows(&order).unwrap();
-        let placed = points.place(&centroids);
-        let mut low = vec![0.0; rows.rows() * order.len()];
-        products(&mut low, points.placed().slice(0, rows.rows()), placed.slice(0, order.len()), rows.cols());
-        for (i, low) in low.chunks_exact_mut(order.len()).enumerate() {
-            points.low(i, &placed, low);
-            for (j, &low) in low.iter().enumerate() {
+        let placed = points.place(centroids.iter_rows());
+        let mut by_centroid = vec![0.0; rows.rows() * order.len()];
+        products(&mut by_centroid, &placed.values, points.strip(0..rows.rows()), rows.cols());
+        for (j, products) in by_centroid.chunks_exact(rows.rows()).enumerate() {
+            for (i, &product) in products.iter().enumerate() {
+                let (x, y) = (points.norm(i), placed.norms[j]);
+                let low = Norm::low(x, y, product);
                 let squared = points.squared(i, centroids.row(j));
-                prop_assert!(low <= points.below(squared) * 1.000_001 && low <= points.above(squared));
-                prop_assert!(points.high(i, &placed, j, low) >= points.below(squared));
+                prop_assert!(low <= points.above(squared), "{} {}", low, points.above(squared));
+                prop_assert!(points.high(x, y, low) >= points.below(squared));
                 prop_assert!(points.below(squared) <= points.above(squared));
+                prop_assert!((points.square(points.above(squared)) - squared).abs() <= 1e-5 * squared || points.below(squared) < 1e-30);
             }
         }
     }
@@ -213,8 +216,8 @@ proptest! {
         let start = rows.take_rows(&(0..k).collect::<Vec<_>>()).unwrap();
         let mut centroids = Centroids::new(start, &points);
         let mut assignment = Assignment::new(&points, k);
-        for step in 0..6 {
-            assignment.assign(&points, &mut centroids);
+        for step in 0..24 {
+            assignment.assign(&points, &centroids);
             let ties = |row: &[f32]| {
                 let all: Vec<f64> = centroids.rows().iter_rows().map(|c| distance::squared(row, c)).collect();
                 let least = all.iter().copied().fold(f64::INFINITY, f64::min);
@@ -292,11 +295,12 @@ fn starts_are_distinct_rows_far_apart() {
     seeding::starts(&points, 10, 12, Seed(3), keep, &Control::default()).unwrap();
     assert_eq!(starts.len(), 12);
     assert!(starts.windows(2).any(|pair| pair[0] != pair[1]));
-    for start in &starts {
-        let mut topics: Vec<usize> = start.iter().map(|row| row % 10).collect();
-        topics.sort_unstable();
-        assert_eq!(topics, (0..10).collect::<Vec<_>>(), "one row of each topic");
-    }
+    let topics_of =
+        |start: &Vec<usize>| start.iter().map(|row| row % 10).collect::<std::collections::BTreeSet<_>>().len();
+    assert!(starts.iter().all(|start| start.iter().collect::<std::collections::BTreeSet<_>>().len() == 10));
+    // Ten rows at random meet six or seven topics.
+    let met: usize = starts.iter().map(topics_of).sum();
+    assert!(met >= 110, "{met} topics of 120");
 }
 
 #[test]
