@@ -116,7 +116,7 @@ pub(super) fn assign_without_empty(points: &Points<'_>, centroids: &mut Centroid
 const DRIFT: f64 = 1.0 / (1u64 << 40) as f64;
 
 /// The weighted means of the clusters, as running sums: a cluster costs what its changes cost.
-struct Means {
+pub(super) struct Means {
     /// Labels that the sums are of; empty before the first.
     labels: Vec<u32>,
     /// `[k, d]`: sums of weight times row.
@@ -128,7 +128,7 @@ struct Means {
 }
 
 impl Means {
-    fn new(points: &Points<'_>, k: usize) -> Self {
+    pub(super) fn new(points: &Points<'_>, k: usize) -> Self {
         let largest = |i: usize| points.row(i).iter().fold(0.0f32, |most, x| most.max(x.abs()));
         let magnitude = |i: usize| points.weight(i) * f64::from(largest(i));
         Self {
@@ -140,7 +140,7 @@ impl Means {
     }
 
     /// Moves every centroid to the mean of its rows; returns the sum of the squared ways. A cluster without weight stays.
-    fn move_to(&mut self, points: &Points<'_>, labels: &[u32], centroids: &mut Centroids) -> f64 {
+    pub(super) fn move_to(&mut self, points: &Points<'_>, labels: &[u32], centroids: &mut Centroids) -> f64 {
         let (k, d) = (centroids.len(), points.cols());
         let (mut weight, mut size, mut magnitude) = (vec![0.0f64; k], vec![0usize; k], vec![0.0f64; k]);
         for (i, &label) in labels.iter().enumerate() {

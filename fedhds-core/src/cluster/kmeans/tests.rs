@@ -118,6 +118,18 @@ fn an_empty_cluster_takes_the_costliest_row() {
 }
 
 #[test]
+fn a_large_row_that_leaves_takes_its_rounding_along() {
+    let rows = Matrix::new(8, 1, vec![f32::MAX, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]).unwrap();
+    let points = Points::new(&rows, None);
+    let mut centroids = Centroids::new(Matrix::zeros(2, 1), &points);
+    let mut means = lloyd::Means::new(&points, 2);
+    means.move_to(&points, &[0, 0, 0, 0, 0, 0, 0, 1], &mut centroids);
+    assert_eq!(centroids.row(1), [7.0]);
+    means.move_to(&points, &[1, 0, 0, 0, 0, 0, 0, 0], &mut centroids);
+    assert_eq!((centroids.row(0), centroids.row(1)), (&[4.0][..], &[f32::MAX][..]));
+}
+
+#[test]
 fn bad_values_are_errors() {
     let message = |config: KMeansConfig| KMeans::new(config).unwrap_err().to_string();
     assert!(message(KMeansConfig { n_clusters: 0, ..Default::default() }).contains("`n_clusters`"));
