@@ -91,6 +91,18 @@ fn own(error: FitError) -> Error {
 }
 
 #[test]
+fn a_fitted_pca_takes_rows_that_come_later() {
+    let (matrix, array) = groups();
+    let config = PcaConfig { n_components: 2, whiten: true };
+    let fitted = Params::new(config.clone()).fit(&DatasetBase::from(array.clone())).unwrap();
+    let own = Pca::new(config).unwrap().fit(&matrix, &Control::default()).unwrap();
+    let more = fitted.transform(array.slice_move(ndarray::s![5..9, ..])).unwrap();
+    let rows = matrix.take_rows(&[5, 6, 7, 8]).unwrap();
+    assert_eq!(more.as_slice().unwrap(), own.transform(&rows, &Control::default()).unwrap().as_slice());
+    assert!(fitted.transform(Array2::<f32>::zeros((1, 3))).is_err());
+}
+
+#[test]
 fn settings_are_checked_before_anything_runs() {
     let (_, array) = groups();
     let dataset = DatasetBase::from(array.clone());

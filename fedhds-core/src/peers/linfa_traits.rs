@@ -22,9 +22,9 @@
 use super::matrix;
 use crate::cluster::{Hdbscan, HdbscanConfig, HdbscanFit, KMeans, KMeansConfig, nearest_centroid};
 use crate::error::{Error, Result};
-use crate::reduce::{Pca, PcaConfig, Tsne, TsneConfig};
+use crate::reduce::{FittedPca, Pca, PcaConfig, Tsne, TsneConfig};
 use crate::stage::{Clustering, Reducer};
-use crate::types::{Context, Seed};
+use crate::types::{Context, Control, Matrix, Seed};
 use linfa::ParamGuard;
 use linfa::dataset::DatasetBase;
 use linfa::traits::{Fit, PredictInplace, Transformer};
@@ -152,6 +152,21 @@ impl<D: Data<Elem = f32>> Transformer<&ArrayBase<D, Ix2>, Result<Array1<Option<u
     }
 }
 
+/// The basis of the rows, for rows that come later.
+impl<D: Data<Elem = f32>, T> Fit<ArrayBase<D, Ix2>, T, FitError> for Valid<PcaConfig> {
+    type Object = FittedPca;
+
+    fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<FittedPca, FitError> {
+        Ok(Pca::new(self.config.clone())?.fit(&matrix(dataset.records())?, &self.context.control)?)
+    }
+}
+
+impl<D: Data<Elem = f32>> Transformer<ArrayBase<D, Ix2>, Result<Array2<f32>>> for FittedPca {
+    fn transform(&self, rows: ArrayBase<D, Ix2>) -> Result<Array2<f32>> {
+        array_of(FittedPca::transform(self, &matrix(&rows)?, &Control::default())?)
+    }
+}
+
 /// Makes the stage of checked settings.
 trait Reduction {
     fn stage(&self) -> Result<impl Reducer>;
@@ -170,7 +185,10 @@ impl Reduction for PcaConfig {
 }
 
 fn reduce<C: Reduction, D: Data<Elem = f32>>(valid: &Valid<C>, rows: &ArrayBase<D, Ix2>) -> Result<Array2<f32>> {
-    let reduced = valid.config.stage()?.reduce(&matrix(rows)?, &valid.context)?;
+    array_of(valid.config.stage()?.reduce(&matrix(rows)?, &valid.context)?)
+}
+
+fn array_of(reduced: Matrix) -> Result<Array2<f32>> {
     Array2::from_shape_vec((reduced.rows(), reduced.cols()), reduced.into_vec())
         .map_err(|error| Error::stage("reducer", error.to_string()))
 }

@@ -39,8 +39,8 @@ impl PetalHdbscanConfig {
 
 /// HDBSCAN* of petal-clustering 0.14, by excess of mass.
 ///
-/// Beside [`Hdbscan`](crate::cluster::Hdbscan): the same groups where no distances are 0, but no membership strengths. Every member
-/// has strength 1, so that centroids are plain means and not those of the method (step 3); distances between all pairs, so time
+/// Beside [`Hdbscan`](crate::cluster::Hdbscan): the same groups where no distances are 0, but no membership probabilities. Every member
+/// has 1, so that centroids are plain means and not those of the method (step 3); distances between all pairs, so time
 /// grows with the square of the rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PetalHdbscan {

@@ -69,7 +69,7 @@ impl KMeansConfig {
 /// k-means (Lloyd 1982): minimises the inertia `sum_i w_i |x_i - c(i)|^2` over centroids `c`, each the weighted mean of its rows.
 ///
 /// - Starts are greedy k-means++ (Arthur and Vassilvitskii 2007), as in scikit-learn; bounds spare most distances (Elkan 2003).
-/// - Every row belongs to a cluster with strength 1; there is no noise and no empty cluster; the number of clusters is clamped to
+/// - Every row belongs to a cluster with membership probability 1; there is no noise and no empty cluster; the number of clusters is clamped to
 ///   the number of distinct rows, so 0 rows give 0 clusters.
 /// - A row that is equally near to several centroids belongs to that of the lowest id.
 /// - The same seed gives the same bits at any number of threads. What decides are exact distances in f64 over f32 rows and
