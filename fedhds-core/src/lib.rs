@@ -5,11 +5,13 @@
 //!
 //! - `error`: the one error
 //! - `types`: matrices, records, adapters, seeds: data, no logic
-//! - `files`, `parallel`, `parse`: files that appear whole or not at all; work side by side; settings from text, errors with their key
+//! - `files`, `parallel`, `parse`, `product`: files that appear whole or not at all; work side by side; settings from text, errors with
+//!   their key; products of matrices
 //! - `settings`: how adapters are trained and texts generated
 //! - `protocol`: every byte that crosses between client and server
 //! - `stage`: the traits of the stages
 //! - `aggregate`, `cluster`, `dataset`, `metrics`, `reduce`, `select`: the stages that run no model
+//! - `peers`: other crates' implementations of stages, and ours behind linfa's traits
 //! - `model`: language models on burn
 //! - `features`, `train`: the stages that run one, with `generate`; what they found, kept
 //! - `generate`: generation and evaluation
@@ -18,7 +20,8 @@
 //! - `simulate`: the federation in one process
 //! - `experiment`: configurations, run records, tables, plots
 //!
-//! `model`, `train`, `generate` and the extractor in `features` are there with the feature `model`, `experiment` with the feature of its name.
+//! `model`, `train`, `generate` and the extractor in `features` are there with the feature `model`, `peers` and
+//! `experiment` with the features of their names.
 
 pub mod error;
 pub mod types;
@@ -26,6 +29,7 @@ pub mod types;
 mod files;
 mod parallel;
 pub mod parse;
+mod product;
 
 pub mod settings;
 
@@ -39,6 +43,9 @@ pub mod dataset;
 pub mod metrics;
 pub mod reduce;
 pub mod select;
+
+#[cfg(feature = "peers")]
+pub mod peers;
 
 #[cfg(feature = "model")]
 pub mod model;

@@ -180,10 +180,12 @@ typedef struct fedhds_kmeans_config_t {
   size_t struct_size;
   // Clusters that are wanted, at least 1; default 8.
   size_t n_clusters;
-  // Runs, of which the best is kept; default 10.
+  // Starts from different initial centroids, at least 1, of which the best is kept; default 10.
   size_t n_init;
-  // Most iterations of a run; default 300.
+  // Most iterations of a start, at least 1; default 300.
   uint64_t max_iter;
+  // A start ends when the centroids' squared moves sum to at most this times the mean variance of the columns, at least 0; default 1e-4.
+  double tol;
 } fedhds_kmeans_config_t;
 
 // Hears of progress. `event` is 0 for the beginning of a stage (`units` are expected, 0 where that is not known), 1 for `units` more done, 2
@@ -470,7 +472,7 @@ fedhds_status_t fedhds_hdbscan(const struct fedhds_matrix_view_t *points,
                                const struct fedhds_control_t *watch,
                                struct fedhds_clustering_t **clustering);
 
-// k-means (k-means++ starts, the best of several runs).
+// k-means (greedy k-means++ starts, the best of several).
 //
 // # Safety
 // `points` and its values, and `config`, are readable; `clustering` is valid for a write.

@@ -770,7 +770,7 @@ inline Result<Clustering> hdbscan(MatrixView points, const HdbscanConfig& config
         {}, [&](auto** out) { return fedhds_hdbscan(&points.raw(), &config, detail::raw(control), out); });
 }
 
-// k-means with k-means++ starts, the best of several runs.
+// k-means with greedy k-means++ starts, the best of several.
 inline Result<Clustering> kmeans(
     MatrixView points, const KMeansConfig& config, std::uint64_t seed, const Control* control = nullptr) {
     return detail::made<Clustering>(

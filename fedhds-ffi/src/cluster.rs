@@ -9,7 +9,7 @@ use crate::status::boundary;
 use crate::status::fedhds_status_t;
 use fedhds_core::cluster::hdbscan::ClusterSelectionMethod;
 use fedhds_core::cluster::{Hdbscan, HdbscanConfig, KMeans, KMeansConfig};
-use fedhds_core::stage::{Clusterer as _, Clustering};
+use fedhds_core::stage::Clustering;
 use std::sync::Arc;
 
 /// Settings of `fedhds_hdbscan`, filled by `fedhds_hdbscan_config_init`.
@@ -38,10 +38,12 @@ pub struct fedhds_kmeans_config_t {
     pub struct_size: usize,
     /// Clusters that are wanted, at least 1; default 8.
     pub n_clusters: usize,
-    /// Runs, of which the best is kept; default 10.
+    /// Starts from different initial centroids, at least 1, of which the best is kept; default 10.
     pub n_init: usize,
-    /// Most iterations of a run; default 300.
+    /// Most iterations of a start, at least 1; default 300.
     pub max_iter: u64,
+    /// A start ends when the centroids' squared moves sum to at most this times the mean variance of the columns, at least 0; default 1e-4.
+    pub tol: f64,
 }
 
 impl Default for fedhds_hdbscan_config_t {
@@ -80,8 +82,9 @@ impl Default for fedhds_kmeans_config_t {
         Self {
             struct_size: size_of::<Self>(),
             n_clusters: own.n_clusters,
-            n_init: own.n_runs,
-            max_iter: own.max_n_iterations,
+            n_init: own.n_init,
+            max_iter: own.max_iter,
+            tol: own.tol,
         }
     }
 }
@@ -146,7 +149,7 @@ pub unsafe extern "C" fn fedhds_hdbscan(
     })
 }
 
-/// k-means (k-means++ starts, the best of several runs).
+/// k-means (greedy k-means++ starts, the best of several).
 ///
 /// # Safety
 /// `points` and its values, and `config`, are readable; `clustering` is valid for a write.
@@ -170,11 +173,13 @@ pub unsafe extern "C" fn fedhds_kmeans(
         points.check_finite("points")?;
         let kmeans = KMeans::new(KMeansConfig {
             n_clusters: given.n_clusters,
-            n_runs: given.n_init,
-            max_n_iterations: given.max_iter,
+            n_init: given.n_init,
+            max_iter: given.max_iter,
+            tol: given.tol,
             ..KMeansConfig::default()
         })?;
-        out.set(handle::new(Arc::new(kmeans.cluster(&points, &context(seed, control)?)?)));
+        let found = kmeans.fit(&points, None, given.n_clusters, &context(seed, control)?)?;
+        out.set(handle::new(Arc::new(found)));
         Ok(())
     })
 }

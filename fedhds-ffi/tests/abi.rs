@@ -59,8 +59,8 @@ fn wrong_settings_are_named_by_their_key() {
     for (settings, key, word) in [
         ("preset = \"random\"\ncuont = \"all\"", "`cuont` (line 2, column 1)", "did you mean `count`?"),
         (
-            "{\"preset\": \"fedhds\", \"client\": {\"reducer\": {\"theta\": \"x\"}}}",
-            "`client.reducer.theta`",
+            "{\"preset\": \"fedhds\", \"client\": {\"reducer\": {\"angle\": \"x\"}}}",
+            "`client.reducer.angle`",
             "a number",
         ),
         ("randon", "`preset`", "did you mean `random`?"),

@@ -155,6 +155,10 @@ def test_transform_knows_the_rows_that_fit_saw(estimator):
         estimator.transform([[0, 0, np.nan]])
 
 
+def _inertia(x, means):
+    return ((x - means.cluster_centers_[means.labels_]) ** 2).sum()
+
+
 def test_a_projection_and_k_means_take_new_rows():
     x, truth = blobs()
     projection = fedhds.SharedProjection(4).fit(x[:50])
@@ -164,6 +168,8 @@ def test_a_projection_and_k_means_take_new_rows():
     np.testing.assert_array_equal(means.predict(means.cluster_centers_), np.arange(3))
     distances = ((x[:, None] - means.cluster_centers_[None]) ** 2).sum(-1)
     np.testing.assert_array_equal(means.predict(x + 0.25), distances.argmin(1), "blobs lie far apart")
+    once = fedhds.KMeans(3, n_init=1, max_iter=1, tol=0).fit(x)
+    assert _inertia(x, means) <= _inertia(x, once)
     with pytest.raises(fedhds.InputError, match="2 features, but KMeans is expecting 5"):
         means.predict(x[:, :2])
     with pytest.raises(fedhds.InputError, match="fit"):
@@ -245,6 +251,8 @@ def test_few_rows_are_defined(estimator, n):
         (fedhds.KMeans(0), "n_clusters"),
         (fedhds.KMeans(n_init=0), "n_init"),
         (fedhds.KMeans(max_iter=2.0), "max_iter"),
+        (fedhds.KMeans(tol=-1e-9), "tol.*at least 0"),
+        (fedhds.KMeans(tol=float("nan")), "tol.*finite"),
         (fedhds.TSNE(None), "n_components"),
         (fedhds.TSNE(2**40, angle=0.0), "n_components.*memory"),
         (fedhds.TSNE(learning_rate=10**400), "learning_rate.*finite"),

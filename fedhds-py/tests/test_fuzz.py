@@ -121,7 +121,8 @@ KINDS = {
         "cluster_selection_method": (st.sampled_from(["eom", "leaf"]), ODD),
     },
     fedhds.KMeans: {
-        "n_clusters": (SMALL, ODD), "n_init": (SMALL, SLOW), "max_iter": (SMALL, SLOW), "random_state": (SEED, ODD),
+        "n_clusters": (SMALL, ODD), "n_init": (SMALL, SLOW), "max_iter": (SMALL, SLOW), "tol": (ABOVE, ODD),
+        "random_state": (SEED, ODD),
     },
 }  # fmt: skip
 

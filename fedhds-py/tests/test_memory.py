@@ -65,7 +65,7 @@ def rounds(method):
 
 
 def kinds():
-    coverage = {"client": {"clusterer": {"kind": "kmeans", "n_clusters": 16, "n_runs": 1}, "shared_dims": 256}}
+    coverage = {"client": {"clusterer": {"kind": "kmeans", "n_clusters": 16, "n_init": 1}, "shared_dims": 256}}
     method = fedhds.Method("fedhds_coverage", budget=3, **coverage)
     own = fedhds.Method("fedhds", stages={"client.reducer": Halves()})
     server = fedhds.Server(method)

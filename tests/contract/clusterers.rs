@@ -3,6 +3,7 @@
 use fedhds_core::Error;
 use fedhds_core::cluster::hdbscan::ClusterSelectionMethod;
 use fedhds_core::cluster::{Hdbscan, HdbscanConfig, KMeans, KMeansConfig, check_clustering};
+use fedhds_core::peers::{LinfaKMeans, LinfaKMeansConfig, PetalHdbscan, PetalHdbscanConfig};
 use fedhds_core::stage::{Clusterer, Clustering};
 use fedhds_core::types::{Context, Control, Matrix, Seed};
 use proptest::prelude::*;
@@ -12,6 +13,8 @@ fn all() -> Vec<(&'static str, Box<dyn Clusterer>, bool)> {
     let size_2 = HdbscanConfig::with_min_cluster_size(2);
     let leaf = HdbscanConfig { cluster_selection_method: ClusterSelectionMethod::Leaf, ..size_2.clone() };
     let single = HdbscanConfig { allow_single_cluster: true, ..HdbscanConfig::default() };
+    let four = LinfaKMeansConfig { n_clusters: 4, ..LinfaKMeansConfig::default() };
+    let two = PetalHdbscanConfig { min_cluster_size: 2, min_samples: Some(1) };
     vec![
         ("hdbscan 5", Box::new(Hdbscan::new(HdbscanConfig::default()).unwrap()), true),
         ("hdbscan 2", Box::new(Hdbscan::new(size_2).unwrap()), true),
@@ -19,6 +22,9 @@ fn all() -> Vec<(&'static str, Box<dyn Clusterer>, bool)> {
         ("hdbscan single", Box::new(Hdbscan::new(single).unwrap()), true),
         ("kmeans 1", Box::new(KMeans::new(KMeansConfig::with_clusters(1)).unwrap()), true),
         ("kmeans 4", Box::new(KMeans::new(KMeansConfig::with_clusters(4)).unwrap()), false),
+        ("linfa kmeans 4", Box::new(LinfaKMeans::new(four).unwrap()), false),
+        ("petal hdbscan 5", Box::new(PetalHdbscan::new(PetalHdbscanConfig::default()).unwrap()), true),
+        ("petal hdbscan 2", Box::new(PetalHdbscan::new(two).unwrap()), false),
     ]
 }
 
@@ -91,7 +97,8 @@ fn clear_groups_are_found() {
         .map(|i| [20.0 * (i % 2) as f32 + rng.random::<f32>(), 20.0 * (i / 2 % 2) as f32 + rng.random::<f32>()])
         .collect();
     let points = Matrix::from_rows(&rows).unwrap();
-    for (name, clusterer, _) in all().into_iter().filter(|case| ["hdbscan 5", "kmeans 4"].contains(&case.0)) {
+    let with_four = ["hdbscan 5", "kmeans 4", "linfa kmeans 4", "petal hdbscan 5"];
+    for (name, clusterer, _) in all().into_iter().filter(|case| with_four.contains(&case.0)) {
         let clustering = clusterer.cluster(&points, &Context::new(1)).unwrap();
         for (i, a) in clustering.labels.iter().enumerate() {
             for (j, b) in clustering.labels.iter().enumerate().take(i) {

@@ -3,6 +3,7 @@
 
 mod clusterers;
 mod feature_extractor;
+mod linfa_traits;
 mod reducers;
 mod selectors;
 mod tokens;

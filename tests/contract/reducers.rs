@@ -1,6 +1,7 @@
 //! What every reducer keeps to, whatever it keeps of the features.
 
 use fedhds_core::Error;
+use fedhds_core::peers::{LinfaTsne, LinfaTsneConfig};
 use fedhds_core::reduce::{
     Identity, Kernel, KernelPca, KernelPcaConfig, Pca, PcaConfig, SharedProjection, SharedProjectionConfig, Tsne,
     TsneConfig, check_reduced,
@@ -16,6 +17,7 @@ fn all() -> Vec<Case> {
     let kernel =
         |kernel| KernelPca::new(KernelPcaConfig { n_components: 3, kernel, ..KernelPcaConfig::default() }).unwrap();
     let tsne = |n_components| Tsne::new(TsneConfig { max_iter: 60, n_components, ..TsneConfig::default() }).unwrap();
+    let linfa = LinfaTsneConfig { max_iter: 60, ..LinfaTsneConfig::default() };
     let projection = SharedProjectionConfig { n_components: 5, seed: Seed(1) };
     vec![
         ("identity", Box::new(Identity), |d| d),
@@ -28,6 +30,7 @@ fn all() -> Vec<Case> {
         ("shared projection", Box::new(SharedProjection::new(projection).unwrap()), |_| 5),
         ("tsne", Box::new(tsne(2)), |_| 2),
         ("tsne to 3", Box::new(tsne(3)), |_| 3),
+        ("linfa tsne", Box::new(LinfaTsne::new(linfa).unwrap()), |_| 2),
     ]
 }
 

@@ -66,14 +66,14 @@ fn clusterers_keep_their_bits() {
             let fit = hdbscan.fit(&x, &Control::default()).unwrap();
             (bits(&fit.clustering.centroids), fit)
         });
-        let kmeans = KMeans::new(KMeansConfig { n_clusters: 7, n_runs: 2, ..KMeansConfig::default() }).unwrap();
+        let kmeans = KMeans::new(KMeansConfig { n_clusters: 7, n_init: 2, ..KMeansConfig::default() }).unwrap();
         in_every_pool(&format!("k-means, {n} x {d}"), || {
             let clustering = kmeans.cluster(&x, &Context::new(7)).unwrap();
             (bits(&clustering.centroids), clustering)
         });
         let weights: Vec<f32> = (0..n).map(|i| (1 + i % 4) as f32).collect();
         in_every_pool(&format!("weighted k-means, {n} x {d}"), || {
-            let clustering = kmeans.cluster_weighted(&x, &weights, &Context::new(7)).unwrap();
+            let clustering = kmeans.fit(&x, Some(&weights), 7, &Context::new(7)).unwrap();
             (bits(&clustering.centroids), clustering)
         });
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod gguf;
+mod kmeans;
 mod models;
 mod numerics;
 mod picks;

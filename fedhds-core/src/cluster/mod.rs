@@ -1,7 +1,8 @@
 //! Groups of rows, and their centroids.
 //!
 //! - [`Hdbscan`]: the paper's clustering on both levels, with membership probabilities, outlier scores and noise.
-//! - [`KMeans`]: a fixed number of groups without noise, optionally with weighted rows.
+//! - [`KMeans`]: a fixed number of groups without noise.
+//! - [`nearest_centroid`]: the centroid that k-means gives a row to.
 //! - [`centroid`]: the mean of each group, weighted by membership probabilities (step 3 of the method).
 //! - [`check_clustering`]: what a pipeline asks of any clusterer's result, the user's own included.
 //!
@@ -12,12 +13,13 @@ mod distance;
 pub mod hdbscan;
 pub mod kmeans;
 
-pub use hdbscan::{Hdbscan, HdbscanConfig};
+pub use hdbscan::{Hdbscan, HdbscanConfig, HdbscanFit};
 pub use kmeans::{KMeans, KMeansConfig};
 
 use crate::error::{Error, Result};
 use crate::stage::Clustering;
 use crate::types::{ClusterId, Matrix};
+use std::collections::HashSet;
 
 /// The clustering that a user's labels mean: one for each row, negative for noise; membership probabilities are 1, and 0 for noise, where
 /// none are given. Ids must be dense, which the pipeline checks.
@@ -85,6 +87,34 @@ pub fn check_clustering(stage: &str, clustering: &Clustering, rows: usize, cols:
         return fail(format!("expected dense cluster ids, but no row has id {missing} of {clusters}"));
     }
     clustering.centroids.check_finite("centroids").map_err(|error| Error::stage(stage, error.to_string()))
+}
+
+/// The row of `centroids` `[k, d]` that lies nearest to a row of `d` values, the first of equally near ones; 0 where there are none.
+/// Distances are exact to f64.
+pub fn nearest_centroid(row: &[f32], centroids: &Matrix) -> usize {
+    let mut best = (0, f64::INFINITY);
+    for (j, centroid) in centroids.iter_rows().enumerate() {
+        let squared = distance::squared(row, centroid);
+        if squared < best.1 {
+            best = (j, squared);
+        }
+    }
+    best.0
+}
+
+/// Number of distinct rows of positive weight, counted up to `most`.
+pub(crate) fn distinct_rows(points: &Matrix, weights: Option<&[f32]>, most: usize) -> usize {
+    let mut rows: HashSet<Vec<u32>> = HashSet::new();
+    for (i, row) in points.iter_rows().enumerate() {
+        if rows.len() == most {
+            break;
+        }
+        if weights.is_none_or(|weights| weights[i] > 0.0) {
+            // -0 + 0 is 0: the two are one value.
+            rows.insert(row.iter().map(|x| (x + 0.0).to_bits()).collect());
+        }
+    }
+    rows.len()
 }
 
 /// Renumbers arbitrary group numbers densely in the order of first rows; returns the labels and the old number of each id.

@@ -179,8 +179,8 @@ mod tests {
                 "",
             ),
             (
-                "preset = \"fedhds\"\nclient.reducer = { kind = \"kernel_pca\", kernel = { poly = { degre = 2 } } }",
-                "client.reducer.kernel.poly.degre",
+                "preset = \"fedhds\"\nclient.reducer = { kind = \"kernel_pca\", kernel = \"poly\", degre = 2 }",
+                "client.reducer.degre",
                 "did you mean `degree`?",
             ),
             (
@@ -244,8 +244,8 @@ mod tests {
             ("{\"preset\": \"random\", \"count\": {\"budget\": NaN}}", "method", "expected JSON"),
             ("{\"preset\": \"random\", \"preset\": \"all\"}", "method", "twice"),
             (
-                "{\"preset\": \"fedhds\", \"client\": {\"reducer\": {\"theta\": [1]}}}",
-                "client.reducer.theta",
+                "{\"preset\": \"fedhds\", \"client\": {\"reducer\": {\"angle\": [1]}}}",
+                "client.reducer.angle",
                 "got a list",
             ),
             ("{\"preset\": \"fedhds\", \"client\": [1]}", "client", "got a list"),

@@ -3,8 +3,8 @@
 //! For n rows of d columns with n well below d (a client's records: hundreds of rows of 49,152 columns), everything that t-SNE
 //! and PCA ask of the features is in the n x n matrix `G = (X - mean)(X - mean)^T`.
 
-use super::product::{View, product};
 use crate::error::{Error, Result};
+use crate::product::{View, product};
 use crate::types::{Control, Matrix};
 use faer::MatRef;
 use rayon::prelude::*;

@@ -12,7 +12,6 @@ mod gram;
 mod kernel_pca;
 mod layer_norm;
 mod pca;
-mod product;
 mod projection;
 pub mod tsne;
 

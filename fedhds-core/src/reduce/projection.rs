@@ -1,7 +1,7 @@
 //! One random projection for all clients.
 
-use super::product::{View, product};
 use crate::error::{Error, Result};
+use crate::product::{View, product};
 use crate::protocol::MAX_DIMS;
 use crate::stage::Reducer;
 use crate::types::{Context, Matrix, Seed};

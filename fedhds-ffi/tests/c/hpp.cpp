@@ -101,7 +101,7 @@ void views() {
 void numerics() {
     const fedhds::PackedRows rows = fedhds::PackedRows::of(rows_of(0)).value();
     fedhds::KMeansConfig kmeans;
-    CHECK(kmeans.n_init == 10 && kmeans.struct_size == sizeof(fedhds_kmeans_config_t));
+    CHECK(kmeans.n_init == 10 && kmeans.tol == 1e-4 && kmeans.struct_size == sizeof(fedhds_kmeans_config_t));
     kmeans.n_clusters = 3;
     const fedhds::Clustering groups = fedhds::kmeans(rows, kmeans, 1).value();
     const std::vector<std::int32_t> labels = groups.labels().value();

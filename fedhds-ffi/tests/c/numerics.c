@@ -149,7 +149,7 @@ static void clusterers_and_selectors(void) {
     fedhds_hdbscan_config_t hdbscan;
     OK(fedhds_kmeans_config_init(&kmeans, sizeof kmeans));
     OK(fedhds_hdbscan_config_init(&hdbscan, sizeof hdbscan));
-    CHECK(kmeans.n_clusters == 8 && kmeans.n_init == 10 && kmeans.max_iter == 300);
+    CHECK(kmeans.n_clusters == 8 && kmeans.n_init == 10 && kmeans.max_iter == 300 && kmeans.tol == 1e-4);
     CHECK(hdbscan.min_cluster_size == 5 && hdbscan.min_samples == 0 && hdbscan.cluster_selection_method == 0 &&
           !hdbscan.allow_single_cluster);
     kmeans.n_clusters = 3;

@@ -168,6 +168,9 @@ static void settings(void) {
         fedhds_hdbscan_config_t h = hdbscan;
         h.cluster_selection_epsilon = bad[i];
         FAILS(FEDHDS_STATUS_PARAMETER, fedhds_hdbscan(&f.view, &h, NULL, &clustering));
+        fedhds_kmeans_config_t c = kmeans;
+        c.tol = bad[i];
+        FAILS(FEDHDS_STATUS_PARAMETER, fedhds_kmeans(&f.view, &c, 1, NULL, &clustering));
     }
     for (size_t i = 0; i < 3; ++i) {
         const size_t counts[] = {0, 4, SIZE_MAX};

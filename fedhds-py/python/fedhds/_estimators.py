@@ -305,7 +305,7 @@ class HDBSCAN(_Clusterer):
 
 
 class KMeans(_Clusterer):
-    """k-means (k-means++ starts, the best of several runs).
+    """k-means (greedy k-means++ starts, the best of several), with scikit-learn's settings.
 
     After ``fit``: ``labels_`` [n], ``cluster_centers_`` [k, d] with k at most the number of distinct rows.
 
@@ -317,31 +317,35 @@ class KMeans(_Clusterer):
 
     Args:
         n_clusters: clusters that are wanted, at least 1.
-        n_init: runs, of which the best is kept.
-        max_iter: most iterations of a run.
+        n_init: starts from different initial centres, at least 1, of which the best is kept.
+        max_iter: most iterations of a start, at least 1.
+        tol: a start ends when the centres' squared moves sum to at most this times the mean variance of the columns, at
+            least 0; with 0 it ends when no label changes.
         random_state: the seed.
     """
 
     cluster_centers_: Floats
 
     def __init__(
-        self, n_clusters: int = 8, *, n_init: int = 10, max_iter: int = 300, random_state: int = 0
+        self,
+        n_clusters: int = 8,
+        *,
+        n_init: int = 10,
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        random_state: int = 0,
     ) -> None:
         self.n_clusters = n_clusters
         self.n_init = n_init
         self.max_iter = max_iter
+        self.tol = tol
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: Any = None) -> KMeans:
         """Clusters ``X``, of shape [n, d]; ``y`` is ignored."""
         points = self._fit_features(X)
-        settings = self._settings(
-            {},
-            n_clusters=whole(1)("n_clusters", self.n_clusters),
-            n_runs=whole(1)("n_init", self.n_init),
-            max_n_iterations=whole(1)("max_iter", self.max_iter),
-        )
-        found = _native.kmeans(settings, points, seed(self.random_state, "random_state"))
+        checks = {"n_clusters": whole(1), "n_init": whole(1), "max_iter": whole(1), "tol": real}
+        found = _native.kmeans(self._settings(checks), points, seed(self.random_state, "random_state"))
         self.labels_, self.probabilities_, self.cluster_centers_ = found
         self._remember(X, points)
         return self

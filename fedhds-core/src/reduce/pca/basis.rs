@@ -1,9 +1,9 @@
 //! The basis of most variance, from whichever matrix of products is smaller.
 
 use crate::error::Result;
+use crate::product::{View, product};
 use crate::reduce::eigen::{self, Accuracy, Eigen};
 use crate::reduce::gram::{self, Gram};
-use crate::reduce::product::{View, product};
 use crate::types::{Control, Matrix};
 use rayon::prelude::*;
 

@@ -1,8 +1,8 @@
 //! From features to probabilities `p_ij`: how likely two rows are neighbours (van der Maaten and Hinton 2008, eq. 1).
 
 use crate::error::{Error, Result};
+use crate::product::{View, product};
 use crate::reduce::gram::{self, Gram};
-use crate::reduce::product::{View, product};
 use crate::types::{Control, Matrix};
 use rayon::prelude::*;
 

@@ -103,7 +103,7 @@ def pick(features: Features | None, records: int, method: str, count: int, group
     layer_norm = bool(Method(method).settings["client"]["layer_norm"])
     points = _normalised(values, layers) if layer_norm else values
     if method == "fedhds_coverage":
-        client["clusterer"] = {"n_clusters": groups or max(1, min(count, round((records / 2) ** 0.5))), "n_runs": 3}
+        client["clusterer"] = {"n_clusters": groups or max(1, min(count, round((records / 2) ** 0.5))), "n_init": 3}
         if points.shape[1] > PROJECTED:
             points = SharedProjection(PROJECTED, random_state=seed).fit_transform(points)
         values, layers = points, 1

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 /// A matrix inside a slice; entry (i, j) stands at `i * row_step + j * column_step`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct View<'a> {
+pub(crate) struct View<'a> {
     /// Starts at entry (0, 0) and holds every other.
     values: &'a [f32],
     rows: usize,
@@ -19,23 +19,23 @@ pub(super) struct View<'a> {
 
 impl<'a> View<'a> {
     /// `rows * columns` values, row after row.
-    pub(super) fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
+    pub(crate) fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
         Self { values: &values[..rows * columns], rows, columns, row_step: columns, column_step: 1 }
     }
 
     /// These rows alone.
-    pub(super) fn rows(self, range: Range<usize>) -> Self {
+    pub(crate) fn rows(self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.rows);
         let start = if range.is_empty() { 0 } else { range.start * self.row_step };
         Self { values: self.values.get(start..).unwrap_or(&[]), rows: range.len(), ..self }
     }
 
     /// These columns alone.
-    pub(super) fn columns(self, range: Range<usize>) -> Self {
+    pub(crate) fn columns(self, range: Range<usize>) -> Self {
         self.transpose().rows(range).transpose()
     }
 
-    pub(super) fn transpose(self) -> Self {
+    pub(crate) fn transpose(self) -> Self {
         let Self { values, rows, columns, row_step, column_step } = self;
         Self { values, rows: columns, columns: rows, row_step: column_step, column_step: row_step }
     }
@@ -49,7 +49,7 @@ impl<'a> View<'a> {
 }
 
 /// Writes `left * right`, `[m, k] x [k, n] -> [m, n]`, row after row.
-pub(super) fn product(out: &mut [f32], left: View<'_>, right: View<'_>) {
+pub(crate) fn product(out: &mut [f32], left: View<'_>, right: View<'_>) {
     let (m, k, n) = (left.rows, left.columns, right.columns);
     assert!(k == right.rows && m * n == out.len() && left.holds() && right.holds());
     if m == 0 || n == 0 || k == 0 {
