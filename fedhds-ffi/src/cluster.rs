@@ -178,7 +178,7 @@ pub unsafe extern "C" fn fedhds_kmeans(
             tol: given.tol,
             ..KMeansConfig::default()
         })?;
-        let found = kmeans.fit(&points, None, given.n_clusters, &context(seed, control)?)?;
+        let found = kmeans.fit(&points, None, given.n_clusters, &context(seed, control)?)?.clustering;
         out.set(handle::new(Arc::new(found)));
         Ok(())
     })

@@ -1,14 +1,14 @@
 //! Reducers and clusterers on arrays. Settings come as JSON, which the core checks as it checks a configuration.
 
 use crate::array::{array, matrix};
-use crate::error::{OrRaise as _, raised};
+use crate::error::OrRaise as _;
 use crate::run::heavy;
-use fedhds_core::cluster::{Hdbscan, HdbscanConfig, KMeansConfig};
-use fedhds_core::method::{ClientClusterer, ReducerConfig};
+use fedhds_core::cluster::{Hdbscan, HdbscanConfig, KMeans, KMeansConfig};
+use fedhds_core::method::ReducerConfig;
 use fedhds_core::reduce::{FittedPca, Pca, PcaConfig, SharedProjection, SharedProjectionConfig};
 use fedhds_core::stage::{Clustering, Reducer as _};
 use fedhds_core::types::{Context, Control, Seed};
-use fedhds_core::{Error, Result, parse};
+use fedhds_core::{Result, parse};
 use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
@@ -137,13 +137,15 @@ fn hdbscan<'py>(
 
 /// Labels, membership probabilities and centres.
 #[pyfunction]
-fn kmeans<'py>(py: Python<'py>, json: &str, points: PyReadonlyArray2<'py, f32>, seed: u64) -> PyResult<Labels<'py>> {
+fn kmeans<'py>(
+    py: Python<'py>,
+    json: &str,
+    points: PyReadonlyArray2<'py, f32>,
+    seed: u64,
+) -> PyResult<(Labels<'py>, f64, u64)> {
     let config: KMeansConfig = settings(json).or_raise()?;
-    let clusterer = ClientClusterer::Kmeans(config).build().or_raise()?;
-    let Some(clusterer) = clusterer else {
-        return Err(raised(&Error::stage("k-means", "expected a clusterer, got none")));
-    };
+    let kmeans = KMeans::new(config.clone()).or_raise()?;
     let points = matrix(&points)?;
-    let clustering = heavy(py, move |control| clusterer.cluster(&points, &context(seed, control)))?;
-    labels(py, clustering)
+    let fit = heavy(py, move |control| kmeans.fit(&points, None, config.n_clusters, &context(seed, control)))?;
+    Ok((labels(py, fit.clustering)?, fit.inertia, fit.n_iter))
 }

@@ -29,7 +29,7 @@ fn config(n_clusters: usize, weighted: bool) -> KMeansConfig {
 fn k_means_fits_and_predicts() {
     let (matrix, array) = groups();
     let model = Params::new(config(3, false)).seed(9).fit(&DatasetBase::from(array.clone())).unwrap();
-    let own = KMeans::new(config(3, false)).unwrap().fit(&matrix, None, 3, &Context::new(9)).unwrap();
+    let own = KMeans::new(config(3, false)).unwrap().fit(&matrix, None, 3, &Context::new(9)).unwrap().clustering;
     assert_eq!(model.clustering, own);
     let labels: Array1<usize> = model.predict(&array);
     assert!(labels.iter().zip(&own.labels).all(|(label, own)| *label == own.unwrap().index()));

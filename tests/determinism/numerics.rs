@@ -73,7 +73,7 @@ fn clusterers_keep_their_bits() {
         });
         let weights: Vec<f32> = (0..n).map(|i| (1 + i % 4) as f32).collect();
         in_every_pool(&format!("weighted k-means, {n} x {d}"), || {
-            let clustering = kmeans.fit(&x, Some(&weights), 7, &Context::new(7)).unwrap();
+            let clustering = kmeans.fit(&x, Some(&weights), 7, &Context::new(7)).unwrap().clustering;
             (bits(&clustering.centroids), clustering)
         });
     }

@@ -37,7 +37,7 @@ fn inertia(points: &Matrix, clustering: &Clustering) -> f64 {
 fn both(points: &Matrix, k: usize) -> [Clustering; 2] {
     let ours = KMeans::new(KMeansConfig::with_clusters(k)).unwrap();
     let linfas = LinfaKMeans::new(LinfaKMeansConfig { n_clusters: k, ..LinfaKMeansConfig::default() }).unwrap();
-    [ours.fit(points, None, k, &Context::new(5)).unwrap(), linfas.fit(points, k, &Context::new(5)).unwrap()]
+    [ours.fit(points, None, k, &Context::new(5)).unwrap().clustering, linfas.fit(points, k, &Context::new(5)).unwrap()]
 }
 
 #[test]

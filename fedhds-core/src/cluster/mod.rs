@@ -14,7 +14,7 @@ pub mod hdbscan;
 pub mod kmeans;
 
 pub use hdbscan::{Hdbscan, HdbscanConfig, HdbscanFit};
-pub use kmeans::{KMeans, KMeansConfig};
+pub use kmeans::{KMeans, KMeansConfig, KMeansFit};
 
 use crate::error::{Error, Result};
 use crate::stage::Clustering;

@@ -125,7 +125,7 @@ struct WeightedKMeans {
 
 impl Clusterer for WeightedKMeans {
     fn cluster(&self, points: &Matrix, context: &Context) -> Result<Clustering> {
-        self.kmeans.fit(points, Some(&self.weights), self.kmeans.config().n_clusters, context)
+        Ok(self.kmeans.fit(points, Some(&self.weights), self.kmeans.config().n_clusters, context)?.clustering)
     }
 }
 

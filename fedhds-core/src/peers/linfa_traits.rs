@@ -114,7 +114,7 @@ impl<D: Data<Elem = f32>, T> Fit<ArrayBase<D, Ix2>, T, FitError> for Valid<KMean
         let kmeans = KMeans::new(self.config.clone())?;
         let weights = if self.config.weighted { dataset.weights() } else { None };
         let points = matrix(dataset.records())?;
-        Ok(KMeansModel { clustering: kmeans.fit(&points, weights, self.config.n_clusters, &self.context)? })
+        Ok(KMeansModel { clustering: kmeans.fit(&points, weights, self.config.n_clusters, &self.context)?.clustering })
     }
 }
 

@@ -84,7 +84,8 @@ def _digests(features: Floats) -> list[bytes]:
 class TSNE(_Transductive):
     """Barnes-Hut t-SNE (van der Maaten 2014), the method's fusion step (eq. 7).
 
-    The same bits for the same ``random_state``, at any number of threads.
+    The same bits for the same ``random_state``, at any number of threads. After ``fit``: ``embedding_`` [n, n_components], and
+    ``n_iter_``, the steps that were taken: all of ``max_iter``.
 
     Args:
         n_components: columns of the result, 1 to 3.
@@ -134,6 +135,7 @@ class TSNE(_Transductive):
             "angle": real,
         }  # fmt: skip
         settings = self._settings(checks, kind="tsne")
+        self.n_iter_ = self.max_iter
         return _native.reduce(settings, features, seed(self.random_state, "random_state"))
 
 
@@ -307,7 +309,8 @@ class HDBSCAN(_Clusterer):
 class KMeans(_Clusterer):
     """k-means (greedy k-means++ starts, the best of several), with scikit-learn's settings.
 
-    After ``fit``: ``labels_`` [n], ``cluster_centers_`` [k, d] with k at most the number of distinct rows.
+    After ``fit``: ``labels_`` [n], ``cluster_centers_`` [k, d] with k at most the number of distinct rows, ``inertia_`` (the sum of
+    squared distances to the nearest centre) and ``n_iter_`` of the start that was kept.
 
     Example:
         >>> import numpy as np, fedhds
@@ -325,6 +328,8 @@ class KMeans(_Clusterer):
     """
 
     cluster_centers_: Floats
+    inertia_: float
+    n_iter_: int
 
     def __init__(
         self,
@@ -345,7 +350,8 @@ class KMeans(_Clusterer):
         """Clusters ``X``, of shape [n, d]; ``y`` is ignored."""
         points = self._fit_features(X)
         checks = {"n_clusters": whole(1), "n_init": whole(1), "max_iter": whole(1), "tol": real}
-        found = _native.kmeans(self._settings(checks), points, seed(self.random_state, "random_state"))
+        settings = self._settings(checks)
+        found, self.inertia_, self.n_iter_ = _native.kmeans(settings, points, seed(self.random_state, "random_state"))
         self.labels_, self.probabilities_, self.cluster_centers_ = found
         self._remember(X, points)
         return self

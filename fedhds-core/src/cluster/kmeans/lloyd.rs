@@ -15,6 +15,8 @@ pub(super) struct Fitted {
     pub clusters: usize,
     /// `sum_i w_i |x_i - c(i)|^2`, with `c` the means of the clusters.
     pub inertia: f64,
+    /// How often the centroids moved.
+    pub n_iter: u64,
 }
 
 /// Iterates from these rows as centroids, until no label changes, the squared way of all centroids is at most `tolerance`, or
@@ -30,7 +32,9 @@ pub(super) fn lloyd(
     let mut assignment = Assignment::new(points, centroids.len());
     let mut means = Means::new(points, centroids.len());
     assign_without_empty(points, &mut centroids, &mut assignment);
-    for _ in 0..max_iter {
+    let mut n_iter = 0;
+    while n_iter < max_iter {
+        n_iter += 1;
         control.check()?;
         let way = means.move_to(points, &assignment.labels, &mut centroids);
         assign_without_empty(points, &mut centroids, &mut assignment);
@@ -44,7 +48,7 @@ pub(super) fn lloyd(
     }
     means.move_to(points, &assignment.labels, &mut centroids);
     let inertia = costs(points, &centroids, &assignment.labels).into_iter().map(|block| block.sum).sum();
-    Ok(Fitted { labels: assignment.labels, clusters: centroids.len(), inertia })
+    Ok(Fitted { labels: assignment.labels, clusters: centroids.len(), inertia, n_iter })
 }
 
 /// Numbers the clusters by their first rows; whether any number changed.

@@ -66,6 +66,17 @@ impl KMeansConfig {
     }
 }
 
+/// What k-means found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KMeansFit {
+    /// Labels and the means of the clusters; every membership probability is 1.
+    pub clustering: Clustering,
+    /// `sum_i w_i |x_i - c(i)|^2` of the start that was kept.
+    pub inertia: f64,
+    /// Iterations of that start; 0 where there are no rows.
+    pub n_iter: u64,
+}
+
 /// k-means (Lloyd 1982): minimises the inertia `sum_i w_i |x_i - c(i)|^2` over centroids `c`, each the weighted mean of its rows.
 ///
 /// - Starts are greedy k-means++ (Arthur and Vassilvitskii 2007), as in scikit-learn; bounds spare most distances (Elkan 2003).
@@ -109,7 +120,7 @@ impl KMeans {
         weights: Option<&[f32]>,
         n_clusters: usize,
         context: &Context,
-    ) -> Result<Clustering> {
+    ) -> Result<KMeansFit> {
         let (n, d) = (points.rows(), points.cols());
         points.check_finite("points")?;
         context.control.check()?;
@@ -157,13 +168,14 @@ impl KMeans {
             }
         };
         let centroids = weighted_centroids(points, &labels, weights, old.len())?;
-        Ok(Clustering { labels, strength: vec![1.0; n], centroids })
+        let clustering = Clustering { labels, strength: vec![1.0; n], centroids };
+        Ok(KMeansFit { clustering, inertia: best.inertia, n_iter: best.n_iter })
     }
 }
 
 impl Clusterer for KMeans {
     fn cluster(&self, points: &Matrix, context: &Context) -> Result<Clustering> {
-        self.fit(points, None, self.config.n_clusters, context)
+        Ok(self.fit(points, None, self.config.n_clusters, context)?.clustering)
     }
 }
 

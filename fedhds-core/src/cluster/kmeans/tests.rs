@@ -34,7 +34,7 @@ fn kmeans(k: usize) -> KMeans {
 }
 
 fn fit(k: usize, points: &Matrix, weights: Option<&[f32]>) -> Result<Clustering> {
-    kmeans(8).fit(points, weights, k, &Context::new(1))
+    kmeans(8).fit(points, weights, k, &Context::new(1)).map(|fit| fit.clustering)
 }
 
 fn inertia(points: &Matrix, clustering: &Clustering) -> f64 {
@@ -252,7 +252,7 @@ proptest! {
     #[test]
     fn every_row_is_in_the_nearest_cluster(points in any_rows(), k in 1usize..9, seed: u64) {
         let exact = KMeans::new(KMeansConfig { n_init: 2, tol: 0.0, ..KMeansConfig::default() }).unwrap();
-        let clustering = exact.fit(&points, None, k, &Context::new(seed)).unwrap();
+        let clustering = exact.fit(&points, None, k, &Context::new(seed)).unwrap().clustering;
         check_clustering("kmeans", &clustering, points.rows(), points.cols()).unwrap();
         for (i, row) in points.iter_rows().enumerate() {
             let label = clustering.labels[i].unwrap().index();
@@ -319,7 +319,7 @@ fn more_starts_and_iterations_are_no_worse() {
     let points = topics(400, 6, 25, 8);
     let of = |n_init, max_iter| {
         let config = KMeansConfig { n_init, max_iter, ..KMeansConfig::with_clusters(25) };
-        let clustering = KMeans::new(config).unwrap().fit(&points, None, 25, &Context::new(2)).unwrap();
+        let clustering = KMeans::new(config).unwrap().fit(&points, None, 25, &Context::new(2)).unwrap().clustering;
         inertia(&points, &clustering)
     };
     // The first start of ten is the one start.
