@@ -53,16 +53,16 @@ class Method:
         self, preset: str, budget: int | None = None, *, stages: Mapping[str, Any] | None = None, **settings: Any
     ) -> None:
         if not isinstance(preset, str):
-            raise ParameterError(f"parameter `preset`: expected a preset's name, got {preset!r}")
+            raise ParameterError(f"preset: expected a preset's name, got {preset!r}")
         given: dict[str, Any] = {"preset": preset, **settings}
         if budget is not None:
             if "count" in settings:
-                raise ParameterError("parameter `budget`: expected no `count` beside it, got both")
+                raise ParameterError("budget: expected no `count` beside it, got both")
             given["count"] = {"budget": budget.item() if isinstance(budget, np.generic) else budget}
         try:
             text = json.dumps(given)
         except TypeError as error:
-            raise ParameterError(f"parameter `settings`: expected numbers, text, lists and dicts: {error}") from error
+            raise ParameterError(f"settings: expected numbers, text, lists and dicts: {error}") from error
         self._json = _native.method(text)
         self._wrapped = _stages.wrap(stages)
         self.stages: dict[str, Any] = dict(stages or {})
@@ -103,7 +103,7 @@ def client_seed(seed: int, call: str, round: int | None = None, client: int = 0)
 def _id(value: Any, name: str) -> int:
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or not 0 <= int(value) < 2**32:
-        raise ParameterError(f"parameter `{name}`: expected a whole number from 0 to 2**32 - 1, got {value!r}")
+        raise ParameterError(f"{name}: expected a whole number from 0 to 2**32 - 1, got {value!r}")
     return int(value)
 
 

@@ -205,11 +205,11 @@ def wrap(stages: Mapping[str, Any] | None) -> dict[str, Any]:
     wrapped = {}
     for name, stage in (stages or {}).items():
         if name not in _KINDS:
-            raise ParameterError(f"parameter `stages`: expected one of {', '.join(_KINDS)}, got `{name}`")
+            raise ParameterError(f"stages: expected one of {', '.join(_KINDS)}, got `{name}`")
         make, methods = _KINDS[name]
         if _of(stage, *methods) is None:
             expected = " or ".join(f"`{method}`" for method in methods)
-            raise ParameterError(f"parameter `stages`: {name}: expected an object with {expected}, got {stage!r}")
+            raise ParameterError(f"stages: {name}: expected an object with {expected}, got {stage!r}")
         wrapped[name] = make(stage)
     return wrapped
 
@@ -220,7 +220,7 @@ def trainer(stage: Any) -> Any:
         return stage._native
     for method in ("init", "train"):
         if not callable(getattr(stage, method, None)):
-            raise ParameterError(f"parameter `trainer`: expected an object with `init` and `train`, got {stage!r}")
+            raise ParameterError(f"trainer: expected an object with `init` and `train`, got {stage!r}")
     return _Trainer(stage)
 
 
@@ -229,7 +229,7 @@ def extractor(stage: Any) -> Any:
     if isinstance(stage, LayerFeatures):
         return stage._native
     if _of(stage, "extract") is None:
-        raise ParameterError(f"parameter `extractor`: expected an object with `extract` or a function, got {stage!r}")
+        raise ParameterError(f"extractor: expected an object with `extract` or a function, got {stage!r}")
     return _Extractor(stage)
 
 
@@ -238,7 +238,7 @@ def evaluator(stage: Any) -> Any:
     if isinstance(stage, ModelEvaluator):
         return stage._native
     if not callable(getattr(stage, "evaluate", None)):
-        raise ParameterError(f"parameter `evaluator`: expected an object with `evaluate`, got {stage!r}")
+        raise ParameterError(f"evaluator: expected an object with `evaluate`, got {stage!r}")
     return _Evaluator(stage)
 
 
@@ -246,7 +246,7 @@ def aggregator(stage: Any) -> Any:
     """The user's aggregator, wrapped."""
     for method in ("add", "finish"):
         if not callable(getattr(stage, method, None)):
-            raise ParameterError(f"parameter `aggregator`: expected an object with `add` and `finish`, got {stage!r}")
+            raise ParameterError(f"aggregator: expected an object with `add` and `finish`, got {stage!r}")
     return _Aggregator(stage)
 
 

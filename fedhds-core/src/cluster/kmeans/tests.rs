@@ -131,17 +131,17 @@ fn a_large_row_that_leaves_takes_its_rounding_along() {
 #[test]
 fn bad_values_are_errors() {
     let message = |config: KMeansConfig| KMeans::new(config).unwrap_err().to_string();
-    assert!(message(KMeansConfig { n_clusters: 0, ..Default::default() }).contains("`n_clusters`"));
-    assert!(message(KMeansConfig { n_init: 0, ..Default::default() }).contains("`n_init`"));
-    assert!(message(KMeansConfig { max_iter: 0, ..Default::default() }).contains("`max_iter`"));
+    assert!(message(KMeansConfig { n_clusters: 0, ..Default::default() }).contains("n_clusters"));
+    assert!(message(KMeansConfig { n_init: 0, ..Default::default() }).contains("n_init"));
+    assert!(message(KMeansConfig { max_iter: 0, ..Default::default() }).contains("max_iter"));
     for tol in [-1e-9, f64::NAN, f64::INFINITY] {
-        assert!(message(KMeansConfig { tol, ..Default::default() }).contains("`tol`"));
+        assert!(message(KMeansConfig { tol, ..Default::default() }).contains("tol"));
     }
     let points = Matrix::new(2, 1, vec![0.0, f32::NAN]).unwrap();
     let error = fit(1, &points, None).unwrap_err().to_string();
     assert!(error.contains("row 1, column 0"), "{error}");
     let error = fit(0, &Matrix::zeros(2, 1), None).unwrap_err().to_string();
-    assert!(error.contains("`n_clusters`: expected at least 1, got 0"), "{error}");
+    assert!(error.contains("n_clusters: expected at least 1, got 0"), "{error}");
 }
 
 #[test]

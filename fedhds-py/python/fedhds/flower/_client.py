@@ -60,7 +60,7 @@ def client_number(context: Context) -> int | None:
     if number is None:
         return None
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        raise ParameterError(f"parameter `partition-id`: expected a whole number of at least 0, got {number!r}")
+        raise ParameterError(f"partition-id: expected a whole number of at least 0, got {number!r}")
     return number
 
 

@@ -116,7 +116,7 @@ def per_round(value: int | float | None) -> int | float | None:
     if value is None or count or share:
         return value
     raise ParameterError(
-        f"parameter `clients_per_round`: expected a count of at least 1, a share in (0, 1], or None, got {value!r}"
+        f"clients_per_round: expected a count of at least 1, a share in (0, 1], or None, got {value!r}"
     )
 
 

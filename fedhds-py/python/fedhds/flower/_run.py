@@ -43,9 +43,9 @@ class ResumableStrategy(Strategy):
     ) -> None:
         super().__init__()
         if not isinstance(inner, Strategy):
-            raise ParameterError(f"parameter `inner`: expected a strategy of flwr.serverapp.strategy, got {inner!r}")
+            raise ParameterError(f"inner: expected a strategy of flwr.serverapp.strategy, got {inner!r}")
         if not isinstance(start_with, int) or isinstance(start_with, bool) or start_with < 1:
-            raise ParameterError(f"parameter `start_with`: expected a count of at least 1, got {start_with!r}")
+            raise ParameterError(f"start_with: expected a count of at least 1, got {start_with!r}")
         self.inner = inner
         self.start_with = start_with
         self.checkpoint = None if checkpoint is None else Path(checkpoint)

@@ -83,7 +83,7 @@ class FedHDS(ResumableStrategy):
     ) -> None:
         super().__init__(WeightedMean() if inner is None else inner, checkpoint=checkpoint, start_with=start_with)
         if query_timeout is not None and not query_timeout > 0:
-            raise ParameterError(f"parameter `query_timeout`: expected seconds above 0 or None, got {query_timeout!r}")
+            raise ParameterError(f"query_timeout: expected seconds above 0 or None, got {query_timeout!r}")
         self.method = method if isinstance(method, Method) else Method(method)
         self.seed = checked_seed(seed)
         self.layers = layers
