@@ -34,26 +34,33 @@ fn inertia(points: &Matrix, clustering: &Clustering) -> f64 {
     points.iter_rows().zip(&clustering.labels).map(own).sum()
 }
 
-fn both(points: &Matrix, k: usize) -> [Clustering; 2] {
+fn both(points: &Matrix, k: usize, seed: u64) -> [Clustering; 2] {
     let ours = KMeans::new(KMeansConfig::with_clusters(k)).unwrap();
     let linfas = LinfaKMeans::new(LinfaKMeansConfig { n_clusters: k, ..LinfaKMeansConfig::default() }).unwrap();
-    [ours.fit(points, None, k, &Context::new(5)).unwrap().clustering, linfas.fit(points, k, &Context::new(5)).unwrap()]
+    let ours = ours.fit(points, None, k, &Context::new(seed)).unwrap().clustering;
+    [ours, linfas.fit(points, k, &Context::new(seed)).unwrap()]
 }
 
 #[test]
 fn inertia_is_no_worse_than_linfas() {
     let cases = [
-        ("separated", topics(400, 6, 8, 6.0), 8),
-        ("overlapping", topics(500, 10, 12, 1.0), 12),
-        ("more clusters than topics", topics(300, 20, 3, 3.0), 25),
-        ("noise", topics(400, 4, 1, 0.0), 9),
-        ("wide", topics(120, 300, 5, 1.0), 5),
-        ("a line", line(500), 7),
-        ("a pair", topics(200, 2, 2, 3.0), 2),
+        ("separated", topics(400, 6, 8, 6.0), 8, 1.001),
+        ("overlapping", topics(500, 10, 12, 1.0), 12, 1.001),
+        ("more clusters than topics", topics(300, 20, 3, 3.0), 25, 1.001),
+        // Nothing is grouped here, and the minima that ten starts meet differ by 2% from seed to seed.
+        ("noise", topics(400, 4, 1, 0.0), 9, 1.01),
+        ("wide", topics(120, 300, 5, 1.0), 5, 1.001),
+        ("a line", line(500), 7, 1.001),
+        ("a pair", topics(200, 2, 2, 3.0), 2, 1.001),
     ];
-    for (name, points, k) in cases {
-        let [ours, linfas] = both(&points, k).map(|clustering| inertia(&points, &clustering));
-        assert!(ours <= 1.001 * linfas, "{name}: {ours} against {linfas}");
+    // One seed says which of many minima was met: means over seeds are compared.
+    for (name, points, k, most) in cases {
+        let [mut ours, mut linfas] = [0.0; 2];
+        for seed in 0..8 {
+            let found = both(&points, k, seed).map(|clustering| inertia(&points, &clustering));
+            (ours, linfas) = (ours + found[0] / 8.0, linfas + found[1] / 8.0);
+        }
+        assert!(ours <= most * linfas, "{name}: {ours} against {linfas} in the mean");
     }
 }
 
@@ -61,7 +68,7 @@ fn inertia_is_no_worse_than_linfas() {
 fn clear_groups_are_linfas() {
     for (n, d, k) in [(200, 2, 3), (400, 6, 8), (300, 60, 5)] {
         let points = topics(n, d, k, 12.0);
-        let [ours, linfas] = both(&points, k);
+        let [ours, linfas] = both(&points, k, 5);
         let index = adjusted_rand(&ours.labels, &linfas.labels).unwrap();
         assert!(index >= 0.95, "{n} x {d}, {k} clusters: {index}");
     }

@@ -7,6 +7,7 @@
 use super::content::{content_hash, record_hash, text};
 use super::memory::Memory;
 use super::row_file::Row;
+use super::rows::CachedRows;
 use crate::error::{Error, Result};
 use crate::stage::FeatureExtractor;
 use crate::types::{Adapter, Context, Control, Matrix, Record};
@@ -17,15 +18,6 @@ use std::time::Instant;
 
 /// Memory of a cache that has a folder: what goes from memory is read again.
 const MEMORY_BESIDE_A_FOLDER: usize = 1 << 30;
-
-/// Numbers of records, `[n, k]`, and what they cost.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CachedRows {
-    /// `[n, k]`, one row for each record, in the order of the records.
-    pub values: Matrix,
-    /// Seconds that computing them took, when they were computed.
-    pub seconds: f64,
-}
 
 /// What rows are: equal keys promise equal rows for records of equal content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

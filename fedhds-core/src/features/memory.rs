@@ -1,6 +1,6 @@
 //! The part of a cache that lives in memory.
 
-use super::cache::CachedRows;
+use super::rows::CachedRows;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

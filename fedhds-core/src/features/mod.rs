@@ -14,10 +14,11 @@ mod memory;
 #[cfg(feature = "model")]
 mod params;
 mod row_file;
+mod rows;
 
 #[cfg(feature = "model")]
 pub use crate::model::Pooling;
-pub use cache::{CacheKey, CachedRows, Compute, RecordCache};
+pub use cache::{CacheKey, Compute, RecordCache};
 pub use cached::Cached;
 pub use content::content_hash;
 #[cfg(feature = "model")]
@@ -26,3 +27,4 @@ pub use extractor::LayerFeatures;
 pub use forward::extract_tokens;
 #[cfg(feature = "model")]
 pub use params::{FeatureParams, Layers};
+pub use rows::CachedRows;

@@ -71,6 +71,9 @@ struct Found {
     rows: Vec<usize>,
 }
 
+/// Block by block, the rows that lie nearer to a candidate than to any chosen row, with their squared distance to it.
+type Nearer = Vec<Vec<(usize, f64)>>;
+
 impl Start {
     /// The first row, drawn by weight.
     fn new(points: &Points<'_>, mut rng: Rng) -> Self {
@@ -107,18 +110,12 @@ impl Start {
 
     /// By how much a candidate lowers the inertia, exact to f64, and the rows that lie nearer to it with their squared distances,
     /// block by block.
-    fn gain(
-        &self,
-        points: &Points<'_>,
-        candidate: usize,
-        blocks: &[Vec<Found>],
-        at: usize,
-    ) -> (f64, Vec<Vec<(usize, f64)>>) {
+    fn gain(&self, points: &Points<'_>, candidate: usize, blocks: &[Vec<Found>], at: usize) -> (f64, Nearer) {
         let one_block = |found: &Vec<Found>| {
             let squared = |&i: &usize| (i, points.squared(i, points.row(candidate)));
             found[at].rows.iter().map(squared).filter(|&(i, squared)| squared < self.nearest[i]).collect()
         };
-        let nearer: Vec<Vec<(usize, f64)>> = blocks.par_iter().map(one_block).collect();
+        let nearer: Nearer = blocks.par_iter().map(one_block).collect();
         let of_row = |&(i, squared): &(usize, f64)| points.weight(i) * (self.nearest[i] - squared);
         (nearer.iter().map(|rows| rows.iter().map(of_row).sum::<f64>()).sum(), nearer)
     }
@@ -127,7 +124,7 @@ impl Start {
     fn advance(&mut self, points: &Points<'_>, drawn: &[usize], blocks: &[Vec<Found>], first: usize) {
         let bound = |trial: usize, side: usize| blocks.iter().map(|found| found[first + trial].gain[side]).sum::<f64>();
         let surely = (0..drawn.len()).map(|trial| bound(trial, 0)).fold(0.0, f64::max);
-        let mut best: Option<(f64, usize, Vec<Vec<(usize, f64)>>)> = None;
+        let mut best: Option<(f64, usize, Nearer)> = None;
         // Bounds decide nearly always, so that exact distances are measured for one candidate alone.
         for trial in (0..drawn.len()).filter(|&trial| bound(trial, 1) >= surely * (1.0 - SUMS)) {
             let (gain, nearer) = self.gain(points, drawn[trial], blocks, first + trial);
