@@ -11,7 +11,7 @@ impl MethodConfig {
     /// A preset's configuration by its name.
     ///
     /// # Errors
-    /// [`Error::Config`] that lists the names.
+    /// [`Error::Config`](crate::Error::Config) that lists the names.
     pub fn preset(name: &str) -> Result<Self> {
         Preset::from_name(name).map(Preset::config)
     }
@@ -19,7 +19,7 @@ impl MethodConfig {
     /// A preset and what differs from it, from TOML text.
     ///
     /// # Errors
-    /// [`Error::Config`] that names the key: unknown keys, values of another kind or out of range, options that do not fit together.
+    /// [`Error::Config`](crate::Error::Config) that names the key: unknown keys, values of another kind or out of range, options that do not fit together.
     pub fn from_toml_str(text: &str) -> Result<Self> {
         let read = || Self::checked(parse::toml_value(overrides::METHOD, text)?);
         read().map_err(|error| parse::located(error, text))

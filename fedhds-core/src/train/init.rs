@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// Target modules that are not named become the model family's own.
 ///
 /// # Errors
-/// [`Error::Parameter`] or [`Error::Adapter`] that names the setting which is out of range or matches no module.
+/// [`Error::Parameter`](crate::Error::Parameter) or [`Error::Adapter`](crate::Error::Adapter) that names the setting which is out of range or matches no module.
 pub fn init_adapter(config: &AdapterConfig, spec: &ModelSpec, seed: Seed) -> Result<Adapter> {
     config.check()?;
     let mut config = config.clone();
