@@ -40,6 +40,8 @@ pub(crate) enum Prefix {
 
 /// The names of a family.
 #[derive(Debug, Clone, Copy)]
+// Which parts there are is asked by files under other names alone.
+#[cfg_attr(not(feature = "gguf"), allow(dead_code))]
 pub(crate) struct Names {
     /// What stands before a layer's number in transformers.
     pub layers: &'static str,
@@ -69,6 +71,7 @@ impl Names {
     }
 
     /// The parts of a layer.
+    #[cfg(feature = "gguf")]
     pub(crate) fn of_layer(&self) -> impl Iterator<Item = Module> + '_ {
         self.linears.iter().chain(self.norms).copied()
     }
