@@ -297,12 +297,12 @@ static void texts(void) {
     SAYS(FEDHDS_STATUS_PARAMETER, "natural_instructions", fedhds_records_load("x", "", NULL, NULL, &other));
     SAYS(FEDHDS_STATUS_PARAMETER, "`guess`", fedhds_records_load("x", "natural_instructions:train", NULL, NULL, &other));
     SAYS(FEDHDS_STATUS_PARAMETER, "split", fedhds_records_load("x", "jsonl", "{\"split\": \"test\"}", NULL, &other));
-    SAYS(FEDHDS_STATUS_INPUT, "generated", fedhds_records_load("x", "embedded", NULL, NULL, &other));
     FAILS(FEDHDS_STATUS_IO, fedhds_records_load("/absent/file.jsonl", "guess", NULL, NULL, &other));
     FAILS(FEDHDS_STATUS_CONFIG, fedhds_records_load("x", "jsonl", "{\"q\": 1}", NULL, &other));
     // In 32 bits these are no number of records at all.
     const fedhds_status_t beyond = sizeof(size_t) > 4 ? FEDHDS_STATUS_PARAMETER : FEDHDS_STATUS_CONFIG;
 #if defined(FEDHDS_MODELS)
+    SAYS(FEDHDS_STATUS_INPUT, "generated", fedhds_records_load("x", "embedded", NULL, NULL, &other));
     FAILS(FEDHDS_STATUS_CONFIG, fedhds_records_embedded("{\"records\": 1}", &other, &other));
     static const char* const too_many[] = {
         "{\"records_per_task\": 4294967295}", "{\"tasks\": 100000}", "{\"records_per_task\": 0}"};
