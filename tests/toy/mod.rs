@@ -21,6 +21,8 @@ pub fn data(clients: u32, records: usize, tasks: u32) -> FederatedDataset {
         Record {
             id: format!("client{client}-record{i}"),
             instruction: format!("Do task {task}."),
+            // Toy features differ by id, so no two records may have one content: caches would take one for the other.
+            input: format!("As client {client}."),
             responses: vec![format!("Done {i}.")],
             category: format!("task{task}"),
             family: format!("family{}", task / 2),
