@@ -111,8 +111,8 @@ def cargo_c() -> None:
         run(*install, f"--prefix={prefix}", "--libdir=lib", cwd=ROOT)
         library = prefix / "lib/libfedhds.so"
         soname = re.findall(r"SONAME.*\[(.*)\]", run("readelf", "--dynamic", library))
-        if soname != ["libfedhds.so.1"]:
-            raise Failed(f"expected the soname libfedhds.so.1, got {soname}")
+        if soname != ["libfedhds.so.2"]:
+            raise Failed(f"expected the soname libfedhds.so.2, got {soname}")
         environment = {**os.environ, "PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}
         flags = run("pkg-config", "--cflags", "--libs", "fedhds", env=environment).split()
         program = Path(name, "select")

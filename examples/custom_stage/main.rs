@@ -4,30 +4,37 @@
 //!
 //! `docs/adding_a_stage.md` explains it.
 
-use fedhds_core::Result;
 use fedhds_core::aggregate::WeightedMean;
 use fedhds_core::client::Client;
 use fedhds_core::method::{ClientStages, MethodConfig, Pipeline};
+use fedhds_core::protocol::Wire as _;
 use fedhds_core::server::Server;
-use fedhds_core::stage::{Budget, Candidates, Selector};
+use fedhds_core::stage::{Budget, Rows, Selector};
 use fedhds_core::types::{ClientId, Context, Matrix, Round, RowId, Seed};
+use fedhds_core::{Error, Result};
 use std::sync::Arc;
 
 /// The records farthest from their group's centre: the nearest can be too typical.
 struct Farthest;
 
 impl Selector for Farthest {
-    fn select(&self, candidates: &Candidates<'_>, budget: Budget, _context: &Context) -> Result<Vec<RowId>> {
-        let (Budget::Total(count) | Budget::PerCluster(count)) = budget;
-        let centre = candidates.clustering.map(|c| c.centroids.row(0).to_vec()).unwrap_or_default();
-        let distance = |row: usize| -> f32 {
-            candidates.points.row(row).iter().zip(&centre).map(|(x, c)| (x - c) * (x - c)).sum()
+    fn select(&self, rows: &Rows<'_>, budget: Budget, _context: &Context) -> Result<Vec<RowId>> {
+        // A client is asked for a total of each chosen group.
+        let Budget::Total(count) = budget else {
+            return Err(Error::stage("farthest", format!("expected a total, got {budget:?}")));
         };
-        let mut rows: Vec<usize> = (0..candidates.points.rows()).collect();
-        rows.sort_by(|&a, &b| distance(b).total_cmp(&distance(a)).then(a.cmp(&b)));
-        rows.truncate(count);
-        rows.sort_unstable();
-        Ok(rows.into_iter().map(|row| RowId(row as u32)).collect())
+        let centre = rows.groups.map(|groups| groups.centroids.row(0).to_vec()).unwrap_or_default();
+        let distance =
+            |row: usize| -> f32 { rows.points.row(row).iter().zip(&centre).map(|(x, c)| (x - c) * (x - c)).sum() };
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by(|&a, &b| distance(b).total_cmp(&distance(a)).then(a.cmp(&b)));
+        order.truncate(count);
+        order.sort_unstable();
+        Ok(order.into_iter().map(|row| RowId(row as u32)).collect())
+    }
+
+    fn uses_groups(&self) -> bool {
+        true
     }
 }
 
@@ -44,12 +51,12 @@ fn features(client: u32) -> Result<Matrix> {
 fn chosen(pipeline: &Pipeline) -> Result<Vec<(ClientId, Vec<RowId>)>> {
     let ids = [ClientId(0), ClientId(1), ClientId(2)];
     let mut server = Server::new(pipeline.clone(), Seed(7), Box::new(WeightedMean::new()))?;
-    let start = server.begin_round(Round(0), &ids)?;
+    let start = server.begin_round(Round(0), &ids, None)?;
     let mut clients = Vec::new();
     for id in ids {
         let mut client = Client::new(id, pipeline);
         let context = Context::new(Seed(7).derive("client", id.0.into()));
-        server.receive(client.summarize(&start, &features(id.0)?, &context)?)?;
+        server.receive(id, &client.summarize(&start, &features(id.0)?, &context)?.encode()?)?;
         clients.push(client);
     }
     let orders = server.select(&Context::new(Seed(7).derive("server", 0)))?;

@@ -73,7 +73,7 @@ private:
                                                     federation_.training(), seed, federation_.prompt)
                                                 .value();
             client_.mark_trained(rows).value();
-            const fedhds::Bytes update = client_.update(order_, trained).value();
+            const fedhds::Bytes update = client_.update(order_, rows, trained).value();
             memory_ = {client_.state().value().to_vector(), order_, update.to_vector()};
             memory_.save(memory_file_);
             std::printf("client %u, round %u: trained on %zu records\n", number_, global.round, rows.size());

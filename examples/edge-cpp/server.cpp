@@ -1,6 +1,7 @@
 // The server: begins rounds, selects over the clients' groups, joins their adapters, and writes the last one.
 //
-// A client that is lost in the middle of a round is waited for. When it comes back it is asked again for what is open.
+// A client that is lost in the middle of a round is waited for. When it comes back it is asked again for what is open. One
+// whose message is no good is left out of the round; the others go on, and the next round asks it again.
 
 #include "federation.hpp"
 #include "frames.hpp"
@@ -31,19 +32,16 @@ class Clients {
 public:
     Clients(edge::Socket listener, std::uint32_t count) : listener_(std::move(listener)), count_(count) {}
 
-    // Asks each of these clients with its frames, and waits until `take` has had an answer of each. `take` returns why
-    // an answer is no good, or nothing; a client whose answer is no good is left out of the round.
-    using Take = std::function<std::optional<std::string>(const Frame&)>;
+    // Asks each of these clients with its frames, and waits until `take` has had an answer of each, with who sent it: the
+    // connection says so, whatever the answer says. An answer that `take` has no use for counts as one.
+    using Take = std::function<void(std::uint32_t, const Frame&)>;
     void ask(std::map<std::uint32_t, std::vector<Frame>> open, const Take& take) {
         for (const auto& [client, frames] : open) send(client, frames);
         while (!open.empty()) {
             for (auto& [client, answer] : wait(open)) {
                 if (open.count(client) == 0) continue;  // a second answer
                 open.erase(client);
-                if (const auto wrong = take(answer)) {
-                    std::printf("client %u is left out of the round: %s\n", client, wrong->c_str());
-                    known_.erase(client);
-                }
+                take(client, answer);
             }
         }
     }
@@ -128,31 +126,41 @@ private:
     std::vector<Peer> strangers_;
 };
 
-std::optional<std::string> failure(const fedhds::Result<void>& result) {
-    return result ? std::nullopt : std::optional<std::string>(result.error().what());
+// Takes in what a client sent. A message that is no good leaves the round as if it had not come: it is logged, and all
+// others go on. Whether it was good.
+bool hear(fedhds::Server& server, std::uint32_t client, const Frame& message) {
+    const fedhds::Result<void> taken = server.receive(client, message);
+    if (!taken) std::printf("client %u is left out of the round: %s\n", client, taken.error().what());
+    return taken.has_value();
 }
 
 // One round; the joined adapter, none where nobody trained.
 std::optional<fedhds::Adapter> run_round(fedhds::Server& server, Clients& clients,
     const std::vector<std::uint32_t>& numbers, std::uint32_t round, const fedhds::Adapter& adapter) {
-    const Frame start = server.begin_round(round, numbers).value().to_vector();
+    const Frame start = server.begin_round(round, numbers, &adapter).value().to_vector();
     std::map<std::uint32_t, std::vector<Frame>> asked;
     for (const std::uint32_t client : numbers) asked[client] = {start};
-    clients.ask(std::move(asked), [&](const Frame& summary) { return failure(server.receive(summary)); });
+    std::set<std::uint32_t> heard;
+    clients.ask(std::move(asked), [&](std::uint32_t client, const Frame& summary) {
+        if (hear(server, client, summary)) heard.insert(client);
+    });
 
     server.select().value();
     const Frame global = adapter.encode(round).value().to_vector();
     asked.clear();
     std::size_t records = 0;
-    for (const std::uint32_t client : numbers) {
+    for (const std::uint32_t client : heard) {
         const fedhds::Order order = server.order(client).value();
         records += order.records;
         // A client without records hears nothing more of this round.
         if (order.records > 0) asked[client] = {order.message.to_vector(), global};
     }
     std::printf("round %u: %zu records of %zu clients train\n", round, records, asked.size());
-    clients.ask(std::move(asked), [&](const Frame& update) { return failure(server.receive_update(update)); });
-    return server.finish_round().value();
+    clients.ask(
+        std::move(asked), [&](std::uint32_t client, const Frame& update) { hear(server, client, update); });
+    fedhds::Server::Finished finished = server.finish_round().value();
+    std::printf("round %u: %s\n", round, finished.report.to_string().c_str());
+    return std::move(finished.adapter);
 }
 
 void run(int count, char** arguments) {

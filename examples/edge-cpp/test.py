@@ -1,10 +1,12 @@
 """Runs the C++ federation as real processes and compares its adapter with that of the Rust simulation, byte by byte.
 
 `test.py SERVER_AND_CLIENT_FOLDER REFERENCE_PROGRAM`; standard library alone. One run as it should be, one with a client that is
-killed in the middle of two rounds and started again, one with another seed, whose adapter must be another one.
+killed in the middle of two rounds and started again, one with another seed, whose adapter must be another one; and one with a client
+whose messages are damaged on the way, which the server survives.
 """
 
 import queue
+import socket
 import subprocess
 import sys
 import tempfile
@@ -81,9 +83,9 @@ class Federation:
         self.started.append(started)
         return started
 
-    def client(self, number: int) -> Program:
+    def client(self, number: int, port: int | None = None) -> Program:
         memory = self.folder / f"client-{number}"
-        return self.start("edge-client", "--port", self.port, "--number", number, "--memory", memory)
+        return self.start("edge-client", "--port", port or self.port, "--number", number, "--memory", memory)
 
     def __enter__(self) -> "Federation":
         return self
@@ -133,6 +135,51 @@ def with_kills(programs: Path, folder: Path, seed: int) -> Path:
     return folder / "adapter"
 
 
+class Damage:
+    """A way to the server on which some messages of one client are damaged: the first summary, and the first update after it."""
+
+    SUMMARY, UPDATE = 2, 5  # the fourth byte of a message
+
+    def __init__(self, port: int) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self.listener.getsockname()[1])
+        self.open = {self.SUMMARY, self.UPDATE}
+        threading.Thread(target=self._run, args=[port], daemon=True).start()
+
+    def _run(self, port: int) -> None:
+        client, _ = self.listener.accept()
+        server = socket.create_connection(("127.0.0.1", port))
+        threading.Thread(target=self._forward, args=[server, client, False], daemon=True).start()
+        self._forward(client, server, True)
+
+    def _forward(self, source: socket.socket, to: socket.socket, spoil: bool) -> None:
+        stream = source.makefile("rb")
+        while len(length := stream.read(4)) == 4:
+            frame = bytearray(stream.read(int.from_bytes(length, "big")))
+            if spoil and len(frame) > 4 and frame[3] in self.open:
+                self.open.remove(frame[3])
+                del frame[-1]
+            to.sendall(len(frame).to_bytes(4, "big") + frame)
+        to.shutdown(socket.SHUT_WR)
+
+
+def with_damage(programs: Path, folder: Path, seed: int) -> Path:
+    """Client 1 sends a summary and, a round later, an update that nobody can read: it is left out of these rounds alone."""
+    victim = 1
+    with Federation(programs, folder, seed) as federation:
+        damage = Damage(federation.port)
+        clients = [federation.client(number, damage.port if number == victim else None) for number in range(CLIENTS)]
+        federation.server.finish()
+        for client in clients:
+            client.finish()
+        left_out = [line for line in federation.server.seen if f"client {victim} is left out of the round" in line]
+        assert len(left_out) == 2 and not damage.open, federation.server.seen
+        reports = [line for line in federation.server.seen if '"left_out"' in line]
+        told = [f'"left_out":{{"{victim}":' in line for line in reports]
+        assert told == [True, True, False], reports
+    return folder / "adapter"
+
+
 def adapter(folder: Path) -> dict[str, bytes]:
     """The bytes of PEFT's files."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
@@ -153,6 +200,8 @@ def main(programs: Path, reference: Path) -> None:
             print(f"seed {seed}: the adapter of {1 + CLIENTS} C++ processes is the simulation's, bit for bit")
         assert adapter(with_kills(programs, folder / "killed", 3)) == expected[3]
         print("seed 3: a client killed in two rounds and started again changes nothing")
+        assert adapter(with_damage(programs, folder / "damaged", 3)) != expected[3]
+        print("seed 3: a client whose messages are damaged in two rounds is left out of these, and the others go on")
 
 
 if __name__ == "__main__":

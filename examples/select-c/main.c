@@ -52,7 +52,7 @@ static fedhds_bytes_t *summarize(device_t *device, const fedhds_bytes_t *start) 
     features.cols = COLUMNS;
     features.row_stride = COLUMNS;
     fedhds_bytes_t *summary = NULL;
-    CHECK(fedhds_client_summarize(device->handle, message, length, &features, 0, NULL, &summary));
+    CHECK(fedhds_client_summarize(device->handle, message, length, &features, 0, NULL, NULL, &summary));
     return summary;
 }
 
@@ -70,19 +70,22 @@ static void run_round(fedhds_server_t *server, device_t devices[CLIENTS], uint32
     uint32_t numbers[CLIENTS];
     for (uint32_t client = 0; client < CLIENTS; ++client) numbers[client] = client;
     fedhds_bytes_t *start = NULL;
-    CHECK(fedhds_server_begin_round(server, round, numbers, CLIENTS, &start));
+    CHECK(fedhds_server_begin_round(server, round, numbers, CLIENTS, NULL, &start));
     for (int client = 0; client < CLIENTS; ++client) {
         fedhds_bytes_t *summary = summarize(&devices[client], start);
         const uint8_t *message = NULL;
         size_t length = 0;
         CHECK(fedhds_bytes_view(summary, &message, &length));
-        CHECK(fedhds_server_receive(server, message, length));
+        /* From whom it came is for the app's transport to say. A message that is refused leaves its client out, and nobody else. */
+        if (fedhds_server_receive(server, (uint32_t)client, message, length) != FEDHDS_STATUS_OK)
+            fprintf(stderr, "left out: %s\n", fedhds_last_error_message());
         CHECK(fedhds_bytes_free(summary));
     }
     CHECK(fedhds_bytes_free(start));
 
     CHECK(fedhds_server_select(server, NULL));
     size_t all = 0;
+    uint32_t trained[CLIENTS];
     for (uint32_t client = 0; client < CLIENTS; ++client) {
         fedhds_bytes_t *order = NULL;
         size_t wanted = 0;
@@ -94,13 +97,16 @@ static void run_round(fedhds_server_t *server, device_t devices[CLIENTS], uint32
         for (size_t i = 0; i < count; ++i) printf(" %u", (unsigned)rows[i]);
         printf("\n");
         all += count;
+        trained[client] = (uint32_t)count;
     }
     if (all != BUDGET) {
         fprintf(stderr, "expected %d rows, got %zu\n", BUDGET, all);
         exit(1);
     }
-    /* The app joins what the clients have trained by itself. */
-    CHECK(fedhds_server_end_round(server));
+    /* The app joins what the clients have trained by itself, and says whose it took. */
+    fedhds_bytes_t *report = NULL;
+    CHECK(fedhds_server_end_round(server, numbers, trained, CLIENTS, &report));
+    CHECK(fedhds_bytes_free(report));
 }
 
 int main(void) {

@@ -202,6 +202,22 @@ impl Error {
         Error::Config { file: None, position: None, key: key.into(), message: message.into() }
     }
 
+    /// Says which client it came from: the part of the message that tells where begins with it.
+    #[must_use]
+    pub fn of_client(mut self, client: u32) -> Self {
+        let prefix = format!("client {client}: ");
+        let place = match &mut self {
+            Error::Protocol { what, .. } | Error::Input { what, .. } | Error::NotFinite { what, .. } => what,
+            Error::Adapter { name, .. } | Error::Parameter { name, .. } => name,
+            Error::Stage { message, .. } => message,
+            _ => return self,
+        };
+        if !place.starts_with(&prefix) {
+            place.insert_str(0, &prefix);
+        }
+        self
+    }
+
     /// Names the configuration file in a [`Error::Config`]; leaves every other error as it is.
     #[must_use]
     pub fn in_file(self, path: impl AsRef<Path>) -> Self {

@@ -5,12 +5,12 @@
 //!
 //! - `error`: the one error
 //! - `types`: matrices, records, adapters, seeds: data, no logic
-//! - `files`, `parallel`, `parse`, `product`: files that appear whole or not at all; work side by side; settings from text, errors with
-//!   their key; products of matrices
+//! - `files`, `parallel`, `parse`, `product`, `saved`: files that appear whole or not at all; work side by side; settings from text, errors
+//!   with their key; products of matrices; what a client or server keeps, as bytes
 //! - `settings`: how adapters are trained and texts generated
 //! - `protocol`: every byte that crosses between client and server
 //! - `stage`: the traits of the stages
-//! - `aggregate`, `cluster`, `dataset`, `metrics`, `reduce`, `select`: the stages that run no model
+//! - `aggregate`, `cluster`, `dataset`, `metrics`, `privacy`, `reduce`, `select`: the stages that run no model
 //! - `peers`: other crates' implementations of stages, and ours behind linfa's traits
 //! - `model`: language models on burn
 //! - `features`, `train`: the stages that run one, with `generate`; what they found, kept
@@ -30,6 +30,7 @@ mod files;
 mod parallel;
 pub mod parse;
 mod product;
+mod saved;
 
 pub mod settings;
 
@@ -41,6 +42,7 @@ pub mod aggregate;
 pub mod cluster;
 pub mod dataset;
 pub mod metrics;
+pub mod privacy;
 pub mod reduce;
 pub mod select;
 

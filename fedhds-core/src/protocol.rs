@@ -8,10 +8,10 @@
 //! | [`ClientSummary`] | client | its groups: id, size and centroid |
 //! | [`SelectionOrder`] | server | how many records of which groups to train on |
 //! | [`GlobalAdapter`] | server | the adapter to start from |
-//! | [`LocalUpdate`] | client | the adapter after training, and the number of records trained on |
+//! | [`LocalUpdate`] | client | the adapter after training, and the number of records trained on (of which groups, in a section) |
 //!
 //! On the wire a message is four bytes of header (`F`, `H`, protocol version, kind) and a [postcard] body: integers as
-//! varints, f32 as four bytes in little-endian order. Decoding never panics, never allocates more than a small multiple
+//! varints, f32 as four bytes in little-endian order; its last part are the numbered optional [`Sections`]. Decoding never panics, never allocates more than a small multiple
 //! of the bytes that came, and returns only messages that [`Wire::check`] accepts: what does not fit is
 //! [`Error::Protocol`]. `docs/wire_protocol.md` writes the format out.
 //!
@@ -20,12 +20,14 @@
 mod adapters;
 mod order;
 mod round_start;
+mod sections;
 mod summary;
 mod traffic;
 
 pub use adapters::{GlobalAdapter, LocalUpdate};
 pub use order::{ClusterOrder, SelectionOrder};
 pub use round_start::{Ask, RoundStart};
+pub use sections::{GroupScores, MUST_UNDERSTAND, Section, Sections, TrainedGroups};
 pub use summary::{ClientSummary, Group};
 pub use traffic::{Direction, Sent, Traffic};
 
@@ -33,8 +35,9 @@ use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The version of the messages' format. It changes whenever bytes change their meaning; other versions are refused.
-pub const PROTOCOL_VERSION: u8 = 1;
+/// The version of the messages' format. It changes only when bytes change their meaning: what is new comes as a
+/// [section](Sections), which older releases pass over or refuse by its number.
+pub const PROTOCOL_VERSION: u8 = 2;
 
 /// The first two bytes of every message.
 pub const MAGIC: [u8; 2] = *b"FH";
@@ -115,7 +118,11 @@ impl Kind {
             return Err(Error::protocol("magic", format!("{MAGIC:02x?}"), format!("{:02x?}", [m0, m1])));
         }
         if version != PROTOCOL_VERSION {
-            return Err(Error::protocol("protocol version", PROTOCOL_VERSION.to_string(), version));
+            let got = match version {
+                1 => "1, of a release before 0.2: server and clients need releases of one protocol version".to_owned(),
+                other => other.to_string(),
+            };
+            return Err(Error::protocol("protocol version", PROTOCOL_VERSION.to_string(), got));
         }
         Kind::ALL
             .into_iter()
@@ -246,14 +253,15 @@ mod tests {
     use crate::types::Round;
 
     fn start() -> RoundStart {
-        RoundStart { round: Round(3), ask: Ask::Groups }
+        RoundStart::new(Round(3), Ask::Groups)
     }
 
     #[test]
     fn headers_are_checked() {
         let bytes = start().encode().unwrap();
-        assert_eq!(&bytes[..4], b"FH\x01\x01");
-        for (at, wrong, word) in [(0, b'G', "magic"), (2, 9, "protocol version"), (3, 77, "message kind")] {
+        assert_eq!(&bytes[..4], b"FH\x02\x01");
+        let cases = [(0, b'G', "magic"), (2, 9, "protocol version"), (2, 1, "before 0.2"), (3, 77, "message kind")];
+        for (at, wrong, word) in cases {
             let mut bad = bytes.clone();
             bad[at] = wrong;
             let error = RoundStart::decode(&bad).unwrap_err();

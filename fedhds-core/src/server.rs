@@ -1,87 +1,79 @@
 //! The server's half of the selection: message in, message out. No I/O, no clock, no global state.
 //!
-//! A round: [`begin_round`](Server::begin_round), [`receive`](Server::receive) for each summary,
-//! [`select`](Server::select), [`receive_update`](Server::receive_update) for each trained adapter,
-//! [`finish_round`](Server::finish_round). Clients that stay silent are left out; the order of arrival changes nothing.
+//! A round: [`begin_round`](Server::begin_round), [`receive`](Server::receive) for each summary, [`select`](Server::select),
+//! [`receive`](Server::receive) for each trained adapter, [`finish_round`](Server::finish_round). Clients that stay silent are left
+//! out, and so is one whose message is refused; the order of arrival changes nothing.
 
+mod receive;
+mod report;
 mod selection;
+mod state;
 
+pub(crate) use report::reason;
+pub use report::{FinishedRound, RoundReport};
 pub use selection::{SelectedGroup, Selection};
+pub use state::{Phase, ServerState};
 
+use crate::aggregate::AdapterShape;
 use crate::error::{Error, Result};
 use crate::method::Pipeline;
-use crate::protocol::{Ask, ClientSummary, LocalUpdate, RoundStart, SelectionOrder, Wire as _};
-use crate::stage::{Aggregator, ClientUpdate};
-use crate::types::{Adapter, ClientId, Context, Round, Seed};
-use serde::{Deserialize, Serialize};
+use crate::protocol::{LocalUpdate, RoundStart, SelectionOrder};
+use crate::stage::{Aggregated, Aggregator, Memory, TrainedGroup};
+use crate::types::{Adapter, ClientId, ClusterId, Context, Round, Seed};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Where a round stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Between rounds.
-    #[default]
-    Idle,
-    /// Summaries come in.
-    Collecting,
-    /// Orders are out, updates come in.
-    Training,
-}
-
-/// What the server knows, but for adapters: serialisable between any two messages before the first update of a round.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct ServerState {
-    /// Where the round stands.
-    pub phase: Phase,
-    /// The round that runs or ran last; none before the first.
-    pub round: Option<Round>,
-    /// The round's clients.
-    pub clients: BTreeSet<ClientId>,
-    /// What came from them.
-    pub summaries: BTreeMap<ClientId, ClientSummary>,
-    /// What was chosen, once it is.
-    pub selection: Option<Selection>,
-}
 
 /// The server of the federation.
 pub struct Server {
     pipeline: Pipeline,
     shared: Seed,
     aggregator: Box<dyn Aggregator>,
+    memory: Option<Box<dyn Memory>>,
     state: ServerState,
-    /// Updates that came before one of a lower client id: the aggregator adds in the order of ids.
-    waiting: BTreeMap<ClientId, LocalUpdate>,
-    /// Clients whose update came.
-    updated: BTreeSet<ClientId>,
-    /// Clients whose update the aggregator has, or refused.
-    added: BTreeSet<ClientId>,
+    /// The updates that came.
+    updates: BTreeMap<ClientId, Arrived>,
 }
+
+/// A client's update, once it came.
+struct Arrived {
+    /// The update, until those of all lower client ids are there: the aggregator adds in the order of ids.
+    waiting: Option<LocalUpdate>,
+    /// What it trained on; empty where the aggregator refused it.
+    trained: TrainedOn,
+    /// Why the aggregator refused it, until its sender is told.
+    failed: Option<Error>,
+}
+
+/// Records of each group, ascending.
+type TrainedOn = Vec<(ClusterId, u32)>;
 
 impl Server {
     /// A server before its first round. `seed` is the experiment's: the frame that clients share is derived from it, and stays
     /// the same in all rounds.
     ///
     /// # Errors
-    /// As [`Pipeline::check`].
+    /// As [`Pipeline::check`]; what the method's memory reports when it is made.
     pub fn new(pipeline: Pipeline, seed: Seed, aggregator: Box<dyn Aggregator>) -> Result<Self> {
         pipeline.check()?;
         Ok(Self {
+            memory: pipeline.server.memory.as_ref().map(|make| make()).transpose()?,
             pipeline,
             shared: seed.derive("shared frame", 0),
             aggregator,
             state: ServerState::default(),
-            waiting: BTreeMap::new(),
-            updated: BTreeSet::new(),
-            added: BTreeSet::new(),
+            updates: BTreeMap::new(),
         })
     }
 
     /// Begins a round with these clients; the answer goes to each of them. No clients are a round without selection.
     ///
+    /// `global` is the adapter that the clients train: updates must have its names, shapes and settings, and the aggregator begins from
+    /// it. Without it the round selects and takes no updates: another library aggregates
+    /// ([`end_round`](Server::end_round) then ends it).
+    ///
     /// # Errors
-    /// [`Error::Protocol`] while another round runs, for a round that is not later than the last, and for a client named twice.
-    pub fn begin_round(&mut self, round: Round, clients: &[ClientId]) -> Result<RoundStart> {
+    /// [`Error::Protocol`] while another round runs, for a round that is not later than the last, and for a client named twice;
+    /// [`Error::Adapter`] for a global adapter that is not whole and finite; what aggregator and memory report.
+    pub fn begin_round(&mut self, round: Round, clients: &[ClientId], global: Option<&Adapter>) -> Result<RoundStart> {
         self.expect(Phase::Idle, "begin_round")?;
         if let Some(last) = self.state.round
             && round <= last
@@ -92,40 +84,18 @@ impl Server {
         if let Some(twice) = clients.iter().find(|client| !set.insert(**client)) {
             return Err(Error::protocol("begin_round: clients", "distinct clients", format!("{twice} twice")));
         }
+        let expected = global.map(AdapterShape::of);
+        if let (Some(shape), Some(global)) = (&expected, global) {
+            shape.check(global)?;
+            self.aggregator.begin(global, round)?;
+        }
+        if let Some(memory) = &mut self.memory {
+            memory.begin(round)?;
+        }
         tracing::debug!(%round, clients = set.len(), "a round begins");
-        self.state = ServerState { phase: Phase::Collecting, round: Some(round), clients: set, ..Default::default() };
-        Ok(RoundStart { round, ask: self.pipeline.ask(self.shared) })
-    }
-
-    /// Takes in one client's summary.
-    ///
-    /// # Errors
-    /// [`Error::Protocol`] when no summaries are expected, for an unknown client, a second summary, another round, or centroids
-    /// of other dimensions than were asked for or than the other clients sent.
-    pub fn receive(&mut self, summary: ClientSummary) -> Result<()> {
-        self.expect(Phase::Collecting, "client_summary")?;
-        summary.check()?;
-        self.expect_member(summary.client, summary.round, "client_summary")?;
-        if self.state.summaries.contains_key(&summary.client) {
-            let got = format!("a second one of client {}", summary.client);
-            return Err(Error::protocol("client_summary", "one per client", got));
-        }
-        if !summary.groups.is_empty() {
-            let dims = summary.centroids.cols();
-            let others = self.state.summaries.values().find(|s| !s.groups.is_empty()).map(|s| s.centroids.cols());
-            let expected = match self.pipeline.ask(self.shared) {
-                Ask::Counts => Some(0),
-                Ask::SharedGroups { dims, .. } => Some(dims as usize),
-                Ask::Groups => others,
-            };
-            if expected.is_some_and(|expected| expected != dims) {
-                let expected = format!("{} coordinates", expected.unwrap_or_default());
-                let got = format!("{dims} from client {}", summary.client);
-                return Err(Error::protocol("client_summary: centroids", expected, got));
-            }
-        }
-        self.state.summaries.insert(summary.client, summary);
-        Ok(())
+        self.state =
+            ServerState { phase: Phase::Collecting, round: Some(round), clients: set, expected, ..Default::default() };
+        Ok(RoundStart::new(round, self.pipeline.ask(self.shared)))
     }
 
     /// Selects (eq. 8 and 9) from what came: one order for each client that sent a summary, empty where it does not train.
@@ -137,6 +107,7 @@ impl Server {
     /// 3. Methods without features choose among the records themselves, each known by its client alone.
     ///
     /// No group gives empty orders. A lone group is its own representative, though no clusterer calls one point a cluster.
+    /// Where clients sent coordinates of their own, those whose number of coordinates is not the most frequent one are left out.
     ///
     /// # Errors
     /// [`Error::Protocol`] outside of the collecting phase, [`Error::Stage`] and the stages' own errors, [`Error::Cancelled`]; then the
@@ -144,7 +115,9 @@ impl Server {
     pub fn select(&mut self, context: &Context) -> Result<BTreeMap<ClientId, SelectionOrder>> {
         self.expect(Phase::Collecting, "select")?;
         let round = self.state.round.unwrap_or(Round(0));
-        let selection = selection::select(&self.pipeline, round, self.state.summaries.values(), context)?;
+        self.leave_out_other_columns();
+        let covered = self.memory.as_ref().map(|memory| memory.covered());
+        let selection = selection::select(&self.pipeline, round, self.state.summaries.values(), covered, context)?;
         tracing::debug!(
             %round,
             clients = self.state.summaries.len(),
@@ -175,102 +148,62 @@ impl Server {
         self.state.selection.as_ref()
     }
 
-    /// Takes in one trained adapter. Updates may come in any order; the aggregator gets them in the order of client ids, each
-    /// as soon as all before it are there.
-    ///
-    /// # Errors
-    /// [`Error::Protocol`] when no updates are expected, for a client without an order, a second update, another round, another
-    /// number of records than ordered, or values that are not finite; the aggregator's own errors. An update that is refused is
-    /// left out; the others stand.
-    pub fn receive_update(&mut self, update: LocalUpdate) -> Result<()> {
-        self.expect(Phase::Training, "local_update")?;
-        update.check()?;
-        self.expect_member(update.client, update.round, "local_update")?;
-        let ordered = self.ordered(update.client);
-        if ordered == 0 {
-            let got = format!("one of client {}", update.client);
-            return Err(Error::protocol("local_update", "updates of clients that were told to train", got));
-        }
-        if self.updated.contains(&update.client) {
-            let got = format!("a second one of client {}", update.client);
-            return Err(Error::protocol("local_update", "one per client", got));
-        }
-        if update.records as usize > ordered {
-            let expected = format!("at most {ordered}, as ordered of client {}", update.client);
-            return Err(Error::protocol("local_update: records", expected, update.records));
-        }
-        self.updated.insert(update.client);
-        self.waiting.insert(update.client, update);
-        while let Some(next) = self.next_to_add()
-            && let Some(update) = self.waiting.remove(&next)
-        {
-            self.add(update)?;
-        }
-        Ok(())
-    }
-
-    /// Ends the round: the joined adapter (eq. 12), or `None` where nobody trained. Then the global adapter stays as it was: an
-    /// average of nothing is not an adapter of zeros, which could never learn again.
+    /// Ends the round: the aggregated adapter (eq. 12), or `None` where nobody trained. Then the global adapter stays as it was: an
+    /// average of nothing is not an adapter of zeros, which could never learn again. It stays as it was, too, where the aggregator
+    /// makes one that is not like it or not finite; the report says so.
     ///
     /// # Errors
     /// [`Error::Protocol`] between rounds and before selection; the aggregator's own errors, after which the round may be finished
-    /// by another call or left by [`abandon_round`](Server::abandon_round).
-    pub fn finish_round(&mut self) -> Result<Option<Adapter>> {
+    /// by another call or left by [`abandon_round`](Server::abandon_round); what the memory reports.
+    pub fn finish_round(&mut self) -> Result<FinishedRound> {
         self.expect(Phase::Training, "finish_round")?;
-        while let Some((_, update)) = self.waiting.pop_first() {
-            self.add(update)?;
+        self.add_up_to(None);
+        let Aggregated { adapter, report: aggregation } = match self.state.expected {
+            Some(_) => self.aggregator.finish()?,
+            None => Aggregated::default(),
+        };
+        let mut finished = FinishedRound { adapter, ..Default::default() };
+        finished.report.aggregation = aggregation;
+        if let (Some(expected), Some(adapter)) = (&self.state.expected, &finished.adapter)
+            && let Err(error) = expected.check(adapter)
+        {
+            finished.report.aggregation.discarded = Some(reason(&error));
+            finished.adapter = None;
         }
-        let adapter = self.aggregator.finish()?;
-        if let Some(round) = self.state.round {
-            tracing::debug!(%round, adapters = self.updated.len(), "adapters are joined");
+        if let Some(reason) = &finished.report.aggregation.discarded {
+            tracing::warn!(%reason, "the aggregated adapter is not taken");
         }
-        self.leave_round();
-        Ok(adapter)
+        let updates = std::mem::take(&mut self.updates).into_iter();
+        let trained = updates.map(|(client, arrived)| (client, arrived.trained));
+        self.close(&trained.filter(|(_, groups)| !groups.is_empty()).collect::<Vec<_>>(), &mut finished.report)?;
+        Ok(finished)
+    }
+
+    /// Ends a round whose updates went elsewhere: another library aggregates, and says here how many records each client whose update it
+    /// accepted trained on. The memory of the selection learns of them.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] between rounds and before selection, and for more records than were ordered of a client; what the memory
+    /// reports.
+    pub fn end_round(&mut self, trained: &BTreeMap<ClientId, u32>) -> Result<RoundReport> {
+        self.expect(Phase::Training, "end_round")?;
+        let mut groups = Vec::new();
+        for (&client, &records) in trained {
+            let update = LocalUpdate::new(client, self.state.round.unwrap_or(Round(0)), records, Adapter::default());
+            if records as usize > self.ordered(client) {
+                let expected = format!("at most {}, as ordered", self.ordered(client));
+                return Err(Error::protocol("trained records", expected, records).of_client(client.0));
+            }
+            groups.push((client, self.trained_groups(&update)?));
+        }
+        let mut report = RoundReport::default();
+        self.close(&groups, &mut report)?;
+        Ok(report)
     }
 
     /// Leaves the round as if it had not selected anyone; what came in is dropped.
-    ///
-    /// # Errors
-    /// The aggregator's own.
-    pub fn abandon_round(&mut self) -> Result<()> {
+    pub fn abandon_round(&mut self) {
         self.leave_round();
-        self.aggregator.finish().map(|_| ())
-    }
-
-    /// What it knows, to go on from in another process.
-    ///
-    /// # Errors
-    /// [`Error::Protocol`] once an update of the round came in: a running sum is not part of it.
-    pub fn state(&self) -> Result<&ServerState> {
-        if self.updated.is_empty() {
-            Ok(&self.state)
-        } else {
-            let got = format!("{} updates", self.updated.len());
-            Err(Error::protocol("server state", "a moment before the round's first update", got))
-        }
-    }
-
-    /// Goes on from a state that [`state`](Server::state) gave.
-    ///
-    /// # Errors
-    /// [`Error::Protocol`] when this server has a round of its own running, or when the state does not fit together.
-    pub fn resume(&mut self, state: ServerState) -> Result<()> {
-        self.expect(Phase::Idle, "resume")?;
-        let fail = |what: &str, got: String| Err(Error::protocol("server state", what, got));
-        if state.phase != Phase::Idle && state.round.is_none() {
-            return fail("the number of the running round", "none".into());
-        }
-        if (state.phase == Phase::Training) != state.selection.is_some() && state.phase != Phase::Idle {
-            return fail("a selection in the training phase, and only there", format!("{:?}", state.phase));
-        }
-        for (client, summary) in &state.summaries {
-            summary.check()?;
-            if summary.client != *client || !state.clients.contains(client) || Some(summary.round) != state.round {
-                return fail("summaries of the round's clients", format!("one of client {}", summary.client));
-            }
-        }
-        self.state = state;
-        Ok(())
     }
 
     fn expect(&self, phase: Phase, what: &str) -> Result<()> {
@@ -285,46 +218,58 @@ impl Server {
         Err(Error::protocol(what, say(phase), say(self.state.phase)))
     }
 
-    fn expect_member(&self, client: ClientId, round: Round, what: &str) -> Result<()> {
-        if Some(round) != self.state.round {
-            let expected = self.state.round.map_or("none".into(), |round| round.to_string());
-            return Err(Error::protocol(format!("{what}: round"), expected, round));
-        }
-        if !self.state.clients.contains(&client) {
-            let got = format!("client {client}");
-            return Err(Error::protocol(
-                what,
-                format!("one of the {} clients of the round", self.state.clients.len()),
-                got,
-            ));
-        }
-        Ok(())
-    }
-
     /// Records that were ordered of a client.
     fn ordered(&self, client: ClientId) -> usize {
         self.state.selection.as_ref().map_or(0, |selection| selection.records_of(client))
     }
 
-    /// The lowest client with an order that the aggregator has not seen.
-    fn next_to_add(&self) -> Option<ClientId> {
-        self.state.clients.iter().copied().find(|c| !self.added.contains(c) && self.ordered(*c) > 0)
+    /// Leaves out whoever sent another number of coordinates than most.
+    fn leave_out_other_columns(&mut self) {
+        let columns = |s: &crate::protocol::ClientSummary| (!s.groups.is_empty()).then(|| s.centroids.cols());
+        let mut all: Vec<usize> = self.state.summaries.values().filter_map(columns).collect();
+        all.sort_unstable();
+        // Among equally frequent ones the smaller number.
+        let frequency = |same: &&[usize]| (same.len(), std::cmp::Reverse(same[0]));
+        let Some(most) = all.chunk_by(|a, b| a == b).max_by_key(frequency).map(|same| same[0]) else { return };
+        let other = |s: &&crate::protocol::ClientSummary| columns(s).is_some_and(|cols| cols != most);
+        let others: Vec<(ClientId, usize)> =
+            self.state.summaries.values().filter(other).map(|s| (s.client, s.centroids.cols())).collect();
+        for (client, cols) in others {
+            self.state.summaries.remove(&client);
+            let expected = format!("{most} coordinates, as most clients sent");
+            self.leave_out(client, Error::protocol("client_summary: centroids", expected, cols));
+        }
     }
 
-    fn add(&mut self, update: LocalUpdate) -> Result<()> {
-        self.added.insert(update.client);
-        self.aggregator.add(&ClientUpdate {
-            client: update.client,
-            adapter: update.adapter,
-            records: update.records as usize,
-        })
+    /// Tells the memory what was trained on, completes the report and leaves the round.
+    fn close(&mut self, trained: &[(ClientId, TrainedOn)], report: &mut RoundReport) -> Result<()> {
+        let records = |groups: &TrainedOn| groups.iter().map(|(_, count)| count).sum::<u32>();
+        report.trained = trained.iter().map(|(client, groups)| (*client, records(groups))).collect();
+        report.left_out = std::mem::take(&mut self.state.left_out);
+        if let Some(memory) = &mut self.memory {
+            let mut accepted = Vec::new();
+            for (client, groups) in trained {
+                let Some(summary) = self.state.summaries.get(client) else { continue };
+                for (cluster, count) in groups {
+                    let at = summary.groups.binary_search_by_key(cluster, |group| group.cluster);
+                    if let Ok(at) = at {
+                        let centroid = summary.centroids.row(at);
+                        accepted.push(TrainedGroup::new(*client, *cluster, centroid, *count as usize));
+                    }
+                }
+            }
+            memory.commit(&accepted)?;
+        }
+        if let Some(round) = self.state.round {
+            tracing::debug!(%round, adapters = report.trained.len(), "the round ends");
+        }
+        self.leave_round();
+        Ok(())
     }
 
     fn leave_round(&mut self) {
         self.state = ServerState { round: self.state.round, ..Default::default() };
-        self.waiting.clear();
-        self.updated.clear();
-        self.added.clear();
+        self.updates.clear();
     }
 }
 

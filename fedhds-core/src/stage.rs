@@ -1,13 +1,15 @@
 //! The stage traits, nothing else: implement one to replace a step of the method.
 //!
-//! A client runs [`FeatureExtractor`] -> [`Reducer`] -> [`Clusterer`]; the server runs [`Clusterer`] and [`Selector`] on
-//! the centroids; the client runs [`Selector`] in the chosen groups, then [`Trainer`]; the server runs [`Aggregator`].
-//! All are object-safe and free of any tensor library's types. The pipeline checks what a stage returns, so that a user's
-//! own stage fails with its name and what was wrong.
+//! A client runs [`FeatureExtractor`] and [`Scorer`] -> [`Reducer`] -> [`Clusterer`] -> [`Upload`]; the server runs [`Clusterer`] and
+//! [`Selector`] on the groups that came, with what its [`Memory`] knows of earlier rounds; the client runs [`Selector`] in the chosen
+//! groups, then [`Trainer`]; the server runs [`Aggregator`]. All are object-safe and free of any tensor library's types. The pipeline
+//! checks what a stage returns, so that a user's own stage fails with its name and what was wrong.
 
 use crate::error::Result;
-use crate::types::{Adapter, ClientId, ClusterId, Context, Matrix, Record, RowId};
+use crate::protocol::ClientSummary;
+use crate::types::{Adapter, ClientId, ClusterId, Context, Matrix, Record, Round, RowId, Scores, Secret};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Groups of rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,22 +22,106 @@ pub struct Clustering {
     pub centroids: Matrix,
 }
 
-/// What a selector chooses from. Rows are records on a client, uploaded centroids on the server.
+/// Points that earlier rounds have covered: what a server's [`Memory`] keeps.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Covered {
+    /// `[m, d]`, in the coordinate space of the uploaded centroids.
+    pub points: Matrix,
+    /// Records that were trained on at each point, `[m]`, above 0.
+    pub mass: Vec<f32>,
+}
+
+/// What clusterers and selectors look at: records on a client, uploaded groups on the server.
+///
+/// Made by [`Rows::new`] and the methods that add what there is beside the points; a later release may add fields.
+///
+/// ```
+/// use fedhds_core::stage::Rows;
+/// use fedhds_core::types::Matrix;
+///
+/// let points = Matrix::zeros(3, 2);
+/// let rows = Rows::new(&points).weights(&[1.0, 4.0, 2.0]);
+/// assert_eq!((rows.len(), rows.weight(1)), (3, 4.0));
+/// ```
 #[derive(Debug, Clone, Copy)]
-pub struct Candidates<'a> {
-    /// `[n, d]`.
+#[non_exhaustive]
+pub struct Rows<'a> {
+    /// `[n, d]`; no columns where no features were looked at.
     pub points: &'a Matrix,
-    /// How many records each row stands for, `[n]`.
+    /// How many records each row stands for, `[n]`, each finite and at least 0; empty where every row is one record.
     pub weights: &'a [f32],
-    /// The groups of the rows, where the selector's clusterer made any.
-    pub clustering: Option<&'a Clustering>,
-    /// The owner of each row (the client that sent it), `[n]`; empty where there is one owner.
+    /// Numbers of each row, `[n, k]`: of a record, or the mean over a group's records.
+    pub scores: Option<&'a Scores>,
+    /// The client that sent each row, `[n]`; empty where there is one owner.
     pub owners: &'a [ClientId],
+    /// The groups of the rows, for selectors whose method has a clusterer before them.
+    pub groups: Option<&'a Clustering>,
+    /// What earlier rounds have covered, for the server's stages where the method has a memory.
+    pub covered: Option<&'a Covered>,
+}
+
+impl<'a> Rows<'a> {
+    /// These points, each one record of one owner, and nothing else known of them.
+    pub fn new(points: &'a Matrix) -> Self {
+        Self { points, weights: &[], scores: None, owners: &[], groups: None, covered: None }
+    }
+
+    /// Says how many records each row stands for, `[n]`.
+    #[must_use]
+    pub fn weights(self, weights: &'a [f32]) -> Self {
+        Self { weights, ..self }
+    }
+
+    /// Adds numbers of each row, `[n, k]`.
+    #[must_use]
+    pub fn scores(self, scores: impl Into<Option<&'a Scores>>) -> Self {
+        Self { scores: scores.into(), ..self }
+    }
+
+    /// Says which client sent each row, `[n]`.
+    #[must_use]
+    pub fn owners(self, owners: &'a [ClientId]) -> Self {
+        Self { owners, ..self }
+    }
+
+    /// Adds the groups of the rows.
+    #[must_use]
+    pub fn groups(self, groups: impl Into<Option<&'a Clustering>>) -> Self {
+        Self { groups: groups.into(), ..self }
+    }
+
+    /// Adds what earlier rounds have covered.
+    #[must_use]
+    pub fn covered(self, covered: impl Into<Option<&'a Covered>>) -> Self {
+        Self { covered: covered.into(), ..self }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.points.rows()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many records row `i` stands for.
+    pub fn weight(&self, i: usize) -> f32 {
+        self.weights.get(i).copied().unwrap_or(1.0)
+    }
+}
+
+impl<'a> From<&'a Matrix> for Rows<'a> {
+    fn from(points: &'a Matrix) -> Self {
+        Self::new(points)
+    }
 }
 
 /// How many rows are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Budget {
     /// So many per cluster (the paper: 1).
     PerCluster(usize),
@@ -61,16 +147,96 @@ pub trait Reducer: Send + Sync {
     fn reduce(&self, features: &Matrix, context: &Context) -> Result<Matrix>;
 }
 
+/// Numbers of records: losses, ranks, lengths. A client's clusterer and selector see them; with
+/// [`share_scores`](crate::method::ClientStages::share_scores) the mean over each group goes up to the server's.
+pub trait Scorer: Send + Sync {
+    /// What the numbers are called, one name for each column of [`score`](Scorer::score), always the same.
+    fn names(&self) -> Vec<String>;
+
+    /// `[n, k]`: one row for each record, with `adapter` applied to the model where the scorer uses the tuned model. A value may be NaN
+    /// where there is nothing to say of a record; it is never infinite.
+    fn score(&self, records: &[Record], adapter: Option<&Adapter>, context: &Context) -> Result<Matrix>;
+
+    /// Whether the adapter is ignored: such scores never change, and are made once for all rounds.
+    fn is_frozen(&self) -> bool;
+
+    /// Identifies model and settings: equal fingerprints promise equal scores.
+    fn fingerprint(&self) -> String;
+}
+
 /// Groups of rows.
 pub trait Clusterer: Send + Sync {
-    /// A label for each row.
-    fn cluster(&self, points: &Matrix, context: &Context) -> Result<Clustering>;
+    /// A label for each row. `wanted` is how many groups the method needs, where it knows (on the server with a budget); a clusterer
+    /// that finds the number by itself ignores it.
+    fn cluster(&self, rows: &Rows<'_>, wanted: Option<usize>, context: &Context) -> Result<Clustering>;
 }
 
 /// The rows that stand for all.
 pub trait Selector: Send + Sync {
     /// Distinct rows, in ascending order.
-    fn select(&self, candidates: &Candidates<'_>, budget: Budget, context: &Context) -> Result<Vec<RowId>>;
+    fn select(&self, rows: &Rows<'_>, budget: Budget, context: &Context) -> Result<Vec<RowId>>;
+
+    /// Whether [`Rows::groups`] have a say in how a total is chosen (with [`Budget::PerCluster`] they always have). A method that
+    /// clusters for a selector which says no is refused, since the clustering would have no effect; one that does not cluster
+    /// for a selector which says yes, likewise.
+    fn uses_groups(&self) -> bool;
+
+    /// Whether [`Rows::covered`] has a say: a method with a [`Memory`] is refused where it has none.
+    fn uses_covered(&self) -> bool {
+        false
+    }
+}
+
+/// What a client sends, between grouping and sending: clipping, noise, groups that are too small to show.
+pub trait Upload: Send + Sync {
+    /// The summary as it may leave the client. It keeps client and round, and its groups keep their ids; groups may be left out, and
+    /// sizes, centroids and sections changed. What is drawn comes from `secret`, which the server does not know. It is called
+    /// once a round: a summary that is asked for again is the same bytes again.
+    ///
+    /// A size that is changed may be larger than the group: an order for more than a group holds is an order for all of it.
+    fn release(&self, summary: ClientSummary, secret: &mut Secret) -> Result<ClientSummary>;
+}
+
+/// Records of one uploaded group that were trained on, as the server knows it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct TrainedGroup<'a> {
+    /// Whose group it is.
+    pub client: ClientId,
+    /// The client's number for it.
+    pub cluster: ClusterId,
+    /// Its centroid as it was uploaded, `[d]`.
+    pub centroid: &'a [f32],
+    /// Records of it that were trained on, at least 1.
+    pub records: usize,
+}
+
+impl<'a> TrainedGroup<'a> {
+    /// Records of a group with this centroid.
+    pub fn new(client: ClientId, cluster: ClusterId, centroid: &'a [f32], records: usize) -> Self {
+        Self { client, cluster, centroid, records }
+    }
+}
+
+/// What the server keeps of the selection between rounds.
+pub trait Memory: Send + Sync {
+    /// A round begins. What an earlier one began and never committed is forgotten.
+    fn begin(&mut self, round: Round) -> Result<()>;
+
+    /// A round ended: what the accepted updates trained on, in the order of (client, cluster). A round without any ends likewise.
+    fn commit(&mut self, trained: &[TrainedGroup<'_>]) -> Result<()>;
+
+    /// What is covered: [`Rows::covered`] of the server's stages.
+    fn covered(&self) -> &Covered;
+
+    /// Everything it knows, for a checkpoint.
+    fn state(&self) -> Result<Vec<u8>>;
+
+    /// Goes on from what [`state`](Memory::state) gave; bytes that are none of its own are an error.
+    fn resume(&mut self, state: &[u8]) -> Result<()>;
+
+    /// The most points that it ever keeps: what bounds its size, and the cost of a selection.
+    fn bound(&self) -> usize;
 }
 
 /// What one local training returned.
@@ -126,20 +292,76 @@ pub trait Evaluator: Send + Sync {
 
 /// One client's result of a round, as the server sees it.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ClientUpdate {
     /// Who trained.
     pub client: ClientId,
-    /// The adapter after training.
+    /// The adapter after training: names, shapes and settings of the global one, every value finite.
     pub adapter: Adapter,
     /// Records trained on: the weight in the mean (eq. 12).
     pub records: usize,
+    /// Mean loss over the steps, in nats, where the trainer measured one.
+    pub loss: Option<f32>,
 }
 
-/// Joins the clients' adapters, one at a time: nothing but the running state is kept.
+impl ClientUpdate {
+    /// An update without a loss.
+    pub fn new(client: ClientId, adapter: Adapter, records: usize) -> Self {
+        Self { client, adapter, records, loss: None }
+    }
+}
+
+/// What aggregation made of a round.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Aggregated {
+    /// The new global adapter; `None` where nothing was added that counts: the global adapter stays as it was.
+    pub adapter: Option<Adapter>,
+    /// How it came about.
+    pub report: AggregationReport,
+}
+
+impl Aggregated {
+    /// An adapter, or none, with nothing to report.
+    pub fn new(adapter: Option<Adapter>) -> Self {
+        Self { adapter, report: AggregationReport::default() }
+    }
+}
+
+/// How an aggregation came about.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct AggregationReport {
+    /// The weight of each client in the result, as shares that sum to 1.
+    pub weights: BTreeMap<ClientId, f64>,
+    /// Clients whose update was cut down or left out, and why.
+    pub limited: BTreeMap<ClientId, String>,
+    /// What the aggregator measured, by name: norms, scales, errors.
+    pub measures: BTreeMap<String, f64>,
+    /// Why what was aggregated is not taken and the global adapter stays, where that is so.
+    pub discarded: Option<String>,
+}
+
+/// Makes the clients' adapters one, one at a time: nothing but the running state is kept.
+///
+/// A round is [`begin`](Aggregator::begin), any number of [`add`](Aggregator::add), [`finish`](Aggregator::finish).
 pub trait Aggregator: Send + Sync {
-    /// Takes in one update; updates come in the order of client ids.
+    /// A round begins from this global adapter. What an earlier round began and never finished is forgotten.
+    fn begin(&mut self, global: &Adapter, round: Round) -> Result<()>;
+
+    /// Takes in one update; updates come in the order of client ids. After an error everything is as if the update had not come.
     fn add(&mut self, update: &ClientUpdate) -> Result<()>;
 
-    /// The joined adapter, or `None` when nothing was added: the global adapter stays as it was. Empties the aggregator.
-    fn finish(&mut self) -> Result<Option<Adapter>>;
+    /// The aggregated adapter and a report.
+    fn finish(&mut self) -> Result<Aggregated>;
+
+    /// What it keeps between rounds (momentum, ranks, norms), for a checkpoint; empty where it keeps nothing.
+    fn state(&self) -> Result<Vec<u8>>;
+
+    /// Goes on from what [`state`](Aggregator::state) gave; bytes that are none of its own are an error.
+    fn resume(&mut self, state: &[u8]) -> Result<()>;
+
+    /// The most bytes that it holds at once, for so many clients in a round and values in an adapter.
+    fn memory(&self, clients: usize, values: usize) -> u64;
 }

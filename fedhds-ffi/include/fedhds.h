@@ -21,7 +21,7 @@
 #endif
 
 // The version of the ABI that this library has; a header is good for libraries of its own number.
-#define FEDHDS_ABI_VERSION 1
+#define FEDHDS_ABI_VERSION 2
 
 // What a call returns. Everything but `FEDHDS_STATUS_OK` leaves the out-parameters as they were, and
 // `fedhds_last_error_message` says what was expected and what came.
@@ -102,10 +102,8 @@ typedef int32_t fedhds_selector_t;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-#if defined(FEDHDS_MODELS)
 // A LoRA adapter; it never changes. Freed with `fedhds_adapter_free`.
 typedef struct fedhds_adapter_t fedhds_adapter_t;
-#endif
 
 // Bytes that never change. Freed with `fedhds_bytes_free`.
 typedef struct fedhds_bytes_t fedhds_bytes_t;
@@ -138,6 +136,9 @@ typedef struct fedhds_pca_t fedhds_pca_t;
 // Records in an order that stays: row i of their features is record i. Freed with `fedhds_records_free`.
 typedef struct fedhds_records_t fedhds_records_t;
 
+// A client's secret, which the server does not know, during one call of an upload stage. The library owns it and frees it after the call.
+typedef struct fedhds_secret_t fedhds_secret_t;
+
 // The server. Its state between a round's beginning and the first update survives in `fedhds_server_state`. Freed with `fedhds_server_free`.
 typedef struct fedhds_server_t fedhds_server_t;
 
@@ -157,6 +158,14 @@ typedef struct fedhds_matrix_view_t {
   // Values from one row's beginning to the next's, at least `cols`; 0 means `cols`.
   size_t row_stride;
 } fedhds_matrix_view_t;
+
+// Named numbers of rows: losses, ranks, lengths.
+typedef struct fedhds_scores_t {
+  // `values.cols` distinct names, each ending with NUL; the owner of the structure owns them.
+  const char *const *names;
+  // One row for each record or group, one column for each name. A value may be NaN where there is nothing to say; it is never infinite.
+  struct fedhds_matrix_view_t values;
+} fedhds_scores_t;
 
 // Settings of `fedhds_hdbscan`, filled by `fedhds_hdbscan_config_init`.
 typedef struct fedhds_hdbscan_config_t {
@@ -199,22 +208,81 @@ typedef int32_t (*fedhds_reduce_fn)(struct fedhds_matrix_view_t features,
                                     float *reduced,
                                     void *user_data);
 
-// A clusterer: fills `labels`, one for each row, with cluster numbers that are dense from 0, or -1 for noise. 0 is success.
-typedef int32_t (*fedhds_cluster_fn)(struct fedhds_matrix_view_t points, uint64_t seed, int32_t *labels, void *user_data);
+// What a clusterer or selector of the caller's looks at: records on a client, uploaded groups on the server. All of it is the
+// library's and valid during the call. Later versions add fields at the end.
+typedef struct fedhds_rows_t {
+  // `[n, d]`; no columns where no features were looked at.
+  struct fedhds_matrix_view_t points;
+  // How many records each row stands for, n values; NULL where every row is one record.
+  const float *weights;
+  // The cluster of each row, -1 for none, n values; NULL where nothing was clustered before.
+  const int32_t *labels;
+  // The client that sent each row, n values; NULL where there is one owner.
+  const uint32_t *owners;
+  // Scores of each row: of a record, or the mean over a group's records; NULL where there are none.
+  const struct fedhds_scores_t *scores;
+  // Points that earlier rounds have covered, `[m, d]`; no rows where there is no memory, or nothing is covered yet.
+  struct fedhds_matrix_view_t covered;
+  // Records that were trained on at each covered point, m values; NULL where there are none.
+  const float *covered_mass;
+} fedhds_rows_t;
 
-// A selector: fills `rows` with `count` distinct row numbers, in any order. `weights` has one value for each row (records that it stands
-// for); `labels` is NULL where nothing was clustered; `owners` (the clients of the rows) is NULL where there is one owner. 0 is success.
-typedef int32_t (*fedhds_select_fn)(struct fedhds_matrix_view_t points,
-                                    const float *weights,
-                                    const int32_t *labels,
-                                    const uint32_t *owners,
+// A clusterer: fills `labels`, one for each row, with cluster numbers that are dense from 0, or -1 for noise. `wanted` is how many groups
+// the method needs, 0 where it does not know; a clusterer that finds the number by itself ignores it. What `rows` points to is the
+// library's and valid during the call. 0 is success.
+typedef int32_t (*fedhds_cluster_fn)(const struct fedhds_rows_t *rows,
+                                     size_t wanted,
+                                     uint64_t seed,
+                                     int32_t *labels,
+                                     void *user_data);
+
+// A selector: fills `chosen` with `count` distinct row numbers, in any order. `per_cluster` is 0 where `count` is over all rows; else so many
+// are wanted of each cluster (all of a smaller one, no noise), and `count` is their sum. What `rows` points to is the library's and
+// valid during the call. 0 is success.
+typedef int32_t (*fedhds_select_fn)(const struct fedhds_rows_t *rows,
                                     uint64_t seed,
                                     size_t count,
-                                    uint32_t *rows,
+                                    size_t per_cluster,
+                                    uint32_t *chosen,
                                     void *user_data);
 
 // Hears of a log line. `level` is 1 error, 2 warning, 3 info, 4 debug, 5 trace; `target` and `message` are valid during the call.
 typedef void (*fedhds_log_fn)(int32_t level, const char *target, const char *message, void *user_data);
+
+// Records of one uploaded group that were trained on.
+typedef struct fedhds_trained_group_t {
+  // Whose group it is.
+  uint32_t client;
+  // The client's number for it.
+  uint32_t cluster;
+  // Its centroid as it was uploaded, `dims` values; the library's, valid during the call.
+  const float *centroid;
+  // Columns of the centroid.
+  size_t dims;
+  // Records of it that were trained on, at least 1.
+  size_t records;
+} fedhds_trained_group_t;
+
+// What a server keeps of the selection between rounds, as functions of the caller's. Each returns 0, or anything else for a failure.
+// Begin with `fedhds_memory_t mine = {sizeof mine}`: what is not set is NULL.
+typedef struct fedhds_memory_t {
+  // The size of this structure.
+  size_t struct_size;
+  // The most points that it ever keeps, at least 1; more are an error.
+  size_t bound;
+  // A round begins; what an earlier one began and never committed is forgotten. NULL does nothing.
+  int32_t (*begin)(uint32_t round, void *user_data);
+  // A round ended: what the accepted updates trained on, in the order of (client, cluster). `groups` is the library's and valid during
+  // the call, NULL where `count` is 0. Not NULL.
+  int32_t (*commit)(const struct fedhds_trained_group_t *groups, size_t count, void *user_data);
+  // What is covered: points `[m, d]` in the space of the uploaded centroids, and `mass`, m values above 0 (records trained on there). Both
+  // stay the caller's, and are copied before the next call. Called when a server is made and after each of the other functions. Not NULL.
+  int32_t (*covered)(struct fedhds_matrix_view_t *points, const float **mass, void *user_data);
+  // Everything it knows, for a checkpoint: bytes of `fedhds_bytes_new`, which the library takes over and frees. NULL keeps nothing.
+  int32_t (*state)(struct fedhds_bytes_t **state, void *user_data);
+  // Goes on from what `state` gave, which is the library's and valid during the call. NULL refuses every state that is not empty.
+  int32_t (*resume)(const uint8_t *state, size_t length, void *user_data);
+} fedhds_memory_t;
 
 // Precision, recall and F1 of Rouge-L, each in [0, 1].
 typedef struct fedhds_rouge_t {
@@ -277,6 +345,75 @@ typedef struct fedhds_group_t {
   // Records that were ordered of it.
   uint32_t ordered;
 } fedhds_group_t;
+
+// What a client is about to send, for its upload stage. The library owns all of it.
+typedef struct fedhds_summary_t {
+  // Who sends it.
+  uint32_t client;
+  // The round that it answers.
+  uint32_t round;
+  // Number of groups; the stage may lower it, and moves those that it keeps to the front.
+  size_t groups;
+  // The client's numbers of its groups, ascending, `groups` values. Groups may be left out; no number may be new.
+  uint32_t *clusters;
+  // Records of each group, `groups` values, at least 1 each; an order for more than a group holds is an order for all of it.
+  uint32_t *sizes;
+  // Columns of the centroids.
+  size_t dims;
+  // Row after row, `groups` times `dims` values, finite; NULL where there are no values.
+  float *centroids;
+  // Scores of each group that go up with it; 0 where the method does not share them.
+  size_t scores;
+  // `scores` names, each ending with NUL.
+  const char *const *score_names;
+  // Row after row, `groups` times `scores` values: the mean over the group's records, or NaN.
+  float *score_values;
+} fedhds_summary_t;
+
+// An upload stage: changes what a client sends. It may lower `summary->groups` and write to the arrays behind the pointers; the
+// pointers, `dims` and what is const stay as they are. All of it, and `secret`, is the library's and valid during the call. 0 is success.
+typedef int32_t (*fedhds_upload_fn)(struct fedhds_summary_t *summary, struct fedhds_secret_t *secret, void *user_data);
+
+#if defined(FEDHDS_MODELS)
+// One client's result of a round, for an aggregator of the caller's.
+typedef struct fedhds_client_update_t {
+  // Who trained; updates come in the order of clients.
+  uint32_t client;
+  // Records trained on: the weight in the mean.
+  size_t records;
+  // Mean loss over the optimiser steps, in nats; NaN where none was measured.
+  float loss;
+  // The adapter after training: names, shapes and settings of the global one, every value finite. The function owns the handle and
+  // frees it, now or later.
+  struct fedhds_adapter_t *adapter;
+} fedhds_client_update_t;
+#endif
+
+#if defined(FEDHDS_MODELS)
+// How a server makes the clients' adapters one, as functions of the caller's. Each returns 0, or anything else for a failure. Begin with
+// `fedhds_aggregator_t mine = {sizeof mine}`: what is not set is NULL.
+typedef struct fedhds_aggregator_t {
+  // The size of this structure.
+  size_t struct_size;
+  // A round begins from this global adapter; what an earlier one began and never finished is forgotten. The function owns the handle and
+  // frees it, now or later. Not NULL.
+  int32_t (*begin)(struct fedhds_adapter_t *global, uint32_t round, void *user_data);
+  // Takes in one update; after a failure everything is as if it had not come, and its client is left out. `update` is the library's and
+  // valid during the call, but for the adapter in it. Not NULL.
+  int32_t (*add)(const struct fedhds_client_update_t *update, void *user_data);
+  // The joined adapter, a handle that the library takes over and frees; leave NULL there to keep the global one. `report` may be given bytes
+  // of `fedhds_bytes_new`, which the library takes over too: JSON with any of `weights` (shares by client), `limited` (reasons by client),
+  // `measures` (numbers by name), `discarded` (why the result is not taken). Not NULL.
+  int32_t (*finish)(struct fedhds_adapter_t **adapter, struct fedhds_bytes_t **report, void *user_data);
+  // What it keeps between rounds, for `fedhds_server_state`: bytes of `fedhds_bytes_new`, which the library takes over and frees. NULL
+  // keeps nothing.
+  int32_t (*state)(struct fedhds_bytes_t **state, void *user_data);
+  // Goes on from what `state` gave, which is the library's and valid during the call. NULL refuses every state that is not empty.
+  int32_t (*resume)(const uint8_t *state, size_t length, void *user_data);
+  // The most bytes that it holds at once, for so many clients in a round and values in an adapter. NULL says 0.
+  uint64_t (*memory)(size_t clients, size_t values, void *user_data);
+} fedhds_aggregator_t;
+#endif
 
 #if defined(FEDHDS_MODELS)
 // Settings of `fedhds_model_features`, filled by `fedhds_features_config_init`.
@@ -354,6 +491,15 @@ typedef struct fedhds_model_info_t {
 extern "C" {
 #endif // __cplusplus
 
+// Bytes of the caller's, copied: what functions of the caller's give to the library. `values` stays the caller's; NULL is fine where
+// `length` is 0.
+//
+// # Safety
+// `values` is readable for `length` bytes; `bytes` is valid for a write.
+fedhds_status_t fedhds_bytes_new(const uint8_t *values,
+                                 size_t length,
+                                 struct fedhds_bytes_t **bytes);
+
 // Where the bytes are and how many; the pointer is valid until the handle is freed. A NUL that does not count follows them, so that a
 // text is a C string.
 //
@@ -395,13 +541,19 @@ fedhds_status_t fedhds_client_new(uint32_t number,
 // Groups the records and reports the groups, in answer to the server's round start. `features` has row i for record i; NULL is for methods
 // that look at none, with the number of `records`.
 //
+// `scores` are numbers of the records that the app has, row i of record i, or NULL: a scorer of the app's own is the app calling its own
+// function before this one. The client's clusterer and selector see them; the mean over each group goes up where the method has
+// `client.share_scores`.
+//
 // # Safety
-// `start` is readable for `length` bytes; `features` and its values are where it is not NULL; `summary` is valid for a write.
+// `start` is readable for `length` bytes; `features` and its values are where it is not NULL, and so are `scores`, its names and values;
+// `summary` is valid for a write.
 fedhds_status_t fedhds_client_summarize(struct fedhds_client_t *client,
                                         const uint8_t *start,
                                         size_t length,
                                         const struct fedhds_matrix_view_t *features,
                                         size_t records,
+                                        const struct fedhds_scores_t *scores,
                                         const struct fedhds_control_t *watch,
                                         struct fedhds_bytes_t **summary);
 
@@ -434,11 +586,21 @@ fedhds_status_t fedhds_client_groups(const struct fedhds_client_t *client,
                                      size_t capacity,
                                      size_t *count);
 
-// What the client remembers, to go on in another process.
+// Gives the client the 32 bytes that its upload stage's secret is made of, for tests: what is drawn from a known secret protects nobody.
+// Without it the operating system gives one at the first draw.
+//
+// # Safety
+// `secret` is readable for 32 bytes.
+fedhds_status_t fedhds_client_set_secret(struct fedhds_client_t *client,
+                                         const uint8_t *secret);
+
+// What the client remembers, to go on in another process; with the secret of its upload stage, and how often it drew, so that no draw
+// comes twice. It belongs on the client's disk alone.
 //
 // # Safety
 // `state` is valid for a write.
-fedhds_status_t fedhds_client_state(const struct fedhds_client_t *client, struct fedhds_bytes_t **state);
+fedhds_status_t fedhds_client_state(const struct fedhds_client_t *client,
+                                    struct fedhds_bytes_t **state);
 
 // Goes on from `fedhds_client_state`.
 //
@@ -549,14 +711,55 @@ fedhds_status_t fedhds_method_set_clusterer(struct fedhds_method_t *method,
                                             fedhds_cluster_fn cluster,
                                             void *user_data);
 
-// Puts the caller's selector in the place of the method's `client.selector` or `server.selector`.
+// Puts the caller's selector in the place of the method's `client.selector` or `server.selector`. `uses_groups` is 1 where `labels` have a say
+// in how a total is chosen, `uses_covered` is 1 where the covered points have, else 0: a method that clusters, or has a memory, for a
+// selector which does not look at it is refused when a server or client is made.
 //
 // # Safety
 // As `fedhds_method_set_reducer`.
 fedhds_status_t fedhds_method_set_selector(struct fedhds_method_t *method,
                                            const char *stage,
                                            fedhds_select_fn select,
+                                           uint8_t uses_groups,
+                                           uint8_t uses_covered,
                                            void *user_data);
+
+// Notes that a client is left out of the round, for a reason that the app's transport knows: it failed, or went away. The round's report says
+// so. Clients that stay silent need not be noted.
+//
+// # Safety
+// `reason` ends with NUL.
+fedhds_status_t fedhds_server_leave_out(struct fedhds_server_t *server,
+                                        uint32_t client,
+                                        const char *reason);
+
+#if defined(FEDHDS_MODELS)
+// Ends the round: the joined adapter, NULL where nobody trained or what was joined is not taken (`discarded` in the report says why): then
+// the adapter stays as it was.
+//
+// `report` is JSON: `left_out` (reasons by client), `trained` (records by client), `aggregation` with `weights`, `limited`, `measures` and
+// `discarded`. After a failure of the aggregator the round may be finished again or left by `fedhds_server_abandon_round`.
+//
+// # Safety
+// `adapter` and `report` are valid for a write each.
+fedhds_status_t fedhds_server_finish_round(struct fedhds_server_t *server,
+                                           struct fedhds_adapter_t **adapter,
+                                           struct fedhds_bytes_t **report);
+#endif
+
+// Ends a round whose adapters the app joined itself: `clients[i]` trained on `records[i]` records, for the clients whose update the app
+// accepted. The method's memory learns of them. `report` is JSON as of `fedhds_server_finish_round`.
+//
+// # Safety
+// `clients` and `records` are readable for `count` numbers; `report` is valid for a write.
+fedhds_status_t fedhds_server_end_round(struct fedhds_server_t *server,
+                                        const uint32_t *clients,
+                                        const uint32_t *records,
+                                        size_t count,
+                                        struct fedhds_bytes_t **report);
+
+// Leaves the round as if it had not selected anyone; what came in is dropped. Between rounds it does nothing.
+fedhds_status_t fedhds_server_abandon_round(struct fedhds_server_t *server);
 
 // Sets who hears log lines of at most this `level` (1 errors to 5 everything), for the whole process; NULL is nobody.
 //
@@ -581,6 +784,16 @@ fedhds_status_t fedhds_matrix_copy(const struct fedhds_matrix_t *matrix,
 
 // Frees the matrix; NULL is fine.
 fedhds_status_t fedhds_matrix_free(struct fedhds_matrix_t *matrix);
+
+// Puts the caller's memory in the place of the method's `server.memory`. The method must have `client.frame = "shared"` and a
+// `server.selector` that looks at what is covered. `memory` is read during the call. Servers of one method share the functions and
+// `user_data`: an app with several servers makes a method for each.
+//
+// # Safety
+// `memory` points to a structure of the size that it begins with; `user_data` lives as long as servers of this method.
+fedhds_status_t fedhds_method_set_memory(struct fedhds_method_t *method,
+                                         const struct fedhds_memory_t *memory,
+                                         void *user_data);
 
 // A method from TOML or JSON: a preset, and what differs from it; or a preset's bare name. `preset = "fedhds_coverage"` and
 // `count = { budget = 20 }` on two lines are facility location with 20 records a round. Unknown keys are errors.
@@ -836,19 +1049,30 @@ fedhds_status_t fedhds_server_new(const struct fedhds_method_t *method,
 
 // Begins a round with these clients; the message goes to each of them.
 //
+// `global` is the adapter that they train: updates must have its names, shapes and settings. With NULL the round selects and takes no
+// updates: the app joins adapters itself, and `fedhds_server_end_round` ends the round. A build of selection alone has no adapters.
+//
 // # Safety
 // `clients` is readable for `count` numbers; `start` is valid for a write.
 fedhds_status_t fedhds_server_begin_round(struct fedhds_server_t *server,
                                           uint32_t round,
                                           const uint32_t *clients,
                                           size_t count,
+                                          const struct fedhds_adapter_t *global,
                                           struct fedhds_bytes_t **start);
 
-// Takes in a client's summary.
+// Takes in a message that client `from` sent: its summary before the selection, its update after it. `from` is who the transport says
+// it is; a client that speaks for another is refused.
+//
+// After a failure the message is as if it had not come, and the round goes on without it: log the message of the failure, which names the client,
+// and go on with the others. The round's report repeats it.
 //
 // # Safety
-// `summary` is readable for `length` bytes.
-fedhds_status_t fedhds_server_receive(struct fedhds_server_t *server, const uint8_t *summary, size_t length);
+// `message` is readable for `length` bytes.
+fedhds_status_t fedhds_server_receive(struct fedhds_server_t *server,
+                                      uint32_t from,
+                                      const uint8_t *message,
+                                      size_t length);
 
 // Selects from what came. Clients that stay silent are left out.
 fedhds_status_t fedhds_server_select(struct fedhds_server_t *server, const struct fedhds_control_t *watch);
@@ -871,20 +1095,23 @@ fedhds_status_t fedhds_server_selection(const struct fedhds_server_t *server,
                                         size_t capacity,
                                         size_t *count);
 
-// Leaves the round as if it had not selected anyone; where the app joins adapters itself, this ends every round.
-fedhds_status_t fedhds_server_end_round(struct fedhds_server_t *server);
-
-// What the server knows, to go on in another process; not once an update of the round came in.
+// What the server knows, to go on in another process: the round, what the aggregator and the memory keep between rounds. Not once an update
+// of the round came in.
 //
 // # Safety
 // `state` is valid for a write.
-fedhds_status_t fedhds_server_state(const struct fedhds_server_t *server, struct fedhds_bytes_t **state);
+fedhds_status_t fedhds_server_state(const struct fedhds_server_t *server,
+                                    struct fedhds_bytes_t **state);
 
-// Goes on from `fedhds_server_state`.
+// Goes on from `fedhds_server_state`. In the middle of a round that began with a global adapter, `global` is that adapter; else it is not
+// looked at and may be NULL.
 //
 // # Safety
 // `state` is readable for `length` bytes.
-fedhds_status_t fedhds_server_resume(struct fedhds_server_t *server, const uint8_t *state, size_t length);
+fedhds_status_t fedhds_server_resume(struct fedhds_server_t *server,
+                                     const uint8_t *state,
+                                     size_t length,
+                                     const struct fedhds_adapter_t *global);
 
 // Frees the server; NULL is fine.
 fedhds_status_t fedhds_server_free(struct fedhds_server_t *server);
@@ -895,6 +1122,23 @@ const char *fedhds_last_error_message(void);
 
 // The name of a status, for example `FEDHDS_STATUS_OK`; `unknown` for a number that is none. Never NULL, valid for ever.
 const char *fedhds_status_name(int32_t status);
+
+// Puts the caller's stage between grouping and sending: clipping, noise, groups that are too small to show. It takes the place of the
+// method's `client.upload`. It is called once a round: a client that is asked again sends the same bytes again.
+//
+// # Safety
+// `user_data` lives as long as clients of this method and bears calls from their threads.
+fedhds_status_t fedhds_method_set_upload(struct fedhds_method_t *method,
+                                         fedhds_upload_fn upload,
+                                         void *user_data);
+
+// Draws secret random bytes: `length` of them into `bytes`. No draw comes twice, also not after a resume of the client's state.
+//
+// # Safety
+// `bytes` is valid for writes of `length` bytes.
+fedhds_status_t fedhds_secret_draw(struct fedhds_secret_t *secret,
+                                   uint8_t *bytes,
+                                   size_t length);
 
 // The version of the library, for example `0.1.0`. Never NULL, valid for ever.
 const char *fedhds_version(void);
@@ -994,25 +1238,59 @@ fedhds_status_t fedhds_adapter_mean(const struct fedhds_adapter_t *const *adapte
 #endif
 
 #if defined(FEDHDS_MODELS)
-// Takes in a client's `fedhds_trained_update`; in any order of clients.
+// The adapter's values, tensor after tensor in the order of their names, row after row, into a buffer of `capacity` values; NULL asks
+// for their number alone.
 //
 // # Safety
-// `update` is readable for `length` bytes.
-fedhds_status_t fedhds_server_receive_update(struct fedhds_server_t *server, const uint8_t *update, size_t length);
+// `values` is NULL or valid for writes of `capacity` values; `count` is valid for a write.
+fedhds_status_t fedhds_adapter_values(const struct fedhds_adapter_t *adapter,
+                                      float *values,
+                                      size_t capacity,
+                                      size_t *count);
 #endif
 
 #if defined(FEDHDS_MODELS)
-// Ends the round: the joined adapter, summed in the order of clients; NULL where nobody trained, and the adapter stays as it was.
+// An adapter of the settings, names and shapes of `like` with these values, in the order of `fedhds_adapter_values`. `values` stays the
+// caller's.
 //
 // # Safety
-// `adapter` is valid for a write.
-fedhds_status_t fedhds_server_finish_round(struct fedhds_server_t *server,
+// `values` is readable for `count` values; `adapter` is valid for a write.
+fedhds_status_t fedhds_adapter_with_values(const struct fedhds_adapter_t *like,
+                                           const float *values,
+                                           size_t count,
                                            struct fedhds_adapter_t **adapter);
 #endif
 
 #if defined(FEDHDS_MODELS)
 // Frees the adapter; NULL is fine.
 fedhds_status_t fedhds_adapter_free(struct fedhds_adapter_t *adapter);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// A server that joins adapters by one of the library's aggregators: JSON with its `kind`, `weighted_mean`, `fedavgm` or `fedadam`, and what
+// differs from that kind's settings, as `{"kind": "fedadam", "learning_rate": 0.01}`. The rest is as for `fedhds_server_new`.
+//
+// # Safety
+// `aggregator` ends with NUL; `server` is valid for a write.
+fedhds_status_t fedhds_server_new_with_aggregator(const struct fedhds_method_t *method,
+                                                  size_t layers,
+                                                  uint64_t seed,
+                                                  const char *aggregator,
+                                                  struct fedhds_server_t **server);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// A server that joins adapters by functions of the caller's. `aggregator` is read during the call. The rest is as for `fedhds_server_new`.
+//
+// # Safety
+// `aggregator` points to a structure of the size that it begins with; `user_data` lives as long as the server; `server` is valid for a
+// write.
+fedhds_status_t fedhds_server_new_with_own_aggregator(const struct fedhds_method_t *method,
+                                                      size_t layers,
+                                                      uint64_t seed,
+                                                      const struct fedhds_aggregator_t *aggregator,
+                                                      void *user_data,
+                                                      struct fedhds_server_t **server);
 #endif
 
 #if defined(FEDHDS_MODELS)
@@ -1174,13 +1452,31 @@ fedhds_status_t fedhds_trained_losses(const struct fedhds_trained_t *trained,
 #endif
 
 #if defined(FEDHDS_MODELS)
-// The client's message of what training on the ordered records gave, for `fedhds_server_receive_update`.
+// What a training of the caller's own gave: the adapter after it, the mean loss of each optimiser step in nats (`count` of them, 0 where
+// none was measured), steps that were `skipped` since loss or gradient was not finite, and `tokens` that went through the model.
+// `adapter` and `losses` stay the caller's.
 //
 // # Safety
-// `order` is readable for `length` bytes; `update` is valid for a write.
+// `losses` is readable for `count` numbers; `trained` is valid for a write.
+fedhds_status_t fedhds_trained_new(const struct fedhds_adapter_t *adapter,
+                                   const float *losses,
+                                   size_t count,
+                                   size_t skipped,
+                                   uint64_t tokens,
+                                   struct fedhds_trained_t **trained);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// The client's message of what training on these rows of the order gave, for `fedhds_server_receive`: those that `fedhds_client_choose`
+// answered, or fewer.
+//
+// # Safety
+// `order` is readable for `length` bytes, `rows` for `count` numbers; `update` is valid for a write.
 fedhds_status_t fedhds_client_update(const struct fedhds_client_t *client,
                                      const uint8_t *order,
                                      size_t length,
+                                     const uint32_t *rows,
+                                     size_t count,
                                      const struct fedhds_trained_t *trained,
                                      struct fedhds_bytes_t **update);
 #endif

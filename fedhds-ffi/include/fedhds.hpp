@@ -948,15 +948,108 @@ inline Result<Records::Embedded> Records::embedded(Text json) {
 
 // -------- selection methods
 
-// What a selector of the caller's own chooses from.
-struct Candidates {
-    MatrixView points;
-    // Records that each row stands for.
-    Span<const float> weights;
-    // The cluster of each row, -1 for none; empty where nothing was clustered.
-    Span<const std::int32_t> labels;
+// Named numbers of rows in memory of the caller's: losses, ranks, lengths. The names live as long as this.
+class Scores {
+public:
+    // One name for each column of `values`; a value may be NaN where there is nothing to say.
+    Scores(std::vector<std::string> names, MatrixView values) : names_(std::move(names)), values_(values) {}
+
+    std::size_t size() const noexcept { return names_.size(); }
+    const std::string& name(std::size_t at) const { return names_.at(at); }
+    MatrixView values() const noexcept { return values_; }
+
+private:
+    std::vector<std::string> names_;
+    MatrixView values_;
+};
+
+// What a clusterer or selector of the caller's own looks at: records on a client, uploaded groups on the server. It is
+// valid during the call.
+class Rows {
+public:
+    explicit Rows(const fedhds_rows_t& rows) noexcept : rows_(rows) {}
+
+    MatrixView points() const noexcept { return rows_.points; }
+    std::size_t size() const noexcept { return rows_.points.rows; }
+    // How many records each row stands for; empty where every row is one record.
+    Span<const float> weights() const noexcept { return of(rows_.weights); }
+    // The cluster of each row, -1 for none; empty where nothing was clustered before.
+    Span<const std::int32_t> labels() const noexcept { return of(rows_.labels); }
     // The client of each row; empty where there is one.
-    Span<const std::uint32_t> owners;
+    Span<const std::uint32_t> owners() const noexcept { return of(rows_.owners); }
+    // How many scores each row has.
+    std::size_t scores() const noexcept { return rows_.scores == nullptr ? 0 : rows_.scores->values.cols; }
+    // The name of a score; `at` is below scores().
+    std::string_view score_name(std::size_t at) const noexcept { return rows_.scores->names[at]; }
+    // The scores, one row for each row, one column for each name; NaN where there is nothing to say.
+    MatrixView score_values() const noexcept { return scores() == 0 ? MatrixView() : rows_.scores->values; }
+    // Points that earlier rounds have covered, and the records that were trained on at each.
+    MatrixView covered() const noexcept { return rows_.covered; }
+    Span<const float> covered_mass() const noexcept {
+        return {rows_.covered_mass, rows_.covered_mass == nullptr ? 0 : rows_.covered.rows};
+    }
+
+private:
+    template <class V>
+    Span<const V> of(const V* values) const noexcept {
+        return {values, values == nullptr ? 0 : size()};
+    }
+
+    const fedhds_rows_t& rows_;
+};
+
+// How many rows a selector of the caller's own is to choose; the room that it is given has `count`.
+struct Wanted {
+    std::size_t count;
+    // 0 where `count` is over all rows; else so many of each cluster, all of a smaller one, no noise.
+    std::size_t per_cluster;
+};
+
+// A client's secret, which the server does not know, during one call of an upload stage.
+class Secret {
+public:
+    explicit Secret(fedhds_secret_t* raw) noexcept : raw_(raw) {}
+
+    // Draws secret random bytes; no draw comes twice.
+    Result<void> draw(Span<std::uint8_t> bytes) {
+        return detail::run({}, [&] { return fedhds_secret_draw(raw_, bytes.data(), bytes.size()); });
+    }
+
+private:
+    fedhds_secret_t* raw_;
+};
+
+// What a client is about to send, for its upload stage: it may lower `groups` and write to the arrays; the fields stand in
+// fedhds.h.
+using Summary = fedhds_summary_t;
+
+// Records of one uploaded group that were trained on; the fields stand in fedhds.h.
+using TrainedGroup = fedhds_trained_group_t;
+
+// What a server keeps of the selection between rounds: derive from it to have a memory of your own. Functions fail by an
+// exception or by a Result.
+class Memory {
+public:
+    // Points in the space of the uploaded centroids, and records trained on at each, above 0. They stay the memory's.
+    struct Covered {
+        MatrixView points;
+        Span<const float> mass;
+    };
+
+    virtual ~Memory() = default;
+
+    // A round begins; what an earlier one began and never committed is forgotten.
+    virtual Result<void> begin(std::uint32_t round) { return static_cast<void>(round), Result<void>(); }
+    // A round ended: what the accepted updates trained on, in the order of (client, cluster).
+    virtual Result<void> commit(Span<const TrainedGroup> groups) = 0;
+    // What is covered; asked for when a server is made, and after each of the other functions.
+    virtual Covered covered() = 0;
+    // Everything it knows, for a checkpoint.
+    virtual std::vector<std::uint8_t> state() = 0;
+    // Goes on from what `state` gave.
+    virtual Result<void> resume(BytesView state) = 0;
+    // The most points that it ever keeps, at least 1.
+    virtual std::size_t bound() const = 0;
 };
 
 // A selection method: settings, and stages of the caller's own. Clients and servers that were made of it keep what it
@@ -996,35 +1089,64 @@ public:
             {stage}, [&] { return fedhds_method_set_reducer(raw(), stage.raw(), call, columns, user_data); });
     }
 
-    // Takes `cluster(MatrixView points, std::uint64_t seed, Span<std::int32_t> labels)` as "client.clusterer" or
-    // "server.clusterer": it fills a cluster number for each row, dense from 0, -1 for noise.
+    // Takes `cluster(const Rows&, std::size_t wanted, std::uint64_t seed, Span<std::int32_t> labels)` as
+    // "client.clusterer" or "server.clusterer": it fills a cluster number for each row, dense from 0, -1 for noise. `wanted`
+    // is how many groups the method needs, 0 where it does not know.
     template <class F>
     Result<void> set_clusterer(Text stage, F&& cluster) {
         using Cluster = std::decay_t<F>;
-        const auto call = [](fedhds_matrix_view_t points, std::uint64_t seed, std::int32_t* labels, void* user_data) {
-            const Span<std::int32_t> to(labels, points.rows);
-            return detail::guarded(*static_cast<Cluster*>(user_data), MatrixView(points), seed, to);
+        const auto call = [](const fedhds_rows_t* rows, std::size_t wanted, std::uint64_t seed, std::int32_t* labels,
+                              void* user_data) {
+            const Span<std::int32_t> to(labels, rows->points.rows);
+            return detail::guarded(*static_cast<Cluster*>(user_data), Rows(*rows), wanted, seed, to);
         };
         void* const user_data = keep(std::forward<F>(cluster));
         return detail::run({stage}, [&] { return fedhds_method_set_clusterer(raw(), stage.raw(), call, user_data); });
     }
 
-    // Takes `select(const Candidates&, std::uint64_t seed, Span<std::uint32_t> rows)` as "client.selector" or
-    // "server.selector": it fills as many distinct row numbers as there is room for.
+    // What a selector of the caller's own looks at, beside the points.
+    struct Uses {
+        // Whether labels have a say in how a total is chosen.
+        bool groups = false;
+        // Whether the covered points have.
+        bool covered = false;
+    };
+
+    // Takes `select(const Rows&, Wanted, std::uint64_t seed, Span<std::uint32_t> chosen)` as "client.selector" or
+    // "server.selector": it fills as many distinct row numbers as there is room for. A method that clusters, or has a memory,
+    // for a selector which does not look at it is refused when a server or client is made.
     template <class F>
-    Result<void> set_selector(Text stage, F&& select) {
+    Result<void> set_selector(Text stage, Uses uses, F&& select) {
         using Select = std::decay_t<F>;
-        const auto call = [](fedhds_matrix_view_t points, const float* weights, const std::int32_t* labels,
-                              const std::uint32_t* owners, std::uint64_t seed, std::size_t count, std::uint32_t* rows,
-                              void* user_data) {
-            const std::size_t n = points.rows;
-            const Candidates from{
-                points, {weights, n}, {labels, labels == nullptr ? 0 : n}, {owners, owners == nullptr ? 0 : n}};
-            return detail::guarded(*static_cast<Select*>(user_data), from, seed, Span<std::uint32_t>(rows, count));
+        const auto call = [](const fedhds_rows_t* rows, std::uint64_t seed, std::size_t count, std::size_t per_cluster,
+                              std::uint32_t* chosen, void* user_data) {
+            const Span<std::uint32_t> to(chosen, count);
+            return detail::guarded(
+                *static_cast<Select*>(user_data), Rows(*rows), Wanted{count, per_cluster}, seed, to);
         };
         void* const user_data = keep(std::forward<F>(select));
-        return detail::run({stage}, [&] { return fedhds_method_set_selector(raw(), stage.raw(), call, user_data); });
+        return detail::run({stage}, [&] {
+            return fedhds_method_set_selector(raw(), stage.raw(), call, static_cast<std::uint8_t>(uses.groups),
+                static_cast<std::uint8_t>(uses.covered), user_data);
+        });
     }
+
+    // Takes `upload(Summary&, Secret&)` as "client.upload", between grouping and sending: clipping, noise, groups that are
+    // too small to show. It is called once a round.
+    template <class F>
+    Result<void> set_upload(F&& upload) {
+        using Upload = std::decay_t<F>;
+        const auto call = [](fedhds_summary_t* summary, fedhds_secret_t* raw_secret, void* user_data) {
+            Secret secret(raw_secret);
+            return detail::guarded(*static_cast<Upload*>(user_data), *summary, secret);
+        };
+        void* const user_data = keep(std::forward<F>(upload));
+        return detail::run({}, [&] { return fedhds_method_set_upload(raw(), call, user_data); });
+    }
+
+    // Takes a memory as "server.memory". Servers of one method share it: a program with several servers makes a method for
+    // each.
+    Result<void> set_memory(std::shared_ptr<Memory> memory);
 
     Raw* raw() const noexcept { return owner_.get(); }
 
@@ -1043,6 +1165,58 @@ private:
     std::shared_ptr<detail::Kept> kept_;
     detail::Owner<Raw, fedhds_method_free> owner_;
 };
+
+namespace detail {
+
+// A function of an object of the caller's, called by the library: 0, or 1 with its message in `complaint`.
+template <class T, class F>
+std::int32_t on(void* object, F&& call) noexcept {
+    T& own = *static_cast<T*>(object);
+    const auto work = [&]() -> Result<void> { return call(own); };
+    return guarded(work);
+}
+
+// Bytes that the library takes over.
+inline Result<void> give(BytesView values, fedhds_bytes_t** to) {
+    return run({}, [&] { return fedhds_bytes_new(values.data(), values.size(), to); });
+}
+
+}  // namespace detail
+
+inline Result<void> Method::set_memory(std::shared_ptr<Memory> memory) {
+    if (memory == nullptr) return Error(FEDHDS_STATUS_NULL_POINTER, "memory: expected an object, got none");
+    fedhds_memory_t calls{};
+    calls.struct_size = sizeof calls;
+    calls.bound = memory->bound();
+    calls.begin = [](std::uint32_t round, void* own) {
+        return detail::on<Memory>(own, [&](Memory& it) { return it.begin(round); });
+    };
+    calls.commit = [](const fedhds_trained_group_t* groups, std::size_t count, void* own) {
+        return detail::on<Memory>(own, [&](Memory& it) { return it.commit({groups, count}); });
+    };
+    calls.covered = [](fedhds_matrix_view_t* points, const float** mass, void* own) {
+        return detail::on<Memory>(own, [&](Memory& it) -> Result<void> {
+            const Memory::Covered covered = it.covered();
+            if (covered.mass.size() != covered.points.rows()) {
+                const std::string expected = "covered: expected a mass for each of " +
+                                             std::to_string(covered.points.rows()) + " points, got ";
+                return Error(FEDHDS_STATUS_INPUT, expected + std::to_string(covered.mass.size()));
+            }
+            *points = covered.points.raw();
+            *mass = covered.mass.data();
+            return {};
+        });
+    };
+    calls.state = [](fedhds_bytes_t** state, void* own) {
+        return detail::on<Memory>(own, [&](Memory& it) { return detail::give(it.state(), state); });
+    };
+    calls.resume = [](const std::uint8_t* state, std::size_t length, void* own) {
+        return detail::on<Memory>(own, [&](Memory& it) { return it.resume({state, length}); });
+    };
+    void* const user_data = memory.get();
+    kept_->push_back(std::move(memory));
+    return detail::run({}, [&] { return fedhds_method_set_memory(raw(), &calls, user_data); });
+}
 
 // -------- client and server
 
@@ -1064,8 +1238,9 @@ inline Result<MessageKind> message_kind(BytesView message) {
 
 #if defined(FEDHDS_MODELS)
 class Trained;
-class Adapter;
+class Aggregator;
 #endif
+class Adapter;
 
 // A client. What it remembers survives in `state`.
 class Client {
@@ -1087,12 +1262,19 @@ public:
     // Groups the records and reports the groups, in answer to the server's round start. Row i of the features is record
     // i.
     Result<Bytes> summarize(BytesView start, MatrixView features, const Control* control = nullptr) {
-        return summarize(start, &features.raw(), 0, control);
+        return summarize(start, &features.raw(), 0, nullptr, control);
+    }
+
+    // The same with scores of the records: a scorer of the app's own is the app calling its own function before. Row i of
+    // the scores is record i.
+    Result<Bytes> summarize(
+        BytesView start, MatrixView features, const Scores& scores, const Control* control = nullptr) {
+        return summarize(start, &features.raw(), 0, &scores, control);
     }
 
     // The same for methods that look at no features, with the number of records.
     Result<Bytes> summarize(BytesView start, std::size_t records, const Control* control = nullptr) {
-        return summarize(start, nullptr, records, control);
+        return summarize(start, nullptr, records, nullptr, control);
     }
 
     // The rows of the records to train on, ascending. None: the client does not train in this round.
@@ -1104,8 +1286,8 @@ public:
         const auto call = [&](std::uint32_t* to, std::size_t capacity, std::size_t* count) {
             return fedhds_client_choose(raw(), order.data(), order.size(), detail::raw(control), to, capacity, count);
         };
-        using Rows = Result<std::vector<std::uint32_t>>;
-        return detail::explained<Rows>([&] { return detail::filled<std::uint32_t>(rows, call); });
+        using Chosen = Result<std::vector<std::uint32_t>>;
+        return detail::explained<Chosen>([&] { return detail::filled<std::uint32_t>(rows, call); });
     }
 
     // Remembers rows that it has trained on: most methods prefer others in later rounds.
@@ -1121,7 +1303,15 @@ public:
         return detail::filled<std::int32_t>(0, call);
     }
 
-    // What it remembers, to go on in another process.
+    // Gives it the 32 bytes that its upload stage's secret is made of, for tests: what is drawn from a known secret protects
+    // nobody. Without it the operating system gives one.
+    Result<void> set_secret(Span<const std::uint8_t> secret) {
+        if (secret.size() != 32)
+            return Error(FEDHDS_STATUS_INPUT, "secret: expected 32 bytes, got " + std::to_string(secret.size()));
+        return detail::run({}, [&] { return fedhds_client_set_secret(raw(), secret.data()); });
+    }
+
+    // What it remembers, to go on in another process; with the secret of its upload stage. It belongs on its disk alone.
     Result<Bytes> state() const {
         return detail::made<Bytes>({}, [&](auto** out) { return fedhds_client_state(raw(), out); });
     }
@@ -1132,19 +1322,35 @@ public:
     }
 
 #if defined(FEDHDS_MODELS)
-    // The message of what training on the ordered records gave.
-    Result<Bytes> update(BytesView order, const Trained& trained) const;
+    // The message of what training on these rows of the order gave: those that `choose` answered, or fewer.
+    Result<Bytes> update(BytesView order, Span<const std::uint32_t> rows, const Trained& trained) const;
 #endif
 
     Raw* raw() const noexcept { return owner_.get(); }
 
 private:
     Result<Bytes> summarize(
-        BytesView start, const fedhds_matrix_view_t* features, std::size_t records, const Control* control) {
+        BytesView start, const fedhds_matrix_view_t* features, std::size_t records, const Scores* scores,
+        const Control* control) {
+        std::vector<const char*> names;
+        fedhds_scores_t given{nullptr, {nullptr, 0, 0, 0}};
+        if (scores != nullptr) {
+            if (scores->size() != scores->values().cols()) {
+                const std::string expected = std::to_string(scores->values().cols());
+                return Error(FEDHDS_STATUS_INPUT, "scores: expected " + expected + " names, one for each column, got " +
+                                                      std::to_string(scores->size()));
+            }
+            for (std::size_t i = 0; i < scores->size(); ++i) {
+                if (Result<void> fits = detail::run({scores->name(i)}, [] { return FEDHDS_STATUS_OK; }); !fits)
+                    return fits.error();
+                names.push_back(scores->name(i).c_str());
+            }
+            given = {names.data(), scores->values().raw()};
+        }
         return detail::explained<Result<Bytes>>([&] {
             return detail::made<Bytes>({}, [&](auto** out) {
-                return fedhds_client_summarize(
-                    raw(), start.data(), start.size(), features, records, detail::raw(control), out);
+                return fedhds_client_summarize(raw(), start.data(), start.size(), features, records,
+                    scores == nullptr ? nullptr : &given, detail::raw(control), out);
             });
         });
     }
@@ -1171,22 +1377,44 @@ public:
     static Result<Server> create(const Method& method, std::size_t layers, std::uint64_t seed) {
         Result<Server> server =
             detail::made<Server>({}, [&](Raw** out) { return fedhds_server_new(method.raw(), layers, seed, out); });
-        if (server) server->kept_ = method.kept_;
-        return server;
+        return kept(std::move(server), method);
     }
+
+#if defined(FEDHDS_MODELS)
+    // The same with one of the library's aggregators: JSON as {"kind": "fedadam", "learning_rate": 0.01}.
+    static Result<Server> create_with_aggregator(
+        const Method& method, std::size_t layers, std::uint64_t seed, Text aggregator) {
+        Result<Server> server = detail::made<Server>({aggregator}, [&](Raw** out) {
+            return fedhds_server_new_with_aggregator(method.raw(), layers, seed, aggregator.raw(), out);
+        });
+        return kept(std::move(server), method);
+    }
+
+    // The same with an aggregator of the caller's own, which lives as long as the server.
+    static Result<Server> create_with_aggregator(
+        const Method& method, std::size_t layers, std::uint64_t seed, std::shared_ptr<Aggregator> aggregator);
+#endif
 
     // Takes over a handle of the C ABI.
     explicit Server(Raw* raw) noexcept : owner_(raw) {}
 
-    // Begins a round with these clients; the message goes to each of them.
-    Result<Bytes> begin_round(std::uint32_t round, Span<const std::uint32_t> clients) {
-        return detail::made<Bytes>({},
-            [&](auto** out) { return fedhds_server_begin_round(raw(), round, clients.data(), clients.size(), out); });
+    // Begins a round with these clients; the message goes to each of them. `global` is the adapter that they train. Without
+    // one the round selects and takes no updates: the app joins adapters itself, and `end_round` ends the round.
+    Result<Bytes> begin_round(
+        std::uint32_t round, Span<const std::uint32_t> clients, const Adapter* global = nullptr);
+
+    // Takes in a message that client `from` sent: its summary before the selection, its update after it. After a failure the
+    // message is as if it had not come: log the error, which names the client, and go on with the others.
+    Result<void> receive(std::uint32_t from, BytesView message) {
+        return detail::explained<Result<void>>([&] {
+            return detail::run(
+                {}, [&] { return fedhds_server_receive(raw(), from, message.data(), message.size()); });
+        });
     }
 
-    // Takes in a client's summary.
-    Result<void> receive(BytesView summary) {
-        return detail::run({}, [&] { return fedhds_server_receive(raw(), summary.data(), summary.size()); });
+    // Notes that a client is left out of the round, for a reason that the app's transport knows. The round's report says so.
+    Result<void> leave_out(std::uint32_t client, Text reason) {
+        return detail::run({reason}, [&] { return fedhds_server_leave_out(raw(), client, reason.raw()); });
     }
 
     // Selects from what came. Clients that stay silent are left out.
@@ -1212,35 +1440,57 @@ public:
         return detail::filled<Group>(0, call);
     }
 
-    // Leaves the round as if it had not selected anyone; where the app joins adapters itself, this ends every round.
-    Result<void> end_round() {
-        return detail::run({}, [&] { return fedhds_server_end_round(raw()); });
+    // Records that a client trained on, whose update the app accepted.
+    struct TrainedRecords {
+        std::uint32_t client;
+        std::uint32_t records;
+    };
+
+    // Ends a round whose adapters the app joined itself; the method's memory learns what was trained on. A report as JSON:
+    // `left_out` (reasons by client) and `trained` (records by client).
+    Result<Bytes> end_round(Span<const TrainedRecords> trained) {
+        std::vector<std::uint32_t> clients, records;
+        for (const TrainedRecords& one : trained) clients.push_back(one.client), records.push_back(one.records);
+        return detail::explained<Result<Bytes>>([&] {
+            return detail::made<Bytes>({}, [&](auto** out) {
+                return fedhds_server_end_round(raw(), clients.data(), records.data(), clients.size(), out);
+            });
+        });
     }
 
-    // What it knows, to go on in another process; not once an update of the round came in.
+    // Leaves the round as if it had not selected anyone; what came in is dropped. Between rounds it does nothing.
+    Result<void> abandon_round() {
+        return detail::run({}, [&] { return fedhds_server_abandon_round(raw()); });
+    }
+
+    // What it knows, to go on in another process: the round, what aggregator and memory keep. Not once an update of the round
+    // came in.
     Result<Bytes> state() const {
-        return detail::made<Bytes>({}, [&](auto** out) { return fedhds_server_state(raw(), out); });
+        return detail::explained<Result<Bytes>>(
+            [&] { return detail::made<Bytes>({}, [&](auto** out) { return fedhds_server_state(raw(), out); }); });
     }
 
-    // Goes on from `state`.
-    Result<void> resume(BytesView state) {
-        return detail::run({}, [&] { return fedhds_server_resume(raw(), state.data(), state.size()); });
-    }
+    // Goes on from `state`. In the middle of a round that began with a global adapter, `global` is that adapter.
+    Result<void> resume(BytesView state, const Adapter* global = nullptr);
 
 #if defined(FEDHDS_MODELS)
-    // Takes in a client's update; in any order of clients.
-    Result<void> receive_update(BytesView update) {
-        return detail::run({}, [&] { return fedhds_server_receive_update(raw(), update.data(), update.size()); });
-    }
+    // What a round ended with.
+    struct Finished;
 
-    // Ends the round: the joined adapter; none where nobody trained, and the adapter stays as it was.
-    Result<std::optional<Adapter>> finish_round();
+    // Ends the round with the joined adapter, and a report.
+    Result<Finished> finish_round();
 #endif
 
     Raw* raw() const noexcept { return owner_.get(); }
 
 private:
+    static Result<Server> kept(Result<Server> server, const Method& method, std::shared_ptr<void> own = nullptr) {
+        if (server) server->kept_ = method.kept_, server->own_ = std::move(own);
+        return server;
+    }
+
     std::shared_ptr<detail::Kept> kept_;
+    std::shared_ptr<void> own_;
     detail::Owner<Raw, fedhds_server_free> owner_;
 };
 
@@ -1398,6 +1648,21 @@ public:
         return detail::made<Bytes>({}, [&](auto** out) { return fedhds_adapter_encode(raw(), round, out); });
     }
 
+    // The values, tensor after tensor in the order of their names, row after row.
+    Result<std::vector<float>> values() const {
+        const auto call = [&](float* to, std::size_t capacity, std::size_t* count) {
+            return fedhds_adapter_values(raw(), to, capacity, count);
+        };
+        return detail::filled<float>(0, call);
+    }
+
+    // An adapter of the same settings, names and shapes with these values, in the order of `values`.
+    Result<Adapter> with_values(Span<const float> values) const {
+        return detail::made<Adapter>({}, [&](Raw** out) {
+            return fedhds_adapter_with_values(raw(), values.data(), values.size(), out);
+        });
+    }
+
     // Whether both have the same settings and the same values, bit for bit.
     Result<bool> equals(const Adapter& other) const {
         bool equal = false;
@@ -1407,6 +1672,9 @@ public:
     }
 
     Raw* raw() const noexcept { return owner_.get(); }
+
+    // The C handle, which is now the caller's to free.
+    Raw* release() noexcept { return owner_.release(); }
 
 private:
     detail::Owner<Raw, fedhds_adapter_free> owner_;
@@ -1432,6 +1700,16 @@ public:
 
     // Takes over a handle of the C ABI.
     explicit Trained(Raw* raw) noexcept : owner_(raw) {}
+
+    // What a training of the caller's own gave: the adapter after it, the mean loss of each optimiser step in nats (empty
+    // where none was measured), steps that were `skipped` since loss or gradient was not finite, and `tokens` that went
+    // through the model.
+    static Result<Trained> create(const Adapter& adapter, Span<const float> losses = {}, std::size_t skipped = 0,
+        std::uint64_t tokens = 0) {
+        return detail::made<Trained>({}, [&](Raw** out) {
+            return fedhds_trained_new(adapter.raw(), losses.data(), losses.size(), skipped, tokens, out);
+        });
+    }
 
     // The adapter after training.
     Result<Adapter> adapter() const {
@@ -1498,17 +1776,157 @@ inline Result<Trained> Model::train(const Adapter& start, const Records& records
     });
 }
 
-inline Result<Bytes> Client::update(BytesView order, const Trained& trained) const {
-    return detail::made<Bytes>(
-        {}, [&](auto** out) { return fedhds_client_update(raw(), order.data(), order.size(), trained.raw(), out); });
+inline Result<Bytes> Client::update(
+    BytesView order, Span<const std::uint32_t> rows, const Trained& trained) const {
+    return detail::made<Bytes>({}, [&](auto** out) {
+        return fedhds_client_update(
+            raw(), order.data(), order.size(), rows.data(), rows.size(), trained.raw(), out);
+    });
 }
 
-inline Result<std::optional<Adapter>> Server::finish_round() {
-    fedhds_adapter_t* adapter = nullptr;
-    Result<void> done = detail::run({}, [&] { return fedhds_server_finish_round(raw(), &adapter); });
-    if (!done) return done.error();
-    if (adapter == nullptr) return std::optional<Adapter>();
-    return std::optional<Adapter>(Adapter(adapter));
+inline Result<Bytes> Server::begin_round(
+    std::uint32_t round, Span<const std::uint32_t> clients, const Adapter* global) {
+    return detail::explained<Result<Bytes>>([&] {
+        return detail::made<Bytes>({}, [&](auto** out) {
+            return fedhds_server_begin_round(
+                raw(), round, clients.data(), clients.size(), detail::raw(global), out);
+        });
+    });
+}
+
+inline Result<void> Server::resume(BytesView state, const Adapter* global) {
+    return detail::explained<Result<void>>([&] {
+        return detail::run(
+            {}, [&] { return fedhds_server_resume(raw(), state.data(), state.size(), detail::raw(global)); });
+    });
+}
+
+// How a round ended.
+struct Server::Finished {
+    // The joined adapter; none where nobody trained, or what was joined is not taken: the adapter stays as it was.
+    std::optional<Adapter> adapter;
+    // JSON: `left_out` (reasons by client), `trained` (records by client), `aggregation` with `weights`, `limited`,
+    // `measures` and `discarded`.
+    Bytes report;
+};
+
+inline Result<Server::Finished> Server::finish_round() {
+    return detail::explained<Result<Finished>>([&]() -> Result<Finished> {
+        fedhds_adapter_t* adapter = nullptr;
+        Result<Bytes> report = detail::made<Bytes>(
+            {}, [&](auto** out) { return fedhds_server_finish_round(raw(), &adapter, out); });
+        if (!report) return report.error();
+        std::optional<Adapter> joined;
+        if (adapter != nullptr) joined.emplace(adapter);
+        return Finished{std::move(joined), std::move(report).value()};
+    });
+}
+
+// One client's result of a round, for an aggregator of the caller's own.
+struct ClientUpdate {
+    std::uint32_t client;
+    // Records trained on: the weight in the mean.
+    std::size_t records;
+    // Mean loss over the optimiser steps, in nats, where one was measured.
+    std::optional<float> loss;
+    // Names, shapes and settings of the global one, every value finite.
+    Adapter adapter;
+};
+
+// What an aggregator made of a round.
+struct Aggregated {
+    // None: the global adapter stays.
+    std::optional<Adapter> adapter;
+    // JSON with any of `weights` (shares by client), `limited` (reasons by client), `measures` (numbers by name), `discarded`;
+    // or empty.
+    std::string report;
+};
+
+// How a server makes the clients' adapters one: derive from it to have one of your own. Functions fail by an exception or by
+// a Result.
+class Aggregator {
+public:
+    virtual ~Aggregator() = default;
+
+    // A round begins from this global adapter; what an earlier one began and never finished is forgotten.
+    virtual Result<void> begin(Adapter global, std::uint32_t round) = 0;
+    // Takes in one update, in the order of clients; after a failure everything is as if it had not come.
+    virtual Result<void> add(ClientUpdate update) = 0;
+    // The joined adapter.
+    virtual Result<Aggregated> finish() = 0;
+    // What it keeps between rounds.
+    virtual std::vector<std::uint8_t> state() { return {}; }
+    // Goes on from what `state` gave.
+    virtual Result<void> resume(BytesView state) {
+        if (state.empty()) return {};
+        return Error(FEDHDS_STATUS_INPUT, "state: expected none, got " + std::to_string(state.size()) + " bytes");
+    }
+    // The most bytes that it holds at once, for so many clients in a round and values in an adapter.
+    virtual std::uint64_t memory(std::size_t clients, std::size_t values) {
+        return static_cast<void>(clients), static_cast<void>(values), std::uint64_t{0};
+    }
+};
+
+inline Result<Server> Server::create_with_aggregator(
+    const Method& method, std::size_t layers, std::uint64_t seed, std::shared_ptr<Aggregator> aggregator) {
+    if (aggregator == nullptr) return Error(FEDHDS_STATUS_NULL_POINTER, "aggregator: expected an object, got none");
+    fedhds_aggregator_t calls{};
+    calls.struct_size = sizeof calls;
+    calls.begin = [](fedhds_adapter_t* global, std::uint32_t round, void* own) {
+        return detail::on<Aggregator>(own, [&](Aggregator& it) { return it.begin(Adapter(global), round); });
+    };
+    calls.add = [](const fedhds_client_update_t* update, void* own) {
+        return detail::on<Aggregator>(own, [&](Aggregator& it) {
+            const bool measured = update->loss == update->loss;  // NaN is not
+            return it.add({update->client, update->records,
+                measured ? std::optional<float>(update->loss) : std::nullopt, Adapter(update->adapter)});
+        });
+    };
+    calls.finish = [](fedhds_adapter_t** adapter, fedhds_bytes_t** report, void* own) {
+        return detail::on<Aggregator>(own, [&](Aggregator& it) -> Result<void> {
+            Result<Aggregated> made = it.finish();
+            if (!made) return made.error();
+            if (!made->report.empty()) {
+                const auto* text = reinterpret_cast<const std::uint8_t*>(made->report.data());
+                if (Result<void> given = detail::give({text, made->report.size()}, report); !given) return given;
+            }
+            if (made->adapter) *adapter = made->adapter->release();
+            return {};
+        });
+    };
+    calls.state = [](fedhds_bytes_t** state, void* own) {
+        return detail::on<Aggregator>(own, [&](Aggregator& it) { return detail::give(it.state(), state); });
+    };
+    calls.resume = [](const std::uint8_t* state, std::size_t length, void* own) {
+        return detail::on<Aggregator>(own, [&](Aggregator& it) { return it.resume({state, length}); });
+    };
+    calls.memory = [](std::size_t clients, std::size_t values, void* own) -> std::uint64_t {
+        std::uint64_t bytes = 0;
+        detail::on<Aggregator>(own, [&](Aggregator& it) { return bytes = it.memory(clients, values), Result<void>(); });
+        return bytes;
+    };
+    void* const user_data = aggregator.get();
+    Result<Server> server = detail::made<Server>({}, [&](Raw** out) {
+        return fedhds_server_new_with_own_aggregator(method.raw(), layers, seed, &calls, user_data, out);
+    });
+    return kept(std::move(server), method, std::move(aggregator));
+}
+
+#else
+
+inline Result<Bytes> Server::begin_round(
+    std::uint32_t round, Span<const std::uint32_t> clients, const Adapter*) {
+    return detail::explained<Result<Bytes>>([&] {
+        return detail::made<Bytes>({}, [&](auto** out) {
+            return fedhds_server_begin_round(raw(), round, clients.data(), clients.size(), nullptr, out);
+        });
+    });
+}
+
+inline Result<void> Server::resume(BytesView state, const Adapter*) {
+    return detail::explained<Result<void>>([&] {
+        return detail::run({}, [&] { return fedhds_server_resume(raw(), state.data(), state.size(), nullptr); });
+    });
 }
 
 #endif  // FEDHDS_MODELS

@@ -1,29 +1,19 @@
-//! LoRA adapters: PEFT's folders, bytes, messages, means.
+//! LoRA adapters: PEFT's folders, bytes, messages, values, means.
 
 use crate::buffer::{bytes, fedhds_bytes_t};
-use crate::handle::{self, Handle};
-use crate::pointer::{Out, slice, text, text_or_none};
-use crate::server::fedhds_server_t;
-use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_INPUT};
+use crate::global::fedhds_adapter_t;
+use crate::handle;
+use crate::pointer::{Out, fill, slice, text, text_or_none};
+use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_INPUT, FEDHDS_STATUS_NOT_FINITE};
 use crate::status::{Failure, boundary};
 use fedhds_core::aggregate::WeightedMean;
 use fedhds_core::parse;
-use fedhds_core::protocol::{GlobalAdapter, LocalUpdate, Wire as _};
+use fedhds_core::protocol::{GlobalAdapter, Wire as _};
 use fedhds_core::stage::{Aggregator as _, ClientUpdate};
 use fedhds_core::train::{adapter_file, read_adapter, write_adapter};
 use fedhds_core::types::{Adapter, AdapterConfig, ClientId, Round};
 use std::ffi::c_char;
 use std::sync::Arc;
-
-/// A LoRA adapter; it never changes. Freed with `fedhds_adapter_free`.
-pub struct fedhds_adapter_t {
-    _private: [u8; 0],
-}
-
-impl Handle for fedhds_adapter_t {
-    type Object = Arc<Adapter>;
-    const NAME: &'static str = "fedhds_adapter_t";
-}
 
 pub(crate) fn adapter(values: Adapter) -> *mut fedhds_adapter_t {
     handle::new(Arc::new(values))
@@ -120,7 +110,7 @@ pub unsafe extern "C" fn fedhds_adapter_encode(
         // SAFETY: the caller's promise.
         let out = unsafe { Out::new(message, "message") }?;
         let adapter = (*handle::copy(adapter)?).clone();
-        out.set(bytes(GlobalAdapter { round: Round(round), adapter }.encode()?));
+        out.set(bytes(GlobalAdapter::new(Round(round), adapter).encode()?));
         Ok(())
     })
 }
@@ -184,47 +174,77 @@ pub unsafe extern "C" fn fedhds_adapter_mean(
         let mut sum = WeightedMean::new();
         for (number, (&one, &records)) in adapters.iter().zip(records).enumerate() {
             let adapter = (*handle::copy(one)?).clone();
-            sum.add(&ClientUpdate { client: ClientId(number as u32), adapter, records })?;
+            if number == 0 {
+                sum.begin(&adapter, Round(0))?;
+            }
+            sum.add(&ClientUpdate::new(ClientId(number as u32), adapter, records))?;
         }
-        match sum.finish()? {
+        if adapters.is_empty() {
+            return Err(Failure::new(FEDHDS_STATUS_INPUT, "`adapters`: expected at least one, got none"));
+        }
+        match sum.finish()?.adapter {
             Some(joined) => out.set(adapter(joined)),
-            None => return Err(Failure::new(FEDHDS_STATUS_INPUT, "`adapters`: expected at least one, got none")),
+            None => {
+                return Err(Failure::new(
+                    FEDHDS_STATUS_INPUT,
+                    "`records`: expected at least one that is above 0, got none",
+                ));
+            }
         }
         Ok(())
     })
 }
 
-/// Takes in a client's `fedhds_trained_update`; in any order of clients.
+/// The adapter's values, tensor after tensor in the order of their names, row after row, into a buffer of `capacity` values; NULL asks
+/// for their number alone.
 ///
 /// # Safety
-/// `update` is readable for `length` bytes.
+/// `values` is NULL or valid for writes of `capacity` values; `count` is valid for a write.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn fedhds_server_receive_update(
-    server: *mut fedhds_server_t,
-    update: *const u8,
-    length: usize,
+pub unsafe extern "C" fn fedhds_adapter_values(
+    adapter: *const fedhds_adapter_t,
+    values: *mut f32,
+    capacity: usize,
+    count: *mut usize,
 ) -> fedhds_status_t {
     boundary(|| {
+        let adapter = handle::copy(adapter)?;
+        let all: Vec<f32> = adapter.tensors.values().flat_map(|tensor| &tensor.data).copied().collect();
         // SAFETY: the caller's promise.
-        let update = LocalUpdate::decode(unsafe { slice(update, length, "update") }?)?;
-        handle::write(server, |m| Ok(m.server.receive_update(update)?))
+        unsafe { fill(&all, values, capacity, count) }
     })
 }
 
-/// Ends the round: the joined adapter, summed in the order of clients; NULL where nobody trained, and the adapter stays as it was.
+/// An adapter of the settings, names and shapes of `like` with these values, in the order of `fedhds_adapter_values`. `values` stays the
+/// caller's.
 ///
 /// # Safety
-/// `adapter` is valid for a write.
+/// `values` is readable for `count` values; `adapter` is valid for a write.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn fedhds_server_finish_round(
-    server: *mut fedhds_server_t,
+pub unsafe extern "C" fn fedhds_adapter_with_values(
+    like: *const fedhds_adapter_t,
+    values: *const f32,
+    count: usize,
     adapter: *mut *mut fedhds_adapter_t,
 ) -> fedhds_status_t {
     boundary(|| {
         // SAFETY: the caller's promise.
-        let out = unsafe { Out::new(adapter, "adapter") }?;
-        let joined = handle::write(server, |m| Ok(m.server.finish_round()?))?;
-        out.set(joined.map_or(std::ptr::null_mut(), self::adapter));
+        let (out, mut rest) = unsafe { (Out::new(adapter, "adapter")?, slice(values, count, "values")?) };
+        let mut made = (*handle::copy(like)?).clone();
+        if made.parameters() != count {
+            let message = format!("`values`: expected {}, got {count}", made.parameters());
+            return Err(Failure::new(FEDHDS_STATUS_INPUT, message));
+        }
+        if let Some(at) = rest.iter().position(|value| !value.is_finite()) {
+            let message = format!("`values`: expected finite values, got {} at {at}", rest[at]);
+            return Err(Failure::new(FEDHDS_STATUS_NOT_FINITE, message));
+        }
+        for tensor in made.tensors.values_mut() {
+            let (own, others) = rest.split_at(tensor.data.len());
+            tensor.data.copy_from_slice(own);
+            rest = others;
+        }
+        out.set(self::adapter(made));
         Ok(())
     })
 }

@@ -4,6 +4,7 @@
 //! what `user_data` points to bears that, and lives as long as the object that holds the callback.
 
 use crate::matrix::fedhds_matrix_view_t;
+use crate::rows::fedhds_rows_t;
 use std::ffi::{c_char, c_void};
 
 /// Hears of progress. `event` is 0 for the beginning of a stage (`units` are expected, 0 where that is not known), 1 for `units` more done, 2
@@ -26,22 +27,29 @@ pub type fedhds_reduce_fn = Option<
     ) -> i32,
 >;
 
-/// A clusterer: fills `labels`, one for each row, with cluster numbers that are dense from 0, or -1 for noise. 0 is success.
+/// A clusterer: fills `labels`, one for each row, with cluster numbers that are dense from 0, or -1 for noise. `wanted` is how many groups
+/// the method needs, 0 where it does not know; a clusterer that finds the number by itself ignores it. What `rows` points to is the
+/// library's and valid during the call. 0 is success.
 pub type fedhds_cluster_fn = Option<
-    unsafe extern "C" fn(points: fedhds_matrix_view_t, seed: u64, labels: *mut i32, user_data: *mut c_void) -> i32,
+    unsafe extern "C" fn(
+        rows: *const fedhds_rows_t,
+        wanted: usize,
+        seed: u64,
+        labels: *mut i32,
+        user_data: *mut c_void,
+    ) -> i32,
 >;
 
-/// A selector: fills `rows` with `count` distinct row numbers, in any order. `weights` has one value for each row (records that it stands
-/// for); `labels` is NULL where nothing was clustered; `owners` (the clients of the rows) is NULL where there is one owner. 0 is success.
+/// A selector: fills `chosen` with `count` distinct row numbers, in any order. `per_cluster` is 0 where `count` is over all rows; else so many
+/// are wanted of each cluster (all of a smaller one, no noise), and `count` is their sum. What `rows` points to is the library's and
+/// valid during the call. 0 is success.
 pub type fedhds_select_fn = Option<
     unsafe extern "C" fn(
-        points: fedhds_matrix_view_t,
-        weights: *const f32,
-        labels: *const i32,
-        owners: *const u32,
+        rows: *const fedhds_rows_t,
         seed: u64,
         count: usize,
-        rows: *mut u32,
+        per_cluster: usize,
+        chosen: *mut u32,
         user_data: *mut c_void,
     ) -> i32,
 >;

@@ -5,12 +5,13 @@ use crate::control::{control, fedhds_control_t};
 use crate::handle::{self, Handle};
 use crate::matrix::{copied, fedhds_matrix_view_t};
 use crate::method::{fedhds_method_t, pipeline};
-use crate::pointer::{Out, fill, slice};
+use crate::pointer::{Out, fill, slice, value};
+use crate::rows::{self, fedhds_scores_t};
 use crate::status::{boundary, fedhds_status_t};
-use fedhds_core::Error;
-use fedhds_core::client::{Client, ClientState};
+use fedhds_core::client::{Client, SavedClient};
 use fedhds_core::protocol::{Kind, RoundStart, SelectionOrder, Wire as _};
-use fedhds_core::types::{ClientId, Context, Control, Matrix, Round, RowId, Seed};
+use fedhds_core::stage::Rows;
+use fedhds_core::types::{ClientId, Context, Control, Matrix, Round, RowId, Secret, Seed};
 
 /// A client. Its state survives in `fedhds_client_state`. Freed with `fedhds_client_free`.
 pub struct fedhds_client_t {
@@ -72,8 +73,13 @@ pub unsafe extern "C" fn fedhds_client_new(
 /// Groups the records and reports the groups, in answer to the server's round start. `features` has row i for record i; NULL is for methods
 /// that look at none, with the number of `records`.
 ///
+/// `scores` are numbers of the records that the app has, row i of record i, or NULL: a scorer of the app's own is the app calling its own
+/// function before this one. The client's clusterer and selector see them; the mean over each group goes up where the method has
+/// `client.share_scores`.
+///
 /// # Safety
-/// `start` is readable for `length` bytes; `features` and its values are where it is not NULL; `summary` is valid for a write.
+/// `start` is readable for `length` bytes; `features` and its values are where it is not NULL, and so are `scores`, its names and values;
+/// `summary` is valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fedhds_client_summarize(
     client: *mut fedhds_client_t,
@@ -81,6 +87,7 @@ pub unsafe extern "C" fn fedhds_client_summarize(
     length: usize,
     features: *const fedhds_matrix_view_t,
     records: usize,
+    scores: *const fedhds_scores_t,
     watch: *const fedhds_control_t,
     summary: *mut *mut fedhds_bytes_t,
 ) -> fedhds_status_t {
@@ -94,11 +101,14 @@ pub unsafe extern "C" fn fedhds_client_summarize(
             // SAFETY: the caller's promise.
             unsafe { copied(features, "features") }?
         };
+        // SAFETY: the caller's promise.
+        let scores = unsafe { rows::scores(scores) }?;
         let control = control(watch)?;
         let message = handle::write(client, |machine| {
             let number = machine.client.id().0;
             let context = call_context(machine.seed, start.round, "client", number, "summarize", &control);
-            Ok(machine.client.summarize(&start, &features, &context)?.encode()?)
+            let records = Rows::new(&features).scores(scores.as_ref());
+            Ok(machine.client.summarize(&start, records, &context)?.encode()?)
         })?;
         out.set(bytes(message));
         Ok(())
@@ -176,7 +186,25 @@ pub unsafe extern "C" fn fedhds_client_groups(
     })
 }
 
-/// What the client remembers, to go on in another process.
+/// Gives the client the 32 bytes that its upload stage's secret is made of, for tests: what is drawn from a known secret protects nobody.
+/// Without it the operating system gives one at the first draw.
+///
+/// # Safety
+/// `secret` is readable for 32 bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_client_set_secret(client: *mut fedhds_client_t, secret: *const u8) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let key = unsafe { value(secret.cast::<[u8; 32]>(), "secret") }?;
+        handle::write(client, |machine| {
+            machine.client.set_secret(Secret::from_bytes(key));
+            Ok(())
+        })
+    })
+}
+
+/// What the client remembers, to go on in another process; with the secret of its upload stage, and how often it drew, so that no draw
+/// comes twice. It belongs on the client's disk alone.
 ///
 /// # Safety
 /// `state` is valid for a write.
@@ -188,12 +216,8 @@ pub unsafe extern "C" fn fedhds_client_state(
     boundary(|| {
         // SAFETY: the caller's promise.
         let out = unsafe { Out::new(state, "state") }?;
-        let text = handle::read(client, |machine| {
-            let trained: Vec<RowId> = machine.client.trained().collect();
-            Ok(serde_json::to_vec(&(machine.client.state(), trained))
-                .map_err(|e| Error::input("client state", "one that can be written", e))?)
-        })?;
-        out.set(bytes(text));
+        let kept = handle::read(client, |machine| Ok(machine.client.saved().to_bytes()?))?;
+        out.set(bytes(kept));
         Ok(())
     })
 }
@@ -210,14 +234,9 @@ pub unsafe extern "C" fn fedhds_client_resume(
 ) -> fedhds_status_t {
     boundary(|| {
         // SAFETY: the caller's promise.
-        let state = unsafe { slice(state, length, "state") }?;
-        let (state, trained): (Option<ClientState>, Vec<RowId>) = serde_json::from_slice(state)
-            .map_err(|e| Error::protocol("client state", "what fedhds_client_state gave", e))?;
+        let saved = SavedClient::from_bytes(unsafe { slice(state, length, "state") }?)?;
         handle::write(client, |machine| {
-            if let Some(state) = state {
-                machine.client.resume(state)?;
-            }
-            machine.client.mark_trained(trained);
+            machine.client.restore(saved)?;
             Ok(())
         })
     })

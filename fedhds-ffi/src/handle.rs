@@ -103,3 +103,13 @@ pub(crate) fn free<H: Handle>(handle: *const H) -> Outcome {
     drop(entry);
     Ok(())
 }
+
+/// What is behind a handle, which is freed.
+pub(crate) fn take<H: Handle>(handle: *const H) -> Outcome<H::Object>
+where
+    H::Object: Clone,
+{
+    let object = copy(handle);
+    free(handle)?;
+    object
+}

@@ -12,23 +12,30 @@ mod client;
 mod cluster;
 mod control;
 mod custom;
+mod ending;
+mod global;
 mod handle;
 mod log;
 mod matrix;
+mod memory;
 mod method;
 mod metrics;
 mod pca;
 mod pointer;
 mod records;
 mod reduce;
+mod rows;
 mod select;
 mod server;
 mod settings;
 mod status;
+mod upload;
 mod version;
 
 #[cfg(feature = "model")]
 mod adapter;
+#[cfg(feature = "model")]
+mod aggregator;
 #[cfg(feature = "model")]
 mod config;
 #[cfg(feature = "model")]
@@ -42,20 +49,27 @@ pub use client::*;
 pub use cluster::*;
 pub use control::*;
 pub use custom::*;
+pub use ending::*;
+pub use global::*;
 pub use log::*;
 pub use matrix::*;
+pub use memory::*;
 pub use method::*;
 pub use metrics::*;
 pub use pca::*;
 pub use records::*;
 pub use reduce::*;
+pub use rows::*;
 pub use select::*;
 pub use server::*;
 pub use status::*;
+pub use upload::*;
 pub use version::*;
 
 #[cfg(feature = "model")]
 pub use adapter::*;
+#[cfg(feature = "model")]
+pub use aggregator::*;
 #[cfg(feature = "model")]
 pub use config::*;
 #[cfg(feature = "model")]

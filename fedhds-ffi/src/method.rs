@@ -4,8 +4,8 @@ use crate::buffer::{bytes, fedhds_bytes_t};
 use crate::handle::{self, Handle};
 use crate::pointer::{Out, text};
 use crate::status::{Outcome, boundary, fedhds_status_t};
-use fedhds_core::method::{Grouping, MethodConfig, Pipeline};
-use fedhds_core::stage::{Clusterer, Reducer, Selector};
+use fedhds_core::method::{MakeMemory, MethodConfig, Pipeline};
+use fedhds_core::stage::{Clusterer, Reducer, Selector, Upload};
 use fedhds_core::{Error, parse};
 use std::collections::BTreeMap;
 use std::ffi::c_char;
@@ -28,6 +28,8 @@ pub(crate) enum Stage {
     Reducer(Arc<dyn Reducer>),
     Clusterer(Arc<dyn Clusterer>),
     Selector(Arc<dyn Selector>),
+    Upload(Arc<dyn Upload>),
+    Memory(Arc<MakeMemory>),
 }
 
 /// What is behind a method's handle.
@@ -47,8 +49,10 @@ pub(crate) fn pipeline(method: *const fedhds_method_t, layers: usize) -> Outcome
             ("client.reducer", Stage::Reducer(stage)) => pipeline.client.reducer = Some(stage),
             ("client.clusterer", Stage::Clusterer(stage)) => pipeline.client.clusterer = Some(stage),
             ("client.selector", Stage::Selector(stage)) => pipeline.client.selector = stage,
-            ("server.clusterer", Stage::Clusterer(stage)) => pipeline.server.grouping = Grouping::Fixed(stage),
+            ("server.clusterer", Stage::Clusterer(stage)) => pipeline.server.clusterer = Some(stage),
             ("server.selector", Stage::Selector(stage)) => pipeline.server.selector = stage,
+            ("client.upload", Stage::Upload(stage)) => pipeline.client.upload = Some(stage),
+            ("server.memory", Stage::Memory(stage)) => pipeline.server.memory = Some(stage),
             // Names are checked where stages are set.
             (name, _) => return Err(Error::parameter("stage", "a stage of the pipeline", name).into()),
         }

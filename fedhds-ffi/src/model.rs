@@ -1,9 +1,9 @@
 //! Models: features of records, generation, evaluation, llama.cpp's files of their adapters.
 
-use crate::adapter::fedhds_adapter_t;
 use crate::buffer::{bytes, fedhds_bytes_t};
 use crate::config::{feature_params, fedhds_features_config_t};
 use crate::control::{context, control, fedhds_control_t};
+use crate::global::fedhds_adapter_t;
 use crate::handle::{self, Handle};
 use crate::matrix::{fedhds_matrix_t, matrix};
 use crate::metrics::flavor;

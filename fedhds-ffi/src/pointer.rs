@@ -6,7 +6,7 @@ use crate::status::fedhds_status_t::{
 use crate::status::{Failure, Outcome};
 use std::ffi::{CStr, c_char};
 
-fn null(name: &str) -> Failure {
+pub(crate) fn null(name: &str) -> Failure {
     Failure::new(FEDHDS_STATUS_NULL_POINTER, format!("{name}: expected a pointer, got NULL"))
 }
 

@@ -9,8 +9,8 @@ use crate::settings::flag;
 use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_PARAMETER};
 use crate::status::{Failure, boundary};
 use fedhds_core::method::check_selection;
-use fedhds_core::select::{FacilityLocation, NearestCentroid, Random, RandomMember, Stratified, check_candidates};
-use fedhds_core::stage::{Budget, Candidates, Selector};
+use fedhds_core::select::{FacilityLocation, NearestCentroid, Random, RandomMember, Stratified, check_rows};
+use fedhds_core::stage::{Budget, Rows, Selector};
 use fedhds_core::types::ClientId;
 
 /// How rows are chosen.
@@ -70,14 +70,8 @@ pub unsafe extern "C" fn fedhds_select(
         let points = unsafe { copied(points, "points") }?;
         points.check_finite("points")?;
         let n = points.rows();
-        let ones;
-        let weights = if weights.is_null() {
-            ones = vec![1.0; n];
-            &ones
-        } else {
-            // SAFETY: the caller's promise.
-            unsafe { slice(weights, n, "weights") }?
-        };
+        // SAFETY: the caller's promise.
+        let weights = if weights.is_null() { &[] } else { unsafe { slice(weights, n, "weights") }? };
         let owners: Vec<ClientId> = if owners.is_null() {
             Vec::new()
         } else {
@@ -85,11 +79,11 @@ pub unsafe extern "C" fn fedhds_select(
             unsafe { slice(owners, n, "owners") }?.iter().copied().map(ClientId).collect()
         };
         let clustering = handle::copy_or_none(clustering)?;
-        let candidates = Candidates { points: &points, weights, clustering: clustering.as_deref(), owners: &owners };
-        check_candidates(&candidates)?;
+        let rows_of = Rows::new(&points).weights(weights).owners(&owners).groups(clustering.as_deref());
+        check_rows(&rows_of)?;
         let budget = if per_cluster { Budget::PerCluster(count) } else { Budget::Total(count) };
-        let picked = selector.select(&candidates, budget, &context(seed, control)?)?;
-        check_selection("selector", &candidates, budget, &picked)?;
+        let picked = selector.select(&rows_of, budget, &context(seed, control)?)?;
+        check_selection("selector", &rows_of, budget, &picked)?;
         let picked: Vec<u32> = picked.into_iter().map(|row| row.0).collect();
         // SAFETY: the caller's promise.
         unsafe { fill(&picked, rows, capacity, chosen) }

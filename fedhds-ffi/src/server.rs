@@ -3,14 +3,16 @@
 use crate::buffer::{bytes, fedhds_bytes_t};
 use crate::client::call_context;
 use crate::control::{control, fedhds_control_t};
+use crate::global::fedhds_adapter_t;
 use crate::handle::{self, Handle};
 use crate::method::{fedhds_method_t, pipeline};
 use crate::pointer::{Out, fill, slice};
-use crate::status::{boundary, fedhds_status_t};
+use crate::status::{Outcome, boundary, fedhds_status_t};
 use fedhds_core::Error;
 use fedhds_core::aggregate::WeightedMean;
-use fedhds_core::protocol::{ClientSummary, Wire as _};
-use fedhds_core::server::Server;
+use fedhds_core::protocol::Wire as _;
+use fedhds_core::server::{Server, ServerState};
+use fedhds_core::stage::Aggregator;
 use fedhds_core::types::{ClientId, Round, Seed};
 
 /// The server. Its state between a round's beginning and the first update survives in `fedhds_server_state`. Freed with `fedhds_server_free`.
@@ -45,6 +47,17 @@ pub struct fedhds_group_t {
     pub ordered: u32,
 }
 
+/// A server with this aggregator behind a new handle.
+pub(crate) fn made(
+    method: *const fedhds_method_t,
+    layers: usize,
+    seed: u64,
+    aggregator: Box<dyn Aggregator>,
+) -> Outcome<*mut fedhds_server_t> {
+    let server = Server::new(pipeline(method, layers)?, Seed(seed), aggregator)?;
+    Ok(handle::new(Machine { server, seed }))
+}
+
 /// A server. `layers` and `seed` are those of its clients; adapters are joined by their mean, weighted by records (eq. 12).
 ///
 /// # Safety
@@ -59,13 +72,15 @@ pub unsafe extern "C" fn fedhds_server_new(
     boundary(|| {
         // SAFETY: the caller's promise.
         let out = unsafe { Out::new(server, "server") }?;
-        let server = Server::new(pipeline(method, layers)?, Seed(seed), Box::new(WeightedMean::new()))?;
-        out.set(handle::new(Machine { server, seed }));
+        out.set(made(method, layers, seed, Box::new(WeightedMean::new()))?);
         Ok(())
     })
 }
 
 /// Begins a round with these clients; the message goes to each of them.
+///
+/// `global` is the adapter that they train: updates must have its names, shapes and settings. With NULL the round selects and takes no
+/// updates: the app joins adapters itself, and `fedhds_server_end_round` ends the round. A build of selection alone has no adapters.
 ///
 /// # Safety
 /// `clients` is readable for `count` numbers; `start` is valid for a write.
@@ -75,32 +90,44 @@ pub unsafe extern "C" fn fedhds_server_begin_round(
     round: u32,
     clients: *const u32,
     count: usize,
+    global: *const fedhds_adapter_t,
     start: *mut *mut fedhds_bytes_t,
 ) -> fedhds_status_t {
     boundary(|| {
         // SAFETY: the caller's promise.
         let (out, clients) = unsafe { (Out::new(start, "start")?, slice(clients, count, "clients")?) };
         let clients: Vec<ClientId> = clients.iter().copied().map(ClientId).collect();
-        let message = handle::write(server, |m| Ok(m.server.begin_round(Round(round), &clients)?.encode()?))?;
+        let global = handle::copy_or_none(global)?;
+        let message = handle::write(server, |m| {
+            Ok(m.server.begin_round(Round(round), &clients, global.as_deref())?.encode()?)
+        })?;
         out.set(bytes(message));
         Ok(())
     })
 }
 
-/// Takes in a client's summary.
+/// Takes in a message that client `from` sent: its summary before the selection, its update after it. `from` is who the transport says
+/// it is; a client that speaks for another is refused.
+///
+/// After a failure the message is as if it had not come, and the round goes on without it: log the message of the failure, which names the client,
+/// and go on with the others. The round's report repeats it.
 ///
 /// # Safety
-/// `summary` is readable for `length` bytes.
+/// `message` is readable for `length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fedhds_server_receive(
     server: *mut fedhds_server_t,
-    summary: *const u8,
+    from: u32,
+    message: *const u8,
     length: usize,
 ) -> fedhds_status_t {
     boundary(|| {
         // SAFETY: the caller's promise.
-        let summary = ClientSummary::decode(unsafe { slice(summary, length, "summary") }?)?;
-        handle::write(server, |m| Ok(m.server.receive(summary)?))
+        let message = unsafe { slice(message, length, "message") }?;
+        handle::write(server, |m| {
+            m.server.receive(ClientId(from), message)?;
+            Ok(())
+        })
     })
 }
 
@@ -175,13 +202,8 @@ pub unsafe extern "C" fn fedhds_server_selection(
     })
 }
 
-/// Leaves the round as if it had not selected anyone; where the app joins adapters itself, this ends every round.
-#[unsafe(no_mangle)]
-pub extern "C" fn fedhds_server_end_round(server: *mut fedhds_server_t) -> fedhds_status_t {
-    boundary(|| handle::write(server, |m| Ok(m.server.abandon_round()?)))
-}
-
-/// What the server knows, to go on in another process; not once an update of the round came in.
+/// What the server knows, to go on in another process: the round, what the aggregator and the memory keep between rounds. Not once an update
+/// of the round came in.
 ///
 /// # Safety
 /// `state` is valid for a write.
@@ -193,16 +215,14 @@ pub unsafe extern "C" fn fedhds_server_state(
     boundary(|| {
         // SAFETY: the caller's promise.
         let out = unsafe { Out::new(state, "state") }?;
-        let text = handle::read(server, |m| {
-            Ok(serde_json::to_vec(m.server.state()?)
-                .map_err(|e| Error::input("server state", "one that can be written", e))?)
-        })?;
-        out.set(bytes(text));
+        let kept = handle::read(server, |m| Ok(m.server.state()?.to_bytes()?))?;
+        out.set(bytes(kept));
         Ok(())
     })
 }
 
-/// Goes on from `fedhds_server_state`.
+/// Goes on from `fedhds_server_state`. In the middle of a round that began with a global adapter, `global` is that adapter; else it is not
+/// looked at and may be NULL.
 ///
 /// # Safety
 /// `state` is readable for `length` bytes.
@@ -211,13 +231,13 @@ pub unsafe extern "C" fn fedhds_server_resume(
     server: *mut fedhds_server_t,
     state: *const u8,
     length: usize,
+    global: *const fedhds_adapter_t,
 ) -> fedhds_status_t {
     boundary(|| {
         // SAFETY: the caller's promise.
-        let state = unsafe { slice(state, length, "state") }?;
-        let state = serde_json::from_slice(state)
-            .map_err(|e| Error::protocol("server state", "what fedhds_server_state gave", e))?;
-        handle::write(server, |m| Ok(m.server.resume(state)?))
+        let state = ServerState::from_bytes(unsafe { slice(state, length, "state") }?)?;
+        let global = handle::copy_or_none(global)?;
+        handle::write(server, |m| Ok(m.server.resume(state, global.as_deref())?))
     })
 }
 

@@ -1,10 +1,11 @@
 //! LoRA training on a client.
 
-use crate::adapter::{adapter, fedhds_adapter_t};
+use crate::adapter::adapter;
 use crate::buffer::{bytes, fedhds_bytes_t};
 use crate::client::{call_context, fedhds_client_t};
 use crate::config::{fedhds_train_config_t, train_params};
 use crate::control::{context, fedhds_control_t};
+use crate::global::fedhds_adapter_t;
 use crate::handle::{self, Handle};
 use crate::model::{all, fedhds_model_t, renderer};
 use crate::pointer::{Out, fill, slice};
@@ -13,7 +14,7 @@ use crate::status::{boundary, fedhds_status_t};
 use fedhds_core::protocol::{SelectionOrder, Wire as _};
 use fedhds_core::stage::{Trained, Trainer as _};
 use fedhds_core::train::LoraTrainer;
-use fedhds_core::types::{Round, Seed};
+use fedhds_core::types::{Round, RowId, Seed};
 use std::ffi::c_char;
 use std::sync::Arc;
 
@@ -124,24 +125,53 @@ pub unsafe extern "C" fn fedhds_trained_losses(
     })
 }
 
-/// The client's message of what training on the ordered records gave, for `fedhds_server_receive_update`.
+/// What a training of the caller's own gave: the adapter after it, the mean loss of each optimiser step in nats (`count` of them, 0 where
+/// none was measured), steps that were `skipped` since loss or gradient was not finite, and `tokens` that went through the model.
+/// `adapter` and `losses` stay the caller's.
 ///
 /// # Safety
-/// `order` is readable for `length` bytes; `update` is valid for a write.
+/// `losses` is readable for `count` numbers; `trained` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_trained_new(
+    adapter: *const fedhds_adapter_t,
+    losses: *const f32,
+    count: usize,
+    skipped: usize,
+    tokens: u64,
+    trained: *mut *mut fedhds_trained_t,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let (out, losses) = unsafe { (Out::new(trained, "trained")?, slice(losses, count, "losses")?) };
+        let adapter = (*handle::copy(adapter)?).clone();
+        out.set(handle::new(Arc::new(Trained { adapter, losses: losses.to_vec(), skipped, tokens })));
+        Ok(())
+    })
+}
+
+/// The client's message of what training on these rows of the order gave, for `fedhds_server_receive`: those that `fedhds_client_choose`
+/// answered, or fewer.
+///
+/// # Safety
+/// `order` is readable for `length` bytes, `rows` for `count` numbers; `update` is valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fedhds_client_update(
     client: *const fedhds_client_t,
     order: *const u8,
     length: usize,
+    rows: *const u32,
+    count: usize,
     trained: *const fedhds_trained_t,
     update: *mut *mut fedhds_bytes_t,
 ) -> fedhds_status_t {
     boundary(|| {
         // SAFETY: the caller's promise.
-        let (out, order) = unsafe { (Out::new(update, "update")?, slice(order, length, "order")?) };
+        let (out, order, rows) =
+            unsafe { (Out::new(update, "update")?, slice(order, length, "order")?, slice(rows, count, "rows")?) };
         let order = SelectionOrder::decode(order)?;
+        let rows: Vec<RowId> = rows.iter().copied().map(RowId).collect();
         let trained = (*handle::copy(trained)?).clone();
-        let message = handle::read(client, |m| Ok(m.client.update(&order, trained)?.encode()?))?;
+        let message = handle::read(client, |m| Ok(m.client.update(&order, &rows, trained)?.encode()?))?;
         out.set(bytes(message));
         Ok(())
     })

@@ -6,7 +6,7 @@ use crate::status::{Failure, boundary};
 use std::ffi::c_char;
 
 /// The version of the ABI that this library has; a header is good for libraries of its own number.
-pub const FEDHDS_ABI_VERSION: u32 = 1;
+pub const FEDHDS_ABI_VERSION: u32 = 2;
 
 /// The version of the library, for example `0.1.0`. Never NULL, valid for ever.
 #[unsafe(no_mangle)]

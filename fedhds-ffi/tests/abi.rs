@@ -110,7 +110,7 @@ fn a_round_goes_through_bytes() {
     unsafe {
         assert_eq!(fedhds_server_new(method, 1, 9, &mut server), FEDHDS_STATUS_OK);
         let mut start = null_mut();
-        assert_eq!(fedhds_server_begin_round(server, 0, [4, 7].as_ptr(), 2, &mut start), FEDHDS_STATUS_OK);
+        assert_eq!(fedhds_server_begin_round(server, 0, [4, 7].as_ptr(), 2, null(), &mut start), FEDHDS_STATUS_OK);
         let start = taken(start);
         let mut kind = 0;
         assert_eq!(fedhds_message_kind(start.as_ptr(), start.len(), &mut kind), FEDHDS_STATUS_OK);
@@ -119,15 +119,16 @@ fn a_round_goes_through_bytes() {
             assert_eq!(fedhds_client_new(number, method, 1, 9, client), FEDHDS_STATUS_OK);
             let mut summary = null_mut();
             for cut in 0..start.len() {
-                let status = fedhds_client_summarize(*client, start.as_ptr(), cut, null(), 10, null(), &mut summary);
+                let status =
+                    fedhds_client_summarize(*client, start.as_ptr(), cut, null(), 10, null(), null(), &mut summary);
                 assert_eq!(status, FEDHDS_STATUS_PROTOCOL);
             }
             let status =
-                fedhds_client_summarize(*client, start.as_ptr(), start.len(), null(), 10, null(), &mut summary);
+                fedhds_client_summarize(*client, start.as_ptr(), start.len(), null(), 10, null(), null(), &mut summary);
             assert_eq!(status, FEDHDS_STATUS_OK, "{}", message());
             let summary = taken(summary);
-            assert_eq!(fedhds_server_receive(server, summary.as_ptr(), summary.len()), FEDHDS_STATUS_OK);
-            assert_eq!(fedhds_server_receive(server, summary.as_ptr(), summary.len()), FEDHDS_STATUS_PROTOCOL);
+            assert_eq!(fedhds_server_receive(server, number, summary.as_ptr(), summary.len()), FEDHDS_STATUS_OK);
+            assert_eq!(fedhds_server_receive(server, number, summary.as_ptr(), summary.len()), FEDHDS_STATUS_PROTOCOL);
         }
         assert_eq!(fedhds_server_select(server, null()), FEDHDS_STATUS_OK);
         let mut state = null_mut();
@@ -155,7 +156,7 @@ fn a_round_goes_through_bytes() {
     for client in clients {
         assert_eq!(fedhds_client_free(client), FEDHDS_STATUS_OK);
     }
-    assert_eq!(fedhds_server_end_round(server), FEDHDS_STATUS_OK);
+    assert_eq!(fedhds_server_abandon_round(server), FEDHDS_STATUS_OK);
     assert_eq!(fedhds_server_free(server), FEDHDS_STATUS_OK);
     assert_eq!(fedhds_method_free(method), FEDHDS_STATUS_OK);
 }
@@ -210,9 +211,17 @@ fn views_are_checked_before_they_are_read() {
     assert_eq!(fedhds_clustering_free(found), FEDHDS_STATUS_OK);
 }
 
-extern "C" fn halves(points: fedhds_matrix_view_t, _: u64, labels: *mut i32, user_data: *mut c_void) -> i32 {
+extern "C" fn halves(
+    rows: *const fedhds_rows_t,
+    wanted: usize,
+    _: u64,
+    labels: *mut i32,
+    user_data: *mut c_void,
+) -> i32 {
     // SAFETY: what the library and the test below promise.
     unsafe {
+        let points = (*rows).points;
+        assert!((*rows).owners.is_null() && (*rows).scores.is_null() && wanted == 0);
         let calls = &*user_data.cast::<std::sync::atomic::AtomicUsize>();
         calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         for row in 0..points.rows {
@@ -222,7 +231,7 @@ extern "C" fn halves(points: fedhds_matrix_view_t, _: u64, labels: *mut i32, use
     0
 }
 
-extern "C" fn fails(_: fedhds_matrix_view_t, _: u64, _: *mut i32, _: *mut c_void) -> i32 {
+extern "C" fn fails(_: *const fedhds_rows_t, _: usize, _: u64, _: *mut i32, _: *mut c_void) -> i32 {
     3
 }
 
@@ -245,9 +254,10 @@ fn stages_of_the_callers_own_are_called_and_checked() {
             assert_eq!(status, FEDHDS_STATUS_OK);
             assert_eq!(fedhds_server_new(method, 1, 1, &mut server), FEDHDS_STATUS_OK, "{}", message());
             assert_eq!(fedhds_client_new(0, method, 1, 1, &mut client), FEDHDS_STATUS_OK);
-            assert_eq!(fedhds_server_begin_round(server, 0, [0].as_ptr(), 1, &mut start), FEDHDS_STATUS_OK);
+            assert_eq!(fedhds_server_begin_round(server, 0, [0].as_ptr(), 1, null(), &mut start), FEDHDS_STATUS_OK);
             let start = taken(start);
-            let status = fedhds_client_summarize(client, start.as_ptr(), start.len(), &view, 0, null(), &mut summary);
+            let status =
+                fedhds_client_summarize(client, start.as_ptr(), start.len(), &view, 0, null(), null(), &mut summary);
             assert_eq!(status, expected, "{}", message());
             if expected == FEDHDS_STATUS_STAGE {
                 assert!(message().contains("client.clusterer") && message().contains('3'), "{}", message());

@@ -7,7 +7,7 @@ use crate::settings::AdapterConfig;
 use fedhds_core::aggregate::WeightedMean;
 use fedhds_core::stage::{Aggregator as _, ClientUpdate};
 use fedhds_core::train::{adapter_file, read_adapter, write_adapter};
-use fedhds_core::types::{AdapterTensor, ClientId, Matrix};
+use fedhds_core::types::{AdapterTensor, ClientId, Matrix, Round};
 use fedhds_core::{Error, types};
 use numpy::{PyArray2, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -57,6 +57,22 @@ impl Adapter {
         Ok(adapter_file::from_bytes(&bytes, &adapter.config).or_raise()?.into())
     }
 
+    /// Any arrays by name, for aggregation alone: what they are is their owner's affair.
+    #[staticmethod]
+    fn of_arrays(arrays: BTreeMap<String, PyReadonlyArray2<'_, f32>>) -> PyResult<Self> {
+        let tensor = |(name, values)| {
+            let values = matrix(&values)?;
+            Ok((name, AdapterTensor { shape: [values.rows(), values.cols()], data: values.into_vec() }))
+        };
+        let tensors = arrays.into_iter().map(tensor).collect::<PyResult<_>>()?;
+        Ok(types::Adapter { tensors, ..types::Adapter::default() }.into())
+    }
+
+    /// Copies of the arrays under the names that `of_arrays` had.
+    fn arrays<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.named(py, "")
+    }
+
     #[staticmethod]
     fn load(folder: PathBuf) -> PyResult<Self> {
         Ok(read_adapter(folder).or_raise()?.into())
@@ -90,18 +106,24 @@ impl Adapter {
 
     /// Copies of the tensors under PEFT's names, in their order.
     fn tensors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.named(py, PREFIX)
+    }
+
+    fn equals(&self, other: PyRef<'_, Adapter>) -> bool {
+        self.inner == other.inner
+    }
+}
+
+impl Adapter {
+    fn named<'py>(&self, py: Python<'py>, prefix: &str) -> PyResult<Bound<'py, PyDict>> {
         let tensors = PyDict::new(py);
         for (name, tensor) in &self.inner.tensors {
             let [rows, columns] = tensor.shape;
             let values: Bound<'py, PyArray2<f32>> =
                 array(py, Matrix::new(rows, columns, tensor.data.clone()).or_raise()?)?;
-            tensors.set_item(format!("{PREFIX}{name}"), values)?;
+            tensors.set_item(format!("{prefix}{name}"), values)?;
         }
         Ok(tensors)
-    }
-
-    fn equals(&self, other: PyRef<'_, Adapter>) -> bool {
-        self.inner == other.inner
     }
 }
 
@@ -110,12 +132,14 @@ impl Adapter {
 fn weighted_mean(py: Python<'_>, adapters: Vec<(PyRef<'_, Adapter>, usize)>) -> PyResult<Adapter> {
     let updates: Vec<(Arc<types::Adapter>, usize)> = adapters.iter().map(|(a, n)| (a.inner.clone(), *n)).collect();
     let mean = heavy(py, move |_| {
+        let none = || Error::input("adapters", "at least one with records", "none");
+        let (first, _) = updates.first().ok_or_else(none)?;
         let mut mean = WeightedMean::new();
+        mean.begin(first, Round(0))?;
         for (number, (adapter, records)) in updates.into_iter().enumerate() {
-            let client = ClientId(number as u32);
-            mean.add(&ClientUpdate { client, adapter: (*adapter).clone(), records })?;
+            mean.add(&ClientUpdate::new(ClientId(number as u32), (*adapter).clone(), records))?;
         }
-        mean.finish()?.ok_or_else(|| Error::input("adapters", "at least one with records", "none"))
+        mean.finish()?.adapter.ok_or_else(none)
     })?;
     Ok(mean.into())
 }

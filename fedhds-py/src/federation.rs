@@ -1,18 +1,16 @@
-//! The two state machines of the selection, on bytes and arrays.
+//! Methods, and the client's half of the selection on bytes and arrays.
 
 use crate::adapter::Adapter;
 use crate::array::matrix;
-use crate::custom::{Custom, replace};
-use crate::error::{OrRaise as _, raised};
+use crate::custom_pipeline::replace;
+use crate::error::OrRaise as _;
 use crate::run::{Failures, heavy_with};
-use fedhds_core::aggregate::WeightedMean;
 use fedhds_core::client;
 use fedhds_core::method::{MethodConfig, Pipeline, Preset};
-use fedhds_core::protocol::{ClientSummary, LocalUpdate, RoundStart, SelectionOrder, Wire as _};
-use fedhds_core::server;
-use fedhds_core::stage::Aggregator;
-use fedhds_core::types::{ClientId, Context, Control, Round, RowId, Seed};
-use fedhds_core::{Error, Result, parse};
+use fedhds_core::protocol::{RoundStart, SelectionOrder, Wire as _};
+use fedhds_core::stage::{Rows, Trained};
+use fedhds_core::types::{ClientId, Context, Control, Round, RowId, Scores, Secret, Seed};
+use fedhds_core::{Result, parse};
 use numpy::{PyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -21,13 +19,13 @@ use std::collections::BTreeMap;
 /// Adds classes and functions to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Client>()?;
-    module.add_class::<Server>()?;
     module.add_function(wrap_pyfunction!(method, module)?)?;
     module.add_function(wrap_pyfunction!(client_seed, module)?)?;
     module.add_function(wrap_pyfunction!(presets, module)?)
 }
 
-fn context(seed: u64, round: Round, who: &str, number: u32, call: &str, control: &Control) -> Context {
+/// The context of a call, as the core's simulation derives it.
+pub fn context(seed: u64, round: Round, who: &str, number: u32, call: &str, control: &Control) -> Context {
     Context { seed: Seed(seed).of_call(round, who, number, call), control: control.clone() }
 }
 
@@ -76,10 +74,21 @@ struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    fn new(id: u32, method: &str, layers: usize, stages: BTreeMap<String, Py<PyAny>>) -> PyResult<Self> {
+    #[pyo3(signature = (id, method, layers, stages, secret))]
+    fn new(
+        id: u32,
+        method: &str,
+        layers: usize,
+        stages: BTreeMap<String, Py<PyAny>>,
+        secret: Option<[u8; 32]>,
+    ) -> PyResult<Self> {
         let failures = Failures::default();
         let pipeline = build_pipeline(method, layers, stages, &failures).or_raise()?;
-        Ok(Self { inner: client::Client::new(ClientId(id), &pipeline), failures })
+        let mut inner = client::Client::new(ClientId(id), &pipeline);
+        if let Some(key) = secret {
+            inner.set_secret(Secret::from_bytes(key));
+        }
+        Ok(Self { inner, failures })
     }
 
     #[getter]
@@ -87,20 +96,26 @@ impl Client {
         self.inner.id().0
     }
 
-    /// The round's start and the features, to the summary.
+    /// The round's start, the features and scores by name, to the summary.
+    #[pyo3(signature = (start, features, scores, seed))]
     fn summarize<'py>(
         &mut self,
         py: Python<'py>,
         start: &[u8],
         features: PyReadonlyArray2<'py, f32>,
+        scores: Option<(Vec<String>, PyReadonlyArray2<'py, f32>)>,
         seed: u64,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let start = RoundStart::decode(start).or_raise()?;
         let features = matrix(&features)?;
+        let scores = match scores {
+            None => None,
+            Some((names, values)) => Some(Scores::new(names, matrix(&values)?).or_raise()?),
+        };
         let client = &mut self.inner;
         let bytes = heavy_with(py, &self.failures, move |control| {
             let context = context(seed, start.round, "client", client.id().0, "summarize", control);
-            client.summarize(&start, &features, &context)?.encode()
+            client.summarize(&start, Rows::new(&features).scores(scores.as_ref()), &context)?.encode()
         })?;
         Ok(PyBytes::new(py, &bytes))
     }
@@ -116,6 +131,27 @@ impl Client {
         Ok(PyArray1::from_vec(py, rows.iter().map(|row| i64::from(row.0)).collect()))
     }
 
+    /// The message of what training on rows of an order gave.
+    #[allow(clippy::too_many_arguments)]
+    fn update<'py>(
+        &self,
+        py: Python<'py>,
+        order: &[u8],
+        rows: Vec<u32>,
+        adapter: PyRef<'_, Adapter>,
+        losses: Vec<f32>,
+        skipped: usize,
+        tokens: u64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let order = SelectionOrder::decode(order).or_raise()?;
+        let rows: Vec<RowId> = rows.into_iter().map(RowId).collect();
+        let (client, adapter) = (&self.inner, adapter.inner.clone());
+        let bytes = heavy_with(py, &self.failures, move |_| {
+            client.update(&order, &rows, Trained { adapter: (*adapter).clone(), losses, skipped, tokens })?.encode()
+        })?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
     /// Remembers rows that it has trained on.
     fn mark_trained(&mut self, rows: Vec<u32>) {
         self.inner.mark_trained(rows.into_iter().map(RowId));
@@ -128,131 +164,17 @@ impl Client {
         Some(PyArray1::from_vec(py, labels.collect()))
     }
 
-    /// What it remembers, as JSON.
-    fn state(&self) -> PyResult<String> {
-        let trained: Vec<RowId> = self.inner.trained().collect();
-        serde_json::to_string(&(self.inner.state(), trained))
-            .map_err(|e| raised(&Error::input("client state", "one that can be written", e)))
+    /// What it remembers, its secret among it.
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.inner.saved().to_bytes().or_raise()?))
     }
 
-    /// Goes on from a state.
-    fn resume(&mut self, state: &str) -> PyResult<()> {
-        let (state, trained): (Option<client::ClientState>, Vec<RowId>) = serde_json::from_str(state)
-            .map_err(|e| raised(&Error::protocol("client state", "what `state()` gave", e)))?;
-        if let Some(state) = state {
-            self.inner.resume(state).or_raise()?;
+    /// Goes on from a state, with the rows that were marked in it or without.
+    fn resume(&mut self, state: &[u8], trained: bool) -> PyResult<()> {
+        let mut saved = client::SavedClient::from_bytes(state).or_raise()?;
+        if !trained {
+            saved.trained.clear();
         }
-        self.inner.mark_trained(trained);
-        Ok(())
-    }
-}
-
-/// A group that was uploaded: client, cluster, records, server cluster (-1 for none), records ordered.
-type Group = (u32, u32, u32, i64, u32);
-
-/// The server's half of the selection.
-#[pyclass(module = "fedhds._native")]
-struct Server {
-    inner: server::Server,
-    failures: Failures,
-}
-
-#[pymethods]
-impl Server {
-    #[new]
-    #[pyo3(signature = (method, layers, seed, stages, aggregator))]
-    fn new(
-        method: &str,
-        layers: usize,
-        seed: u64,
-        stages: BTreeMap<String, Py<PyAny>>,
-        aggregator: Option<Py<PyAny>>,
-    ) -> PyResult<Self> {
-        let failures = Failures::default();
-        let pipeline = build_pipeline(method, layers, stages, &failures).or_raise()?;
-        let aggregator: Box<dyn Aggregator> = match aggregator {
-            None => Box::new(WeightedMean::new()),
-            Some(object) => Box::new(Custom::new("aggregator", object, &failures)),
-        };
-        let inner = server::Server::new(pipeline, Seed(seed), aggregator).or_raise()?;
-        Ok(Self { inner, failures })
-    }
-
-    fn begin_round<'py>(&mut self, py: Python<'py>, round: u32, clients: Vec<u32>) -> PyResult<Bound<'py, PyBytes>> {
-        let clients: Vec<ClientId> = clients.into_iter().map(ClientId).collect();
-        let start = self.inner.begin_round(Round(round), &clients).and_then(|start| start.encode()).or_raise()?;
-        Ok(PyBytes::new(py, &start))
-    }
-
-    fn receive(&mut self, summary: &[u8]) -> PyResult<()> {
-        ClientSummary::decode(summary).and_then(|summary| self.inner.receive(summary)).or_raise()
-    }
-
-    /// An order for each client that sent a summary.
-    fn select<'py>(&mut self, py: Python<'py>, seed: u64) -> PyResult<BTreeMap<u32, Bound<'py, PyBytes>>> {
-        let server = &mut self.inner;
-        let orders = heavy_with(py, &self.failures, move |control| {
-            let round = server.state()?.round.unwrap_or(Round(0));
-            let orders = server.select(&context(seed, round, "server", 0, "select", control))?;
-            orders.into_iter().map(|(client, order)| Ok((client.0, order.encode()?))).collect::<Result<Vec<_>>>()
-        })?;
-        Ok(orders.into_iter().map(|(client, order)| (client, PyBytes::new(py, &order))).collect())
-    }
-
-    /// Every group of the round and what became of it.
-    fn selection(&self) -> Vec<Group> {
-        let groups = self.inner.selection().map(|selection| selection.groups.as_slice()).unwrap_or_default();
-        let group = |g: &server::SelectedGroup| {
-            (g.client.0, g.cluster.0, g.size, g.server_cluster.map_or(-1, |id| id.index() as i64), g.records)
-        };
-        groups.iter().map(group).collect()
-    }
-
-    /// Takes in an adapter that a client trained on so many records.
-    fn receive_update(
-        &mut self,
-        py: Python<'_>,
-        client: u32,
-        adapter: PyRef<'_, Adapter>,
-        records: u32,
-    ) -> PyResult<()> {
-        let adapter = adapter.inner.clone();
-        let server = &mut self.inner;
-        heavy_with(py, &self.failures, move |_| {
-            let round = server.round().unwrap_or(Round(0));
-            server.receive_update(LocalUpdate {
-                client: ClientId(client),
-                round,
-                records,
-                adapter: (*adapter).clone(),
-                losses: Vec::new(),
-                skipped: 0,
-                tokens: 0,
-            })
-        })
-    }
-
-    /// Ends the round: the joined adapter, none where nobody trained.
-    fn finish_round(&mut self, py: Python<'_>) -> PyResult<Option<Adapter>> {
-        let server = &mut self.inner;
-        let adapter = heavy_with(py, &self.failures, move |_| server.finish_round())?;
-        Ok(adapter.map(Adapter::from))
-    }
-
-    /// Ends the round without aggregation, where another library averages the adapters.
-    fn end_round(&mut self) -> PyResult<()> {
-        self.inner.abandon_round().or_raise()
-    }
-
-    /// State between messages, as JSON.
-    fn state(&self) -> PyResult<String> {
-        let state = self.inner.state().or_raise()?;
-        serde_json::to_string(&state).map_err(|e| raised(&Error::input("server state", "one that can be written", e)))
-    }
-
-    fn resume(&mut self, state: &str) -> PyResult<()> {
-        let state = serde_json::from_str(state)
-            .map_err(|e| raised(&Error::protocol("server state", "what `state()` gave", e)))?;
-        self.inner.resume(state).or_raise()
+        self.inner.restore(saved).or_raise()
     }
 }

@@ -6,8 +6,13 @@
 mod adapter;
 mod array;
 mod custom;
+mod custom_pipeline;
+mod custom_server;
+mod custom_stages;
+mod custom_upload;
 mod error;
 mod federation;
+mod federation_server;
 mod info;
 mod metrics;
 mod model;
@@ -32,6 +37,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     settings::register(module)?;
     stages::register(module)?;
     federation::register(module)?;
+    federation_server::register(module)?;
     metrics::register(module)?;
     simulate::register(module)?;
     records::register(module)?;

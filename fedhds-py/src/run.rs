@@ -4,26 +4,67 @@ use crate::error::raised;
 use crate::progress::Noted;
 use fedhds_core::types::{Control, Progress};
 use fedhds_core::{Error, Result};
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
+use std::collections::VecDeque;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a Ctrl-C may go unseen.
 const LISTEN: Duration = Duration::from_millis(50);
 
-/// The first exception that a stage of the user's own raised: the cause of the error that follows from it.
+/// How many exceptions are kept for the error that may follow.
+const KEPT: usize = 64;
+
+/// What stages of the user's own raised, with their text: the cause of an error that repeats it. A client whose stage failed is left out
+/// of a round, so that not every exception ends the work.
 #[derive(Clone, Default)]
-pub struct Failures(Arc<Mutex<Option<PyErr>>>);
+pub struct Failures(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    raised: VecDeque<(String, PyErr)>,
+    /// A Ctrl-C or exit that a stage raised: no failure of one client, but the end of the work.
+    interrupt: Option<PyErr>,
+}
 
 impl Failures {
-    /// Keeps the first.
-    pub fn keep(&self, error: PyErr) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    /// Keeps an exception, of many the last ones, and gives the error that stage `name` then has.
+    pub fn keep(&self, py: Python<'_>, name: &str, raised: PyErr) -> Error {
+        let mut kept = self.lock();
+        if !raised.is_instance_of::<PyException>(py) {
+            kept.interrupt.get_or_insert(raised);
+            return Error::Cancelled;
+        }
+        if kept.raised.len() == KEPT {
+            kept.raised.pop_front();
+        }
+        let message = raised.to_string();
+        kept.raised.push_back((message.clone(), raised));
+        Error::stage(name, message)
     }
 
-    fn take(&self) -> Option<PyErr> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn clear(&self) {
+        *self.lock() = Kept::default();
+    }
+
+    /// The exception that an error ends the work with.
+    fn raise(&self, py: Python<'_>, error: &Error) -> PyErr {
+        let mut kept = self.lock();
+        if let (Error::Cancelled, Some(interrupt)) = (error, kept.interrupt.take()) {
+            return interrupt;
+        }
+        let text = error.to_string();
+        let at = kept.raised.iter().position(|(message, _)| text.contains(message.as_str()));
+        let cause = at.and_then(|at| kept.raised.remove(at)).map(|(_, raised)| raised);
+        let raised = raised(error);
+        raised.set_cause(py, cause);
+        raised
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -41,7 +82,7 @@ pub fn heavy_with<T: Send>(
     let noted = Noted::new();
     let progress = noted.clone().map(|noted| noted as Arc<dyn Progress>);
     let control = Control { progress, ..Control::default() };
-    failures.take();
+    failures.clear();
     let (result, interrupt) = py.detach(|| {
         std::thread::scope(|scope| {
             let (done, finished) = channel::<()>();
@@ -70,10 +111,6 @@ pub fn heavy_with<T: Send>(
     match (interrupt, result) {
         (Some(interrupt), _) => Err(interrupt),
         (None, Ok(value)) => Ok(value),
-        (None, Err(error)) => {
-            let raised = raised(&error);
-            raised.set_cause(py, failures.take());
-            Err(raised)
-        }
+        (None, Err(error)) => Err(failures.raise(py, &error)),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::adapter::Adapter;
 use crate::custom::Custom;
+use crate::custom_server::aggregator;
 use crate::error::{OrRaise as _, raised};
 use crate::federation::build_pipeline;
 use crate::model::{Evaluator, Features, Trainer};
@@ -10,9 +11,8 @@ use crate::records::Records;
 use crate::run::{Failures, heavy_with};
 use crate::scores::Scores;
 use crate::settings::SimulationSettings;
-use fedhds_core::aggregate::WeightedMean;
 use fedhds_core::dataset::ClientData;
-use fedhds_core::simulate::{Identity, Simulation, TestSet, content_hash};
+use fedhds_core::simulate::{RunIdentity, Simulation, TestSet, content_hash};
 use fedhds_core::types::{ClientId, Seed};
 use fedhds_core::{Error, stage};
 use pyo3::prelude::*;
@@ -38,6 +38,7 @@ struct Run {
     clients: Vec<Records>,
     trainer: Py<PyAny>,
     extractor: Option<Py<PyAny>>,
+    scorer: Option<Py<PyAny>>,
     aggregator: Option<Py<PyAny>>,
     evaluator: Option<Py<PyAny>>,
     /// The records of the evaluation.
@@ -54,8 +55,8 @@ struct Run {
 
 impl Run {
     /// What the checkpoint's run must be.
-    fn identity(&self, clients: &[ClientData]) -> Identity {
-        let mut identity = Identity::default();
+    fn identity(&self, clients: &[ClientData]) -> RunIdentity {
+        let mut identity = RunIdentity::default();
         self.names.iter().for_each(|(name, value)| identity.set(name, value));
         let all: Vec<_> = clients.iter().flat_map(|c| c.records.iter().cloned()).collect();
         let sizes: Vec<String> = clients.iter().map(|c| c.records.len().to_string()).collect();
@@ -92,10 +93,7 @@ fn run_simulation<'py>(py: Python<'py>, run: &Bound<'py, PyAny>) -> PyResult<(Ad
         Ok(own) => own.get().inner.clone(),
         Err(_) => Arc::new(Custom::new("trainer", run.trainer, &failures)),
     };
-    let aggregator: Box<dyn stage::Aggregator> = match run.aggregator {
-        None => Box::new(WeightedMean::new()),
-        Some(object) => Box::new(Custom::new("aggregator", object, &failures)),
-    };
+    let aggregator = aggregator(run.aggregator.as_ref().map(|given| given.bind(py)), &failures).or_raise()?;
     let mut simulation = Simulation::new(pipeline, Arc::new(clients), trainer, aggregator)
         .settings(run.settings.inner)
         .seed(Seed(run.seed))
@@ -106,6 +104,9 @@ fn run_simulation<'py>(py: Python<'py>, run: &Bound<'py, PyAny>) -> PyResult<(Ad
             Err(_) => Arc::new(Custom::new("extractor", object, &failures)),
         };
         simulation = simulation.extractor(extractor);
+    }
+    if let Some(object) = run.scorer {
+        simulation = simulation.scorer(Arc::new(Custom::new("scorer", object, &failures)));
     }
     if let Some(object) = run.evaluator {
         let Some(Records(test)) = run.test else {

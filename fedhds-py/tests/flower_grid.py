@@ -108,7 +108,7 @@ def by_hand(method: Method, clients: list[int], rounds: int, seed: int) -> dict[
     for round in range(rounds):
         start = server.begin_round(round, clients)
         for c, machine in machines.items():
-            server.receive(machine.summarize(start, features_of(c) + arrays["a"].mean()))
+            server.receive(c, machine.summarize(start, features_of(c) + arrays["a"].mean()))
         orders, updates = server.select(), []
         for c, machine in machines.items():
             rows = machine.choose(orders[c])
@@ -138,7 +138,7 @@ def drop(kind: str, client: int, how: str) -> Any:
             return Message(Error(2, "out of memory"), reply_to=message)
         if how == "garbage":
             return Message(
-                RecordDict({"fedhds": ConfigRecord({"fedhds-message": b"FH\x01\x02junk"})}), reply_to=message
+                RecordDict({"fedhds": ConfigRecord({"fedhds-message": b"FH\x02\x02junk"})}), reply_to=message
             )
         arrays, metrics = dict(reply.content.array_records["arrays"]), dict(reply.content.metric_records["metrics"])
         if how == "nan":

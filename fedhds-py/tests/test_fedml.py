@@ -279,6 +279,74 @@ def test_a_client_that_sends_what_cannot_be_used_is_left_out(name):
     assert np.isfinite(server.model.state["weight"]).all() and server.model.state["weight"].any()
 
 
+def test_a_summary_in_the_name_of_another_client_is_refused():
+    class Liar(Own):
+        def get_model_params(self):
+            up, own = super().get_model_params(), self.id
+            if own == 1 and "fedhds.summary" in up:
+                self._machines[1] = fedhds.Client(2, self.method, seed=self.seed)
+                features = np.stack(self.data)
+                up["fedhds.summary"] = np.frombuffer(self._machines[1].summarize(self.start, features), np.uint8)
+            return up
+
+        def set_model_params(self, params):
+            if "fedhds.start" in params:
+                self.start = np.asarray(params["fedhds.start"]).astype(np.uint8).tobytes()
+            super().set_model_params(params)
+
+        def update_dataset(self, train, test, count):
+            self.data = train
+            super().update_dataset(train, test, count)
+
+        def on_before_local_training(self, *given):
+            if self.id != 1 or self.selected is None:
+                super().on_before_local_training(*given)
+            else:
+                self.selected, self.rows = [], np.zeros(0, np.int64)
+
+    args = arguments(rounds=1)
+    server, trainers, data = toys(args, trainer=Liar)
+    federate(server, trainers, data, args)
+    reason = server.history[0]["left_out"][1]
+    assert "client 1: client_summary: client: expected 1, who sent it, got 2" in reason and server.history[0]["trained"]
+
+
+def test_a_memory_learns_what_was_trained_on():
+    class Count:
+        made = []
+
+        def __init__(self):
+            self.records = []
+            Count.made.append(self)
+
+        def commit(self, trained):
+            self.records.append(sum(group.records for group in trained))
+
+        def covered(self):
+            return [], []
+
+        def state(self):
+            return b""
+
+        def resume(self, state):
+            pass
+
+        def bound(self):
+            return 0
+
+    class First:
+        uses_covered = True
+
+        def select(self, rows, count, seed):
+            return range(count)
+
+    stages = {"server.memory": Count, "server.selector": First()}
+    args = arguments(rounds=2)
+    server, trainers, data = toys(args, fedhds.Method("fedhds_coverage", budget=5, stages=stages))
+    federate(server, trainers, data, args)
+    assert [sum(one["trained"].values()) for one in server.history] == Count.made[0].records == [5, 5]
+
+
 def test_a_round_in_which_nobody_answers_leaves_the_adapter():
     args = arguments(rounds=2)
 

@@ -163,7 +163,7 @@ def test_a_summary_in_the_name_of_another_client_is_refused() -> None:
 
     grid.interfere = interfere
     run(strategy, grid, rounds=1)
-    assert strategy.reports[0].answered == [0, 1] and "expected 2, got one of 0" in strategy.reports[0].left_out[2]
+    assert strategy.reports[0].answered == [0, 1] and "client_summary: client: expected 2, who sent it, got 0" in strategy.reports[0].left_out[2]
 
 
 @pytest.mark.parametrize("told", ['{"client": -3}', '{"client": "1"}', '{"client": 4000000000}', "[]", "junk", None])
@@ -229,3 +229,71 @@ def test_arrays_that_cannot_be_read_leave_their_client_out(data: bytes | None) -
     run(strategy, grid, rounds=1)
     reason = strategy.reports[0].left_out[0]
     assert ("real numbers" if data is None else "NumPy's format") in reason
+
+
+class Picky:
+    """An aggregator that refuses one client, and reports."""
+
+    def __init__(self) -> None:
+        self.last: fedhds.Adapter | None = None
+        self.losses: list[float | None] = []
+
+    def add(self, client: int, adapter: fedhds.Adapter, records: int, loss: float | None) -> None:
+        if client == 1:
+            raise ValueError("too far away")
+        self.last = adapter
+        self.losses.append(loss)
+
+    def finish(self) -> tuple[fedhds.Adapter | None, dict[str, Any]]:
+        return self.last, {"weights": {0: 1.0}, "measures": {"norm": 2.0}}
+
+
+def test_an_update_that_the_aggregator_refuses_is_left_out_with_its_reason() -> None:
+    aggregator = Picky()
+    strategy = FedHDS(COVERAGE, seed=7, aggregator=aggregator)
+    run(strategy, ToyGrid(client_app(), range(4)), rounds=1)
+    (report,) = strategy.reports
+    assert "too far away" in report.left_out[1] and 1 in report.ordered and 1 not in report.trained and report.trained
+    assert report.weights == {0: 1.0} and report.measures == {"norm": 2.0}
+    assert len(aggregator.losses) == len(report.trained) and all(loss is not None for loss in aggregator.losses)
+
+
+def test_a_reply_that_nobody_foresaw_leaves_its_client_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fedhds.flower import _replies
+
+    grid, strategy = ToyGrid(client_app(), range(4)), FedHDS(COVERAGE, seed=7)
+    check = _replies._check
+
+    def fails(reply: Message, ordered: int, sent: Any) -> int:
+        if reply.metadata.src_node_id == grid.node_of(2):
+            raise RecursionError("a message without end")
+        return check(reply, ordered, sent)
+
+    monkeypatch.setattr(_replies, "_check", fails)
+    run(strategy, grid, rounds=1)
+    (report,) = strategy.reports
+    assert report.left_out == {2: "a message without end"} and report.trained
+
+
+def test_an_aggregator_beside_a_strategy_that_aggregates_is_refused() -> None:
+    from flwr.serverapp.strategy import FedAvg
+
+    with pytest.raises(fedhds.ParameterError, match="aggregator: expected none beside"):
+        FedHDS(COVERAGE, FedAvg(), aggregator=fedhds.FedAdam())
+    with pytest.raises(fedhds.ParameterError, match="aggregator"):
+        FedHDS(COVERAGE, aggregator=3)
+
+
+def test_arrays_of_any_shape_and_type_go_through_the_core() -> None:
+    from fedhds.flower._mean import as_adapter, as_arrays
+
+    given = {
+        "z": np.float32(3.5).reshape(()),
+        "a": np.arange(24, dtype=np.float16).reshape(2, 3, 4),
+        "n": np.arange(5),
+        "empty": np.zeros((0, 3), np.float32),
+    }
+    back = as_arrays(as_adapter(given), given)
+    assert list(back) == list(given)
+    for name, array in given.items():
+        assert back[name].dtype == array.dtype and np.array_equal(back[name], array)

@@ -52,7 +52,7 @@ def rounds(method):
     def a_round():
         start = server.begin_round(next(numbers), [0])
         summary = client.summarize(start, X)
-        server.receive(summary)
+        server.receive(0, summary)
         orders = server.select()
         rows = client.choose(orders[0])
         client.mark_trained(rows)
@@ -95,7 +95,7 @@ def kinds():
         "a generation": lambda: model.generate(["hi"], max_new_tokens=1),
         "an array that is refused": lambda: refused(fedhds.SharedProjection().fit, BAD),
         "an array that a stage refuses": lambda: refused(fedhds.Client(0, method).summarize, start, BAD),
-        "a message that is refused": lambda: refused(server.receive, summary + b"x"),
+        "a message that is refused": lambda: refused(server.receive, 0, summary + b"x"),
         "settings that are refused": lambda: refused(fedhds.Method, TEXT),
         "a state that is refused": lambda: refused(fedhds.Client(0, method).resume, TEXT),
         "an adapter that is refused": lambda: refused(fedhds.Adapter.from_bytes, data[:-1], adapter.config),
@@ -166,7 +166,7 @@ def test_settings_that_ask_for_all_memory_are_refused(name):
         def a_round(preset="fedhds_coverage", **settings):
             method = fedhds.Method(preset, budget=2, **settings)
             server, client = fedhds.Server(method), fedhds.Client(0, method)
-            server.receive(client.summarize(server.begin_round(0, [0]), np.eye(9)))
+            server.receive(0, client.summarize(server.begin_round(0, [0]), np.eye(9)))
             client.choose(server.select()[0])
         try:
             {LARGE[name]}

@@ -20,7 +20,7 @@ def a_round(method, number=0, clients=(0, 3, 7), seed=5, server=None, known=None
     start = server.begin_round(number, clients)
     for client in clients:
         known.setdefault(client, fedhds.Client(client, method, seed=seed))
-        server.receive(known[client].summarize(start, features(client)))
+        server.receive(client, known[client].summarize(start, features(client)))
     return {client: known[client].choose(order) for client, order in server.select().items()}, server, known
 
 
@@ -41,7 +41,7 @@ def test_methods_without_features_need_only_a_number():
     start = server.begin_round(0, [0, 1, 2])
     clients = [fedhds.Client(c, method) for c in range(3)]
     for client in clients:
-        server.receive(client.summarize(start, records=10))
+        server.receive(client.id, client.summarize(start, records=10))
     orders = server.select()
     assert [len(client.choose(orders[client.id])) for client in clients] == [2, 2, 2]
     with pytest.raises(fedhds.InputError, match="records"):
@@ -67,7 +67,7 @@ def test_states_go_on_in_another_process():
     method = fedhds.Method("fedhds_shared", budget=5)
     server, client = fedhds.Server(method, seed=2), fedhds.Client(4, method, seed=2)
     start = server.begin_round(3, [4])
-    server.receive(client.summarize(start, features(4)))
+    server.receive(4, client.summarize(start, features(4)))
     client.mark_trained([1, 2])
     other_server, other = fedhds.Server(method, seed=2), fedhds.Client(4, method, seed=2)
     other_server.resume(server.state())
@@ -77,18 +77,23 @@ def test_states_go_on_in_another_process():
     np.testing.assert_array_equal(client.choose(orders[4]), other.choose(others[4]))
     np.testing.assert_array_equal(client.groups, other.groups)
     with pytest.raises(fedhds.ProtocolError, match="state"):
-        other.resume("{}")
+        other.resume(b"{}")
+    with pytest.raises(fedhds.ProtocolError, match="server state"):
+        other_server.resume(client.state())
+    for cut in range(len(server.state())):
+        with pytest.raises(fedhds.ProtocolError, match="state"):
+            fedhds.Server(method, seed=2).resume(server.state()[:cut])
 
 
 def test_silent_clients_are_left_out_and_a_broken_round_is_left():
     method = fedhds.Method("fedhds_coverage", budget=4)
     server, client = fedhds.Server(method), fedhds.Client(1, method)
     start = server.begin_round(0, [0, 1])
-    server.receive(client.summarize(start, features(1)))
+    server.receive(1, client.summarize(start, features(1)))
     assert set(server.select()) == {1}
     server.begin_round(1, [0, 1])
     with pytest.raises(fedhds.ProtocolError, match="round"):
-        server.receive(client.summarize(start, features(1)))
+        server.receive(1, client.summarize(start, features(1)))
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b + b"x", lambda b: b"", lambda b: b"HD" + b[2:], lambda b: 7])
@@ -98,10 +103,10 @@ def test_damaged_messages_are_refused(damage):
     start = server.begin_round(0, [0])
     summary = client.summarize(start, features(0))
     with pytest.raises(fedhds.ProtocolError, match="expected"):
-        server.receive(damage(summary))
-    server.receive(summary)
+        server.receive(0, damage(summary))
+    server.receive(0, summary)
     with pytest.raises(fedhds.ProtocolError):
-        server.receive(summary)
+        server.receive(0, summary)
 
 
 def test_methods_are_checked_where_they_are_made():
@@ -152,7 +157,7 @@ generation = { max_new_tokens = 1, records = 0 }
         clients = {c: fedhds.Client(c, method, seed=5) for c in seen}
         start = server.begin_round(step["round"], list(seen))
         for c, client in clients.items():
-            server.receive(client.summarize(start, records=seen[c]["records"]))
+            server.receive(c, client.summarize(start, records=seen[c]["records"]))
         for c, order in server.select().items():
             rows = clients[c].choose(order)
             chosen += len(rows)

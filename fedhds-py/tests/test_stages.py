@@ -16,7 +16,7 @@ def a_round(method, clients=(0, 3)):
     known = {c: fedhds.Client(c, method, seed=5) for c in clients}
     start = server.begin_round(0, clients)
     for number, client in known.items():
-        server.receive(client.summarize(start, features(number)))
+        server.receive(number, client.summarize(start, features(number)))
     return {c: known[c].choose(order) for c, order in server.select().items()}, server, known
 
 
@@ -120,7 +120,7 @@ class Broken:
         (lambda x, seed: np.zeros(len(x)), "whole numbers"),
         (lambda x, seed: np.full(len(x), 10**6), "below the number of rows"),
         (lambda x, seed: np.full(len(x), 3), "client.clusterer"),
-        (lambda x, seed: (np.zeros(len(x), int), np.ones(2)), "strengths"),
+        (lambda x, seed: (np.zeros(len(x), int), np.ones(2)), "membership probabilities"),
         (lambda x, seed: (np.zeros(len(x), int), np.full(len(x), np.nan)), "client.clusterer"),
     ],
 )

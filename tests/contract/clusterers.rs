@@ -4,7 +4,7 @@ use fedhds_core::Error;
 use fedhds_core::cluster::hdbscan::ClusterSelectionMethod;
 use fedhds_core::cluster::{Hdbscan, HdbscanConfig, KMeans, KMeansConfig, check_clustering};
 use fedhds_core::peers::{LinfaKMeans, LinfaKMeansConfig, PetalHdbscan, PetalHdbscanConfig};
-use fedhds_core::stage::{Clusterer, Clustering};
+use fedhds_core::stage::{Clusterer, Clustering, Rows};
 use fedhds_core::types::{Context, Control, Matrix, Seed};
 use proptest::prelude::*;
 
@@ -59,14 +59,17 @@ proptest! {
     #[test]
     fn labels_probabilities_and_centroids_fit(points in any_points(), seed: u64) {
         for (name, clusterer, any_order) in all() {
-            let clustering = clusterer.cluster(&points, &Context::new(seed)).unwrap();
+            let clustering = clusterer.cluster(&Rows::new(&points), None, &Context::new(seed)).unwrap();
             check_clustering(name, &clustering, points.rows(), points.cols()).unwrap();
             prop_assert!(first_rows_ascend(&clustering), "{}", name);
-            let again = clusterer.cluster(&points, &Context::new(seed)).unwrap();
+            let again = clusterer.cluster(&Rows::new(&points), None, &Context::new(seed)).unwrap();
             prop_assert_eq!(&clustering, &again, "{}: the same seed gives the same bits", name);
             if any_order {
                 let order: Vec<usize> = (0..points.rows()).rev().collect();
-                let reversed = clusterer.cluster(&points.take_rows(&order).unwrap(), &Context::new(seed)).unwrap();
+                let reversed = {
+                    let points = points.take_rows(&order).unwrap();
+                    clusterer.cluster(&Rows::new(&points), None, &Context::new(seed)).unwrap()
+                };
                 let same: Vec<usize> = (0..points.rows()).collect();
                 prop_assert_eq!(pairs(&clustering, &same), pairs(&reversed, &order), "{}", name);
             }
@@ -81,7 +84,7 @@ fn few_and_identical_rows_are_defined() {
             let data = (0..n * 2).map(|i| if identical { 2.5 } else { (i * i) as f32 }).collect();
             let points = Matrix::new(n, 2, data).unwrap();
             for (name, clusterer, _) in all() {
-                let clustering = clusterer.cluster(&points, &Context::new(3)).unwrap();
+                let clustering = clusterer.cluster(&Rows::new(&points), None, &Context::new(3)).unwrap();
                 check_clustering(name, &clustering, n, 2).unwrap();
                 assert!(!identical || clustering.centroids.rows() <= 1, "{name}");
             }
@@ -99,7 +102,7 @@ fn clear_groups_are_found() {
     let points = Matrix::from_rows(&rows).unwrap();
     let with_four = ["hdbscan 5", "kmeans 4", "linfa kmeans 4", "petal hdbscan 5"];
     for (name, clusterer, _) in all().into_iter().filter(|case| with_four.contains(&case.0)) {
-        let clustering = clusterer.cluster(&points, &Context::new(1)).unwrap();
+        let clustering = clusterer.cluster(&Rows::new(&points), None, &Context::new(1)).unwrap();
         for (i, a) in clustering.labels.iter().enumerate() {
             for (j, b) in clustering.labels.iter().enumerate().take(i) {
                 if a.is_some() && b.is_some() {
@@ -117,7 +120,7 @@ fn rows_that_are_not_finite_are_named() {
         let mut points = Matrix::zeros(8, 3);
         points.row_mut(6)[2] = bad;
         for (name, clusterer, _) in all() {
-            match clusterer.cluster(&points, &Context::new(1)) {
+            match clusterer.cluster(&Rows::new(&points), None, &Context::new(1)) {
                 Err(Error::NotFinite { row: 6, column: 2, .. }) => {}
                 other => panic!("{name}: {other:?}"),
             }
@@ -132,6 +135,6 @@ fn cancelling_stops_them() {
     control.cancel.cancel();
     for (name, clusterer, _) in all() {
         let context = Context { seed: Seed(1), control: control.clone() };
-        assert!(matches!(clusterer.cluster(&points, &context), Err(Error::Cancelled)), "{name}");
+        assert!(matches!(clusterer.cluster(&Rows::new(&points), None, &context), Err(Error::Cancelled)), "{name}");
     }
 }

@@ -3,7 +3,7 @@
 use fedhds_core::Error;
 use fedhds_core::method::check_selection;
 use fedhds_core::select::{FacilityLocation, NearestCentroid, Random, RandomMember, Stratified};
-use fedhds_core::stage::{Budget, Candidates, Clustering, Selector};
+use fedhds_core::stage::{Budget, Clustering, Rows, Selector};
 use fedhds_core::types::{CancelToken, ClientId, ClusterId, Context, Control, Matrix, RowId, Seed};
 use proptest::prelude::*;
 
@@ -27,9 +27,9 @@ struct Pool {
 }
 
 impl Pool {
-    fn candidates(&self) -> Candidates<'_> {
+    fn rows(&self) -> Rows<'_> {
         let Pool { points, weights, clustering, owners } = self;
-        Candidates { points, weights, clustering: clustering.as_ref(), owners }
+        Rows::new(points).weights(weights).groups(clustering.as_ref()).owners(owners)
     }
 }
 
@@ -70,15 +70,15 @@ proptest! {
     #[test]
     fn the_count_is_exact_and_rows_are_distinct(pool in any_pool(), budget in any_budget(), seed in any::<u64>()) {
         for (name, selector) in all() {
-            let rows = selector.select(&pool.candidates(), budget, &Context::new(seed)).unwrap();
-            check_selection(name, &pool.candidates(), budget, &rows).unwrap();
+            let rows = selector.select(&pool.rows(), budget, &Context::new(seed)).unwrap();
+            check_selection(name, &pool.rows(), budget, &rows).unwrap();
         }
     }
 
     #[test]
     fn the_same_seed_gives_the_same_rows(pool in any_pool(), budget in any_budget(), seed in any::<u64>()) {
         for (name, selector) in all() {
-            let pick = || selector.select(&pool.candidates(), budget, &Context::new(seed)).unwrap();
+            let pick = || selector.select(&pool.rows(), budget, &Context::new(seed)).unwrap();
             prop_assert_eq!(pick(), pick(), "{}", name);
         }
     }
@@ -89,7 +89,7 @@ proptest! {
         let Some(clustering) = &pool.clustering else { return Ok(()) };
         for (name, selector) in all().into_iter().take(2) {
             let sizes = |total| {
-                let rows = selector.select(&pool.candidates(), Budget::Total(total), &Context::new(seed)).unwrap();
+                let rows = selector.select(&pool.rows(), Budget::Total(total), &Context::new(seed)).unwrap();
                 let mut sizes = vec![0usize; clustering.centroids.rows()];
                 rows.iter().filter_map(|r| clustering.labels[r.index()]).for_each(|c| sizes[c.index()] += 1);
                 sizes
@@ -120,8 +120,8 @@ fn few_rows_are_defined() {
             for budget in
                 [0, 1, 3, usize::MAX].map(Budget::Total).into_iter().chain([0, 1, usize::MAX].map(Budget::PerCluster))
             {
-                let rows = selector.select(&pool.candidates(), budget, &Context::new(1)).unwrap();
-                check_selection(name, &pool.candidates(), budget, &rows).unwrap();
+                let rows = selector.select(&pool.rows(), budget, &Context::new(1)).unwrap();
+                check_selection(name, &pool.rows(), budget, &rows).unwrap();
             }
         }
     }
@@ -131,7 +131,7 @@ fn few_rows_are_defined() {
 fn rows_without_columns_are_rows() {
     let pool = Pool { points: Matrix::zeros(8, 0), ..line(8) };
     for (name, selector) in all() {
-        let rows = selector.select(&pool.candidates(), Budget::Total(3), &Context::new(1)).unwrap();
+        let rows = selector.select(&pool.rows(), Budget::Total(3), &Context::new(1)).unwrap();
         assert_eq!(rows.len(), 3, "{name}");
     }
 }
@@ -141,15 +141,15 @@ fn an_empty_cluster_gives_nothing() {
     let clustering = Clustering { labels: vec![None; 4], strength: vec![0.0; 4], centroids: Matrix::zeros(0, 1) };
     let pool = Pool { clustering: Some(clustering), ..line(4) };
     for (name, selector) in all() {
-        let rows = selector.select(&pool.candidates(), Budget::PerCluster(1), &Context::new(1)).unwrap();
+        let rows = selector.select(&pool.rows(), Budget::PerCluster(1), &Context::new(1)).unwrap();
         assert!(rows.is_empty(), "{name}: all noise");
-        let rows = selector.select(&pool.candidates(), Budget::Total(2), &Context::new(1)).unwrap();
+        let rows = selector.select(&pool.rows(), Budget::Total(2), &Context::new(1)).unwrap();
         assert_eq!(rows.len(), 2, "{name}: a total is met even by noise");
     }
 }
 
 #[test]
-fn bad_candidates_are_errors() {
+fn bad_rows_are_errors() {
     let good = line(4);
     let cases: Vec<(&str, Pool)> = vec![
         ("row 2", Pool { points: Matrix::new(4, 1, vec![0.0, 1.0, f32::NAN, 2.0]).unwrap(), ..good.clone() }),
@@ -171,7 +171,7 @@ fn bad_candidates_are_errors() {
     for (word, pool) in cases {
         for (name, selector) in all() {
             for budget in [Budget::Total(2), Budget::PerCluster(1)] {
-                let error = selector.select(&pool.candidates(), budget, &Context::new(1)).unwrap_err();
+                let error = selector.select(&pool.rows(), budget, &Context::new(1)).unwrap_err();
                 assert!(matches!(error, Error::Input { .. } | Error::NotFinite { .. }), "{name}: {error}");
                 assert!(error.to_string().contains(word), "{name}: {error}");
             }
@@ -184,7 +184,7 @@ fn a_selector_stops_when_asked() {
     let cancel = CancelToken::default();
     cancel.cancel();
     let context = Context { seed: Seed(1), control: Control { cancel, progress: None } };
-    let error = FacilityLocation.select(&line(50).candidates(), Budget::Total(5), &context).unwrap_err();
+    let error = FacilityLocation.select(&line(50).rows(), Budget::Total(5), &context).unwrap_err();
     assert!(matches!(error, Error::Cancelled));
 }
 
@@ -199,9 +199,7 @@ fn any_number_of_threads_gives_the_same_rows() {
     for (name, selector) in all() {
         let with = |threads: usize| -> Vec<RowId> {
             let pool_of_threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool_of_threads
-                .install(|| selector.select(&pool.candidates(), Budget::Total(40), &Context::new(5)))
-                .unwrap()
+            pool_of_threads.install(|| selector.select(&pool.rows(), Budget::Total(40), &Context::new(5))).unwrap()
         };
         assert_eq!(with(1), with(4), "{name}");
     }

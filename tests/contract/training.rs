@@ -7,7 +7,7 @@ use fedhds_core::metrics::RougeFlavor;
 use fedhds_core::model::{Device, LanguageModel};
 use fedhds_core::stage::{Aggregator, ClientUpdate, Evaluator, Trainer};
 use fedhds_core::train::{LoraTrainer, TrainConfig};
-use fedhds_core::types::{AdapterConfig, ClientId, Context, Record};
+use fedhds_core::types::{AdapterConfig, ClientId, Context, Record, Round};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -79,14 +79,14 @@ fn clients_updates_become_one_adapter() {
     let trainer = trainer("llama");
     let start = trainer.init(&Context::new(1)).unwrap();
     let mut mean = WeightedMean::new();
+    mean.begin(&start, Round(0)).unwrap();
     let mut losses = Vec::new();
     for (client, record) in records().into_iter().enumerate() {
         let trained = trainer.train(&start, &[record], &Context::new(client as u64)).unwrap();
         losses.push(trained.losses[0]);
-        let update = ClientUpdate { client: ClientId(client as u32), adapter: trained.adapter, records: 1 };
-        mean.add(&update).unwrap();
+        mean.add(&ClientUpdate::new(ClientId(client as u32), trained.adapter, 1)).unwrap();
     }
-    let global = mean.finish().unwrap().unwrap();
+    let global = mean.finish().unwrap().adapter.unwrap();
     assert_eq!(global.config, start.config);
     assert_ne!(global.tensors, start.tensors);
     let scores = evaluator("llama").evaluate(Some(&global), &records(), false, &Context::new(0)).unwrap();

@@ -4,7 +4,7 @@ use fedhds_core::cluster::{Hdbscan, HdbscanConfig, KMeans, KMeansConfig};
 use fedhds_core::reduce::{
     KernelPca, KernelPcaConfig, Pca, PcaConfig, SharedProjection, SharedProjectionConfig, Tsne, TsneConfig,
 };
-use fedhds_core::stage::{Clusterer, Reducer};
+use fedhds_core::stage::{Clusterer, Reducer, Rows};
 use fedhds_core::types::{Context, Control, Matrix, Seed};
 use rand_distr::{Distribution, StandardNormal};
 
@@ -68,7 +68,7 @@ fn clusterers_keep_their_bits() {
         });
         let kmeans = KMeans::new(KMeansConfig { n_clusters: 7, n_init: 2, ..KMeansConfig::default() }).unwrap();
         in_every_pool(&format!("k-means, {n} x {d}"), || {
-            let clustering = kmeans.cluster(&x, &Context::new(7)).unwrap();
+            let clustering = kmeans.cluster(&Rows::new(&x), None, &Context::new(7)).unwrap();
             (bits(&clustering.centroids), clustering)
         });
         let weights: Vec<f32> = (0..n).map(|i| (1 + i % 4) as f32).collect();

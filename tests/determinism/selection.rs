@@ -22,7 +22,7 @@ fn round(config: &MethodConfig) -> (Vec<Vec<u8>>, Vec<Vec<RowId>>) {
     let pipeline = config.pipeline(2).unwrap();
     let mut server = Server::new(pipeline.clone(), Seed(3), Box::new(WeightedMean::new())).unwrap();
     let ids: Vec<ClientId> = (0..4).map(ClientId).collect();
-    let start = server.begin_round(Round(0), &ids).unwrap();
+    let start = server.begin_round(Round(0), &ids, None).unwrap();
     let mut sent = vec![start.encode().unwrap()];
     let mut clients = Vec::new();
     for &id in &ids {
@@ -30,7 +30,7 @@ fn round(config: &MethodConfig) -> (Vec<Vec<u8>>, Vec<Vec<RowId>>) {
         let context = Context::new(Seed(3).derive("client", id.0.into()));
         let summary = client.summarize(&start, &features(id.0), &context).unwrap();
         sent.push(summary.encode().unwrap());
-        server.receive(summary).unwrap();
+        server.receive(id, &sent[sent.len() - 1]).unwrap();
         clients.push(client);
     }
     let orders = server.select(&Context::new(Seed(3).derive("server", 0))).unwrap();

@@ -8,6 +8,7 @@ use crate::toy::{self, TENSOR, ToyFeatures, ToyTrainer};
 use fedhds_core::aggregate::WeightedMean;
 use fedhds_core::client::Client;
 use fedhds_core::method::{MethodConfig, Preset};
+use fedhds_core::protocol::Message;
 use fedhds_core::server::Server;
 use fedhds_core::simulate::{EvaluationSchedule, Participation, Simulation, SimulationSettings};
 use fedhds_core::types::{ClientId, Context, Matrix, Round, Seed};
@@ -89,11 +90,12 @@ fn choose(method: &str, seed: u64, moved: bool) -> Picks {
         .map(|number| {
             let round = Round(number);
             let ids: Vec<ClientId> = (0..6).filter(|id| *id != number).map(ClientId).collect();
-            let start = server.begin_round(round, &ids).unwrap();
+            let start = server.begin_round(round, &ids, None).unwrap();
             for id in &ids {
                 let context = Context::new(Seed(seed).of_call(round, "client", id.0, "summarize"));
                 let features = features(seed, id.0, moved);
-                server.receive(clients[id.index()].summarize(&start, &features, &context).unwrap()).unwrap();
+                let summary = clients[id.index()].summarize(&start, &features, &context).unwrap();
+                server.receive_message(*id, Message::ClientSummary(summary)).unwrap();
             }
             let orders = server.select(&Context::new(Seed(seed).of_call(round, "server", 0, "select"))).unwrap();
             let mut picks = BTreeMap::new();
@@ -103,7 +105,7 @@ fn choose(method: &str, seed: u64, moved: bool) -> Picks {
                 clients[id.index()].mark_trained(rows.iter().copied());
                 picks.insert(id.0, rows.iter().map(|row| row.0).collect());
             }
-            server.abandon_round().unwrap();
+            server.abandon_round();
             picks
         })
         .collect()

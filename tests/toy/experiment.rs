@@ -2,7 +2,6 @@
 
 use crate::toy::{self, ToyEvaluator, ToyFeatures, ToyTrainer};
 use fedhds_core::Result;
-use fedhds_core::aggregate::WeightedMean;
 use fedhds_core::experiment::{Experiment, ExperimentConfig, Features, Stages};
 use fedhds_core::types::Record;
 use std::path::Path;
@@ -15,7 +14,7 @@ pub fn stages(trainer: ToyTrainer) -> Stages {
         proxy: Features::new(Arc::new(ToyFeatures::new(true)), 1),
         trainer: Arc::new(trainer),
         evaluator: Arc::new(ToyEvaluator),
-        aggregator: Arc::new(|| Box::new(WeightedMean::new())),
+        aggregator: None,
         count_tokens: Arc::new(|r: &Record| Ok(r.instruction.len() + r.response().len())),
         save_adapter: None,
         identity: vec![("model".into(), "toy".into())],

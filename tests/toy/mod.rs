@@ -100,8 +100,10 @@ pub struct ToyTrainer {
     pub delay: Duration,
     /// How often it was asked.
     pub calls: AtomicUsize,
-    /// Fails at this call (from 1); 0 for never.
-    pub fail_at: usize,
+    /// Is cancelled at this call (from 1); 0 for never.
+    pub stop_at: usize,
+    /// Fails on records whose id begins like this.
+    pub fail_on: Option<&'static str>,
 }
 
 impl Trainer for ToyTrainer {
@@ -113,7 +115,10 @@ impl Trainer for ToyTrainer {
 
     fn train(&self, adapter: &Adapter, records: &[Record], context: &Context) -> Result<Trained> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        if call == self.fail_at {
+        if call == self.stop_at {
+            return Err(Error::Cancelled);
+        }
+        if self.fail_on.is_some_and(|start| records.iter().any(|r| r.id.starts_with(start))) {
             return Err(Error::stage("toy trainer", "failed as it was told to"));
         }
         let mut adapter = adapter.clone();

@@ -1,200 +1,117 @@
 //! FedAvg over adapters: the mean of the clients' tensors, weighted by records.
 
+use super::AdapterShape;
 use crate::error::{Error, Result};
-use crate::stage::{Aggregator, ClientUpdate};
-use crate::types::{Adapter, AdapterConfig, AdapterTensor, ClientId};
-use std::collections::BTreeMap;
+use crate::stage::{Aggregated, Aggregator, ClientUpdate};
+use crate::types::{Adapter, ClientId, Round};
 
 /// The weighted mean of the clients' adapters (McMahan et al. 2017; FedHDS eq. 12):
 /// `w = sum_i n_i * w_i / sum_i n_i`, where `n_i` is the number of records that client i trained on.
 ///
 /// Streaming: one running sum in f64 is kept, whatever the number of clients. A client that trained on no record has no
-/// weight; a round in which no client has any ends with `None`, and the global adapter stays as it was.
+/// weight; a round in which no client has any ends with `None`, and the global adapter stays as it was. Nothing is kept
+/// between rounds.
 ///
 /// A and B are averaged separately, as the paper does; the mean of the products B*A is another aggregator's business.
 #[derive(Debug, Clone, Default)]
 pub struct WeightedMean {
-    state: Option<State>,
+    running: Option<Running>,
 }
 
 /// The running sum of a round that has begun.
 #[derive(Debug, Clone)]
-struct State {
-    config: AdapterConfig,
-    first: ClientId,
-    last: ClientId,
-    records: u64,
-    sums: BTreeMap<String, Sum>,
-}
-
-/// `sum_i n_i * w_i` of one tensor.
-#[derive(Debug, Clone)]
-struct Sum {
-    shape: [usize; 2],
-    values: Vec<f64>,
+struct Running {
+    shape: AdapterShape,
+    global: Adapter,
+    /// Clients in ascending order with their records.
+    records: Vec<(ClientId, usize)>,
+    /// `sum_i n_i * w_i` by tensor, in the order of their names.
+    sums: Vec<Vec<f64>>,
 }
 
 impl WeightedMean {
-    /// An aggregator without updates.
+    /// An aggregator that has not begun.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
 impl Aggregator for WeightedMean {
-    /// # Errors
-    /// [`Error::Input`] when the update's client does not come after the one before it; [`Error::Adapter`] that names the
-    /// setting or tensor which differs from the first update's, or the client and tensor that hold a value that is not
-    /// finite. After an error the sum is as it was before the update.
-    fn add(&mut self, update: &ClientUpdate) -> Result<()> {
-        check_values(update)?;
-        match &mut self.state {
-            None => self.state = Some(State::begin(update)),
-            Some(state) => {
-                state.check(update)?;
-                state.add(update);
-            }
-        }
+    fn begin(&mut self, global: &Adapter, _round: Round) -> Result<()> {
+        let sums = global.tensors.values().map(|tensor| vec![0.0; tensor.data.len()]).collect();
+        let shape = AdapterShape::of(global);
+        // What the mean carries over are names, shapes and settings.
+        let mut global = global.clone();
+        global.tensors.values_mut().for_each(|tensor| tensor.data = Vec::new());
+        self.running = Some(Running { shape, global, records: Vec::new(), sums });
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Option<Adapter>> {
-        Ok(self.state.take().filter(|state| state.records > 0).map(State::mean))
-    }
-}
-
-impl State {
-    fn begin(update: &ClientUpdate) -> Self {
-        let sums = (update.adapter.tensors.iter())
-            .map(|(name, tensor)| (name.clone(), Sum { shape: tensor.shape, values: vec![0.0; tensor.data.len()] }))
-            .collect();
-        let mut state =
-            Self { config: update.adapter.config.clone(), first: update.client, last: update.client, records: 0, sums };
-        state.add(update);
-        state
-    }
-
-    /// Whether the update fits the ones before it.
-    fn check(&self, update: &ClientUpdate) -> Result<()> {
-        let (client, first) = (update.client, self.first);
-        if client <= self.last {
-            return Err(Error::input(
-                "order of client updates",
-                format!("a client after client {}", self.last),
-                format!("client {client}"),
-            ));
+    /// # Errors
+    /// [`Error::Input`] before [`begin`](Aggregator::begin) and when the update's client does not come after the one before it;
+    /// [`Error::Adapter`] that names the client and the setting or tensor which differs from the global adapter's or holds a value
+    /// that is not finite. After an error the sum is as it was before the update.
+    fn add(&mut self, update: &ClientUpdate) -> Result<()> {
+        let client = update.client;
+        let Some(running) = &mut self.running else {
+            return Err(Error::input("weighted mean", "`begin` before `add`", format!("an update of client {client}")));
+        };
+        running.shape.check(&update.adapter).map_err(|error| error.of_client(client.0))?;
+        if let Some((last, _)) = running.records.last()
+            && client <= *last
+        {
+            let expected = format!("a client after client {last}");
+            return Err(Error::input("order of client updates", expected, format!("client {client}")));
         }
-        check_config(&self.config, &update.adapter.config, first, client)?;
-        for (name, sum) in &self.sums {
-            match update.adapter.tensors.get(name) {
-                None => {
-                    return Err(Error::adapter(
-                        name,
-                        format!("a tensor of shape {:?}, as client {first} sent it", sum.shape),
-                        format!("no such tensor from client {client}"),
-                    ));
-                }
-                Some(tensor) if tensor.shape != sum.shape => {
-                    return Err(Error::adapter(
-                        name,
-                        format!("shape {:?}, as client {first} sent it", sum.shape),
-                        format!("shape {:?} from client {client}", tensor.shape),
-                    ));
-                }
-                Some(_) => {}
-            }
-        }
-        match update.adapter.tensors.keys().find(|name| !self.sums.contains_key(*name)) {
-            None => Ok(()),
-            Some(name) => Err(Error::adapter(
-                name,
-                format!("only the {} tensors that client {first} sent", self.sums.len()),
-                format!("this tensor too from client {client}"),
-            )),
-        }
-    }
-
-    /// Adds an update that was checked.
-    fn add(&mut self, update: &ClientUpdate) {
         let weight = update.records as f64;
-        for (sum, tensor) in self.sums.values_mut().zip(update.adapter.tensors.values()) {
-            for (sum, &value) in sum.values.iter_mut().zip(&tensor.data) {
+        for (sum, tensor) in running.sums.iter_mut().zip(update.adapter.tensors.values()) {
+            for (sum, &value) in sum.iter_mut().zip(&tensor.data) {
                 *sum += weight * f64::from(value);
             }
         }
-        self.records += update.records as u64;
-        self.last = update.client;
+        running.records.push((client, update.records));
+        Ok(())
     }
 
-    fn mean(self) -> Adapter {
-        let total = self.records as f64;
-        let tensors = (self.sums.into_iter())
-            .map(|(name, sum)| {
-                let data = sum.values.into_iter().map(|value| (value / total) as f32).collect();
-                (name, AdapterTensor { shape: sum.shape, data })
-            })
-            .collect();
-        Adapter { config: self.config, tensors }
-    }
-}
-
-/// Whether every tensor of the update is whole and finite.
-fn check_values(update: &ClientUpdate) -> Result<()> {
-    let client = update.client;
-    for (name, tensor) in &update.adapter.tensors {
-        let [rows, cols] = tensor.shape;
-        if rows.checked_mul(cols) != Some(tensor.data.len()) {
-            return Err(Error::adapter(
-                name,
-                format!("{rows} x {cols} values"),
-                format!("{} values from client {client}", tensor.data.len()),
-            ));
+    fn finish(&mut self) -> Result<Aggregated> {
+        let Some(running) = self.running.take() else { return Ok(Aggregated::default()) };
+        let Running { mut global, records, sums, .. } = running;
+        let total = records.iter().map(|&(_, n)| n as u64).sum::<u64>() as f64;
+        if total == 0.0 {
+            return Ok(Aggregated::default());
         }
-        if let Some(at) = tensor.data.iter().position(|value| !value.is_finite()) {
-            return Err(Error::adapter(
-                name,
-                "finite values",
-                format!("{} at row {}, column {} from client {client}", tensor.data[at], at / cols, at % cols),
-            ));
+        for (tensor, sum) in global.tensors.values_mut().zip(sums) {
+            tensor.data = sum.into_iter().map(|value| (value / total) as f32).collect();
+        }
+        let mut aggregated = Aggregated::new(Some(global));
+        aggregated.report.weights = records.into_iter().map(|(client, n)| (client, n as f64 / total)).collect();
+        Ok(aggregated)
+    }
+
+    fn state(&self) -> Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    fn resume(&mut self, state: &[u8]) -> Result<()> {
+        match state {
+            [] => Ok(()),
+            _ => Err(Error::input("state of the weighted mean", "no bytes: it keeps nothing", state.len())),
         }
     }
-    Ok(())
-}
 
-/// Whether two clients' adapters mean the same: adapters of another rank, scale or target are not comparable.
-/// Dropout acts in training alone and may differ.
-fn check_config(expected: &AdapterConfig, got: &AdapterConfig, first: ClientId, client: ClientId) -> Result<()> {
-    let differs = |name: &str, expected: String, got: String| {
-        Err(Error::adapter(
-            name,
-            format!("{expected}, as client {first} sent it"),
-            format!("{got} from client {client}"),
-        ))
-    };
-    if got.r != expected.r {
-        return differs("r", expected.r.to_string(), got.r.to_string());
+    /// The sum in f64 and the adapter that is being added.
+    fn memory(&self, _clients: usize, values: usize) -> u64 {
+        12 * values as u64
     }
-    if got.lora_alpha != expected.lora_alpha {
-        return differs("lora_alpha", expected.lora_alpha.to_string(), got.lora_alpha.to_string());
-    }
-    if got.use_rslora != expected.use_rslora {
-        return differs("use_rslora", expected.use_rslora.to_string(), got.use_rslora.to_string());
-    }
-    if got.target_modules != expected.target_modules {
-        return differs(
-            "target_modules",
-            format!("{:?}", expected.target_modules),
-            format!("{:?}", got.target_modules),
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::types::{AdapterConfig, AdapterTensor};
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     const A: &str = "layers.0.q_proj.lora_A.weight";
     const B: &str = "layers.0.q_proj.lora_B.weight";
@@ -205,35 +122,51 @@ mod tests {
             (A.to_string(), AdapterTensor { shape: [1, a.len()], data: a.to_vec() }),
             (B.to_string(), AdapterTensor { shape: [b.len(), 1], data: b.to_vec() }),
         ]);
-        ClientUpdate { client: ClientId(client), adapter: Adapter { config, tensors }, records }
+        ClientUpdate::new(ClientId(client), Adapter { config, tensors }, records)
+    }
+
+    /// A mean that has begun from an adapter of `a` and `b` values.
+    fn begun(a: usize, b: usize) -> WeightedMean {
+        let mut mean = WeightedMean::new();
+        mean.begin(&update(0, 1, &vec![0.0; a], &vec![0.0; b]).adapter, Round(0)).unwrap();
+        mean
+    }
+
+    fn finish(mean: &mut WeightedMean) -> Option<Adapter> {
+        mean.finish().unwrap().adapter
     }
 
     fn error(updates: &[ClientUpdate]) -> String {
-        let mut mean = WeightedMean::new();
+        let mut mean = begun(2, 1);
         (updates.iter().find_map(|u| mean.add(u).err())).expect("an update is refused").to_string()
     }
 
     #[test]
     fn records_are_the_weights() {
-        let mut mean = WeightedMean::new();
+        let mut mean = begun(2, 1);
         mean.add(&update(0, 1, &[0.0, 4.0], &[1.0])).unwrap();
         mean.add(&update(3, 3, &[4.0, 0.0], &[5.0])).unwrap();
-        let adapter = mean.finish().unwrap().unwrap();
+        let aggregated = mean.finish().unwrap();
+        assert_eq!(aggregated.report.weights, BTreeMap::from([(ClientId(0), 0.25), (ClientId(3), 0.75)]));
+        let adapter = aggregated.adapter.unwrap();
         assert_eq!(adapter.tensors[A], AdapterTensor { shape: [1, 2], data: vec![3.0, 1.0] });
         assert_eq!(adapter.tensors[B], AdapterTensor { shape: [1, 1], data: vec![4.0] });
         assert_eq!(adapter.config.target_modules, ["q_proj"]);
-        assert!(mean.finish().unwrap().is_none(), "finish empties the aggregator");
+        assert!(finish(&mut mean).is_none(), "finish empties the aggregator");
+        assert!(mean.add(&update(4, 1, &[0.0, 4.0], &[1.0])).unwrap_err().to_string().contains("begin"));
     }
 
     #[test]
     fn a_round_without_weight_changes_nothing() {
-        let mut mean = WeightedMean::new();
-        assert!(mean.finish().unwrap().is_none());
+        let mut mean = begun(1, 1);
+        assert!(finish(&mut mean).is_none());
+        let mut mean = begun(1, 1);
         mean.add(&update(0, 0, &[1.0], &[1.0])).unwrap();
-        assert!(mean.finish().unwrap().is_none());
+        assert!(finish(&mut mean).is_none());
+        let mut mean = begun(1, 1);
         mean.add(&update(0, 0, &[9.0], &[9.0])).unwrap();
         mean.add(&update(1, 2, &[1.0], &[2.0])).unwrap();
-        let adapter = mean.finish().unwrap().unwrap();
+        let adapter = finish(&mut mean).unwrap();
         assert_eq!((adapter.tensors[A].data[0], adapter.tensors[B].data[0]), (1.0, 2.0));
     }
 
@@ -243,7 +176,7 @@ mod tests {
         let mut other = update(2, 1, &[1.0, 2.0], &[1.0]);
         other.adapter.config.r = 4;
         let message = error(&[good.clone(), other]);
-        assert!(message.contains("`r`") && message.contains("4 from client 2"), "{message}");
+        assert!(message.contains("client 2: r`") && message.contains("got 4"), "{message}");
 
         let mut other = update(2, 1, &[1.0, 2.0], &[1.0]);
         other.adapter.config.target_modules = vec!["v_proj".into()];
@@ -255,24 +188,28 @@ mod tests {
         let mut other = update(2, 1, &[1.0, 2.0], &[1.0]);
         other.adapter.tensors.remove(B);
         assert!(error(&[good.clone(), other.clone()]).contains(B));
-        assert!(error(&[other, update(4, 1, &[1.0, 2.0], &[1.0])]).contains(B));
+        assert!(error(&[other]).contains("client 2"), "also where it comes first");
+
+        let mut other = update(2, 1, &[1.0, 2.0], &[1.0]);
+        other.adapter.tensors.insert("more".into(), AdapterTensor { shape: [1, 1], data: vec![1.0] });
+        assert!(error(&[other]).contains("only the 2 tensors"));
 
         let message = error(&[good.clone(), update(2, 1, &[1.0, f32::NAN], &[1.0])]);
         assert!(message.contains("client 2") && message.contains(A) && message.contains("column 1"), "{message}");
 
         let mut other = update(2, 1, &[1.0, 2.0], &[1.0]);
         other.adapter.tensors.get_mut(A).unwrap().data.pop();
-        assert!(error(&[good.clone(), other]).contains("1 values from client 2"));
+        assert!(error(&[good.clone(), other]).contains("got 1 values"));
         assert!(error(&[good.clone(), good]).contains("after client 1"));
     }
 
     #[test]
     fn a_refused_update_leaves_the_sum_as_it_was() {
-        let mut mean = WeightedMean::new();
+        let mut mean = begun(1, 1);
         mean.add(&update(0, 2, &[1.0], &[1.0])).unwrap();
         mean.add(&update(1, 2, &[f32::INFINITY], &[1.0])).unwrap_err();
         mean.add(&update(1, 2, &[3.0], &[1.0])).unwrap();
-        assert_eq!(mean.finish().unwrap().unwrap().tensors[A].data, [2.0]);
+        assert_eq!(finish(&mut mean).unwrap().tensors[A].data, [2.0]);
     }
 
     proptest! {
@@ -280,12 +217,12 @@ mod tests {
         fn equals_the_naive_mean(
             clients in prop::collection::vec((0usize..50, prop::collection::vec(-10f32..10.0, 6)), 1..8)
         ) {
-            let mut mean = WeightedMean::new();
+            let mut mean = begun(4, 2);
             for (i, (records, values)) in clients.iter().enumerate() {
                 mean.add(&update(i as u32, *records, &values[..4], &values[4..])).unwrap();
             }
             let total: f64 = clients.iter().map(|(n, _)| *n as f64).sum();
-            let result = mean.finish().unwrap();
+            let result = finish(&mut mean);
             prop_assert_eq!(result.is_none(), total == 0.0);
             if let Some(adapter) = result {
                 let got = [&adapter.tensors[A].data[..], &adapter.tensors[B].data[..]].concat();
@@ -300,11 +237,11 @@ mod tests {
         fn equal_adapters_stay_as_they_are(
             values in prop::collection::vec(-1e3f32..1e3, 3), records in prop::collection::vec(1usize..1000, 1..6)
         ) {
-            let mut mean = WeightedMean::new();
+            let mut mean = begun(2, 1);
             for (i, &n) in records.iter().enumerate() {
                 mean.add(&update(i as u32, n, &values[..2], &values[2..])).unwrap();
             }
-            let adapter = mean.finish().unwrap().unwrap();
+            let adapter = finish(&mut mean).unwrap();
             prop_assert_eq!(&adapter.tensors[A].data[..], &values[..2]);
             prop_assert_eq!(&adapter.tensors[B].data[..], &values[2..]);
         }

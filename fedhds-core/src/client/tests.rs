@@ -7,12 +7,12 @@ use crate::types::{Adapter, Seed};
 use std::sync::Arc;
 
 fn start(ask: Ask) -> RoundStart {
-    RoundStart { round: Round(4), ask }
+    RoundStart::new(Round(4), ask)
 }
 
 fn order(clusters: &[(u32, u32)]) -> SelectionOrder {
     let clusters = clusters.iter().map(|&(c, count)| ClusterOrder { cluster: ClusterId(c), count }).collect();
-    SelectionOrder { client: ClientId(9), round: Round(4), clusters }
+    SelectionOrder::new(ClientId(9), Round(4), clusters)
 }
 
 fn client() -> Client {
@@ -172,8 +172,8 @@ fn state_survives_another_process() {
 fn the_users_own_stage_fails_with_its_name() {
     struct Short;
     impl Clusterer for Short {
-        fn cluster(&self, points: &Matrix, context: &Context) -> Result<Clustering> {
-            let mut clustering = ByWholePart.cluster(points, context)?;
+        fn cluster(&self, rows: &Rows<'_>, wanted: Option<usize>, context: &Context) -> Result<Clustering> {
+            let mut clustering = ByWholePart.cluster(rows, wanted, context)?;
             clustering.labels.pop();
             Ok(clustering)
         }
@@ -184,8 +184,11 @@ fn the_users_own_stage_fails_with_its_name() {
         }
     }
     impl Selector for Short {
-        fn select(&self, _: &Candidates<'_>, _: Budget, _: &Context) -> Result<Vec<RowId>> {
+        fn select(&self, _: &Rows<'_>, _: Budget, _: &Context) -> Result<Vec<RowId>> {
             Ok(vec![])
+        }
+        fn uses_groups(&self) -> bool {
+            true
         }
     }
     let context = Context::new(1);
@@ -223,15 +226,142 @@ fn cancelled_work_changes_nothing() {
     client.summarize(&start(Ask::Groups), &records(), &context).unwrap();
     let before = client.state().cloned();
     context.control.cancel.cancel();
-    let next = RoundStart { round: Round(5), ask: Ask::Groups };
+    let next = RoundStart::new(Round(5), Ask::Groups);
     assert!(matches!(client.summarize(&next, &column(&[1.0]), &context), Err(Error::Cancelled)));
     assert_eq!(client.state().cloned(), before);
 }
 
 #[test]
 fn updates_say_how_many_records() {
-    let trained = Trained { adapter: Adapter::default(), losses: vec![1.0], skipped: 0, tokens: 9 };
-    let update = client().update(&order(&[(0, 2), (1, 1)]), trained.clone()).unwrap();
-    assert_eq!((update.client, update.round, update.records, update.tokens), (ClientId(9), Round(4), 3, 9));
-    assert!(client().update(&order(&[]), trained).is_err(), "nothing was ordered");
+    let trained = Trained { adapter: Adapter::default(), losses: vec![1.0, f32::NAN, 2.0], skipped: 0, tokens: 9 };
+    let mut client = client();
+    client.summarize(&start(Ask::Groups), &records(), &Context::new(1)).unwrap();
+    let update = |order: &SelectionOrder, ids: &[u32]| client.update(order, &rows(ids), trained.clone());
+    let both = order(&[(0, 2), (1, 1)]);
+    let message = update(&both, &[0, 1, 2]).unwrap();
+    assert_eq!((message.client, message.round, message.records, message.tokens), (ClientId(9), Round(4), 3, 9));
+    assert_eq!(message.loss, Some(1.5), "the mean over the steps that were finite");
+    let groups = message.sections.get::<TrainedGroups>().unwrap().unwrap();
+    assert_eq!(groups, TrainedGroups(vec![(ClusterId(0), 2), (ClusterId(1), 1)]));
+    assert_eq!(update(&both, &[4]).unwrap().records, 1, "fewer than ordered");
+    assert!(update(&order(&[]), &[]).is_err(), "nothing was ordered");
+    for ids in [&[3][..], &[0, 0], &[9]] {
+        let error = update(&both, ids).unwrap_err().to_string();
+        assert!(error.contains("distinct rows of the ordered groups"), "{error}");
+    }
+}
+
+/// Doubles every size, and moves every centroid by a draw.
+struct DoubledSizes;
+
+impl crate::stage::Upload for DoubledSizes {
+    fn release(&self, mut summary: ClientSummary, secret: &mut Secret) -> Result<ClientSummary> {
+        summary.groups.iter_mut().for_each(|group| group.size *= 2);
+        let move_by = (secret.next_u64() >> 40) as f32;
+        summary.centroids.as_mut_slice().iter_mut().for_each(|value| *value += move_by);
+        Ok(summary)
+    }
+}
+
+fn doubling(secret: Option<Secret>) -> Client {
+    let mut pipeline = by_whole_part(Count::PerCluster);
+    pipeline.client.upload = Some(Arc::new(DoubledSizes));
+    let mut client = Client::new(ClientId(9), &pipeline);
+    secret.into_iter().for_each(|secret| client.set_secret(secret));
+    client
+}
+
+#[test]
+fn an_upload_stage_changes_what_is_sent_and_a_resend_repeats_it() {
+    let context = Context::new(1);
+    let secret = Secret::from_bytes([1; 32]);
+    let mut client = doubling(Some(secret.clone()));
+    let first = client.summarize(&start(Ask::Groups), &records(), &context).unwrap();
+    assert_eq!(first.groups.iter().map(|g| g.size).collect::<Vec<_>>(), [6, 4]);
+    assert_eq!(client.summarize(&start(Ask::Groups), &records(), &context).unwrap(), first, "no second draw");
+    let next = RoundStart::new(Round(5), Ask::Groups);
+    let other = client.clone().summarize(&next, &records(), &context).unwrap();
+    assert_ne!(other.centroids, first.centroids, "another round, another draw");
+    // More than the group holds is all of it; the update says how many there were.
+    let all = order(&[(0, 6), (1, 4)]);
+    let chosen = client.choose(&all, &context).unwrap();
+    assert_eq!(chosen, rows(&[0, 1, 2, 4, 5]));
+    let trained = Trained { adapter: Adapter::default(), losses: vec![], skipped: 0, tokens: 0 };
+    assert_eq!(client.update(&all, &chosen, trained).unwrap().records, 5);
+    // The secret goes on elsewhere where it stood; without one the system gives it.
+    let mut moved = doubling(client.secret().cloned());
+    assert_eq!(moved.summarize(&next, &records(), &context).unwrap(), other);
+    let ours = |mut client: Client| client.summarize(&start(Ask::Groups), &records(), &context).unwrap().centroids;
+    assert_ne!(ours(doubling(None)), ours(doubling(None)));
+}
+
+#[test]
+fn an_upload_stage_that_breaks_its_promise_is_named() {
+    type Break = fn(&mut ClientSummary);
+    struct Breaks(Break);
+    impl crate::stage::Upload for Breaks {
+        fn release(&self, mut summary: ClientSummary, _: &mut Secret) -> Result<ClientSummary> {
+            (self.0)(&mut summary);
+            Ok(summary)
+        }
+    }
+    let cases: [(&str, Break); 5] = [
+        ("client 9, round 4, got client 1", |s| s.client = ClientId(1)),
+        ("groups of the client, got 7", |s| s.groups[1].cluster = ClusterId(7)),
+        ("centroids of 1 columns, got 2", |s| s.centroids = Matrix::zeros(2, 2)),
+        ("finite", |s| s.centroids.row_mut(0)[0] = f32::NAN),
+        ("at least 1", |s| s.groups[0].size = 0),
+    ];
+    for (word, change) in cases {
+        let mut pipeline = by_whole_part(Count::PerCluster);
+        pipeline.client.upload = Some(Arc::new(Breaks(change)));
+        let mut client = Client::new(ClientId(9), &pipeline);
+        client.set_secret(Secret::from_bytes([0; 32]));
+        let error = client.summarize(&start(Ask::Groups), &records(), &Context::new(1)).unwrap_err().to_string();
+        assert!(error.contains("stage `client.upload`") && error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn groups_that_were_not_sent_cannot_be_ordered() {
+    let mut pipeline = by_whole_part(Count::PerCluster);
+    pipeline.client.upload = Some(Arc::new(crate::privacy::MinGroupSize::new(3).unwrap()));
+    let mut client = Client::new(ClientId(9), &pipeline);
+    let summary = client.summarize(&start(Ask::Groups), &records(), &Context::new(1)).unwrap();
+    assert_eq!(summary.groups.len(), 1);
+    let error = client.choose(&order(&[(1, 1)]), &Context::new(1)).unwrap_err().to_string();
+    assert!(error.contains("which was not sent"), "{error}");
+}
+
+#[test]
+fn scores_reach_the_selector_and_go_up_only_where_they_may() {
+    /// The record with the largest score, of whichever rows it sees.
+    struct Largest;
+    impl Selector for Largest {
+        fn select(&self, rows: &Rows<'_>, _: Budget, _: &Context) -> Result<Vec<RowId>> {
+            let scores: Vec<f32> = rows.scores.unwrap().column("loss").unwrap().collect();
+            let best = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap();
+            Ok(vec![RowId(best as u32)])
+        }
+        fn uses_groups(&self) -> bool {
+            false
+        }
+    }
+    let features = records();
+    let scores = Scores::new(["loss"], column(&[5.0, 1.0, 2.0, 9.0, f32::NAN, 4.0])).unwrap();
+    for share_scores in [false, true] {
+        let mut pipeline = by_whole_part(Count::PerCluster);
+        pipeline.client.selector = Arc::new(Largest);
+        pipeline.client.share_scores = share_scores;
+        let mut client = Client::new(ClientId(9), &pipeline);
+        let rows_with = Rows::new(&features).scores(&scores);
+        let summary = client.summarize(&start(Ask::Groups), rows_with, &Context::new(1)).unwrap();
+        let sent = summary.sections.get::<GroupScores>().unwrap();
+        let means = sent.map(|GroupScores(s)| s.column("loss").unwrap().collect::<Vec<_>>());
+        assert_eq!(means, share_scores.then(|| vec![11.0 / 3.0, 1.0]), "of group 1 one record has a score");
+        assert_eq!(client.choose(&order(&[(0, 1)]), &Context::new(1)).unwrap(), rows(&[0]));
+    }
+    let short = Scores::new(["loss"], column(&[1.0])).unwrap();
+    let error = client().summarize(&start(Ask::Groups), Rows::new(&features).scores(&short), &Context::new(1));
+    assert!(error.unwrap_err().to_string().contains("expected 6 rows"));
 }

@@ -44,7 +44,7 @@ pub use format::{Format, GUESS, Loaded, check_name, load};
 pub use loaded::{At, Origin};
 pub use options::{LoadOptions, NaturalInstructionsOptions};
 pub use partition::{GroupBy, Partition};
-pub use presets::Preset;
+pub use presets::DataPreset;
 pub use prompt::{CustomPrompt, Prompt, PromptTemplate, RenderPrompt, Rendered};
 pub use reader::{ReadFrom, TestRecords};
 pub use source::Source;

@@ -14,7 +14,7 @@ pub type Usable<'a> = dyn FnMut(&Record) -> Result<bool> + 'a;
 
 /// A preparation by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Preset {
+pub enum DataPreset {
     /// Natural Instructions: a client per train task with 20% of its usable records, tasks with fewer than 20 such
     /// records left out (738 of 756 stay); the test set is 2% of each unseen task, at least 20 records of it.
     #[serde(rename = "paper_natural_instructions")]
@@ -39,24 +39,24 @@ const MIN_TEST_RECORDS: usize = 20;
 /// Clients on Dolly-15K.
 const DOLLY_CLIENTS: usize = 200;
 
-impl Preset {
+impl DataPreset {
     /// All of them.
-    pub const ALL: [Preset; 3] = [Preset::NaturalInstructions, Preset::DollySkewed, Preset::DollyMixed];
+    pub const ALL: [DataPreset; 3] = [DataPreset::NaturalInstructions, DataPreset::DollySkewed, DataPreset::DollyMixed];
 
     /// The name in a configuration.
     pub fn name(self) -> &'static str {
         match self {
-            Preset::NaturalInstructions => "paper_natural_instructions",
-            Preset::DollySkewed => "paper_dolly_0.5",
-            Preset::DollyMixed => "paper_dolly_5.0",
+            DataPreset::NaturalInstructions => "paper_natural_instructions",
+            DataPreset::DollySkewed => "paper_dolly_0.5",
+            DataPreset::DollyMixed => "paper_dolly_5.0",
         }
     }
 
     /// The format of the data that it prepares.
     pub fn format(self) -> Format {
         match self {
-            Preset::NaturalInstructions => Format::NATURAL_INSTRUCTIONS,
-            Preset::DollySkewed | Preset::DollyMixed => Format::DOLLY,
+            DataPreset::NaturalInstructions => Format::NATURAL_INSTRUCTIONS,
+            DataPreset::DollySkewed | DataPreset::DollyMixed => Format::DOLLY,
         }
     }
 
@@ -65,8 +65,8 @@ impl Preset {
     /// # Errors
     /// [`Error::Parameter`] with the names that there are, and the one that may be meant.
     pub fn by_name(name: &str) -> Result<Self> {
-        let found = Preset::ALL.into_iter().find(|p| p.name() == name);
-        found.ok_or_else(|| Error::unknown_name("preset", Preset::ALL.map(Preset::name), name))
+        let found = DataPreset::ALL.into_iter().find(|p| p.name() == name);
+        found.ok_or_else(|| Error::unknown_name("preset", DataPreset::ALL.map(DataPreset::name), name))
     }
 
     /// Reads the data set at `path` (Natural Instructions' folder, or Dolly's file) and prepares it.
@@ -85,11 +85,11 @@ impl Preset {
             self.format().load(path, &options, control).map(|loaded| loaded.dataset)
         };
         match self {
-            Preset::NaturalInstructions => {
+            DataPreset::NaturalInstructions => {
                 natural_instructions(read(Some("train"))?, read(Some("test"))?, usable, seed)
             }
-            Preset::DollySkewed => dolly(read(None)?, 0.5, usable, seed),
-            Preset::DollyMixed => dolly(read(None)?, 5.0, usable, seed),
+            DataPreset::DollySkewed => dolly(read(None)?, 0.5, usable, seed),
+            DataPreset::DollyMixed => dolly(read(None)?, 5.0, usable, seed),
         }
     }
 }
@@ -204,11 +204,11 @@ mod tests {
 
     #[test]
     fn presets_are_found_by_name() {
-        for preset in Preset::ALL {
-            assert_eq!(Preset::by_name(preset.name()).unwrap(), preset);
+        for preset in DataPreset::ALL {
+            assert_eq!(DataPreset::by_name(preset.name()).unwrap(), preset);
             assert_eq!(serde_json::to_value(preset).unwrap(), preset.name());
         }
-        assert!(Preset::by_name("paper").unwrap_err().to_string().contains("paper_dolly_0.5"));
+        assert!(DataPreset::by_name("paper").unwrap_err().to_string().contains("paper_dolly_0.5"));
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
             eprintln!("skipped: {} is not there", folder.display());
             return;
         }
-        let load = || Preset::NaturalInstructions.load(&folder, &mut |_| Ok(true), Seed(1), &Control::default());
+        let load = || DataPreset::NaturalInstructions.load(&folder, &mut |_| Ok(true), Seed(1), &Control::default());
         let prepared = load().unwrap();
         assert!(prepared.clients.len() > 100 && prepared.clients.len() < 177, "{}", prepared.clients.len());
         assert!(prepared.clients.iter().all(|client| (20..=40).contains(&client.records.len())));

@@ -4,7 +4,6 @@ use super::config::ExperimentConfig;
 use super::data;
 use super::runner::Experiment;
 use super::stages::{Features, Stages};
-use crate::aggregate::WeightedMean;
 use crate::dataset::{PromptTemplate, RenderPrompt};
 use crate::error::{Error, Result};
 use crate::features::{FeatureParams, LayerFeatures};
@@ -75,7 +74,7 @@ pub fn model_stages(config: &ExperimentConfig, model: LanguageModel, proxy: Opti
         proxy,
         trainer: Arc::new(LoraTrainer::new(model.clone(), prompt.clone(), config.adapter.clone(), train)?),
         evaluator: Arc::new(ModelEvaluator::new(model, prompt, generate)?),
-        aggregator: Arc::new(|| Box::new(WeightedMean::new())),
+        aggregator: None,
         count_tokens: Arc::new(move |record: &Record| counted.count(record)),
         save_adapter: Some(Arc::new(move |folder: &Path, adapter| write_adapter(folder, adapter, Some(&adapter_base)))),
         identity,

@@ -60,6 +60,14 @@ impl Experiment {
             cost.add(label, "training", trained.0, trained.1, rates.training * trained.1 as f64);
             evaluation(&mut cost, label, evaluations);
         }
+        let adapter = self.stages.trainer.init(&Context { seed: Seed(0), control: control.clone() })?;
+        let most = runs.iter().map(|p| p.settings.participation.clients_of(p.clients.len())).max().unwrap_or_default();
+        let bytes = self.aggregator()?.memory(most, adapter.parameters());
+        cost.notes.push(format!(
+            "aggregating holds at most {:.1} MB: {} values in an adapter, {most} clients in a round",
+            bytes as f64 / 1e6,
+            adapter.parameters()
+        ));
         cost.notes.push("from a measurement on a few records; local fusion and clustering are not counted".into());
         if guessed {
             cost.notes.push(

@@ -21,7 +21,7 @@ pub struct SelectionPlot<'a> {
     pub categories: &'a [&'a str],
     /// The chosen records.
     pub chosen: &'a [RowId],
-    /// The centroids of the groups in the same frame, `[k, 2]`, where there are any.
+    /// The centroids of the groups in the same view, `[k, 2]`, where there are any.
     pub centroids: Option<&'a Matrix>,
 }
 
@@ -73,12 +73,12 @@ impl SelectionPlot<'_> {
     pub fn svg(&self) -> Result<String> {
         self.check()?;
         let legend = Legend::new(self.categories);
-        let frame = Frame::around(self.points, self.centroids);
+        let view = View::around(self.points, self.centroids);
         let mut text = String::new();
         let size = ((SIDE + 2 * MARGIN + LEGEND) as u32, (TOP + SIDE + MARGIN) as u32);
         {
             let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-            self.draw(&area, &legend, &frame).map_err(|e| Error::stage("plot", e.to_string()))?;
+            self.draw(&area, &legend, &view).map_err(|e| Error::stage("plot", e.to_string()))?;
         }
         Ok(text)
     }
@@ -113,7 +113,7 @@ impl SelectionPlot<'_> {
         }
     }
 
-    fn draw(&self, area: &Area<'_>, legend: &Legend<'_>, frame: &Frame) -> Drawn {
+    fn draw(&self, area: &Area<'_>, legend: &Legend<'_>, view: &View) -> Drawn {
         area.fill(&WHITE)?;
         let title = ("sans-serif", 22).into_font().color(&BLACK);
         area.draw(&Text::new(readable(self.title, 80), (MARGIN, 20), title))?;
@@ -122,14 +122,14 @@ impl SelectionPlot<'_> {
         let step = self.points.rows().div_ceil(MOST_POINTS);
         for (row, (point, category)) in self.points.iter_rows().zip(self.categories).enumerate() {
             if !chosen.contains(&row) && row % step == 0 {
-                area.draw(&Circle::new(frame.place(point), 3, legend.colour(category).mix(0.45).filled()))?;
+                area.draw(&Circle::new(view.place(point), 3, legend.colour(category).mix(0.45).filled()))?;
             }
         }
         for centroid in self.centroids.iter().flat_map(|matrix| matrix.iter_rows()) {
-            area.draw(&Cross::new(frame.place(centroid), 4, RGBColor(60, 60, 60).stroke_width(1)))?;
+            area.draw(&Cross::new(view.place(centroid), 4, RGBColor(60, 60, 60).stroke_width(1)))?;
         }
         for (point, category) in chosen.iter().map(|&row| (self.points.row(row), self.categories.get(row))) {
-            draw_chosen(area, frame.place(point), category.map_or(GREY, |category| legend.colour(category)))?;
+            draw_chosen(area, view.place(point), category.map_or(GREY, |category| legend.colour(category)))?;
         }
         legend.draw(area, self, step)?;
         area.present()?;
@@ -149,12 +149,12 @@ fn draw_chosen(area: &Area<'_>, at: (i32, i32), colour: RGBColor) -> Drawn {
 }
 
 /// Where a point lies in the picture: the same scale for both axes, the middle in the middle.
-struct Frame {
+struct View {
     middle: [f64; 2],
     scale: f64,
 }
 
-impl Frame {
+impl View {
     fn around(points: &Matrix, centroids: Option<&Matrix>) -> Self {
         let (mut low, mut high) = ([f64::INFINITY; 2], [f64::NEG_INFINITY; 2]);
         for row in points.iter_rows().chain(centroids.iter().flat_map(|matrix| matrix.iter_rows())) {

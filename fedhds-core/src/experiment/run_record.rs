@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::metrics::Interval;
-use crate::simulate::{Identity, RoundRecord, atomic_write};
+use crate::simulate::{RoundRecord, RunIdentity, atomic_write};
 use crate::stage::RecordScore;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -30,7 +30,7 @@ pub struct RunRecord {
     /// The method's settings, every one of them resolved; `null` for the untuned model.
     pub method_settings: serde_json::Value,
     /// Every setting that the result depends on.
-    pub identity: Identity,
+    pub identity: RunIdentity,
     /// What it ran with.
     pub versions: Versions,
     /// The data.

@@ -10,7 +10,8 @@ use crate::dataset::{ClientData, FederatedDataset};
 use crate::error::{Error, Result};
 use crate::features::RecordCache;
 use crate::method::{Count, FeatureSource, Preset};
-use crate::simulate::{FolderLock, Identity, Outcome, Simulation, TestSet, atomic_write, content_hash};
+use crate::simulate::{FolderLock, Outcome, RunIdentity, Simulation, TestSet, atomic_write, content_hash};
+use crate::stage::Aggregator;
 use crate::types::{Context, Control, Record, Seed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -231,7 +232,7 @@ impl Experiment {
         let pipeline = plan.method.pipeline(features.map_or(1, |f| f.layers))?;
         let checkpoint = folder.join("checkpoint.bin");
         let mut simulation =
-            Simulation::new(pipeline, plan.clients.clone(), self.stages.trainer.clone(), (self.stages.aggregator)())
+            Simulation::new(pipeline, plan.clients.clone(), self.stages.trainer.clone(), self.aggregator()?)
                 .settings(plan.settings.clone())
                 .seed(Seed(plan.seed))
                 .cache(self.cache.clone())
@@ -252,11 +253,19 @@ impl Experiment {
         Ok(record)
     }
 
+    /// A fresh aggregator: the stages' own, else the configuration's.
+    pub(super) fn aggregator(&self) -> Result<Box<dyn Aggregator>> {
+        match &self.stages.aggregator {
+            Some(own) => Ok(own()),
+            None => self.config.aggregator.build().map_err(|e| e.under("aggregator")),
+        }
+    }
+
     fn record(
         &self,
         label: &str,
         seed: u64,
-        identity: Identity,
+        identity: RunIdentity,
         method: serde_json::Value,
         outcome: Outcome,
         notes: Vec<String>,
@@ -282,9 +291,9 @@ impl Experiment {
     }
 
     /// What every run of the experiment depends on, and these parts of the configuration.
-    fn identity(&self, parts: &[&str]) -> Result<Identity> {
+    fn identity(&self, parts: &[&str]) -> Result<RunIdentity> {
         let config = serde_json::to_value(&self.config).map_err(|e| Error::config("(document)", e.to_string()))?;
-        let mut identity = Identity::default();
+        let mut identity = RunIdentity::default();
         for part in ["prompt", "generation"].iter().chain(parts) {
             identity.set_json(part, config.get(*part).unwrap_or(&serde_json::Value::Null));
         }
@@ -295,8 +304,8 @@ impl Experiment {
         Ok(identity)
     }
 
-    fn run_identity(&self, plan: &RunPlan) -> Result<Identity> {
-        let mut parts = vec!["adapter", "training"];
+    fn run_identity(&self, plan: &RunPlan) -> Result<RunIdentity> {
+        let mut parts = vec!["adapter", "training", "aggregator"];
         if plan.method.count == Count::All {
             parts.push("fedit");
         }
@@ -328,7 +337,7 @@ fn matched(plan: &RunPlan, before: &[RunRecord]) -> RunPlan {
 }
 
 /// The record of a run that was finished before.
-fn finished(path: &Path, identity: &Identity) -> Result<Option<RunRecord>> {
+fn finished(path: &Path, identity: &RunIdentity) -> Result<Option<RunRecord>> {
     if !path.exists() {
         return Ok(None);
     }

@@ -40,8 +40,8 @@ pub struct Stages {
     pub trainer: Arc<dyn Trainer>,
     /// Evaluation.
     pub evaluator: Arc<dyn Evaluator>,
-    /// A fresh aggregator for each run.
-    pub aggregator: Arc<dyn Fn() -> Box<dyn Aggregator> + Send + Sync>,
+    /// A fresh aggregator for each run, in the place of the configuration's `[aggregator]`.
+    pub aggregator: Option<Arc<dyn Fn() -> Box<dyn Aggregator> + Send + Sync>>,
     /// Tokens of a record.
     pub count_tokens: Arc<CountTokens>,
     /// Writes the final adapter of each run, where the stages know a format for it.

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::aggregate::WeightedMean;
 use crate::error::Error;
 use crate::simulate::toy::{self, ToyEvaluator, ToyFeatures, ToyTrainer};
 use crate::types::{Control, Record};
@@ -27,7 +26,7 @@ impl Toys {
             proxy: Features::new(self.proxy.clone(), 1),
             trainer: self.trainer.clone(),
             evaluator: Arc::new(ToyEvaluator),
-            aggregator: Arc::new(|| Box::new(WeightedMean::new())),
+            aggregator: None,
             count_tokens: Arc::new(|r: &Record| Ok(r.instruction.len() + r.response().len())),
             save_adapter: None,
             identity: vec![("model".into(), "toy".into())],
@@ -140,8 +139,8 @@ fn an_interrupted_experiment_goes_on_to_the_same_results() {
     experiment(whole.path(), &toys(), ("", "")).run(&Control::default()).unwrap();
     let broken = tempfile::tempdir().unwrap();
     let mut failures = 0;
-    for fail_at in [1, 9, 17, 30] {
-        let toys = Toys::new(ToyTrainer { fail_at, ..ToyTrainer::default() });
+    for stop_at in [1, 9, 17, 30] {
+        let toys = Toys::new(ToyTrainer { stop_at, ..ToyTrainer::default() });
         failures += usize::from(experiment(broken.path(), &toys, ("", "")).run(&Control::default()).is_err());
     }
     assert!(failures > 2);

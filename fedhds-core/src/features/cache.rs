@@ -9,8 +9,8 @@ use super::memory::Memory;
 use super::row_file::Row;
 use super::rows::CachedRows;
 use crate::error::{Error, Result};
-use crate::stage::FeatureExtractor;
-use crate::types::{Adapter, Context, Control, Matrix, Record};
+use crate::stage::{FeatureExtractor, Scorer};
+use crate::types::{Adapter, Context, Control, Matrix, Record, Scores};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,9 @@ use std::time::Instant;
 
 /// Memory of a cache that has a folder: what goes from memory is read again.
 const MEMORY_BESIDE_A_FOLDER: usize = 1 << 30;
+
+/// The kind of rows that are scores: a value may be NaN.
+const SCORES: &str = "scores";
 
 /// What rows are: equal keys promise equal rows for records of equal content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,6 +184,33 @@ impl RecordCache {
         }
     }
 
+    /// Scores of records, from the cache where the scorer is frozen, and the seconds that they cost when they were computed. A value
+    /// that a scorer has not is NaN.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows), for the kind `scores`; [`Error::Input`] for names that are no [`Scores`]'.
+    pub fn scores(
+        &self,
+        scorer: &dyn Scorer,
+        records: &[Record],
+        adapter: Option<&Adapter>,
+        context: &Context,
+    ) -> Result<(Scores, f64)> {
+        let frozen = scorer.is_frozen();
+        let adapter = adapter.filter(|_| !frozen);
+        let mut compute = |records: &[Record], control: &Control| {
+            scorer.score(records, adapter, &Context { seed: context.seed, control: control.clone() })
+        };
+        let fingerprint = scorer.fingerprint();
+        let key = CacheKey::new(SCORES, &fingerprint);
+        let found = if frozen {
+            self.rows(key, records, &context.control, &mut compute)?
+        } else {
+            Arc::new(timed(key, records, &context.control, &mut compute)?)
+        };
+        Ok((Scores::new(scorer.names(), found.values.clone())?, found.seconds))
+    }
+
     fn rows_on_disk(
         &self,
         key: CacheKey<'_>,
@@ -273,7 +303,14 @@ fn check(key: CacheKey<'_>, records: usize, values: &Matrix) -> Result<()> {
         let message = format!("expected {records} rows, one for each record, got {}", values.rows());
         return Err(Error::stage(key.kind, message));
     }
-    values.check_finite(key.kind)
+    match values.as_slice().iter().position(|v| v.is_infinite() || (v.is_nan() && key.kind != SCORES)) {
+        None => Ok(()),
+        Some(_) if key.kind != SCORES => values.check_finite(key.kind),
+        Some(at) => {
+            let (row, column, value) = (at / values.cols(), at % values.cols(), values.as_slice()[at]);
+            Err(Error::NotFinite { what: key.kind.into(), row, column, value })
+        }
+    }
 }
 
 /// The error of a part of the records, with the row's number among all of them.

@@ -2,9 +2,10 @@
 
 use crate::cluster::check_clustering;
 use crate::error::{Error, Result};
+use crate::protocol::{ClientSummary, Wire as _};
 use crate::reduce::check_reduced;
-use crate::stage::{Budget, Candidates, Clusterer, Clustering, Reducer, Selector};
-use crate::types::{Context, Matrix, RowId};
+use crate::stage::{Budget, Clusterer, Clustering, Reducer, Rows, Selector, Upload};
+use crate::types::{Context, Matrix, RowId, Secret};
 
 /// One finite row out for each row in.
 pub(crate) fn run_reducer(stage: &str, reducer: &dyn Reducer, features: &Matrix, context: &Context) -> Result<Matrix> {
@@ -18,58 +19,81 @@ pub(crate) fn run_reducer(stage: &str, reducer: &dyn Reducer, features: &Matrix,
 pub(crate) fn run_clusterer(
     stage: &str,
     clusterer: &dyn Clusterer,
-    points: &Matrix,
+    rows: &Rows<'_>,
+    wanted: Option<usize>,
     context: &Context,
 ) -> Result<Clustering> {
     context.control.check()?;
-    let clustering = clusterer.cluster(points, context)?;
-    check_clustering(stage, &clustering, points.rows(), points.cols())?;
+    let clustering = clusterer.cluster(rows, wanted, context)?;
+    check_clustering(stage, &clustering, rows.len(), rows.points.cols())?;
     Ok(clustering)
+}
+
+/// A summary that may be sent, of the same client and round, with no group that was not there before.
+pub(crate) fn run_upload(upload: &dyn Upload, summary: ClientSummary, secret: &mut Secret) -> Result<ClientSummary> {
+    const STAGE: &str = "client.upload";
+    let (client, round) = (summary.client, summary.round);
+    let ids: Vec<_> = summary.groups.iter().map(|group| group.cluster).collect();
+    let dims = summary.centroids.cols();
+    let released = upload.release(summary, secret)?;
+    if (released.client, released.round) != (client, round) {
+        let got = format!("client {}, round {}", released.client, released.round);
+        return Err(Error::stage(STAGE, format!("expected the summary of client {client}, round {round}, got {got}")));
+    }
+    if let Some(group) = released.groups.iter().find(|group| ids.binary_search(&group.cluster).is_err()) {
+        return Err(Error::stage(STAGE, format!("expected groups of the client, got {}", group.cluster)));
+    }
+    if !released.groups.is_empty() && released.centroids.cols() != dims {
+        let got = released.centroids.cols();
+        return Err(Error::stage(STAGE, format!("expected centroids of {dims} columns, got {got}")));
+    }
+    released.check().map_err(|error| Error::stage(STAGE, error.to_string()))?;
+    Ok(released)
 }
 
 /// Distinct rows in ascending order, as many as the budget says.
 pub(crate) fn run_selector(
     stage: &str,
     selector: &dyn Selector,
-    candidates: &Candidates<'_>,
+    rows: &Rows<'_>,
     budget: Budget,
     context: &Context,
 ) -> Result<Vec<RowId>> {
     context.control.check()?;
-    let rows = selector.select(candidates, budget, context)?;
-    check_selection(stage, candidates, budget, &rows)?;
-    Ok(rows)
+    let chosen = selector.select(rows, budget, context)?;
+    check_selection(stage, rows, budget, &chosen)?;
+    Ok(chosen)
 }
 
-/// Checks what a selector returned for these candidates and this budget.
+/// Checks what a selector chose of these rows for this budget.
 ///
 /// # Errors
 /// [`Error::Stage`] with `stage` as its name when a row does not exist, rows repeat or are not in ascending order, or their number
 /// is not the budget's: `min(total, rows)` for [`Budget::Total`]; for [`Budget::PerCluster`] `min(count, size)` of each cluster
 /// and no noise.
-pub fn check_selection(stage: &str, candidates: &Candidates<'_>, budget: Budget, rows: &[RowId]) -> Result<()> {
+pub fn check_selection(stage: &str, rows: &Rows<'_>, budget: Budget, chosen: &[RowId]) -> Result<()> {
     let fail = |message: String| Err(Error::stage(stage, message));
-    let n = candidates.points.rows();
-    if let Some(row) = rows.iter().find(|row| row.index() >= n) {
+    let n = rows.len();
+    if let Some(row) = chosen.iter().find(|row| row.index() >= n) {
         return fail(format!("expected rows below {n}, got {row}"));
     }
-    if let Some(pair) = rows.windows(2).find(|pair| pair[0] >= pair[1]) {
+    if let Some(pair) = chosen.windows(2).find(|pair| pair[0] >= pair[1]) {
         return fail(format!("expected distinct rows in ascending order, got {} before {}", pair[0], pair[1]));
     }
-    match (budget, candidates.clustering) {
-        (Budget::Total(total), _) if rows.len() != total.min(n) => {
-            fail(format!("expected {} rows for a budget of {total} of {n}, got {}", total.min(n), rows.len()))
+    match (budget, rows.groups) {
+        (Budget::Total(total), _) if chosen.len() != total.min(n) => {
+            fail(format!("expected {} rows for a budget of {total} of {n}, got {}", total.min(n), chosen.len()))
         }
         (Budget::Total(_), _) => Ok(()),
-        (Budget::PerCluster(count), None) if rows.len() != count.min(n) => {
-            fail(format!("expected {} rows of the one cluster, got {}", count.min(n), rows.len()))
+        (Budget::PerCluster(count), None) if chosen.len() != count.min(n) => {
+            fail(format!("expected {} rows of the one cluster, got {}", count.min(n), chosen.len()))
         }
         (Budget::PerCluster(_), None) => Ok(()),
         (Budget::PerCluster(count), Some(clustering)) => {
             let mut sizes = vec![0; clustering.centroids.rows()];
             clustering.labels.iter().flatten().for_each(|label| sizes[label.index()] += 1);
             let mut picked = vec![0; sizes.len()];
-            for row in rows {
+            for row in chosen {
                 match clustering.labels[row.index()] {
                     Some(label) => picked[label.index()] += 1,
                     None => return fail(format!("expected no noise, got row {row}")),
@@ -99,16 +123,16 @@ mod tests {
             strength: vec![1.0; 5],
             centroids: Matrix::zeros(2, 1),
         };
-        let flat = Candidates { points: &points, weights: &[1.0; 5], clustering: None, owners: &[] };
-        let grouped = Candidates { clustering: Some(&clustering), ..flat };
-        let check = |candidates: &Candidates<'_>, budget, rows: &[u32]| {
-            let rows: Vec<RowId> = rows.iter().map(|&r| RowId(r)).collect();
-            check_selection("mine", candidates, budget, &rows).map_err(|e| e.to_string())
+        let flat = Rows::new(&points);
+        let grouped = flat.groups(&clustering);
+        let check = |rows: &Rows<'_>, budget, chosen: &[u32]| {
+            let chosen: Vec<RowId> = chosen.iter().map(|&r| RowId(r)).collect();
+            check_selection("mine", rows, budget, &chosen).map_err(|e| e.to_string())
         };
         assert_eq!(check(&flat, Budget::Total(2), &[1, 4]), Ok(()));
         assert_eq!(check(&flat, Budget::Total(9), &[0, 1, 2, 3, 4]), Ok(()));
         assert_eq!(check(&grouped, Budget::PerCluster(2), &[0, 1, 2]), Ok(()));
-        let message = |candidates, budget, rows: &[u32]| check(candidates, budget, rows).unwrap_err();
+        let message = |rows, budget, chosen: &[u32]| check(rows, budget, chosen).unwrap_err();
         assert!(message(&flat, Budget::Total(2), &[1, 5]).contains("stage `mine`: expected rows below 5, got 5"));
         assert!(message(&flat, Budget::Total(2), &[1, 1]).contains("distinct"));
         assert!(message(&flat, Budget::Total(2), &[4, 1]).contains("ascending"));

@@ -5,8 +5,11 @@ use super::name::Preset;
 use super::options::{Count, Noise, Repeats, Ungrouped};
 use super::pipeline::{ClientStages, Pipeline, ServerStages};
 use super::stages;
-use super::stages::{ClientClusterer, ClientSelector, LayerNorm, ReducerConfig, ServerClusterer, ServerSelector};
+use super::stages::{
+    ClientClusterer, ClientSelector, LayerNormalizer, ReducerConfig, ServerClusterer, ServerMemory, ServerSelector,
+};
 use crate::error::{Error, Result};
+use crate::privacy::UploadConfig;
 use crate::protocol::MAX_DIMS;
 use crate::reduce::{SharedProjection, SharedProjectionConfig};
 use crate::stage::{Reducer, Selector};
@@ -59,6 +62,10 @@ pub struct ClientConfig {
     pub selector: ClientSelector,
     /// Whether records of earlier rounds train again.
     pub repeats: Repeats,
+    /// Whether the mean of each score over each group goes up with the groups, where a scorer gives any.
+    pub share_scores: bool,
+    /// What a client does to its groups before it sends them; the default sends them as they are.
+    pub upload: UploadConfig,
 }
 
 /// What runs on the server.
@@ -71,6 +78,8 @@ pub struct ServerConfig {
     pub noise: Noise,
     /// Which groups give records.
     pub selector: ServerSelector,
+    /// What the server keeps of the selection between rounds.
+    pub memory: ServerMemory,
 }
 
 /// A method: where its features come from, what runs on both levels, and how many records train in a round.
@@ -118,60 +127,35 @@ impl MethodConfig {
     /// # Errors
     /// [`Error::Config`] that names the key.
     pub fn check(&self) -> Result<()> {
-        let fail = |key: &str, message: String| Err(Error::config(key, message));
-        let (client, server) = (&self.client, &self.server);
-        let grouped = !matches!(client.clusterer, ClientClusterer::None(_));
-        let looks = self.features != FeatureSource::None;
-        if grouped && !looks {
-            return fail("features", "expected `model` or `proxy`, whose features `client.clusterer` groups".into());
-        }
-        if !grouped && looks {
-            return fail("features", "expected `none`, as `client.clusterer` is `none`".into());
-        }
-        if !grouped && client.frame == Frame::Shared {
-            return fail("client.frame", "expected `per_client`, as there are no groups to compare".into());
-        }
-        if !(1..=MAX_DIMS).contains(&(client.shared_dims as usize)) {
-            return fail("client.shared_dims", format!("expected 1 to {MAX_DIMS}, got {}", client.shared_dims));
-        }
-        let per_cluster = self.count == Count::PerCluster;
-        self.count.check().map_err(|e| Error::config("count", e.to_string()))?;
-        if per_cluster && !grouped {
-            return fail("count", "expected a budget, a ratio or `all`, as nothing is clustered".into());
-        }
-        if per_cluster && matches!(server.clusterer, ServerClusterer::Kmeans(_)) {
-            return fail(
-                "count",
-                "expected a budget, which is the number of clusters of `server.clusterer` kmeans".into(),
-            );
-        }
-        let clustered = !matches!(server.clusterer, ServerClusterer::None(_));
-        let by_cluster = matches!(server.selector, ServerSelector::Nearest | ServerSelector::RandomMember);
-        if !per_cluster && self.count != Count::All && by_cluster && !clustered {
-            let message = "expected `hdbscan` or `kmeans`, whose clusters `server.selector` picks from";
-            return fail("server.clusterer", message.into());
-        }
-        if !per_cluster && !by_cluster && clustered {
-            let message = "expected `none`: with a budget this `server.selector` does not look at clusters";
-            return fail("server.clusterer", message.into());
-        }
-        let in_range = |key: &str, result: Result<()>| result.map_err(|e| Error::config(key, e.to_string()));
-        in_range("client.reducer", client.reducer.build().map(|_| ()))?;
-        in_range("client.clusterer", client.clusterer.build().map(|_| ()))?;
-        in_range("server.clusterer", server.clusterer.build().map(|_| ()))
+        self.pipeline(1).map(|_| ())
     }
 
     /// The stages. `layers` is the number of equal parts, one a layer, that a feature vector consists of; only
     /// `client.layer_norm` asks for it, and an extractor of one vector has 1.
     ///
     /// # Errors
-    /// [`Error::Config`] as [`check`](MethodConfig::check), [`Error::Parameter`] for 0 layers.
+    /// [`Error::Config`] that names the key, [`Error::Parameter`] for 0 layers.
     pub fn pipeline(&self, layers: usize) -> Result<Pipeline> {
-        self.check()?;
+        // What belongs to no stage: whose features they are.
+        let grouped = !matches!(self.client.clusterer, ClientClusterer::None(_));
+        match (grouped, self.features) {
+            (true, FeatureSource::None) => {
+                let message = "expected `model` or `proxy`, whose features `client.clusterer` groups, got `none`";
+                return Err(Error::config("features", message));
+            }
+            (false, FeatureSource::Model | FeatureSource::Proxy) => {
+                return Err(Error::config("features", "expected `none`, as `client.clusterer` is `none`"));
+            }
+            _ => {}
+        }
+        let dims = self.client.shared_dims;
+        if !(1..=MAX_DIMS).contains(&(dims as usize)) {
+            return Err(Error::config("client.shared_dims", format!("expected 1 to {MAX_DIMS}, got {dims}")));
+        }
         let normalizer: Option<Arc<dyn Reducer>> = match (self.client.layer_norm, layers) {
             (false, _) => None,
             (true, 0) => return Err(Error::parameter("layers", "at least 1", 0)),
-            (true, layers) => Some(Arc::new(LayerNorm { layers })),
+            (true, layers) => Some(Arc::new(LayerNormalizer { layers })),
         };
         let n_components = self.client.shared_dims as usize;
         let frame = (self.client.frame == Frame::Shared).then(|| {
@@ -179,7 +163,7 @@ impl MethodConfig {
                 Ok(Arc::new(SharedProjection::new(SharedProjectionConfig { n_components, seed })?))
             })
         });
-        let clusterer = self.client.clusterer.build()?;
+        let clusterer = located("client.clusterer", self.client.clusterer.build())?;
         // Records without coordinates have no centre.
         let selector: Arc<dyn Selector> = match clusterer {
             None => stages::ClientSelector::RandomMember.build(),
@@ -188,22 +172,34 @@ impl MethodConfig {
         let pipeline = Pipeline {
             client: ClientStages {
                 normalizer,
-                reducer: self.client.reducer.build()?,
+                reducer: located("client.reducer", self.client.reducer.build())?,
                 clusterer,
                 noise: self.client.noise,
                 ungrouped: self.client.ungrouped,
                 frame,
                 selector,
                 repeats: self.client.repeats,
+                share_scores: self.client.share_scores,
+                upload: located("client.upload", self.client.upload.build())?,
             },
             server: ServerStages {
-                grouping: self.server.clusterer.build()?,
+                clusterer: located("server.clusterer", self.server.clusterer.build())?,
                 noise: self.server.noise,
                 selector: self.server.selector.build(),
                 count: self.count.clone(),
+                memory: located("server.memory", self.server.memory.build())?,
             },
         };
-        pipeline.check()?;
+        // The rulebook's names are a configuration's keys.
+        pipeline.check().map_err(|error| match error {
+            Error::Parameter { name, expected, got } => Error::config(name, format!("expected {expected}, got {got}")),
+            other => other,
+        })?;
         Ok(pipeline)
     }
+}
+
+/// A stage's settings that are out of range, with the stage's key.
+fn located<T>(key: &str, built: Result<T>) -> Result<T> {
+    built.map_err(|error| Error::config(key, error.to_string()))
 }

@@ -11,6 +11,7 @@ mod overrides;
 pub(crate) mod pipeline;
 mod preset;
 mod reading;
+mod rules;
 mod stages;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -20,7 +21,8 @@ pub use config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig}
 pub use frame::{MakeProjection, SharedFrame};
 pub use name::Preset;
 pub use options::{Count, Noise, Repeats, Ungrouped};
-pub use pipeline::{ClientStages, Grouping, MakeClusterer, Pipeline, ServerStages};
+pub use pipeline::{ClientStages, MakeMemory, Pipeline, ServerStages};
 pub use stages::{
-    ClientClusterer, ClientSelector, LayerNorm, NoParams, ReducerConfig, ServerClusterer, ServerKMeans, ServerSelector,
+    ClientClusterer, ClientSelector, LayerNormalizer, NoParams, ReducerConfig, ServerClusterer, ServerMemory,
+    ServerSelector,
 };

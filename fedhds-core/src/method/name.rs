@@ -20,9 +20,9 @@ pub enum Preset {
     /// Local k-means, the shared projection, and greedy facility location to the budget, weighted by group size: no record is
     /// noise, and nothing is fitted that could fail on few records.
     FedhdsCoverage,
-    /// Any records of the round's clients, to the budget: the paper's baseline.
+    /// Records of the round's clients, drawn uniformly at random to the budget: the paper's baseline.
     Random,
-    /// Any records, spread over the round's clients, to the budget. Where one client is one task this explains what selection
+    /// The same, spread over the round's clients. Where one client is one task this explains what selection
     /// gains, so selection must be measured against it.
     Stratified,
     /// Every record of every client of the round: FedIT.

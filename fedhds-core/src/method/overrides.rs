@@ -138,10 +138,9 @@ mod tests {
             ("preset = \"fedhds\"\nclient.reducer = \"umap\"", "client.reducer.kind", "unknown variant `umap`"),
             ("preset = \"random\"\nclient.reducer.perplexity = 3", "client.reducer.perplexity", "unknown field"),
             ("preset = \"fedhds\"\nfeatures = 3", "features", ""),
-            ("preset = \"fedhds_shared\"\ncount = { budget = 0 }", "count", "at least 1"),
+            ("preset = \"fedhds_shared\"\ncount = { budget = 0 }", "count.budget", "at least 1"),
             ("preset = \"fedhds_shared\"\ncount = { budget = -4 }", "count.budget", "`-4`"),
             ("preset = \"fedhds_shared\"\ncount = { number = 4 }", "count.number", "unknown variant `number`"),
-            ("preset = \"fedhds_shared\"\ncount = \"per_cluster\"", "count", "budget"),
             ("preset = \"random\"\ncount = \"per_cluster\"", "count", "budget"),
             ("preset = \"fedhds\"\nfeatures = \"none\"", "features", "model"),
             ("preset = \"random\"\nfeatures = \"model\"", "features", "none"),
@@ -211,7 +210,7 @@ mod tests {
             ("preset = \"fedhds\"\n[client]\nreducer = \"umap\"", 3, 1),
             // Out of range, and options that do not fit together.
             ("preset = \"fedhds\"\n\nclient.shared_dims = 0", 3, 8),
-            ("preset = \"fedhds_shared\"\ncount = \"per_cluster\"", 2, 1),
+            ("preset = \"random\"\ncount = \"per_cluster\"", 2, 1),
             ("preset = [", 1, 11),
         ] {
             match MethodConfig::from_toml_str(text).unwrap_err() {

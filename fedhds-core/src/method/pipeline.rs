@@ -7,7 +7,7 @@ use crate::cluster::centroid::weighted_centroids;
 use crate::error::{Error, Result};
 use crate::protocol::Ask;
 use crate::select::Random;
-use crate::stage::{Clusterer, Clustering, Reducer, Selector};
+use crate::stage::{Clusterer, Clustering, Memory, Reducer, Rows, Selector, Upload};
 use crate::types::{ClusterId, Context, Matrix, Seed};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -32,10 +32,14 @@ pub struct ClientStages {
     pub selector: Arc<dyn Selector>,
     /// Whether records of earlier rounds train again.
     pub repeats: Repeats,
+    /// Whether the mean of each score over each group goes up with the groups. Without it scores stay on the client.
+    pub share_scores: bool,
+    /// What happens to a summary before it leaves the client; none sends it as it is (the paper).
+    pub upload: Option<Arc<dyn Upload>>,
 }
 
 impl Default for ClientStages {
-    /// No features: all records are one group, of which any are picked.
+    /// No features: all records are one group, of which some are picked uniformly at random.
     fn default() -> Self {
         Self {
             normalizer: None,
@@ -46,43 +50,36 @@ impl Default for ClientStages {
             frame: None,
             selector: Arc::new(Random),
             repeats: Repeats::Allow,
+            share_scores: false,
+            upload: None,
         }
     }
 }
 
-/// Builds a clusterer for (clusters wanted, records that each row stands for).
-pub type MakeClusterer = dyn Fn(usize, &[f32]) -> Result<Arc<dyn Clusterer>> + Send + Sync;
+/// Makes the memory of one server: a pipeline is shared, what is remembered is not.
+pub type MakeMemory = dyn Fn() -> Result<Box<dyn Memory>> + Send + Sync;
 
-/// How the server groups the uploaded centroids.
-#[derive(Clone, Default)]
-pub enum Grouping {
-    /// Not at all. With [`Count::PerCluster`] every uploaded group gives a record (the paper's ablation without the inter-client
-    /// level); with a budget the selector sees the centroids themselves.
-    #[default]
-    None,
-    /// By a clusterer that finds the number of clusters (HDBSCAN in the paper, eq. 8).
-    Fixed(Arc<dyn Clusterer>),
-    /// By a clusterer that is told how many clusters: one for each record of the budget. Needs a budget.
-    ToBudget(Arc<MakeClusterer>),
-}
-
-/// The stages on the server: centroids -> grouping -> selector.
+/// The stages on the server: groups -> clusterer -> selector, and what is kept between rounds.
 #[derive(Clone)]
 pub struct ServerStages {
-    /// Groups the centroids of all clients (eq. 8).
-    pub grouping: Grouping,
-    /// What happens to centroids that the grouping calls noise.
+    /// Groups the centroids of all clients (eq. 8); with a budget it is told to make one cluster for each record. None: with
+    /// [`Count::PerCluster`] every uploaded group gives a record (the paper's ablation without the inter-client level); with a
+    /// budget the selector sees the uploaded groups alone.
+    pub clusterer: Option<Arc<dyn Clusterer>>,
+    /// What happens to centroids that the clusterer calls noise.
     pub noise: Noise,
     /// Picks the representatives (eq. 9).
     pub selector: Arc<dyn Selector>,
     /// How many records train.
     pub count: Count,
+    /// What the server keeps of the selection between rounds; none in the paper.
+    pub memory: Option<Arc<MakeMemory>>,
 }
 
 impl Default for ServerStages {
-    /// No grouping, any rows, every record.
+    /// No clusterer, rows uniformly at random, every record, no memory.
     fn default() -> Self {
-        Self { grouping: Grouping::None, noise: Noise::Drop, selector: Arc::new(Random), count: Count::All }
+        Self { clusterer: None, noise: Noise::Drop, selector: Arc::new(Random), count: Count::All, memory: None }
     }
 }
 
@@ -110,7 +107,7 @@ impl Default for ServerStages {
 ///
 /// What every stage returns is checked: rows, finiteness, dense ids, distinct picks, exact counts. A stage that breaks
 /// its promise is [`Error::Stage`] with its name: `client.normalizer`, `client.reducer`, `client.clusterer`, `client.frame`,
-/// `client.selector`, `server.clusterer` or `server.selector`.
+/// `client.upload`, `client.selector`, `server.clusterer`, `server.selector` or `server.memory`.
 #[derive(Clone, Default)]
 pub struct Pipeline {
     /// What runs on each client.
@@ -120,36 +117,6 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Whether the stages fit together.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] that names the option: a budget that is needed and absent, a frame without groups or without
-    /// coordinates, a count outside its range.
-    pub fn check(&self) -> Result<()> {
-        self.server.count.check()?;
-        if matches!(self.server.grouping, Grouping::ToBudget(_)) && self.server.count == Count::PerCluster {
-            return Err(Error::parameter("count", "a budget, which this server clusterer is told", "per_cluster"));
-        }
-        if self.client.clusterer.is_none() {
-            if self.client.frame.is_some() {
-                return Err(Error::parameter("frame", "a client clusterer, for whose groups it is", "none"));
-            }
-            if self.server.count == Count::PerCluster {
-                return Err(Error::parameter(
-                    "count",
-                    "a budget, ratio or all: there is nothing to cluster",
-                    "per_cluster",
-                ));
-            }
-        }
-        if let Some(frame) = &self.client.frame
-            && frame.dims() == 0
-        {
-            return Err(Error::parameter("shared_dims", "at least 1", 0));
-        }
-        Ok(())
-    }
-
     /// What the server asks of clients; `shared` is the seed of the shared frame, where there is one.
     pub fn ask(&self, shared: Seed) -> Ask {
         match (&self.client.clusterer, &self.client.frame) {
@@ -162,8 +129,9 @@ impl Pipeline {
 
 impl ClientStages {
     /// The rows in the frame of the uploaded centroids `[n, k]`, and their groups with centroids in that frame.
-    /// `features` is `[n, d]`; `ask` is what the server wants.
-    pub(crate) fn group(&self, features: &Matrix, ask: Ask, context: &Context) -> Result<(Matrix, Clustering)> {
+    /// `records` has the features `[n, d]`, and scores where there are any; `ask` is what the server wants.
+    pub(crate) fn group(&self, records: &Rows<'_>, ask: Ask, context: &Context) -> Result<(Matrix, Clustering)> {
+        let features = records.points;
         let n = features.rows();
         let Some(clusterer) = &self.clusterer else {
             return Ok((Matrix::zeros(n, 0), one_group(&Matrix::zeros(n, 0))?));
@@ -184,7 +152,9 @@ impl ClientStages {
             None => rows.as_ref().clone(),
         };
         let context_cluster = context.derive("clusterer", 0);
-        let mut clustering = run_clusterer("client.clusterer", clusterer.as_ref(), &reduced, &context_cluster)?;
+        let reduced_rows = Rows { points: &reduced, ..*records };
+        let mut clustering =
+            run_clusterer("client.clusterer", clusterer.as_ref(), &reduced_rows, None, &context_cluster)?;
         if self.noise == Noise::Singletons {
             clustering = keep_noise(clustering, &reduced)?;
         }
@@ -256,21 +226,5 @@ mod tests {
         assert_eq!(kept.labels, [1, 0, 2, 0].map(|c| Some(ClusterId(c))));
         assert_eq!(kept.centroids.as_slice(), [2.0, 5.0, 7.0]);
         crate::cluster::check_clustering("kept", &kept, 4, 1).unwrap();
-    }
-
-    #[test]
-    fn stages_that_do_not_fit_are_refused() {
-        let no_features =
-            Pipeline { server: ServerStages { count: Count::PerCluster, ..Default::default() }, ..Default::default() };
-        assert!(no_features.check().unwrap_err().to_string().contains("nothing to cluster"));
-        let framed = Pipeline {
-            client: ClientStages {
-                frame: Some(SharedFrame::new(2, |_| Ok(Arc::new(crate::reduce::Identity)))),
-                ..Default::default()
-            },
-            ..Default::default()
-        };
-        assert!(framed.check().unwrap_err().to_string().contains("frame"));
-        assert!(Pipeline::default().check().is_ok());
     }
 }

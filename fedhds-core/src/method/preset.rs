@@ -4,9 +4,10 @@ use super::config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConf
 use super::name::Preset;
 use super::options::{Count, Noise, Repeats, Ungrouped};
 use super::stages::{
-    ClientClusterer, ClientSelector, NoParams, ReducerConfig, ServerClusterer, ServerKMeans, ServerSelector,
+    ClientClusterer, ClientSelector, NoParams, ReducerConfig, ServerClusterer, ServerMemory, ServerSelector,
 };
 use crate::cluster::{HdbscanConfig, KMeansConfig};
+use crate::privacy::UploadConfig;
 use crate::reduce::{PerplexityLimit, TsneConfig};
 
 /// The budget of the presets that have one: records a round.
@@ -28,7 +29,7 @@ impl Preset {
                     repeats: Repeats::Avoid,
                     ..paper_client()
                 };
-                let clusterer = ServerClusterer::Kmeans(ServerKMeans::default());
+                let clusterer = ServerClusterer::Kmeans(KMeansConfig::default());
                 let server = ServerConfig { clusterer, ..paper_server() };
                 (FeatureSource::Model, client, server, BUDGET)
             }
@@ -66,6 +67,8 @@ fn paper_client() -> ClientConfig {
         shared_dims: 128,
         selector: ClientSelector::Nearest,
         repeats: Repeats::Allow,
+        share_scores: false,
+        upload: UploadConfig::default(),
     }
 }
 
@@ -74,6 +77,7 @@ fn paper_server() -> ServerConfig {
         clusterer: ServerClusterer::Hdbscan(hdbscan(2)),
         noise: Noise::Drop,
         selector: ServerSelector::Nearest,
+        memory: ServerMemory::None(NoParams {}),
     }
 }
 
@@ -88,7 +92,7 @@ fn no_groups() -> ClientConfig {
 }
 
 fn flat_server(selector: ServerSelector) -> ServerConfig {
-    ServerConfig { clusterer: ServerClusterer::None(NoParams {}), noise: Noise::Drop, selector }
+    ServerConfig { clusterer: ServerClusterer::None(NoParams {}), selector, ..paper_server() }
 }
 
 #[cfg(test)]

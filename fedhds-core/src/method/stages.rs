@@ -3,13 +3,15 @@
 use crate::cluster::{Hdbscan, HdbscanConfig, KMeans, KMeansConfig};
 use crate::error::Result;
 use crate::reduce::{KernelPca, KernelPcaConfig, Pca, PcaConfig, Tsne, TsneConfig, layer_norm_per_layer};
-use crate::select::{FacilityLocation, NearestCentroid, Random, RandomMember, Stratified};
-use crate::stage::{Clusterer, Clustering, Reducer, Selector};
+use crate::select::{
+    CoverageMemory, CoverageMemoryConfig, FacilityLocation, NearestCentroid, Random, RandomMember, Stratified,
+};
+use crate::stage::{Clusterer, Reducer, Selector};
 use crate::types::{Context, Matrix};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use super::pipeline::Grouping;
+use super::pipeline::MakeMemory;
 
 /// A choice without settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -78,7 +80,7 @@ impl ClientClusterer {
 pub enum ClientSelector {
     /// The records nearest to the group's centroid (the paper, eq. 10).
     Nearest,
-    /// Any records of the group: the one nearest to a centre can be too typical.
+    /// Records of the group uniformly at random: the one nearest to a centre can be too typical.
     RandomMember,
     /// Records that together cover the group (facility location): the medoid first, further ones spread out.
     Spread,
@@ -104,50 +106,46 @@ pub enum ServerClusterer {
     None(NoParams),
     /// HDBSCAN (the paper, eq. 8; `min_cluster_size` 2): finds the number of clusters, and with it the number of records.
     Hdbscan(HdbscanConfig),
-    /// k-means to the budget: as many clusters as records are wanted.
-    Kmeans(ServerKMeans),
-}
-
-/// k-means of centroids; the number of clusters is the budget.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ServerKMeans {
-    /// Whether a group counts as often as it has records. Default no: each topic that a client holds counts once, so that
-    /// large groups do not take the centres of rare ones.
-    pub weighted: bool,
-}
-
-/// k-means with the weights of the rows that it will be given.
-struct WeightedKMeans {
-    kmeans: KMeans,
-    weights: Vec<f32>,
-}
-
-impl Clusterer for WeightedKMeans {
-    fn cluster(&self, points: &Matrix, context: &Context) -> Result<Clustering> {
-        Ok(self.kmeans.fit(points, Some(&self.weights), self.kmeans.config().n_clusters, context)?.clustering)
-    }
+    /// k-means: with a budget as many clusters as records are wanted, else `n_clusters`.
+    Kmeans(KMeansConfig),
 }
 
 impl ServerClusterer {
-    /// The stage.
+    /// The stage; none for `none`.
     ///
     /// # Errors
     /// [`Error::Parameter`](crate::Error::Parameter) for a setting out of range.
-    pub fn build(&self) -> Result<Grouping> {
+    pub fn build(&self) -> Result<Option<Arc<dyn Clusterer>>> {
         Ok(match self {
-            ServerClusterer::None(_) => Grouping::None,
-            ServerClusterer::Hdbscan(config) => Grouping::Fixed(Arc::new(Hdbscan::new(config.clone())?)),
-            ServerClusterer::Kmeans(config) => {
-                let weighted = config.weighted;
-                Grouping::ToBudget(Arc::new(move |clusters, weights| -> Result<Arc<dyn Clusterer>> {
-                    let kmeans = KMeans::new(KMeansConfig::with_clusters(clusters))?;
-                    Ok(if weighted {
-                        Arc::new(WeightedKMeans { kmeans, weights: weights.to_vec() })
-                    } else {
-                        Arc::new(kmeans)
-                    })
-                }))
+            ServerClusterer::None(_) => None,
+            ServerClusterer::Hdbscan(config) => Some(Arc::new(Hdbscan::new(config.clone())?)),
+            ServerClusterer::Kmeans(config) => Some(Arc::new(KMeans::new(config.clone())?)),
+        })
+    }
+}
+
+/// What the server keeps of the selection between rounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ServerMemory {
+    /// Nothing (the paper): each round selects as if it were the first.
+    None(NoParams),
+    /// What was trained on, as points in the shared projection: a selector that looks at it prefers what no round has covered.
+    Coverage(CoverageMemoryConfig),
+}
+
+impl ServerMemory {
+    /// What makes a server's memory; none for `none`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`](crate::Error::Parameter) for a setting out of range.
+    pub fn build(&self) -> Result<Option<Arc<MakeMemory>>> {
+        Ok(match self {
+            ServerMemory::None(_) => None,
+            ServerMemory::Coverage(config) => {
+                config.check()?;
+                let config = config.clone();
+                Some(Arc::new(move || Ok(Box::new(CoverageMemory::new(config.clone())?))))
             }
         })
     }
@@ -159,13 +157,13 @@ impl ServerClusterer {
 pub enum ServerSelector {
     /// The groups nearest to the weighted centre of their cluster (the paper, eq. 9).
     Nearest,
-    /// Any group of each cluster.
+    /// A group of each cluster uniformly at random.
     RandomMember,
     /// Groups that together lie near all groups, each weighted by its records.
     FacilityLocation,
-    /// Any records (without features) or any groups.
+    /// Records (without features) or groups uniformly at random.
     Random,
-    /// Any records or groups, spread over the clients.
+    /// The same, spread over the clients.
     Stratified,
 }
 
@@ -184,12 +182,12 @@ impl ServerSelector {
 
 /// Layer-norm per layer as a stage, see [`layer_norm_per_layer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LayerNorm {
+pub struct LayerNormalizer {
     /// Equal parts of a feature vector, one a layer, at least 1.
     pub layers: usize,
 }
 
-impl Reducer for LayerNorm {
+impl Reducer for LayerNormalizer {
     fn reduce(&self, features: &Matrix, _context: &Context) -> Result<Matrix> {
         layer_norm_per_layer(features, self.layers)
     }

@@ -1,11 +1,11 @@
 //! Stages and messages that tests of both state machines use.
 
-use super::{ClientStages, Count, Grouping, Pipeline, ServerStages};
+use super::{ClientStages, Count, Pipeline, ServerStages};
 use crate::cluster::centroid::weighted_centroids;
 use crate::error::Result;
 use crate::protocol::{ClientSummary, Group};
 use crate::select::NearestCentroid;
-use crate::stage::{Clusterer, Clustering};
+use crate::stage::{Clusterer, Clustering, Rows};
 use crate::types::{ClientId, ClusterId, Context, Matrix, Round};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use std::sync::Arc;
 pub(crate) struct ByWholePart;
 
 impl Clusterer for ByWholePart {
-    fn cluster(&self, points: &Matrix, _context: &Context) -> Result<Clustering> {
+    fn cluster(&self, rows: &Rows<'_>, _wanted: Option<usize>, _context: &Context) -> Result<Clustering> {
+        let points = rows.points;
         let mut ids = BTreeMap::new();
         let labels: Vec<_> = (points.iter_rows())
             .map(|row| {
@@ -37,7 +38,7 @@ pub(crate) fn by_whole_part(count: Count) -> Pipeline {
             ..Default::default()
         },
         server: ServerStages {
-            grouping: Grouping::Fixed(Arc::new(ByWholePart)),
+            clusterer: Some(Arc::new(ByWholePart)),
             selector: Arc::new(NearestCentroid),
             count,
             ..Default::default()
@@ -55,10 +56,6 @@ pub(crate) fn column(values: &[f32]) -> Matrix {
 pub(crate) fn summary(client: u32, round: u32, groups: &[(f32, u32)]) -> ClientSummary {
     let centroids: Vec<f32> = groups.iter().map(|g| g.0).collect();
     let groups = groups.iter().enumerate();
-    ClientSummary {
-        client: ClientId(client),
-        round: Round(round),
-        groups: groups.map(|(j, g)| Group { cluster: ClusterId(j as u32), size: g.1 }).collect(),
-        centroids: column(&centroids),
-    }
+    let groups = groups.map(|(j, g)| Group { cluster: ClusterId(j as u32), size: g.1 }).collect();
+    ClientSummary::new(ClientId(client), Round(round), groups, column(&centroids))
 }

@@ -3,7 +3,7 @@
 use super::{LinfaRng, array, wide};
 use crate::cluster::{KMeansConfig, clustering_of_labels, distinct_rows};
 use crate::error::{Error, Result};
-use crate::stage::{Clusterer, Clustering};
+use crate::stage::{Clusterer, Clustering, Rows};
 use crate::types::{Context, Matrix};
 use linfa::DatasetBase;
 use linfa::traits::{Fit, Predict};
@@ -91,8 +91,9 @@ impl LinfaKMeans {
 }
 
 impl Clusterer for LinfaKMeans {
-    fn cluster(&self, points: &Matrix, context: &Context) -> Result<Clustering> {
-        self.fit(points, self.config.n_clusters, context)
+    /// As many clusters as are wanted, else `n_clusters`; every row counts alike.
+    fn cluster(&self, rows: &Rows<'_>, wanted: Option<usize>, context: &Context) -> Result<Clustering> {
+        self.fit(rows.points, wanted.unwrap_or(self.config.n_clusters), context)
     }
 }
 

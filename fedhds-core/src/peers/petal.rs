@@ -4,7 +4,7 @@ use super::kmeans::dense;
 use super::wide;
 use crate::cluster::{HdbscanConfig, clustering_of_labels};
 use crate::error::{Error, Result};
-use crate::stage::{Clusterer, Clustering};
+use crate::stage::{Clusterer, Clustering, Rows};
 use crate::types::{Context, Matrix};
 use petal_clustering::{Fit, HDbscan};
 use petal_neighbors::distance::Euclidean;
@@ -88,7 +88,7 @@ impl PetalHdbscan {
 }
 
 impl Clusterer for PetalHdbscan {
-    fn cluster(&self, points: &Matrix, context: &Context) -> Result<Clustering> {
-        self.fit(points, context)
+    fn cluster(&self, rows: &Rows<'_>, _wanted: Option<usize>, context: &Context) -> Result<Clustering> {
+        self.fit(rows.points, context)
     }
 }

@@ -1,6 +1,6 @@
 //! The two messages that carry an adapter.
 
-use super::{Kind, MAX_RECORDS, Wire};
+use super::{Kind, MAX_RECORDS, Section as _, Sections, TrainedGroups, Wire};
 use crate::error::{Error, Result};
 use crate::types::{Adapter, ClientId, Round};
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,15 @@ pub struct GlobalAdapter {
     pub round: Round,
     /// The adapter; four bytes a value on the wire.
     pub adapter: Adapter,
+    /// Optional parts; none yet.
+    pub sections: Sections,
+}
+
+impl GlobalAdapter {
+    /// The message without optional parts.
+    pub fn new(round: Round, adapter: Adapter) -> Self {
+        Self { round, adapter, sections: Sections::default() }
+    }
 }
 
 /// Client to server: the adapter after local training.
@@ -25,12 +34,22 @@ pub struct LocalUpdate {
     pub records: u32,
     /// The adapter after training; four bytes a value on the wire.
     pub adapter: Adapter,
-    /// Mean loss on response tokens of each optimiser step, in nats, in order; as the trainer reported it.
-    pub losses: Vec<f32>,
+    /// Mean loss on response tokens over the optimiser steps, in nats, at least 0 and finite; none where no step was taken or the
+    /// trainer measures no loss. One number, since losses of single steps tell of single records.
+    pub loss: Option<f32>,
     /// Optimiser steps that were not taken, because loss or gradient was not finite.
     pub skipped: u32,
     /// Tokens that went through the model.
     pub tokens: u64,
+    /// Optional parts: [`TrainedGroups`].
+    pub sections: Sections,
+}
+
+impl LocalUpdate {
+    /// The message of an adapter that was trained on so many records, without optional parts.
+    pub fn new(client: ClientId, round: Round, records: u32, adapter: Adapter) -> Self {
+        Self { client, round, records, adapter, loss: None, skipped: 0, tokens: 0, sections: Sections::default() }
+    }
 }
 
 /// Shapes agree with lengths, values and settings are finite.
@@ -58,6 +77,7 @@ impl Wire for GlobalAdapter {
     const KIND: Kind = Kind::GlobalAdapter;
 
     fn check(&self) -> Result<()> {
+        self.sections.check(Self::KIND, &[])?;
         check_adapter("global_adapter", &self.adapter)
     }
 }
@@ -69,6 +89,23 @@ impl Wire for LocalUpdate {
         if !(1..=MAX_RECORDS).contains(&(self.records as usize)) {
             return Err(Error::protocol("local_update: records", format!("1 to {MAX_RECORDS}"), self.records));
         }
+        if let Some(loss) = self.loss
+            && !loss.is_finite()
+        {
+            return Err(Error::protocol("local_update: loss", "a finite value, or none", loss));
+        }
+        self.sections.check(Self::KIND, &[TrainedGroups::NUMBER])?;
+        if let Some(TrainedGroups(groups)) = self.sections.get()? {
+            let what = "local_update: trained_groups";
+            if groups.windows(2).any(|pair| pair[0].0 >= pair[1].0) || groups.iter().any(|(_, count)| *count == 0) {
+                let expected = "ids in ascending order, each with at least one record";
+                return Err(Error::protocol(what, expected, format!("{} groups", groups.len())));
+            }
+            let records: u64 = groups.iter().map(|(_, count)| u64::from(*count)).sum();
+            if records != u64::from(self.records) {
+                return Err(Error::protocol(what, format!("{} records in all", self.records), records));
+            }
+        }
         check_adapter("local_update", &self.adapter)
     }
 }
@@ -77,7 +114,7 @@ impl Wire for LocalUpdate {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::types::AdapterTensor;
+    use crate::types::{AdapterTensor, ClusterId};
 
     fn adapter() -> Adapter {
         let mut adapter = Adapter::default();
@@ -90,19 +127,16 @@ mod tests {
 
     fn update() -> LocalUpdate {
         LocalUpdate {
-            client: ClientId(3),
-            round: Round(1),
-            records: 3,
-            adapter: adapter(),
-            losses: vec![2.5, 2.25],
+            loss: Some(2.25),
             skipped: 1,
             tokens: 1 << 40,
+            ..LocalUpdate::new(ClientId(3), Round(1), 3, adapter())
         }
     }
 
     #[test]
     fn comes_back_bit_for_bit() {
-        let global = GlobalAdapter { round: Round(0), adapter: adapter() };
+        let global = GlobalAdapter::new(Round(0), adapter());
         let bytes = global.encode().unwrap();
         assert_eq!(GlobalAdapter::decode(&bytes).unwrap(), global);
         let values = global.adapter.parameters() * 4;
@@ -114,7 +148,9 @@ mod tests {
     #[test]
     fn adapters_that_would_spoil_the_mean_are_refused() {
         type Spoil = fn(&mut LocalUpdate);
-        let cases: [(&str, Spoil); 4] = [
+        let cases: [(&str, Spoil); 6] = [
+            ("loss: expected a finite value", |u| u.loss = Some(f32::INFINITY)),
+            ("3 records in all", |u| u.sections.set(&TrainedGroups(vec![(ClusterId(0), 2)])).unwrap()),
             ("finite values, got NaN at value 5", |u| {
                 u.adapter.tensors.values_mut().for_each(|t| t.data[5] = f32::NAN);
             }),
@@ -128,7 +164,7 @@ mod tests {
             let mut message = update();
             spoil(&mut message);
             assert!(message.encode().unwrap_err().to_string().contains(word));
-            let bytes = [&b"FH\x01\x05"[..], &postcard::to_stdvec(&message).unwrap()[..]].concat();
+            let bytes = [&b"FH\x02\x05"[..], &postcard::to_stdvec(&message).unwrap()[..]].concat();
             assert!(LocalUpdate::decode(&bytes).unwrap_err().to_string().contains(word));
         }
     }

@@ -1,6 +1,6 @@
 //! Server to client: what to train on.
 
-use super::{Kind, MAX_GROUPS, MAX_RECORDS, Wire};
+use super::{Kind, MAX_GROUPS, MAX_RECORDS, Sections, Wire};
 use crate::error::{Error, Result};
 use crate::types::{ClientId, ClusterId, Round};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct ClusterOrder {
     /// The client's number for the group, as its summary gave it.
     pub cluster: ClusterId,
-    /// Records to train on, at least 1 and at most the group's size. The paper orders 1.
+    /// Records to train on, at least 1 and at most the size that the summary gave. The paper orders 1. Where an upload stage
+    /// changed that size, the group may hold fewer: the client then trains on those that it holds.
     pub count: u32,
 }
 
@@ -23,9 +24,16 @@ pub struct SelectionOrder {
     pub round: Round,
     /// Groups in ascending order of their ids; empty where the client does not train in this round.
     pub clusters: Vec<ClusterOrder>,
+    /// Optional parts; none yet.
+    pub sections: Sections,
 }
 
 impl SelectionOrder {
+    /// An order without optional parts.
+    pub fn new(client: ClientId, round: Round, clusters: Vec<ClusterOrder>) -> Self {
+        Self { client, round, clusters, sections: Sections::default() }
+    }
+
     /// Records that the client trains on.
     pub fn records(&self) -> usize {
         self.clusters.iter().map(|c| c.count as usize).sum()
@@ -60,7 +68,7 @@ impl Wire for SelectionOrder {
         if records > MAX_RECORDS as u64 {
             return err("selection_order: records", format!("at most {MAX_RECORDS}"), records.to_string());
         }
-        Ok(())
+        self.sections.check(Self::KIND, &[])
     }
 }
 
@@ -71,7 +79,7 @@ mod tests {
 
     fn order(clusters: &[(u32, u32)]) -> SelectionOrder {
         let clusters = clusters.iter().map(|&(c, count)| ClusterOrder { cluster: ClusterId(c), count }).collect();
-        SelectionOrder { client: ClientId(1), round: Round(300), clusters }
+        SelectionOrder::new(ClientId(1), Round(300), clusters)
     }
 
     #[test]
@@ -80,7 +88,7 @@ mod tests {
             let message = order(clusters);
             assert_eq!(SelectionOrder::decode(&message.encode().unwrap()).unwrap(), message);
         }
-        assert_eq!(order(&[(0, 1), (2, 1)]).encoded_len().unwrap(), 4 + 1 + 2 + 1 + 2 * 2);
+        assert_eq!(order(&[(0, 1), (2, 1)]).encoded_len().unwrap(), 4 + 1 + 2 + 1 + 2 * 2 + 1);
         assert_eq!(order(&[(0, 1), (2, 5)]).records(), 6);
     }
 

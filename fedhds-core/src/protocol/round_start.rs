@@ -1,6 +1,6 @@
 //! Server to client: a round begins.
 
-use super::{Kind, MAX_DIMS, Wire};
+use super::{Kind, MAX_DIMS, Sections, Wire};
 use crate::error::{Error, Result};
 use crate::types::{Round, Seed};
 use serde::{Deserialize, Serialize};
@@ -23,18 +23,28 @@ pub enum Ask {
 }
 
 /// Server to client: a round begins, and this is what the server asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoundStart {
     /// The round; the answers carry it back.
     pub round: Round,
     /// What to send.
     pub ask: Ask,
+    /// Optional parts; none yet.
+    pub sections: Sections,
+}
+
+impl RoundStart {
+    /// A round's start without optional parts.
+    pub fn new(round: Round, ask: Ask) -> Self {
+        Self { round, ask, sections: Sections::default() }
+    }
 }
 
 impl Wire for RoundStart {
     const KIND: Kind = Kind::RoundStart;
 
     fn check(&self) -> Result<()> {
+        self.sections.check(Self::KIND, &[])?;
         if let Ask::SharedGroups { dims, .. } = self.ask
             && !(1..=MAX_DIMS).contains(&(dims as usize))
         {

@@ -1,6 +1,6 @@
 //! Client to server: its groups.
 
-use super::{Kind, MAX_DIMS, MAX_GROUPS, MAX_RECORDS, Wire};
+use super::{GroupScores, Kind, MAX_DIMS, MAX_GROUPS, MAX_RECORDS, Section as _, Sections, Wire};
 use crate::error::{Error, Result};
 use crate::types::{ClientId, ClusterId, Matrix, Round};
 use serde::{Deserialize, Serialize};
@@ -28,9 +28,16 @@ pub struct ClientSummary {
     pub groups: Vec<Group>,
     /// `[groups, dims]`: row j is the centroid of `groups[j]`. No columns where only counts were asked for.
     pub centroids: Matrix,
+    /// Optional parts: [`GroupScores`].
+    pub sections: Sections,
 }
 
 impl ClientSummary {
+    /// A summary without optional parts.
+    pub fn new(client: ClientId, round: Round, groups: Vec<Group>, centroids: Matrix) -> Self {
+        Self { client, round, groups, centroids, sections: Sections::default() }
+    }
+
     /// Records in all groups.
     pub fn records(&self) -> usize {
         self.groups.iter().map(|g| g.size as usize).sum()
@@ -71,6 +78,18 @@ impl Wire for ClientSummary {
             let got = format!("{} at row {row}, column {column}", self.centroids.as_slice()[at]);
             return err("client_summary: centroids", "finite values".into(), got);
         }
+        self.sections.check(Self::KIND, &[GroupScores::NUMBER])?;
+        if let Some(GroupScores(scores)) = self.sections.get()? {
+            if scores.rows() != self.groups.len() {
+                let expected = format!("{} rows, one for each group", self.groups.len());
+                return err("client_summary: scores", expected, scores.rows().to_string());
+            }
+            let (most, longest) = GroupScores::MAX;
+            if scores.names().len() > most || scores.names().iter().any(|name| name.len() > longest) {
+                let expected = format!("at most {most} scores with names of at most {longest} bytes");
+                return err("client_summary: scores", expected, format!("{} scores", scores.names().len()));
+            }
+        }
         Ok(())
     }
 }
@@ -81,12 +100,12 @@ mod tests {
     use super::*;
 
     fn summary(groups: usize, dims: usize) -> ClientSummary {
-        ClientSummary {
-            client: ClientId(7),
-            round: Round(2),
-            groups: (0..groups).map(|j| Group { cluster: ClusterId(j as u32), size: 4 + j as u32 }).collect(),
-            centroids: Matrix::new(groups, dims, (0..groups * dims).map(|v| v as f32 - 3.5).collect()).unwrap(),
-        }
+        ClientSummary::new(
+            ClientId(7),
+            Round(2),
+            (0..groups).map(|j| Group { cluster: ClusterId(j as u32), size: 4 + j as u32 }).collect(),
+            Matrix::new(groups, dims, (0..groups * dims).map(|v| v as f32 - 3.5).collect()).unwrap(),
+        )
     }
 
     #[test]
@@ -102,10 +121,10 @@ mod tests {
     #[test]
     fn a_client_costs_what_the_paper_counts_and_the_sizes() {
         // Table 5 counts 44 bytes for FedHDS (5 centroids of 2 x f32, and 4) and 76 for Turbo (9). Ours adds the header
-        // of 4, client, round, five lengths of one byte each, and id and size of each group.
+        // of 4, client, round, five lengths of one byte each, the count of sections, and id and size of each group.
         let bytes = |groups| summary(groups, 2).encoded_len().unwrap();
-        assert_eq!(bytes(5), 5 * (8 + 2) + 4 + 2 + 4);
-        assert_eq!(bytes(9), 9 * (8 + 2) + 4 + 2 + 4);
+        assert_eq!(bytes(5), 5 * (8 + 2) + 4 + 2 + 4 + 1);
+        assert_eq!(bytes(9), 9 * (8 + 2) + 4 + 2 + 4 + 1);
     }
 
     #[test]
@@ -126,20 +145,20 @@ mod tests {
             assert!(error.contains(word), "{error}");
             // A peer that does not check sends it all the same.
             let body = postcard::to_stdvec(&message).unwrap();
-            let bytes = [&b"FH\x01\x02"[..], &body[..]].concat();
+            let bytes = [&b"FH\x02\x02"[..], &body[..]].concat();
             assert_eq!(ClientSummary::decode(&bytes).unwrap_err().to_string(), error);
         }
     }
 
     #[test]
     fn a_matrix_that_lies_about_its_shape_is_refused() {
-        // client 7, round 2, one group (0, 4), then rows 1, columns 65536, no values.
-        let body = [7, 2, 1, 0, 4, 1, 0x80, 0x80, 0x04, 0];
-        let bytes = [&b"FH\x01\x02"[..], &body[..]].concat();
+        // client 7, round 2, one group (0, 4), then rows 1, columns 65536, no values, no sections.
+        let body = [7, 2, 1, 0, 4, 1, 0x80, 0x80, 0x04, 0, 0];
+        let bytes = [&b"FH\x02\x02"[..], &body[..]].concat();
         assert!(ClientSummary::decode(&bytes).unwrap_err().to_string().contains("with 0 values"));
         // A length prefix of 2^63 values with nothing behind it ends at once.
         let body = [7, 2, 1, 0, 4, 1, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
-        let bytes = [&b"FH\x01\x02"[..], &body[..]].concat();
+        let bytes = [&b"FH\x02\x02"[..], &body[..]].concat();
         assert!(matches!(ClientSummary::decode(&bytes), Err(Error::Protocol { .. })));
     }
 }

@@ -76,14 +76,14 @@ mod tests {
     #[test]
     fn counts_by_kind_and_direction() {
         let mut traffic = Traffic::default();
-        traffic.count(&RoundStart { round: Round(0), ask: Ask::Counts }).unwrap();
+        traffic.count(&RoundStart::new(Round(0), Ask::Counts)).unwrap();
         traffic.add(Kind::ClientSummary, 60);
         let mut more = Traffic::default();
         more.add(Kind::ClientSummary, 40);
         traffic.merge(&more);
         assert_eq!(traffic.of(Kind::ClientSummary), Sent { messages: 2, bytes: 100 });
         assert_eq!(traffic.bytes(Direction::Up), 100);
-        assert_eq!(traffic.bytes(Direction::Down), 6);
+        assert_eq!(traffic.bytes(Direction::Down), 7);
         let json = serde_json::to_string(&traffic).unwrap();
         assert!(json.contains(r#""client_summary":{"messages":2,"bytes":100}"#), "{json}");
     }

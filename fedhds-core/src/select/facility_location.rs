@@ -1,9 +1,9 @@
 //! Rows that together lie near everything.
 
-use super::candidates::{Groups, check_candidates, row_ids, squared_distance};
+use super::rows::{Groups, check_rows, row_ids, squared_distance};
 use crate::error::Result;
-use crate::stage::{Budget, Candidates, Selector};
-use crate::types::{Context, Matrix, RowId};
+use crate::stage::{Budget, Rows, Selector};
+use crate::types::{Context, RowId};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
@@ -17,7 +17,8 @@ use std::collections::BinaryHeap;
 /// The first row is the weighted medoid. Equal gains go to the lower row.
 ///
 /// A total ignores the groups: coverage of the rows themselves is what is asked for. With [`Budget::PerCluster`] it runs
-/// within each group, which spreads several picks of a group over it.
+/// within each group, which spreads several picks of a group over it. Where earlier rounds have covered points
+/// ([`Rows::covered`]), these count as chosen from the start, so that rows far from all of them come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FacilityLocation;
 
@@ -44,9 +45,10 @@ impl PartialOrd for Bound {
     }
 }
 
-/// `count` of the rows (all where there are fewer), in the order taken. O(n^2 d) for the first, less for each further one;
-/// memory O(n).
-fn greedy(points: &Matrix, weights: &[f32], rows: &[usize], count: usize, context: &Context) -> Result<Vec<usize>> {
+/// `count` of the rows (all where there are fewer), in the order taken. O(n (n + covered) d) for the first, less for each further
+/// one; memory O(n).
+fn greedy(all: &Rows<'_>, rows: &[usize], count: usize, context: &Context) -> Result<Vec<usize>> {
+    let points = all.points;
     if count >= rows.len() {
         return Ok(rows.to_vec());
     }
@@ -54,9 +56,12 @@ fn greedy(points: &Matrix, weights: &[f32], rows: &[usize], count: usize, contex
     // Before anything is chosen every row lies this far from "the nearest chosen": farther than any two rows lie apart,
     // so that the first gain ranks rows by their weighted sum of distances.
     let far = 2.0 * rows.iter().map(|&row| distance(row, rows[0])).fold(0.0, f64::max);
-    let mut nearest = vec![far; rows.len()];
+    let covered =
+        |row: usize| all.covered.map(|c| c.points.iter_rows().map(move |p| squared_distance(points.row(row), p)));
+    let start = |&row: &usize| covered(row).and_then(|d| d.min_by(f64::total_cmp)).map_or(far, f64::sqrt);
+    let mut nearest: Vec<f64> = rows.par_iter().map(start).collect();
     let gain = |row: usize, nearest: &[f64]| -> f64 {
-        rows.iter().zip(nearest).map(|(&i, &near)| f64::from(weights[i]) * (near - distance(i, row)).max(0.0)).sum()
+        rows.iter().zip(nearest).map(|(&i, &near)| f64::from(all.weight(i)) * (near - distance(i, row)).max(0.0)).sum()
     };
     let first: Result<Vec<Bound>> = rows
         .par_iter()
@@ -84,23 +89,30 @@ fn greedy(points: &Matrix, weights: &[f32], rows: &[usize], count: usize, contex
 }
 
 impl Selector for FacilityLocation {
-    fn select(&self, candidates: &Candidates<'_>, budget: Budget, context: &Context) -> Result<Vec<RowId>> {
-        check_candidates(candidates)?;
-        let (points, weights) = (candidates.points, candidates.weights);
+    fn select(&self, all: &Rows<'_>, budget: Budget, context: &Context) -> Result<Vec<RowId>> {
+        check_rows(all)?;
         let chosen = match budget {
             Budget::Total(total) => {
-                let rows: Vec<usize> = (0..points.rows()).collect();
-                greedy(points, weights, &rows, total, context)?
+                let rows: Vec<usize> = (0..all.len()).collect();
+                greedy(all, &rows, total, context)?
             }
             Budget::PerCluster(count) => {
                 let mut chosen = Vec::new();
-                for rows in Groups::of(candidates).clusters {
-                    chosen.extend(greedy(points, weights, &rows, count, context)?);
+                for rows in Groups::of(all).clusters {
+                    chosen.extend(greedy(all, &rows, count, context)?);
                 }
                 chosen
             }
         };
         Ok(row_ids(chosen))
+    }
+
+    fn uses_groups(&self) -> bool {
+        false
+    }
+
+    fn uses_covered(&self) -> bool {
+        true
     }
 }
 
@@ -108,11 +120,12 @@ impl Selector for FacilityLocation {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::stage::Covered;
+    use crate::types::Matrix;
     use proptest::prelude::*;
 
     fn pick(points: &Matrix, weights: &[f32], total: usize) -> Vec<RowId> {
-        let candidates = Candidates { points, weights, clustering: None, owners: &[] };
-        FacilityLocation.select(&candidates, Budget::Total(total), &Context::new(0)).unwrap()
+        FacilityLocation.select(&Rows::new(points).weights(weights), Budget::Total(total), &Context::new(0)).unwrap()
     }
 
     /// The definition, without laziness: the row that leaves the smallest weighted sum of distances.
@@ -152,6 +165,22 @@ mod tests {
         assert_eq!(pick(&points, &[0.0; 6], 2), [RowId(0), RowId(1)]);
         assert!(pick(&Matrix::zeros(0, 3), &[], 4).is_empty());
         assert_eq!(pick(&points, &[1.0; 6], 60).len(), 6);
+    }
+
+    #[test]
+    fn what_is_covered_comes_last() {
+        let points = Matrix::new(6, 1, vec![0.0, 1.0, 2.0, 50.0, 51.0, 100.0]).unwrap();
+        let covered = Covered { points: Matrix::new(2, 1, vec![1.0, 100.0]).unwrap(), mass: vec![1.0, 3.0] };
+        let rows = Rows::new(&points).covered(&covered);
+        let pick = |total| FacilityLocation.select(&rows, Budget::Total(total), &Context::new(0)).unwrap();
+        // Of the rows that nothing covers, then those at distance 1, the lower row first.
+        assert_eq!(pick(1), [RowId(3)]);
+        assert_eq!(pick(2), [RowId(0), RowId(3)]);
+        assert_eq!(pick(6).len(), 6);
+        let nothing = Covered { points: Matrix::zeros(0, 0), mass: Vec::new() };
+        let rows = Rows::new(&points).covered(&nothing);
+        let first = FacilityLocation.select(&rows, Budget::Total(1), &Context::new(0)).unwrap();
+        assert_eq!(first, FacilityLocation.select(&Rows::new(&points), Budget::Total(1), &Context::new(0)).unwrap());
     }
 
     proptest! {

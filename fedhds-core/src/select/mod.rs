@@ -3,31 +3,35 @@
 //! | selector | picks | file |
 //! |---|---|---|
 //! | [`NearestCentroid`] | the rows nearest to their group's centre (eq. 9 and 10) | `nearest_centroid.rs` |
-//! | [`RandomMember`] | any member of each group | `random_member.rs` |
+//! | [`RandomMember`] | members of each group, at random | `random_member.rs` |
 //! | [`FacilityLocation`] | rows that together lie near everything | `facility_location.rs` |
-//! | [`Random`] | any rows | `random.rs` |
-//! | [`Stratified`] | any rows, spread over their owners | `stratified.rs` |
+//! | [`Random`] | rows uniformly at random | `random.rs` |
+//! | [`Stratified`] | the same, spread over their owners | `stratified.rs` |
 //!
 //! What all keep to:
 //!
-//! - The rows are distinct and in ascending order. Equal candidates are taken by the lower row number.
+//! - The rows are distinct and in ascending order. Equal rows are taken by the lower row number.
 //! - [`Budget::Total`](crate::stage::Budget::Total) is met exactly where there are so many rows; where there are fewer,
 //!   every row is taken.
 //! - [`Budget::PerCluster`](crate::stage::Budget::PerCluster) takes so many of each cluster, all of a smaller one, and no
-//!   noise. Candidates without a clustering are one cluster.
+//!   noise. Rows without groups are one cluster.
 //! - How a total is spread over clusters is [`quota`]'s rule.
+//!
+//! [`CoverageMemory`] remembers on the server what earlier rounds have covered (`memory.rs`).
 
-mod candidates;
 mod facility_location;
+mod memory;
 mod nearest_centroid;
 pub mod quota;
 mod random;
 mod random_member;
+mod rows;
 mod stratified;
 
-pub use candidates::check_candidates;
 pub use facility_location::FacilityLocation;
+pub use memory::{CoverageMemory, CoverageMemoryConfig};
 pub use nearest_centroid::NearestCentroid;
 pub use random::Random;
 pub use random_member::RandomMember;
+pub use rows::check_rows;
 pub use stratified::Stratified;

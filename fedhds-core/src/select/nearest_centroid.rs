@@ -1,9 +1,9 @@
 //! The rows nearest to their group's centre.
 
-use super::candidates::{Groups, check_candidates, row_ids, squared_distance, weighted_centres};
 use super::quota::{heaviest, rows_by_cluster};
+use super::rows::{Groups, check_rows, row_ids, squared_distance, weighted_centres};
 use crate::error::Result;
-use crate::stage::{Budget, Candidates, Selector};
+use crate::stage::{Budget, Rows, Selector};
 use crate::types::{Context, RowId};
 use serde::{Deserialize, Serialize};
 
@@ -16,22 +16,26 @@ use serde::{Deserialize, Serialize};
 pub struct NearestCentroid;
 
 impl Selector for NearestCentroid {
-    fn select(&self, candidates: &Candidates<'_>, budget: Budget, _context: &Context) -> Result<Vec<RowId>> {
-        check_candidates(candidates)?;
-        let groups = Groups::of(candidates);
+    fn select(&self, all: &Rows<'_>, budget: Budget, _context: &Context) -> Result<Vec<RowId>> {
+        check_rows(all)?;
+        let groups = Groups::of(all);
         let (quotas, noise) = match budget {
             Budget::PerCluster(count) => (vec![count; groups.clusters.len()], 0),
-            Budget::Total(total) => rows_by_cluster(total, candidates, &groups),
+            Budget::Total(total) => rows_by_cluster(total, all, &groups),
         };
-        let centres = weighted_centres(candidates, &groups.clusters);
-        let mut chosen = heaviest(&groups.noise, candidates.weights, noise);
+        let centres = weighted_centres(all, &groups.clusters);
+        let mut chosen = heaviest(&groups.noise, all, noise);
         for (j, rows) in groups.clusters.iter().enumerate() {
             let mut near: Vec<(f64, usize)> =
-                rows.iter().map(|&row| (squared_distance(candidates.points.row(row), centres.row(j)), row)).collect();
+                rows.iter().map(|&row| (squared_distance(all.points.row(row), centres.row(j)), row)).collect();
             near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             chosen.extend(near.into_iter().take(quotas[j]).map(|(_, row)| row));
         }
         Ok(row_ids(chosen))
+    }
+
+    fn uses_groups(&self) -> bool {
+        true
     }
 }
 
@@ -60,8 +64,8 @@ mod tests {
 
     fn pick(weights: &[f32], budget: Budget) -> Vec<RowId> {
         let (points, clustering) = line();
-        let candidates = Candidates { points: &points, weights, clustering: Some(&clustering), owners: &[] };
-        NearestCentroid.select(&candidates, budget, &Context::new(0)).unwrap()
+        let rows = Rows::new(&points).weights(weights).groups(&clustering);
+        NearestCentroid.select(&rows, budget, &Context::new(0)).unwrap()
     }
 
     #[test]
@@ -93,8 +97,8 @@ mod tests {
     #[test]
     fn without_groups_all_rows_are_one() {
         let points = Matrix::new(3, 1, vec![0.0, 4.0, 5.0]).unwrap();
-        let candidates = Candidates { points: &points, weights: &[1.0; 3], clustering: None, owners: &[] };
-        let pick = |budget| NearestCentroid.select(&candidates, budget, &Context::new(0)).unwrap();
+        let rows = Rows::new(&points);
+        let pick = |budget| NearestCentroid.select(&rows, budget, &Context::new(0)).unwrap();
         assert_eq!(pick(Budget::PerCluster(1)), ids(&[1]));
         assert_eq!(pick(Budget::Total(2)), ids(&[1, 2]));
     }

@@ -1,7 +1,7 @@
 //! How a total is spread over groups of unequal size.
 
-use super::candidates::Groups;
-use crate::stage::Candidates;
+use super::rows::Groups;
+use crate::stage::Rows;
 
 /// `total` units over groups, in proportion to `weights`, never more than `caps[i]` for group i: the method of largest
 /// remainders (Hamilton), repeated while a group is full and hands its surplus on.
@@ -49,9 +49,9 @@ pub fn apportion(total: usize, weights: &[f64], caps: &[usize]) -> Vec<usize> {
 ///    stand for, then by the lower id) where there are more clusters than rows to take.
 /// 2. What is left goes to the clusters by [`apportion`] in proportion to their records.
 /// 3. Noise comes last, and only where the clusters have no row left.
-pub(super) fn rows_by_cluster(total: usize, candidates: &Candidates<'_>, groups: &Groups) -> (Vec<usize>, usize) {
+pub(super) fn rows_by_cluster(total: usize, all: &Rows<'_>, groups: &Groups) -> (Vec<usize>, usize) {
     let weights: Vec<f64> =
-        groups.clusters.iter().map(|rows| rows.iter().map(|&r| f64::from(candidates.weights[r])).sum()).collect();
+        groups.clusters.iter().map(|rows| rows.iter().map(|&r| f64::from(all.weight(r))).sum()).collect();
     let mut order: Vec<usize> = (0..weights.len()).filter(|&j| !groups.clusters[j].is_empty()).collect();
     order.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]).then(a.cmp(&b)));
     let mut quotas = vec![0; weights.len()];
@@ -69,9 +69,9 @@ pub(super) fn rows_by_cluster(total: usize, candidates: &Candidates<'_>, groups:
 }
 
 /// The heaviest `count` rows, the lower row first among equals: what noise gives when it is needed.
-pub(super) fn heaviest(rows: &[usize], weights: &[f32], count: usize) -> Vec<usize> {
+pub(super) fn heaviest(rows: &[usize], all: &Rows<'_>, count: usize) -> Vec<usize> {
     let mut rows = rows.to_vec();
-    rows.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]).then(a.cmp(&b)));
+    rows.sort_by(|&a, &b| all.weight(b).total_cmp(&all.weight(a)).then(a.cmp(&b)));
     rows.truncate(count);
     rows
 }

@@ -1,13 +1,13 @@
-//! Any rows.
+//! Rows drawn uniformly at random.
 
-use super::candidates::{Groups, check_candidates, row_ids};
+use super::rows::{Groups, check_rows, row_ids};
 use crate::error::Result;
-use crate::stage::{Budget, Candidates, Selector};
+use crate::stage::{Budget, Rows, Selector};
 use crate::types::{Context, Rng, RowId};
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 
-/// Any rows, each as likely as any other, without replacement: the paper's baseline `Random`.
+/// Rows drawn uniformly at random, without replacement: the paper's baseline `Random`.
 ///
 /// A total is drawn from all rows, groups or not, noise included; with [`Budget::PerCluster`] so many of each group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -25,16 +25,20 @@ pub(super) fn draw(mut rows: Vec<usize>, count: usize, rng: &mut Rng) -> Vec<usi
 }
 
 impl Selector for Random {
-    fn select(&self, candidates: &Candidates<'_>, budget: Budget, context: &Context) -> Result<Vec<RowId>> {
-        check_candidates(candidates)?;
+    fn select(&self, all: &Rows<'_>, budget: Budget, context: &Context) -> Result<Vec<RowId>> {
+        check_rows(all)?;
         let mut rng = context.seed.derive("random", 0).rng();
         let chosen = match budget {
-            Budget::Total(total) => draw((0..candidates.points.rows()).collect(), total, &mut rng),
+            Budget::Total(total) => draw((0..all.points.rows()).collect(), total, &mut rng),
             Budget::PerCluster(count) => {
-                Groups::of(candidates).clusters.into_iter().flat_map(|rows| draw(rows, count, &mut rng)).collect()
+                Groups::of(all).clusters.into_iter().flat_map(|rows| draw(rows, count, &mut rng)).collect()
             }
         };
         Ok(row_ids(chosen))
+    }
+
+    fn uses_groups(&self) -> bool {
+        false
     }
 }
 
@@ -47,10 +51,10 @@ mod tests {
     #[test]
     fn every_row_is_as_likely() {
         let points = Matrix::zeros(10, 0);
-        let candidates = Candidates { points: &points, weights: &[1.0; 10], clustering: None, owners: &[] };
+        let all = Rows::new(&points);
         let mut counts = [0; 10];
         for seed in 0..4000 {
-            let rows = Random.select(&candidates, Budget::Total(3), &Context::new(seed)).unwrap();
+            let rows = Random.select(&all, Budget::Total(3), &Context::new(seed)).unwrap();
             assert_eq!(rows.len(), 3);
             rows.iter().for_each(|r| counts[r.index()] += 1);
         }
@@ -61,8 +65,8 @@ mod tests {
     #[test]
     fn seeds_decide() {
         let points = Matrix::zeros(50, 0);
-        let candidates = Candidates { points: &points, weights: &[1.0; 50], clustering: None, owners: &[] };
-        let pick = |seed: u64| Random.select(&candidates, Budget::Total(5), &Context::new(seed)).unwrap();
+        let all = Rows::new(&points);
+        let pick = |seed: u64| Random.select(&all, Budget::Total(5), &Context::new(seed)).unwrap();
         assert_eq!(pick(1), pick(1));
         assert_ne!(pick(1), pick(2));
     }

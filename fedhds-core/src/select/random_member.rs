@@ -1,14 +1,14 @@
-//! Any member of each group.
+//! Members of each group, drawn uniformly at random.
 
-use super::candidates::{Groups, check_candidates, row_ids};
 use super::quota::{heaviest, rows_by_cluster};
 use super::random::draw;
+use super::rows::{Groups, check_rows, row_ids};
 use crate::error::Result;
-use crate::stage::{Budget, Candidates, Selector};
+use crate::stage::{Budget, Rows, Selector};
 use crate::types::{Context, RowId};
 use serde::{Deserialize, Serialize};
 
-/// Any member of each group, each as likely as any other.
+/// Members of each group, drawn uniformly at random.
 ///
 /// The record nearest to a centre can be too typical: the shortest, plainest wording of a topic. A random member covers the
 /// same topics with their variety. Beside [`Random`](super::Random) it spreads a total over the groups
@@ -17,19 +17,23 @@ use serde::{Deserialize, Serialize};
 pub struct RandomMember;
 
 impl Selector for RandomMember {
-    fn select(&self, candidates: &Candidates<'_>, budget: Budget, context: &Context) -> Result<Vec<RowId>> {
-        check_candidates(candidates)?;
-        let groups = Groups::of(candidates);
+    fn select(&self, all: &Rows<'_>, budget: Budget, context: &Context) -> Result<Vec<RowId>> {
+        check_rows(all)?;
+        let groups = Groups::of(all);
         let (quotas, noise) = match budget {
             Budget::PerCluster(count) => (vec![count; groups.clusters.len()], 0),
-            Budget::Total(total) => rows_by_cluster(total, candidates, &groups),
+            Budget::Total(total) => rows_by_cluster(total, all, &groups),
         };
-        let mut chosen = heaviest(&groups.noise, candidates.weights, noise);
+        let mut chosen = heaviest(&groups.noise, all, noise);
         for (j, rows) in groups.clusters.into_iter().enumerate() {
             let mut rng = context.seed.derive("random_member", j as u64).rng();
             chosen.extend(draw(rows, quotas[j], &mut rng));
         }
         Ok(row_ids(chosen))
+    }
+
+    fn uses_groups(&self) -> bool {
+        true
     }
 }
 
@@ -48,15 +52,15 @@ mod tests {
             strength: vec![1.0; 9],
             centroids: Matrix::zeros(2, 1),
         };
-        let candidates = Candidates { points: &points, weights: &[1.0; 9], clustering: Some(&clustering), owners: &[] };
+        let all = Rows::new(&points).groups(&clustering);
         let mut reached = std::collections::BTreeSet::new();
         for seed in 0..200 {
-            let rows = RandomMember.select(&candidates, Budget::PerCluster(1), &Context::new(seed)).unwrap();
+            let rows = RandomMember.select(&all, Budget::PerCluster(1), &Context::new(seed)).unwrap();
             assert!(rows.len() == 2 && rows[0].index() < 4 && (4..8).contains(&rows[1].index()), "{rows:?}");
             reached.extend(rows);
         }
         assert_eq!(reached.len(), 8);
-        let rows = RandomMember.select(&candidates, Budget::Total(9), &Context::new(0)).unwrap();
+        let rows = RandomMember.select(&all, Budget::Total(9), &Context::new(0)).unwrap();
         assert_eq!(rows.len(), 9);
     }
 }

@@ -1,14 +1,14 @@
-//! Any rows, spread over their owners.
+//! Rows drawn at random, spread over their owners.
 
-use super::candidates::{Groups, check_candidates, row_ids};
 use super::random::draw;
+use super::rows::{Groups, check_rows, row_ids};
 use crate::error::Result;
-use crate::stage::{Budget, Candidates, Selector};
+use crate::stage::{Budget, Rows, Selector};
 use crate::types::{Context, Rng, RowId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Any rows, spread over their owners as evenly as their numbers of rows allow.
+/// Rows drawn uniformly at random, spread over their owners as evenly as their numbers of rows allow.
 ///
 /// The baseline without features that a selection has to beat: where one client is one task, spreading over clients alone
 /// explains what selection gains. Owners are served in turns, in an order drawn anew for each turn, so that no owner has
@@ -40,24 +40,24 @@ fn take_turns(strata: Vec<Vec<usize>>, total: usize, rng: &mut Rng) -> Vec<usize
 }
 
 impl Selector for Stratified {
-    fn select(&self, candidates: &Candidates<'_>, budget: Budget, context: &Context) -> Result<Vec<RowId>> {
-        check_candidates(candidates)?;
+    fn select(&self, all: &Rows<'_>, budget: Budget, context: &Context) -> Result<Vec<RowId>> {
+        check_rows(all)?;
         let mut rng = context.seed.derive("stratified", 0).rng();
         let by_owner = |rows: &[usize]| -> Vec<Vec<usize>> {
             let mut strata: BTreeMap<_, Vec<usize>> = BTreeMap::new();
             for &row in rows {
-                strata.entry(candidates.owners.get(row)).or_default().push(row);
+                strata.entry(all.owners.get(row)).or_default().push(row);
             }
             strata.into_values().collect()
         };
-        let groups = Groups::of(candidates);
+        let groups = Groups::of(all);
         let chosen = match budget {
-            Budget::Total(total) if candidates.owners.is_empty() => {
+            Budget::Total(total) if all.owners.is_empty() => {
                 let strata = groups.clusters.into_iter().chain([groups.noise]).collect();
                 take_turns(strata, total, &mut rng)
             }
             Budget::Total(total) => {
-                let rows: Vec<usize> = (0..candidates.points.rows()).collect();
+                let rows: Vec<usize> = (0..all.points.rows()).collect();
                 take_turns(by_owner(&rows), total, &mut rng)
             }
             Budget::PerCluster(count) => {
@@ -65,6 +65,11 @@ impl Selector for Stratified {
             }
         };
         Ok(row_ids(chosen))
+    }
+
+    /// Groups stand in only where no owner is known; the server's rows have owners.
+    fn uses_groups(&self) -> bool {
+        false
     }
 }
 
@@ -78,8 +83,8 @@ mod tests {
         let points = Matrix::zeros(owners.len(), 0);
         let weights = vec![1.0; owners.len()];
         let owners: Vec<ClientId> = owners.iter().map(|&o| ClientId(o)).collect();
-        let candidates = Candidates { points: &points, weights: &weights, clustering: None, owners: &owners };
-        let rows = Stratified.select(&candidates, Budget::Total(total), &Context::new(seed)).unwrap();
+        let all = Rows::new(&points).weights(&weights).owners(&owners);
+        let rows = Stratified.select(&all, Budget::Total(total), &Context::new(seed)).unwrap();
         let mut counts = BTreeMap::new();
         rows.iter().for_each(|r| *counts.entry(owners[r.index()].0).or_default() += 1);
         counts

@@ -7,6 +7,7 @@ use crate::aggregate::WeightedMean;
 use crate::client::Client;
 use crate::method::testing::{by_whole_part, column};
 use crate::method::{Count, MethodConfig};
+use crate::protocol::{Ask, Wire as _};
 use crate::stage::ClientUpdate;
 use crate::types::{AdapterTensor, Matrix};
 
@@ -18,7 +19,7 @@ fn ids_belong_to_their_centroids() {
     let features = column(&[-1.0, 6.0, 6.5, 2.0, 2.5, 2.5, 9.0]);
     let pipeline = by_whole_part(Count::PerCluster);
     let mut client = Client::new(ClientId(0), &pipeline);
-    let start = RoundStart { round: Round(0), ask: Ask::Groups };
+    let start = RoundStart::new(Round(0), Ask::Groups);
     let summary = client.summarize(&start, &features, &Context::new(0)).unwrap();
     let sent: Vec<(u32, u32, f32)> = summary
         .groups
@@ -30,7 +31,7 @@ fn ids_belong_to_their_centroids() {
     // An order for each id brings records of the group whose centroid carried it.
     for (group, centroid) in summary.groups.iter().zip(summary.centroids.iter_rows()) {
         let clusters = vec![crate::protocol::ClusterOrder { cluster: group.cluster, count: group.size }];
-        let order = SelectionOrder { client: ClientId(0), round: Round(0), clusters };
+        let order = SelectionOrder::new(ClientId(0), Round(0), clusters);
         for row in client.choose(&order, &Context::new(0)).unwrap() {
             assert_eq!(features.row(row.index())[0].floor(), centroid[0].floor());
         }
@@ -41,16 +42,18 @@ fn ids_belong_to_their_centroids() {
 #[test]
 fn nothing_selected_is_no_adapter() {
     let mut server = Server::new(by_whole_part(Count::PerCluster), Seed(1), Box::new(WeightedMean::new())).unwrap();
-    server.begin_round(Round(0), &[ClientId(0)]).unwrap();
+    server.begin_round(Round(0), &[ClientId(0)], None).unwrap();
     server.select(&Context::new(0)).unwrap();
-    assert_eq!(server.finish_round().unwrap(), None);
+    assert_eq!(server.finish_round().unwrap().adapter, None);
     // Nor does it spoil the round after it.
     let mut adapter = Adapter::default();
     adapter.tensors.insert("a".into(), AdapterTensor { shape: [1, 1], data: vec![2.0] });
     let mut aggregator = WeightedMean::new();
-    assert_eq!(aggregator.finish().unwrap(), None);
-    aggregator.add(&ClientUpdate { client: ClientId(0), adapter: adapter.clone(), records: 1 }).unwrap();
-    assert_eq!(aggregator.finish().unwrap(), Some(adapter));
+    aggregator.begin(&adapter, Round(0)).unwrap();
+    assert_eq!(aggregator.finish().unwrap().adapter, None);
+    aggregator.begin(&adapter, Round(1)).unwrap();
+    aggregator.add(&ClientUpdate::new(ClientId(0), adapter.clone(), 1)).unwrap();
+    assert_eq!(aggregator.finish().unwrap().adapter, Some(adapter));
 }
 
 /// Mistake 4: no centroid, or one, crashes the server's clustering. Here with the paper's own stages.
@@ -60,11 +63,12 @@ fn no_centroid_and_one_centroid_are_rounds() {
         let pipeline = MethodConfig::preset(preset).unwrap().pipeline(1).unwrap();
         for records in 0..7 {
             let mut server = Server::new(pipeline.clone(), Seed(1), Box::new(WeightedMean::new())).unwrap();
-            let start = server.begin_round(Round(0), &[ClientId(0), ClientId(1)]).unwrap();
+            let start = server.begin_round(Round(0), &[ClientId(0), ClientId(1)], None).unwrap();
             let features = Matrix::new(records, 4, (0..records * 4).map(|v| ((v * v) as f32).sin()).collect()).unwrap();
             let mut client = Client::new(ClientId(1), &pipeline);
             let context = Context::new(3);
-            server.receive(client.summarize(&start, &features, &context).unwrap()).unwrap();
+            let summary = client.summarize(&start, &features, &context).unwrap();
+            server.receive(ClientId(1), &summary.encode().unwrap()).unwrap();
             let orders = server.select(&context).unwrap();
             let rows = client.choose(&orders[&ClientId(1)], &context).unwrap();
             assert!(rows.len() <= records, "{preset}, {records} records");

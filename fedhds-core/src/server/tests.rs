@@ -1,10 +1,10 @@
 use super::*;
 use crate::aggregate::WeightedMean;
 use crate::method::testing::{by_whole_part, column, summary};
-use crate::method::{ClientStages, Count, Grouping, Noise, ServerStages, SharedFrame};
-use crate::protocol::{ClusterOrder, Group};
+use crate::method::{ClientStages, Count, Noise, ServerStages, SharedFrame};
+use crate::protocol::{Ask, ClientSummary, ClusterOrder, Group, Kind, MAGIC, PROTOCOL_VERSION, TrainedGroups, Wire};
 use crate::select::{FacilityLocation, NearestCentroid, Random, Stratified};
-use crate::stage::{Budget, Candidates, Selector};
+use crate::stage::{Budget, Rows, Selector};
 use crate::types::{AdapterTensor, ClusterId, Matrix, RowId};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -15,6 +15,21 @@ fn server(pipeline: Pipeline) -> Server {
 
 fn ids(clients: std::ops::Range<u32>) -> Vec<ClientId> {
     clients.map(ClientId).collect()
+}
+
+/// The message of this client, by its own connection.
+fn hear<M: Wire>(server: &mut Server, from: u32, message: &M) -> Result<Kind> {
+    let header = [&MAGIC[..], &[PROTOCOL_VERSION, M::KIND.byte()]].concat();
+    // A client that does not check what it sends.
+    server.receive(ClientId(from), &postcard::to_extend(message, header).unwrap())
+}
+
+fn sum(server: &mut Server, summary: ClientSummary) -> Result<Kind> {
+    hear(server, summary.client.0, &summary)
+}
+
+fn upd(server: &mut Server, update: LocalUpdate) -> Result<Kind> {
+    hear(server, update.client.0, &update)
 }
 
 type Orders = Vec<(u32, Vec<(u32, u32)>)>;
@@ -28,8 +43,10 @@ fn plain(orders: &BTreeMap<ClientId, SelectionOrder>) -> Orders {
 fn run(pipeline: Pipeline, summaries: &[ClientSummary]) -> Orders {
     let mut server = server(pipeline);
     let clients: Vec<ClientId> = summaries.iter().map(|s| s.client).collect();
-    server.begin_round(Round(0), &clients).unwrap();
-    summaries.iter().for_each(|s| server.receive(s.clone()).unwrap());
+    server.begin_round(Round(0), &clients, Some(&global())).unwrap();
+    summaries.iter().for_each(|s| {
+        sum(&mut server, s.clone()).unwrap();
+    });
     plain(&server.select(&Context::new(3)).unwrap())
 }
 
@@ -41,7 +58,7 @@ fn featureless(selector: impl Selector + 'static, count: Count) -> Pipeline {
 
 fn counts(client: u32, size: u32) -> ClientSummary {
     let groups = vec![Group { cluster: ClusterId(0), size }];
-    ClientSummary { client: ClientId(client), round: Round(0), groups, centroids: Matrix::zeros(1, 0) }
+    ClientSummary::new(ClientId(client), Round(0), groups, Matrix::zeros(1, 0))
 }
 
 fn protocol_error<T>(result: Result<T>, word: &str) {
@@ -124,7 +141,7 @@ fn zero_or_one_centroids_are_defined() {
 #[test]
 fn without_the_inter_client_level_every_group_gives_a_record() {
     let mut pipeline = by_whole_part(Count::PerCluster);
-    pipeline.server.grouping = Grouping::None;
+    pipeline.server.clusterer = None;
     let orders = run(pipeline, &[summary(0, 0, &[(5.0, 9), (5.1, 4)]), summary(1, 0, &[(5.0, 9)])]);
     assert_eq!(orders, [(0, vec![(0, 1), (1, 1)]), (1, vec![(0, 1)])]);
 }
@@ -133,7 +150,7 @@ fn without_the_inter_client_level_every_group_gives_a_record() {
 fn facility_location_weighs_by_records() {
     let pipeline = || {
         let mut pipeline = by_whole_part(Count::Budget(1));
-        pipeline.server.grouping = Grouping::None;
+        pipeline.server.clusterer = None;
         pipeline.server.selector = Arc::new(FacilityLocation);
         pipeline
     };
@@ -160,44 +177,55 @@ fn baselines_without_features_meet_the_budget() {
 fn the_round_is_a_state_machine() {
     let mut server = server(by_whole_part(Count::PerCluster));
     let context = Context::new(1);
-    protocol_error(server.receive(summary(0, 0, &[(1.0, 1)])), "no round running");
+    protocol_error(sum(&mut server, summary(0, 0, &[(1.0, 1)])), "no round running");
     protocol_error(server.select(&context), "no round running");
     protocol_error(server.finish_round(), "no round running");
-    protocol_error(server.begin_round(Round(0), &[ClientId(1), ClientId(1)]), "1 twice");
-    let start = server.begin_round(Round(0), &ids(0..3)).unwrap();
-    assert_eq!(start, RoundStart { round: Round(0), ask: Ask::Groups });
-    protocol_error(server.begin_round(Round(1), &ids(0..3)), "collects summaries");
-    protocol_error(server.receive(summary(7, 0, &[(1.0, 1)])), "client 7");
-    protocol_error(server.receive(summary(0, 1, &[(1.0, 1)])), "round");
-    server.receive(summary(0, 0, &[(1.0, 1)])).unwrap();
-    protocol_error(server.receive(summary(0, 0, &[(1.0, 1)])), "a second one of client 0");
-    let wide = ClientSummary { centroids: Matrix::zeros(1, 3), ..summary(1, 0, &[(1.0, 1)]) };
-    protocol_error(server.receive(wide), "expected 1 coordinates, got 3 from client 1");
-    protocol_error(server.receive_update(update(0, 1, 1.0)), "whose selection is made");
+    protocol_error(server.begin_round(Round(0), &[ClientId(1), ClientId(1)], Some(&global())), "1 twice");
+    let start = server.begin_round(Round(0), &ids(0..3), Some(&global())).unwrap();
+    assert_eq!(start, RoundStart::new(Round(0), Ask::Groups));
+    protocol_error(server.begin_round(Round(1), &ids(0..3), Some(&global())), "collects summaries");
+    protocol_error(sum(&mut server, summary(7, 0, &[(1.0, 1)])), "client 7");
+    protocol_error(sum(&mut server, summary(0, 1, &[(1.0, 1)])), "round");
+    sum(&mut server, summary(0, 0, &[(1.0, 1)])).unwrap();
+    protocol_error(
+        sum(&mut server, summary(0, 0, &[(1.0, 1)])),
+        "client 0: client_summary: expected one per client, got a second one",
+    );
+    protocol_error(upd(&mut server, update(0, 1, 1.0)), "whose selection is made");
     // Client 2 stays silent.
-    server.receive(summary(1, 0, &[(9.0, 1)])).unwrap();
+    sum(&mut server, summary(1, 0, &[(9.0, 1)])).unwrap();
     assert_eq!(plain(&server.select(&context).unwrap()), [(0, vec![(0, 1)]), (1, vec![(0, 1)])]);
     protocol_error(server.select(&context), "collects summaries");
-    protocol_error(server.receive(summary(2, 0, &[])), "collects summaries");
+    protocol_error(sum(&mut server, summary(2, 0, &[])), "collects summaries");
     server.finish_round().unwrap();
-    protocol_error(server.begin_round(Round(0), &ids(0..3)), "later than 0");
-    server.begin_round(Round(1), &[]).unwrap();
+    protocol_error(server.begin_round(Round(0), &ids(0..3), Some(&global())), "later than 0");
+    server.begin_round(Round(1), &[], Some(&global())).unwrap();
     assert!(server.select(&context).unwrap().is_empty());
-    assert!(server.finish_round().unwrap().is_none());
+    assert!(server.finish_round().unwrap().adapter.is_none());
+}
+
+fn adapter(value: f32) -> Adapter {
+    let tensor = AdapterTensor { shape: [1, 2], data: vec![value, 1.0] };
+    Adapter { tensors: [("lora_A".to_owned(), tensor)].into(), ..Adapter::default() }
+}
+
+/// What every round of these tests begins from.
+fn global() -> Adapter {
+    adapter(0.0)
 }
 
 fn update(client: u32, records: u32, value: f32) -> LocalUpdate {
-    let mut adapter = Adapter::default();
-    adapter.tensors.insert("lora_A".into(), AdapterTensor { shape: [1, 2], data: vec![value, 1.0] });
-    LocalUpdate { client: ClientId(client), round: Round(0), records, adapter, losses: vec![], skipped: 0, tokens: 1 }
+    LocalUpdate::new(ClientId(client), Round(0), records, adapter(value))
 }
 
 /// A server whose round has ordered one record of each of `n` clients.
 fn training(n: u32) -> Server {
     let mut server = server(by_whole_part(Count::PerCluster));
-    server.begin_round(Round(0), &ids(0..n + 1)).unwrap();
-    (0..n).for_each(|c| server.receive(summary(c, 0, &[(c as f32, 3)])).unwrap());
-    server.receive(summary(n, 0, &[])).unwrap();
+    server.begin_round(Round(0), &ids(0..n + 1), Some(&global())).unwrap();
+    (0..n).for_each(|c| {
+        sum(&mut server, summary(c, 0, &[(c as f32, 3)])).unwrap();
+    });
+    sum(&mut server, summary(n, 0, &[])).unwrap();
     server.select(&Context::new(1)).unwrap();
     server
 }
@@ -207,8 +235,10 @@ fn adapters_are_joined_whatever_the_order_of_arrival() {
     let values = [0.1f32, 1e-7, -3.0e4, 7.0];
     let joined = |order: &[u32]| {
         let mut server = training(4);
-        order.iter().for_each(|&c| server.receive_update(update(c, 1, values[c as usize])).unwrap());
-        server.finish_round().unwrap().unwrap()
+        order.iter().for_each(|&c| {
+            upd(&mut server, update(c, 1, values[c as usize])).unwrap();
+        });
+        server.finish_round().unwrap().adapter.unwrap()
     };
     let first = joined(&[0, 1, 2, 3]);
     assert_eq!(joined(&[3, 2, 1, 0]), first);
@@ -222,74 +252,78 @@ fn adapters_are_joined_whatever_the_order_of_arrival() {
 #[test]
 fn updates_that_nobody_ordered_are_refused() {
     let mut server = training(2);
-    protocol_error(server.receive_update(update(2, 1, 0.0)), "told to train");
-    protocol_error(server.receive_update(update(9, 1, 0.0)), "client 9");
-    protocol_error(server.receive_update(update(0, 2, 0.0)), "at most 1");
-    protocol_error(server.receive_update(update(0, 1, f32::NAN)), "finite");
-    server.receive_update(update(0, 1, 2.0)).unwrap();
-    protocol_error(server.receive_update(update(0, 1, 2.0)), "a second one");
-    assert_eq!(server.finish_round().unwrap().unwrap().tensors["lora_A"].data[0], 2.0);
+    protocol_error(upd(&mut server, update(2, 1, 0.0)), "told to train");
+    protocol_error(upd(&mut server, update(9, 1, 0.0)), "client 9");
+    protocol_error(upd(&mut server, update(0, 2, 0.0)), "at most 1");
+    protocol_error(upd(&mut server, update(0, 1, f32::NAN)), "finite");
+    upd(&mut server, update(0, 1, 2.0)).unwrap();
+    protocol_error(upd(&mut server, update(0, 1, 2.0)), "a second one");
+    assert_eq!(server.finish_round().unwrap().adapter.unwrap().tensors["lora_A"].data[0], 2.0);
 }
 
 #[test]
 fn an_adapter_of_another_shape_spoils_only_itself() {
     let mut server = training(3);
-    server.receive_update(update(0, 1, 2.0)).unwrap();
+    upd(&mut server, update(0, 1, 2.0)).unwrap();
     let mut other = update(1, 1, 0.0);
     other.adapter.tensors.insert("lora_B".into(), AdapterTensor { shape: [1, 1], data: vec![0.0] });
-    assert!(matches!(server.receive_update(other), Err(Error::Adapter { .. })));
-    server.receive_update(update(2, 1, 4.0)).unwrap();
-    assert_eq!(server.finish_round().unwrap().unwrap().tensors["lora_A"].data[0], 3.0);
+    assert!(matches!(upd(&mut server, other), Err(Error::Adapter { .. })));
+    upd(&mut server, update(2, 1, 4.0)).unwrap();
+    assert_eq!(server.finish_round().unwrap().adapter.unwrap().tensors["lora_A"].data[0], 3.0);
 }
 
 #[test]
 fn a_round_in_which_nobody_trains_leaves_the_global_adapter() {
     // The released code averages nothing to an adapter of zeros.
     let mut server = server(by_whole_part(Count::PerCluster));
-    server.begin_round(Round(0), &ids(0..2)).unwrap();
-    server.receive(summary(0, 0, &[(-1.0, 4)])).unwrap();
-    server.receive(summary(1, 0, &[(-2.0, 4)])).unwrap();
+    server.begin_round(Round(0), &ids(0..2), Some(&global())).unwrap();
+    sum(&mut server, summary(0, 0, &[(-1.0, 4)])).unwrap();
+    sum(&mut server, summary(1, 0, &[(-2.0, 4)])).unwrap();
     let orders = server.select(&Context::new(1)).unwrap();
     assert!(orders.values().all(SelectionOrder::is_empty));
-    assert_eq!(server.finish_round().unwrap(), None);
-    assert_eq!(server.begin_round(Round(1), &ids(0..1)).unwrap().round, Round(1), "and the next round begins");
+    assert_eq!(server.finish_round().unwrap().adapter, None);
+    assert_eq!(
+        server.begin_round(Round(1), &ids(0..1), Some(&global())).unwrap().round,
+        Round(1),
+        "and the next round begins"
+    );
 }
 
 #[test]
 fn state_survives_another_process() {
     let pipeline = || by_whole_part(Count::Budget(3));
     let mut first = server(pipeline());
-    first.begin_round(Round(4), &ids(0..3)).unwrap();
-    first.receive(summary(0, 4, &[(1.0, 4), (2.0, 1)])).unwrap();
+    first.begin_round(Round(4), &ids(0..3), Some(&global())).unwrap();
+    sum(&mut first, summary(0, 4, &[(1.0, 4), (2.0, 1)])).unwrap();
     let carry = |from: &Server| {
-        let bytes = postcard::to_stdvec(from.state().unwrap()).unwrap();
-        let json = serde_json::to_string(from.state().unwrap()).unwrap();
+        let bytes = postcard::to_stdvec(&from.state().unwrap()).unwrap();
+        let json = serde_json::to_string(&from.state().unwrap()).unwrap();
         let state: ServerState = postcard::from_bytes(&bytes).unwrap();
         assert_eq!(serde_json::from_str::<ServerState>(&json).unwrap(), state);
         let mut to = server(pipeline());
-        to.resume(state).unwrap();
+        to.resume(state, Some(&global())).unwrap();
         to
     };
     let mut second = carry(&first);
     for server in [&mut first, &mut second] {
-        server.receive(summary(2, 4, &[(1.5, 2)])).unwrap();
+        sum(server, summary(2, 4, &[(1.5, 2)])).unwrap();
         server.select(&Context::new(8)).unwrap();
     }
     assert_eq!(first.selection(), second.selection());
     let mut third = carry(&second);
     assert_eq!(third.orders(), first.orders());
     let late = LocalUpdate { round: Round(4), ..update(0, 2, 1.0) };
-    third.receive_update(late).unwrap();
+    upd(&mut third, late).unwrap();
     protocol_error(third.state(), "first update");
-    assert!(third.finish_round().unwrap().is_some());
-    protocol_error(third.begin_round(Round(4), &[]), "later than 4");
+    assert!(third.finish_round().unwrap().adapter.is_some());
+    protocol_error(third.begin_round(Round(4), &[], Some(&global())), "later than 4");
 
-    let mut broken = first.state().unwrap().clone();
+    let mut broken = first.state().unwrap();
     broken.selection = None;
-    protocol_error(server(pipeline()).resume(broken), "a selection in the training phase");
-    let mut broken = first.state().unwrap().clone();
+    protocol_error(server(pipeline()).resume(broken, Some(&global())), "a selection in the training phase");
+    let mut broken = first.state().unwrap();
     broken.clients.remove(&ClientId(2));
-    protocol_error(server(pipeline()).resume(broken), "one of client 2");
+    protocol_error(server(pipeline()).resume(broken, Some(&global())), "one of client 2");
 }
 
 #[test]
@@ -302,26 +336,29 @@ fn the_shared_frame_is_the_same_in_all_rounds() {
         ..by_whole_part(Count::Budget(2))
     };
     let mut server = server(pipeline());
-    let first = server.begin_round(Round(0), &ids(0..2)).unwrap().ask;
+    let first = server.begin_round(Round(0), &ids(0..2), Some(&global())).unwrap().ask;
     assert!(matches!(first, Ask::SharedGroups { dims: 3, .. }));
-    protocol_error(server.receive(summary(0, 0, &[(1.0, 1)])), "expected 3 coordinates");
-    server.abandon_round().unwrap();
-    assert_eq!(server.begin_round(Round(1), &ids(0..2)).unwrap().ask, first);
+    protocol_error(sum(&mut server, summary(0, 0, &[(1.0, 1)])), "expected 3 coordinates");
+    server.abandon_round();
+    assert_eq!(server.begin_round(Round(1), &ids(0..2), Some(&global())).unwrap().ask, first);
 }
 
 #[test]
 fn a_selector_of_the_user_fails_with_its_name() {
     struct TooFew;
     impl Selector for TooFew {
-        fn select(&self, _: &Candidates<'_>, _: Budget, _: &Context) -> Result<Vec<RowId>> {
+        fn select(&self, _: &Rows<'_>, _: Budget, _: &Context) -> Result<Vec<RowId>> {
             Ok(vec![RowId(0)])
+        }
+        fn uses_groups(&self) -> bool {
+            true
         }
     }
     let mut pipeline = by_whole_part(Count::Budget(2));
     pipeline.server.selector = Arc::new(TooFew);
     let mut server = server(pipeline);
-    server.begin_round(Round(0), &ids(0..1)).unwrap();
-    server.receive(summary(0, 0, &[(1.0, 4), (2.0, 4)])).unwrap();
+    server.begin_round(Round(0), &ids(0..1), Some(&global())).unwrap();
+    sum(&mut server, summary(0, 0, &[(1.0, 4), (2.0, 4)])).unwrap();
     let error = server.select(&Context::new(1)).unwrap_err().to_string();
     assert!(error.contains("stage `server.selector`: expected 2 rows"), "{error}");
     assert!(server.state().unwrap().selection.is_none(), "the phase stays");
@@ -351,18 +388,19 @@ proptest! {
             1 => pipeline.server.noise = Noise::Singletons,
             2 => pipeline.server.selector = Arc::new(crate::select::RandomMember),
             3 => {
-                pipeline.server.grouping = Grouping::None;
+                pipeline.server.clusterer = None;
                 pipeline.server.selector = Arc::new(FacilityLocation);
             }
             _ => {
-                pipeline.server.grouping = Grouping::ToBudget(Arc::new(|k, _| {
-                    Ok(Arc::new(crate::cluster::KMeans::new(crate::cluster::KMeansConfig::with_clusters(k))?))
-                }));
+                let kmeans = crate::cluster::KMeans::new(crate::cluster::KMeansConfig::with_clusters(8)).unwrap();
+                pipeline.server.clusterer = Some(Arc::new(kmeans));
             }
         }
         let mut server = server(pipeline);
-        server.begin_round(Round(0), &ids(0..6)).unwrap();
-        summaries.iter().for_each(|s| server.receive(s.clone()).unwrap());
+        server.begin_round(Round(0), &ids(0..6), Some(&global())).unwrap();
+        summaries.iter().for_each(|s| {
+        sum(&mut server, s.clone()).unwrap();
+    });
         let orders = server.select(&Context::new(3)).unwrap();
         let records: usize = summaries.iter().map(ClientSummary::records).sum();
         prop_assert_eq!(orders.values().map(SelectionOrder::records).sum::<usize>(), budget.min(records));
@@ -390,14 +428,14 @@ proptest! {
     ) {
         let pipeline = by_whole_part(Count::Budget(budget));
         let mut server = server(pipeline.clone());
-        let start = server.begin_round(Round(0), &ids(0..clients.len() as u32)).unwrap();
+        let start = server.begin_round(Round(0), &ids(0..clients.len() as u32), Some(&global())).unwrap();
         let mut machines = Vec::new();
         let mut grouped = 0;
         for (id, features) in clients.iter().enumerate() {
             let mut client = crate::client::Client::new(ClientId(id as u32), &pipeline);
             let summary = client.summarize(&start, &column(features), &Context::new(id as u64)).unwrap();
             grouped += summary.records();
-            server.receive(summary).unwrap();
+            sum(&mut server, summary).unwrap();
             machines.push(client);
         }
         let mut chosen = 0;
@@ -418,4 +456,123 @@ fn nearest_is_used_for_what_it_says() {
     let mut pipeline = by_whole_part(Count::PerCluster);
     pipeline.server.selector = Arc::new(NearestCentroid);
     assert_eq!(run(pipeline, &groups), [(0, vec![(1, 1)])]);
+}
+
+#[test]
+fn nobody_speaks_for_another_and_every_refusal_names_its_client() {
+    let mut server = training(3);
+    for (from, message, word) in [
+        (1, update(0, 1, 9.0), "client 1: local_update: client: expected 1, who sent it, got 0"),
+        (7, update(7, 1, 9.0), "client 7: local_update: expected one of the 4 clients"),
+        (2, LocalUpdate { round: Round(3), ..update(2, 1, 9.0) }, "client 2: local_update: round"),
+    ] {
+        protocol_error(hear(&mut server, from, &message), word);
+    }
+    protocol_error(server.receive(ClientId(1), b"FH"), "client 1: message: expected a header");
+    protocol_error(hear(&mut server, 1, &RoundStart::new(Round(0), Ask::Groups)), "client 1: message kind");
+    upd(&mut server, update(0, 1, 1.0)).unwrap();
+    upd(&mut server, update(1, 1, 3.0)).unwrap();
+    let finished = server.finish_round().unwrap();
+    assert_eq!(finished.adapter.unwrap().tensors["lora_A"].data[0], 2.0, "the true messages count");
+    let left: Vec<u32> = finished.report.left_out.keys().map(|client| client.0).collect();
+    assert_eq!(left, [2], "client 1 sent a good one after its bad ones, 7 is none of the round's");
+    assert_eq!(finished.report.trained, BTreeMap::from([(ClientId(0), 1), (ClientId(1), 1)]));
+}
+
+#[test]
+fn the_first_update_is_no_reference_for_the_others() {
+    let mut server = training(3);
+    let mut wrong = update(0, 1, 5.0);
+    wrong.adapter.tensors.insert("more".into(), AdapterTensor { shape: [1, 1], data: vec![0.0] });
+    let error = upd(&mut server, wrong).unwrap_err().to_string();
+    assert!(error.contains("client 0: more") && error.contains("global adapter"), "{error}");
+    upd(&mut server, update(1, 1, 2.0)).unwrap();
+    upd(&mut server, update(2, 1, 4.0)).unwrap();
+    assert_eq!(server.finish_round().unwrap().adapter.unwrap().tensors["lora_A"].data[0], 3.0);
+}
+
+#[test]
+fn the_first_summary_is_no_reference_for_the_others() {
+    let mut server = server(by_whole_part(Count::PerCluster));
+    server.begin_round(Round(0), &ids(0..4), None).unwrap();
+    let wide = ClientSummary { centroids: Matrix::zeros(1, 3), ..summary(0, 0, &[(1.0, 1)]) };
+    sum(&mut server, wide).unwrap();
+    sum(&mut server, summary(1, 0, &[(1.0, 1)])).unwrap();
+    sum(&mut server, summary(2, 0, &[(9.0, 1)])).unwrap();
+    sum(&mut server, summary(3, 0, &[])).unwrap();
+    let orders = plain(&server.select(&Context::new(1)).unwrap());
+    assert_eq!(orders, [(1, vec![(0, 1)]), (2, vec![(0, 1)]), (3, vec![])]);
+    let report = server.end_round(&BTreeMap::new()).unwrap();
+    assert!(report.left_out[&ClientId(0)].contains("expected 1 coordinates, as most clients sent, got 3"));
+}
+
+#[test]
+fn a_round_without_a_global_adapter_takes_no_updates() {
+    let mut server = server(by_whole_part(Count::PerCluster));
+    server.begin_round(Round(0), &ids(0..1), None).unwrap();
+    sum(&mut server, summary(0, 0, &[(1.0, 3)])).unwrap();
+    server.select(&Context::new(1)).unwrap();
+    protocol_error(upd(&mut server, update(0, 1, 1.0)), "began without a global adapter");
+    protocol_error(server.end_round(&BTreeMap::from([(ClientId(0), 2)])), "client 0: trained records");
+    let report = server.end_round(&BTreeMap::from([(ClientId(0), 1)])).unwrap();
+    assert_eq!(report.trained, BTreeMap::from([(ClientId(0), 1)]));
+    assert_eq!(server.round(), Some(Round(0)));
+}
+
+#[test]
+fn trained_groups_must_be_ordered_ones() {
+    let mut server = training(2);
+    let with = |groups: Vec<(u32, u32)>| {
+        let mut update = update(0, groups.iter().map(|g| g.1).sum(), 1.0);
+        let groups = groups.into_iter().map(|(cluster, count)| (ClusterId(cluster), count)).collect();
+        update.sections.set(&TrainedGroups(groups)).unwrap();
+        update
+    };
+    protocol_error(upd(&mut server, with(vec![(4, 1)])), "at most 0 of group 4");
+    upd(&mut server, with(vec![(0, 1)])).unwrap();
+}
+
+#[test]
+fn an_aggregate_that_is_not_finite_is_not_taken() {
+    struct Broken;
+    impl Aggregator for Broken {
+        fn begin(&mut self, _: &Adapter, _: Round) -> Result<()> {
+            Ok(())
+        }
+        fn add(&mut self, update: &crate::stage::ClientUpdate) -> Result<()> {
+            match update.client {
+                ClientId(1) => Err(Error::stage("aggregator", "does not like it")),
+                _ => Ok(()),
+            }
+        }
+        fn finish(&mut self) -> Result<Aggregated> {
+            Ok(Aggregated::new(Some(adapter(f32::NAN))))
+        }
+        fn state(&self) -> Result<Vec<u8>> {
+            Ok(Vec::new())
+        }
+        fn resume(&mut self, _: &[u8]) -> Result<()> {
+            Ok(())
+        }
+        fn memory(&self, _: usize, _: usize) -> u64 {
+            0
+        }
+    }
+    let pipeline = by_whole_part(Count::PerCluster);
+    let mut server = Server::new(pipeline, Seed(5), Box::new(Broken)).unwrap();
+    server.begin_round(Round(0), &ids(0..3), Some(&global())).unwrap();
+    (0..3).for_each(|c| {
+        sum(&mut server, summary(c, 0, &[(c as f32, 3)])).unwrap();
+    });
+    server.select(&Context::new(1)).unwrap();
+    // The update of client 1 waits for client 0's, and its failure is not blamed on client 0.
+    upd(&mut server, update(1, 1, 1.0)).unwrap();
+    upd(&mut server, update(0, 1, 1.0)).unwrap();
+    upd(&mut server, update(2, 1, 1.0)).unwrap();
+    let finished = server.finish_round().unwrap();
+    assert_eq!(finished.adapter, None);
+    assert!(finished.report.aggregation.discarded.unwrap().contains("finite values"));
+    assert_eq!(finished.report.left_out.keys().collect::<Vec<_>>(), [&ClientId(1)]);
+    assert!(finished.report.left_out[&ClientId(1)].contains("does not like it"));
+    assert_eq!(finished.report.trained.len(), 2);
 }

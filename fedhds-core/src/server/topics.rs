@@ -7,6 +7,7 @@ use crate::aggregate::WeightedMean;
 use crate::client::Client;
 use crate::method::MethodConfig;
 use crate::metrics::adjusted_rand;
+use crate::protocol::Wire as _;
 use crate::types::{ClusterId, Matrix};
 use rand::RngExt as _;
 use rand_distr::{Distribution, StandardNormal};
@@ -49,7 +50,7 @@ fn clients(seed: Seed) -> Vec<Records> {
 }
 
 /// What a whole round made of the clients.
-struct Outcome {
+struct Topics {
     /// Share of records whose topic is their group's most frequent one, and of ordered records whose topic is their group's.
     purity: (f64, f64),
     /// Agreement of the server's clusters with the groups' topics.
@@ -66,12 +67,12 @@ fn most_frequent(topics: impl Iterator<Item = usize>) -> usize {
 }
 
 /// One round; `scramble` hands features over in another order than the records', as the released code does.
-fn round(method: &str, seed: Seed, scramble: bool) -> Outcome {
+fn round(method: &str, seed: Seed, scramble: bool) -> Topics {
     let pipeline = MethodConfig::from_toml_str(method).unwrap().pipeline(LAYERS).unwrap();
     let mut server = Server::new(pipeline.clone(), seed, Box::new(WeightedMean::new())).unwrap();
     let data = clients(seed);
     let ids: Vec<ClientId> = (0..data.len() as u32).map(ClientId).collect();
-    let start = server.begin_round(Round(0), &ids).unwrap();
+    let start = server.begin_round(Round(0), &ids, None).unwrap();
     let mut machines = Vec::new();
     let mut group_topic = BTreeMap::new();
     let (mut pure, mut grouped) = (0, 0);
@@ -83,7 +84,8 @@ fn round(method: &str, seed: Seed, scramble: bool) -> Outcome {
         }
         let mut client = Client::new(*id, &pipeline);
         let context = Context::new(seed.derive("client", id.0.into()));
-        server.receive(client.summarize(&start, &features, &context).unwrap()).unwrap();
+        let summary = client.summarize(&start, &features, &context).unwrap();
+        server.receive(*id, &summary.encode().unwrap()).unwrap();
         let labels = &client.state().unwrap().clustering.labels;
         for cluster in (0..labels.len() as u32).map(ClusterId) {
             let members = || (0..labels.len()).filter(|&i| labels[i] == Some(cluster)).map(|i| records.topics[i]);
@@ -118,7 +120,7 @@ fn round(method: &str, seed: Seed, scramble: bool) -> Outcome {
     let records = chosen.len();
     chosen.sort_unstable();
     chosen.dedup();
-    Outcome {
+    Topics {
         purity: (pure as f64 / grouped as f64, right as f64 / records as f64),
         ari: adjusted_rand(&found, &truth).unwrap(),
         records,

@@ -3,7 +3,7 @@
 //! Layout: the magic `FHDSCKPT`, a version (u32, little-endian), the BLAKE3 of the payload (32 bytes), the payload
 //! (postcard). Rounds and scores travel as the same JSON that the run record is made of.
 
-use super::{Identity, RoundRecord, atomic_write};
+use super::{RoundRecord, RunIdentity, atomic_write};
 use crate::error::{Error, Result};
 use crate::stage::RecordScore;
 use crate::types::Adapter;
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"FHDSCKPT";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = MAGIC.len() + 4 + 32;
 
 /// The state of a run between two rounds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     /// What the run is; a checkpoint of another identity is refused.
-    pub identity: Identity,
+    pub identity: RunIdentity,
     /// The global adapter.
     pub adapter: Adapter,
     /// State of server and clients beside the adapter, as they encode it themselves; by name.
@@ -33,7 +33,7 @@ pub struct Checkpoint {
 
 #[derive(Serialize, Deserialize)]
 struct Payload {
-    identity: Identity,
+    identity: RunIdentity,
     adapter: Adapter,
     state: Vec<(String, Vec<u8>)>,
     rounds: String,
@@ -74,7 +74,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Checkpoint`] when the file is damaged, of another version, or belongs to another run: the message names
     /// what differs. [`Error::Io`] when it cannot be read.
-    pub fn load(path: impl AsRef<Path>, identity: &Identity) -> Result<Option<Self>> {
+    pub fn load(path: impl AsRef<Path>, identity: &RunIdentity) -> Result<Option<Self>> {
         let path = path.as_ref();
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
@@ -132,7 +132,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn checkpoint(seed: u64) -> Checkpoint {
-        let mut identity = Identity::default();
+        let mut identity = RunIdentity::default();
         identity.set("seed", seed);
         let tensor = AdapterTensor { shape: [1, 3], data: vec![0.1, -0.0, f32::MIN_POSITIVE] };
         Checkpoint {
@@ -146,6 +146,8 @@ mod tests {
                 round: Round(0),
                 clients: Vec::new(),
                 adapter_changed: false,
+                left_out: BTreeMap::new(),
+                aggregation: Default::default(),
                 seconds: BTreeMap::from([("select".into(), 0.1)]),
                 evaluation: None,
             }],

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 /// Every setting that a run's result depends on, as dotted names and values. Two runs of equal identity have equal results.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Identity(BTreeMap<String, String>);
+pub struct RunIdentity(BTreeMap<String, String>);
 
-impl Identity {
+impl RunIdentity {
     /// Sets a name to a printable value.
     pub fn set(&mut self, name: impl Into<String>, value: impl ToString) {
         self.0.insert(name.into(), value.to_string());
@@ -48,7 +48,7 @@ impl Identity {
     }
 
     /// What differs between this (expected) and another (found), in words, at most six names; `None` when they are equal.
-    pub fn difference(&self, found: &Identity) -> Option<String> {
+    pub fn difference(&self, found: &RunIdentity) -> Option<String> {
         const SHOWN: usize = 6;
         let names: std::collections::BTreeSet<&String> = self.0.keys().chain(found.0.keys()).collect();
         let differing: Vec<String> = names
@@ -84,8 +84,8 @@ fn shorten(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn identity(json: &str) -> Identity {
-        let mut identity = Identity::default();
+    fn identity(json: &str) -> RunIdentity {
+        let mut identity = RunIdentity::default();
         identity.set_json("config", &serde_json::from_str(json).unwrap());
         identity
     }
@@ -109,9 +109,9 @@ mod tests {
 
     #[test]
     fn the_hash_separates_names_from_values() {
-        let mut a = Identity::default();
+        let mut a = RunIdentity::default();
         a.set("ab", "c");
-        let mut b = Identity::default();
+        let mut b = RunIdentity::default();
         b.set("a", "bc");
         assert_ne!(a.hash(), b.hash());
     }

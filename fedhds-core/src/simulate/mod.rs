@@ -13,19 +13,21 @@ mod round_record;
 mod sampling;
 mod schedule;
 mod settings;
+mod simulation;
 mod test_set;
 
 pub use crate::features::content_hash;
 pub use crate::files::{FolderLock, atomic_write};
 pub use checkpoint::Checkpoint;
-pub use federation::{Outcome, Simulation};
-pub use identity::Identity;
+pub use federation::Outcome;
+pub use identity::RunIdentity;
 #[cfg(feature = "experiment")]
 pub use progress::{LogWriter, TerminalProgress};
 pub use round_record::{ClientRecord, EvaluationRecord, RoundRecord};
 pub use sampling::Participation;
 pub use schedule::EvaluationSchedule;
 pub use settings::SimulationSettings;
+pub use simulation::Simulation;
 pub use test_set::TestSet;
 
 #[cfg(test)]

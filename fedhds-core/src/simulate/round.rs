@@ -1,22 +1,20 @@
 //! One round: every message goes through the protocol's encoding and is counted.
 
-use super::federation::Simulation;
+use super::simulation::Simulation;
 use super::{ClientRecord, RoundRecord};
 use crate::client::Client;
 use crate::dataset::ClientData;
 use crate::error::{Error, Result};
 use crate::parallel;
-use crate::protocol::{
-    Ask, ClientSummary, GlobalAdapter, Kind, LocalUpdate, RoundStart, SelectionOrder, Traffic, Wire as _,
-};
+use crate::protocol::{Ask, GlobalAdapter, Kind, RoundStart, SelectionOrder, Traffic, Wire as _};
 use crate::server::Server;
-use crate::stage::Trained;
+use crate::stage::{Rows, Trained};
 use crate::types::{Adapter, ClientId, Context, Matrix, Record, Round, RowId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 /// One round of a simulation.
-pub(super) struct Step<'a> {
+pub(super) struct RoundStep<'a> {
     simulation: &'a Simulation,
     round: Round,
     /// The global adapter as it is encoded once for all clients of the round.
@@ -35,7 +33,7 @@ struct Active<'a> {
     has_adapter: bool,
 }
 
-impl<'a> Step<'a> {
+impl<'a> RoundStep<'a> {
     pub(super) fn new(
         simulation: &'a Simulation,
         round: Round,
@@ -54,8 +52,8 @@ impl<'a> Step<'a> {
     pub(super) fn run(&self, server: &mut Server) -> Result<(RoundRecord, Option<Adapter>)> {
         let sim = self.simulation;
         let sampled = sim.settings.participation.sample(&sim.client_ids(), self.round, sim.seed);
-        let start = server.begin_round(self.round, &sampled)?.encode()?;
-        let message = GlobalAdapter { round: self.round, adapter: self.adapter.clone() }.encode()?;
+        let start = server.begin_round(self.round, &sampled, Some(self.adapter))?.encode()?;
+        let message = GlobalAdapter::new(self.round, self.adapter.clone()).encode()?;
         let global = GlobalAdapter::decode(&message)?.adapter; // what every client of the round receives
         let mut seconds = BTreeMap::new();
         let units = 2 * sampled.len() as u64;
@@ -63,45 +61,57 @@ impl<'a> Step<'a> {
         let result = (|| {
             let chosen = sim.clients.iter().filter(|c| sampled.binary_search(&c.client).is_ok());
             let mut active: Vec<Active<'_>> = chosen.map(|data| self.active(data)).collect();
-            let summarize = |client: &mut Active<'_>| self.summarize(client, &start, &global, message.len());
-            parallel::each(sim.clients_at_once, &mut active, summarize, |_, summary| {
-                server.receive(ClientSummary::decode(&summary)?)?;
+            let ids: Vec<ClientId> = active.iter().map(|client| client.data.client).collect();
+            let mut failures = Failures::default();
+            let summarize = |client: &mut Active<'_>| own(self.summarize(client, &start, &global, message.len()));
+            parallel::each(sim.clients_at_once, &mut active, summarize, |at, summary| {
+                let received = summary.and_then(|bytes| server.receive(ids[at], &bytes));
+                failures.note(server, ids[at], received);
                 sim.control.advance("clients of the round", 1);
                 Ok(())
             })?;
+            failures.end_if_all(ids.len())?;
             let clock = Instant::now();
             let orders = server.select(&self.context("server", 0, "select"))?;
             seconds.insert("select".to_owned(), clock.elapsed().as_secs_f64());
             let train = |client: &mut Active<'_>| {
                 let order = orders.get(&client.data.client);
-                let update = order.map(|order| self.train(client, order, &global, message.len())).transpose()?;
+                let update = order.map(|order| self.train(client, order, &global, message.len())).transpose();
                 debug(self.round, &client.record);
-                Ok(update.flatten())
+                own(update.map(Option::flatten))
             };
-            parallel::each(sim.clients_at_once, &mut active, train, |_, update| {
-                if let Some(update) = update {
-                    let clock = Instant::now();
-                    server.receive_update(LocalUpdate::decode(&update)?)?;
-                    *seconds.entry("aggregate".to_owned()).or_default() += clock.elapsed().as_secs_f64();
-                }
+            let mut failures = Failures::default();
+            let mut trained = 0;
+            parallel::each(sim.clients_at_once, &mut active, train, |at, update| {
+                let clock = Instant::now();
+                let received = update.and_then(|update| {
+                    let Some(update) = update else { return Ok(false) };
+                    server.receive(ids[at], &update).map(|_| true)
+                });
+                trained += usize::from(matches!(received, Ok(true)));
+                failures.note(server, ids[at], received);
+                *seconds.entry("aggregate".to_owned()).or_default() += clock.elapsed().as_secs_f64();
                 sim.control.advance("clients of the round", 1);
                 Ok(())
             })?;
+            failures.end_if_all(trained + failures.0.len())?;
             Ok(active)
         })();
         sim.control.end("clients of the round");
         let active: Vec<Active<'_>> = result?;
         let clock = Instant::now();
-        let adapter = server.finish_round()?;
+        let finished = server.finish_round()?;
         *seconds.entry("aggregate".to_owned()).or_default() += clock.elapsed().as_secs_f64();
         let record = RoundRecord {
             round: self.round,
             clients: active.into_iter().map(|c| c.record).collect(),
-            adapter_changed: adapter.is_some(),
+            adapter_changed: finished.adapter.is_some(),
+            left_out: finished.report.left_out,
+            aggregation: finished.report.aggregation,
             seconds,
             evaluation: None,
         };
-        Ok((record, adapter))
+        Ok((record, finished.adapter))
     }
 
     fn context(&self, who: &str, number: u32, call: &str) -> Context {
@@ -159,10 +169,25 @@ impl<'a> Step<'a> {
                 Some(stored)
             }
         };
+        let scores = match &sim.scorer {
+            None => None,
+            Some(scorer) => {
+                let adapter = (!scorer.is_frozen()).then_some(global);
+                if adapter.is_some() {
+                    client.receive_adapter(adapter_bytes);
+                }
+                let context = self.client_context(client, "scores");
+                let (scores, seconds) = sim.cache.scores(scorer.as_ref(), &client.data.records, adapter, &context)?;
+                let first = !scorer.is_frozen() || !self.charged.contains(&client.data.client);
+                client.record.seconds.insert("scores".into(), if first { seconds } else { 0.0 });
+                Some(scores)
+            }
+        };
         let clock = Instant::now();
         let none = Matrix::zeros(client.data.records.len(), 0);
         let features = features.as_ref().map_or(&none, |f| &f.values);
-        let summary = client.machine.summarize(&start, features, &self.client_context(client, "summarize"))?;
+        let rows = Rows::new(features).scores(scores.as_ref());
+        let summary = client.machine.summarize(&start, rows, &self.client_context(client, "summarize"))?;
         client.record.seconds.insert("summarize".into(), clock.elapsed().as_secs_f64());
         client.record.centroids = if summary.centroids.cols() > 0 { summary.centroids.rows() } else { 0 };
         let bytes = summary.encode()?;
@@ -199,9 +224,37 @@ impl<'a> Step<'a> {
         client.record.tokens = trained.tokens;
         client.record.skipped = trained.skipped;
         client.record.losses = trained.losses.clone();
-        let update = client.machine.update(&order, trained)?.encode()?;
+        let update = client.machine.update(&order, &rows, trained)?.encode()?;
         client.record.traffic.add(Kind::LocalUpdate, update.len());
         Ok(Some(update))
+    }
+}
+
+/// What went wrong with clients of a round: each is left out, with its reason in the round's report.
+#[derive(Default)]
+struct Failures(BTreeMap<ClientId, Error>);
+
+impl Failures {
+    fn note<T>(&mut self, server: &mut Server, client: ClientId, result: Result<T>) {
+        if let Err(error) = result {
+            self.0.insert(client, server.leave_out(client, error));
+        }
+    }
+
+    /// Ends the run where nobody of so many is left: that is no bad client, but stages that do not work.
+    fn end_if_all(&mut self, clients: usize) -> Result<()> {
+        match self.0.pop_first() {
+            Some((_, first)) if self.0.len() + 1 == clients => Err(first),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An error of one client's work as a result of its own, which ends nobody else's; a cancelled run ends.
+fn own<T>(result: Result<T>) -> Result<Result<T>> {
+    match result {
+        Err(Error::Cancelled) => Err(Error::Cancelled),
+        other => Ok(other),
     }
 }
 

@@ -4,6 +4,7 @@
 //! interrupted or not, at any thread count.
 
 use crate::protocol::Traffic;
+use crate::stage::AggregationReport;
 use crate::types::{ClientId, Round};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -18,6 +19,12 @@ pub struct RoundRecord {
     pub clients: Vec<ClientRecord>,
     /// Whether the global adapter changed; `false` for a round in which nothing was selected.
     pub adapter_changed: bool,
+    /// Clients that were left out, and why: a stage or message of theirs failed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<ClientId, String>,
+    /// How the aggregation came about.
+    #[serde(default)]
+    pub aggregation: AggregationReport,
     /// Seconds of the server by stage: `select`, `aggregate`.
     pub seconds: BTreeMap<String, f64>,
     /// The evaluation after this round, where the schedule asks for one.
@@ -46,7 +53,7 @@ pub struct ClientRecord {
     /// Encoded bytes by kind of message.
     pub traffic: Traffic,
     /// Seconds by stage: `features` (of a frozen extractor: what the one extraction took, in the first round that needs it),
-    /// `summarize`, `choose`, `train`.
+    /// `scores`, `summarize`, `choose`, `train`.
     pub seconds: BTreeMap<String, f64>,
 }
 
@@ -165,6 +172,8 @@ mod tests {
             round: Round(0),
             clients: vec![client()],
             adapter_changed: true,
+            left_out: BTreeMap::new(),
+            aggregation: AggregationReport::default(),
             seconds: BTreeMap::from([("select".to_owned(), 3.0)]),
             evaluation: None,
         };

@@ -143,8 +143,8 @@ fn clients_at_work_at_once_change_nothing() {
     }
 }
 
-fn identity(seed: u64) -> Identity {
-    let mut identity = Identity::default();
+fn identity(seed: u64) -> RunIdentity {
+    let mut identity = RunIdentity::default();
     identity.set("seed", seed);
     identity
 }
@@ -154,7 +154,7 @@ fn kept(path: &Path, trainer: Arc<ToyTrainer>, name: &str) -> Simulation {
 }
 
 #[test]
-fn a_run_that_fails_anywhere_goes_on_to_the_same_bits() {
+fn a_run_that_stops_anywhere_goes_on_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint.bin");
     let whole = kept(&path, Arc::default(), "fedhds_coverage").run().unwrap();
@@ -162,13 +162,13 @@ fn a_run_that_fails_anywhere_goes_on_to_the_same_bits() {
     let idle: Arc<ToyTrainer> = Arc::default();
     assert_eq!(kept(&path, idle.clone(), "fedhds_coverage").run().unwrap(), whole);
     assert_eq!(idle.calls.load(Ordering::Relaxed), 0);
-    for fail_at in 1..20 {
+    for stop_at in 1..20 {
         std::fs::remove_file(&path).unwrap();
-        let trainer = Arc::new(ToyTrainer { fail_at, ..ToyTrainer::default() });
+        let trainer = Arc::new(ToyTrainer { stop_at, ..ToyTrainer::default() });
         if let Err(error) = kept(&path, trainer, "fedhds_coverage").run() {
-            assert!(error.to_string().contains("failed as it was told to"), "{error}");
+            assert!(matches!(error, Error::Cancelled), "{error}");
         }
-        assert_eq!(bare(&kept(&path, Arc::default(), "fedhds_coverage").run().unwrap()), bare(&whole), "{fail_at}");
+        assert_eq!(bare(&kept(&path, Arc::default(), "fedhds_coverage").run().unwrap()), bare(&whole), "{stop_at}");
     }
 }
 
@@ -260,13 +260,166 @@ struct NoGroups;
 impl crate::stage::Clusterer for NoGroups {
     fn cluster(
         &self,
-        points: &crate::types::Matrix,
+        rows: &crate::stage::Rows<'_>,
+        _: Option<usize>,
         _: &crate::types::Context,
     ) -> crate::Result<crate::stage::Clustering> {
         Ok(crate::stage::Clustering {
-            labels: vec![None; points.rows()],
-            strength: vec![0.0; points.rows()],
-            centroids: crate::types::Matrix::zeros(0, points.cols()),
+            labels: vec![None; rows.len()],
+            strength: vec![0.0; rows.len()],
+            centroids: crate::types::Matrix::zeros(0, rows.points.cols()),
         })
+    }
+}
+
+#[test]
+fn a_client_that_fails_is_left_out_with_its_reason_and_nobody_else_is() {
+    let failing = |fail_on| {
+        let trainer = Arc::new(ToyTrainer { fail_on: Some(fail_on), ..ToyTrainer::default() });
+        simulation(pipeline("all", 0), trainer, Arc::new(ToyFeatures::new(true))).run()
+    };
+    let outcome = failing("client3-").unwrap();
+    let whole = run("all");
+    let mut met = 0;
+    for (round, before) in outcome.rounds.iter().zip(&whole.rounds) {
+        for client in &round.clients {
+            let failed = client.client.0 == 3;
+            met += usize::from(failed);
+            assert_eq!(client.selected.is_empty(), failed);
+            assert_eq!(round.left_out.contains_key(&client.client), failed);
+            assert_eq!(round.aggregation.weights.contains_key(&client.client), !failed);
+        }
+        assert!(round.adapter_changed && before.left_out.is_empty());
+        for reason in round.left_out.values() {
+            assert!(reason.contains("client 3") && reason.contains("failed as it was told to"), "{reason}");
+        }
+    }
+    assert!(met > 0, "client 3 took part");
+    // Where everybody fails it is no bad client: the run ends with what went wrong.
+    let error = failing("client").unwrap_err().to_string();
+    assert!(error.contains("failed as it was told to"), "{error}");
+}
+
+#[test]
+fn a_killed_run_with_state_on_the_server_ends_with_the_same_bits() {
+    use crate::aggregate::AggregatorConfig;
+    let method = "preset = \"fedhds_coverage\"\ncount = { budget = 6 }\nserver.memory = \"coverage\"";
+    let pipeline = || MethodConfig::from_toml_str(method).unwrap().pipeline(1).unwrap();
+    for kind in ["kind = \"fedadam\"", "kind = \"fedavgm\""] {
+        let aggregator = || toml::from_str::<AggregatorConfig>(kind).unwrap().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.bin");
+        let kept = |trainer: Arc<ToyTrainer>| {
+            let data = toy::data(8, 10, 5);
+            Simulation::new(pipeline(), Arc::new(data.clients), trainer, aggregator())
+                .settings(SimulationSettings {
+                    rounds: ROUNDS,
+                    participation: Participation::Count(4),
+                    ..Default::default()
+                })
+                .extractor(Arc::new(ToyFeatures::new(true)))
+                .checkpoint(&path, identity(3))
+        };
+        let whole = kept(Arc::default()).run().unwrap();
+        let stateless = Simulation::new(
+            pipeline(),
+            Arc::new(toy::data(8, 10, 5).clients),
+            Arc::new(ToyTrainer::default()),
+            Box::new(WeightedMean::new()),
+        )
+        .settings(SimulationSettings { rounds: ROUNDS, participation: Participation::Count(4), ..Default::default() })
+        .extractor(Arc::new(ToyFeatures::new(true)))
+        .run()
+        .unwrap();
+        assert_ne!(bare(&stateless).0, bare(&whole).0, "the aggregator makes a difference");
+        for stop_at in 1..24 {
+            std::fs::remove_file(&path).unwrap();
+            let stopped = kept(Arc::new(ToyTrainer { stop_at, ..ToyTrainer::default() })).run();
+            assert!(stopped.is_ok() || matches!(stopped, Err(Error::Cancelled)));
+            assert_eq!(bare(&kept(Arc::default()).run().unwrap()), bare(&whole), "{kind}, stopped at {stop_at}");
+        }
+    }
+}
+
+#[test]
+fn memory_makes_later_rounds_cover_what_earlier_ones_did_not() {
+    let distinct = |memory: &str| {
+        let method = format!(
+            "preset = \"fedhds_coverage\"\ncount = {{ budget = 2 }}\nserver.memory = \"{memory}\"\nclient.repeats = \"allow\""
+        );
+        let pipeline = MethodConfig::from_toml_str(&method).unwrap().pipeline(1).unwrap();
+        let data = toy::data(8, 20, 8);
+        let outcome = Simulation::new(
+            pipeline,
+            Arc::new(data.clients.clone()),
+            Arc::new(ToyTrainer::default()),
+            Box::new(WeightedMean::new()),
+        )
+        .settings(SimulationSettings { rounds: 8, participation: Participation::Count(8), ..Default::default() })
+        .extractor(Arc::new(ToyFeatures::new(true)))
+        .run()
+        .unwrap();
+        let chosen: std::collections::BTreeSet<&String> =
+            outcome.rounds.iter().flat_map(|r| &r.clients).flat_map(|c| &c.selected).collect();
+        let task = |id: &String| {
+            let records = data.clients.iter().flat_map(|c| &c.records);
+            records.clone().find(|r| r.id == *id).unwrap().category.clone()
+        };
+        chosen.into_iter().map(task).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    let (without, with) = (distinct("none"), distinct("coverage"));
+    assert!(without <= 3, "without memory every round covers the same two: {without}");
+    assert_eq!(with, 8, "with it all tasks are reached");
+}
+
+#[test]
+fn scores_reach_the_stages_of_both_sides() {
+    use crate::stage::{Budget, Rows, Scorer, Selector};
+    use crate::types::{Adapter, Context, Matrix, Record, RowId};
+    /// The number at the end of a record's id.
+    struct Number;
+    impl Scorer for Number {
+        fn names(&self) -> Vec<String> {
+            vec!["number".into()]
+        }
+        fn score(&self, records: &[Record], adapter: Option<&Adapter>, _: &Context) -> crate::Result<Matrix> {
+            assert!(adapter.is_none(), "a frozen scorer is given no adapter");
+            let number = |r: &Record| r.id.rsplit("record").next().unwrap().parse::<f32>().unwrap();
+            Matrix::new(records.len(), 1, records.iter().map(number).collect())
+        }
+        fn is_frozen(&self) -> bool {
+            true
+        }
+        fn fingerprint(&self) -> String {
+            "number".into()
+        }
+    }
+    /// The rows of the largest numbers.
+    struct Largest;
+    impl Selector for Largest {
+        fn select(&self, rows: &Rows<'_>, budget: Budget, _: &Context) -> crate::Result<Vec<RowId>> {
+            let Budget::Total(total) = budget else { panic!("{budget:?}") };
+            let numbers: Vec<f32> = rows.scores.unwrap().column("number").unwrap().collect();
+            let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+            order.sort_by(|&a, &b| numbers[b as usize].total_cmp(&numbers[a as usize]));
+            order.truncate(total);
+            order.sort_unstable();
+            Ok(order.into_iter().map(RowId).collect())
+        }
+        fn uses_groups(&self) -> bool {
+            false
+        }
+    }
+    let mut pipeline = pipeline("fedhds_coverage", 4);
+    pipeline.client.selector = Arc::new(Largest);
+    pipeline.client.share_scores = true;
+    pipeline.server.selector = Arc::new(Largest);
+    let simulation = simulation(pipeline, Arc::default(), Arc::new(ToyFeatures::new(true)));
+    let outcome = simulation.scorer(Arc::new(Number)).run().unwrap();
+    for client in outcome.rounds[..1].iter().flat_map(|r| &r.clients).filter(|c| !c.selected.is_empty()) {
+        assert!(client.seconds.contains_key("scores"));
+        // The server chose by the means of groups, the client the largest of each of them: so what was chosen is above the mean.
+        let number = |id: &String| id.rsplit("record").next().unwrap().parse::<f32>().unwrap();
+        assert!(client.selected.iter().all(|id| number(id) > 4.5), "{client:?}");
     }
 }

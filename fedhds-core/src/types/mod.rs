@@ -6,6 +6,8 @@ mod ids;
 mod matrix;
 pub(crate) mod range;
 mod record;
+mod scores;
+mod secret;
 mod seed;
 
 pub use adapter::{Adapter, AdapterConfig, AdapterTensor};
@@ -13,4 +15,6 @@ pub use control::{CancelToken, Context, Control, Progress};
 pub use ids::{ClientId, ClusterId, Round, RowId};
 pub use matrix::Matrix;
 pub use record::Record;
+pub use scores::Scores;
+pub use secret::Secret;
 pub use seed::{Rng, Seed};

@@ -70,7 +70,8 @@ typedef struct {
     size_t ordered;
 } round_t;
 
-static inline void round_of(const char* settings, round_t* round) {
+// `global` is the adapter that the round begins with, NULL for a round that selects alone.
+static inline void round_from(const char* settings, const fedhds_adapter_t* global, round_t* round) {
     memset(round, 0, sizeof *round);
     const uint32_t number = 0;
     fedhds_bytes_t* bytes = NULL;
@@ -79,15 +80,17 @@ static inline void round_of(const char* settings, round_t* round) {
     round->method = method_of(settings);
     OK(fedhds_server_new(round->method, 1, 5, &round->server));
     OK(fedhds_client_new(number, round->method, 1, 5, &round->client));
-    OK(fedhds_server_begin_round(round->server, 0, &number, 1, &bytes));
+    OK(fedhds_server_begin_round(round->server, 0, &number, 1, global, &bytes));
     round->start = taken(bytes);
-    OK(fedhds_client_summarize(round->client, round->start.data, round->start.length, view, 0, NULL, &bytes));
+    OK(fedhds_client_summarize(round->client, round->start.data, round->start.length, view, 0, NULL, NULL, &bytes));
     round->summary = taken(bytes);
-    OK(fedhds_server_receive(round->server, round->summary.data, round->summary.length));
+    OK(fedhds_server_receive(round->server, 0, round->summary.data, round->summary.length));
     OK(fedhds_server_select(round->server, NULL));
     OK(fedhds_server_order(round->server, number, &bytes, &round->ordered));
     round->order = taken(bytes);
 }
+
+static inline void round_of(const char* settings, round_t* round) { round_from(settings, NULL, round); }
 
 static inline void round_free(round_t* round) {
     free(round->start.data);

@@ -3,9 +3,9 @@
 
 #include "fixtures.h"
 
-typedef enum { BYTES, MATRIX, CLUSTERING, CONTROL, METHOD, CLIENT, SERVER, RECORDS, PCA, KINDS } kind_t;
+typedef enum { BYTES, MATRIX, CLUSTERING, CONTROL, METHOD, CLIENT, SERVER, RECORDS, PCA, KINDS, ADAPTER = KINDS, SECRET, ALL } kind_t;
 
-static const char* const NAMES[KINDS] = {
+static const char* const NAMES[ALL] = {
     "fedhds_bytes_t",
     "fedhds_matrix_t",
     "fedhds_clustering_t",
@@ -15,12 +15,14 @@ static const char* const NAMES[KINDS] = {
     "fedhds_server_t",
     "fedhds_records_t",
     "fedhds_pca_t",
+    "fedhds_adapter_t",  // of this and the next this program has none that are alive
+    "fedhds_secret_t",
 };
 
 // The other arguments are good ones.
 static round_t good;
 static fedhds_pca_t* good_pca;
-static message_t state;
+static message_t state, of_client;
 static fedhds_tsne_config_t tsne;
 static fedhds_kernel_pca_config_t kernel;
 static fedhds_hdbscan_config_t hdbscan;
@@ -36,20 +38,34 @@ static const uint8_t* data;
 static fedhds_matrix_view_t view;
 static size_t count;
 static const uint32_t one = 0;
+static uint8_t byte[1];
 
 static int32_t reduce(fedhds_matrix_view_t features, uint64_t seed, size_t columns, float* reduced, void* user_data) {
     (void)features, (void)seed, (void)columns, (void)reduced, (void)user_data;
     return 1;
 }
-static int32_t cluster(fedhds_matrix_view_t points, uint64_t seed, int32_t* labels, void* user_data) {
-    (void)points, (void)seed, (void)labels, (void)user_data;
+static int32_t cluster(const fedhds_rows_t* rows, size_t wanted, uint64_t seed, int32_t* labels, void* user_data) {
+    (void)rows, (void)wanted, (void)seed, (void)labels, (void)user_data;
     return 1;
 }
-static int32_t choose(fedhds_matrix_view_t points, const float* weights, const int32_t* labels, const uint32_t* owners,
-    uint64_t seed, size_t wanted, uint32_t* rows, void* user_data) {
-    (void)points, (void)weights, (void)labels, (void)owners, (void)seed, (void)wanted, (void)rows, (void)user_data;
+static int32_t choose(
+    const fedhds_rows_t* rows, uint64_t seed, size_t wanted, size_t per_cluster, uint32_t* chosen, void* user_data) {
+    (void)rows, (void)seed, (void)wanted, (void)per_cluster, (void)chosen, (void)user_data;
     return 1;
 }
+static int32_t send(fedhds_summary_t* summary, fedhds_secret_t* secret, void* user_data) {
+    (void)summary, (void)secret, (void)user_data;
+    return 1;
+}
+static int32_t commit(const fedhds_trained_group_t* groups, size_t number, void* user_data) {
+    (void)groups, (void)number, (void)user_data;
+    return 1;
+}
+static int32_t covered(fedhds_matrix_view_t* points, const float** mass, void* user_data) {
+    (void)points, (void)mass, (void)user_data;
+    return 1;
+}
+static const fedhds_memory_t MEMORY = {sizeof MEMORY, 1, NULL, commit, covered, NULL, NULL};
 
 #define START good.start.data, good.start.length
 #define ORDER good.order.data, good.order.length
@@ -69,7 +85,7 @@ USE(6, fedhds_clustering_centroids(handle, &matrix))
 USE(7, fedhds_select(0, VIEW, NULL, NULL, handle, 1, 0, 0, NULL, NULL, 0, &count))
 USE(8, fedhds_control_set_progress(handle, NULL, NULL))
 USE(9, fedhds_control_cancel(handle))
-USE(10, fedhds_client_summarize(good.client, START, VIEW, 0, handle, &bytes))
+USE(10, fedhds_client_summarize(good.client, START, VIEW, 0, NULL, handle, &bytes))
 USE(11, fedhds_client_choose(good.client, ORDER, handle, NULL, 0, &count))
 USE(12, fedhds_server_select(good.server, handle))
 USE(13, fedhds_tsne(VIEW, &tsne, 0, handle, &matrix))
@@ -83,23 +99,23 @@ USE(20, fedhds_records_load("absent", "jsonl", NULL, handle, &records))
 USE(21, fedhds_method_settings(handle, &bytes))
 USE(22, fedhds_method_set_reducer(handle, "client.reducer", reduce, 2, NULL))
 USE(23, fedhds_method_set_clusterer(handle, "client.clusterer", cluster, NULL))
-USE(24, fedhds_method_set_selector(handle, "client.selector", choose, NULL))
+USE(24, fedhds_method_set_selector(handle, "client.selector", choose, 0, 0, NULL))
 USE(25, fedhds_client_new(0, handle, 1, 0, &client))
 USE(26, fedhds_server_new(handle, 1, 0, &server))
-USE(27, fedhds_client_summarize(handle, START, VIEW, 0, NULL, &bytes))
+USE(27, fedhds_client_summarize(handle, START, VIEW, 0, NULL, NULL, &bytes))
 USE(28, fedhds_client_choose(handle, ORDER, NULL, NULL, 0, &count))
 USE(29, fedhds_client_mark_trained(handle, &one, 1))
 USE(30, fedhds_client_groups(handle, NULL, 0, &count))
 USE(31, fedhds_client_state(handle, &bytes))
-USE(32, fedhds_client_resume(handle, (const uint8_t*)"[null,[]]", 9))
-USE(33, fedhds_server_begin_round(handle, 1, &one, 1, &bytes))
-USE(34, fedhds_server_receive(handle, good.summary.data, good.summary.length))
+USE(32, fedhds_client_resume(handle, of_client.data, of_client.length))
+USE(33, fedhds_server_begin_round(handle, 1, &one, 1, NULL, &bytes))
+USE(34, fedhds_server_receive(handle, 0, good.summary.data, good.summary.length))
 USE(35, fedhds_server_select(handle, NULL))
 USE(36, fedhds_server_order(handle, 0, &bytes, &count))
 USE(37, fedhds_server_selection(handle, NULL, 0, &count))
-USE(38, fedhds_server_end_round(handle))
+USE(38, fedhds_server_abandon_round(handle))
 USE(39, fedhds_server_state(handle, &bytes))
-USE(40, fedhds_server_resume(handle, state.data, state.length))
+USE(40, fedhds_server_resume(handle, state.data, state.length, NULL))
 USE(41, fedhds_records_add(handle, "id", "a", NULL, "b", NULL))
 USE(42, fedhds_records_count(handle, &count))
 USE(43, fedhds_records_get(handle, 0, &bytes))
@@ -121,6 +137,14 @@ USE(58, fedhds_pca_components(handle, &matrix))
 USE(59, fedhds_pca_explained_variance(handle, NULL, 0, &count))
 USE(60, fedhds_pca_explained_variance_ratio(handle, NULL, 0, &count))
 USE(61, fedhds_pca_mean(handle, NULL, 0, &count))
+USE(62, fedhds_method_set_upload(handle, send, NULL))
+USE(63, fedhds_method_set_memory(handle, &MEMORY, NULL))
+USE(64, fedhds_client_set_secret(handle, (const uint8_t*)&good))
+USE(65, fedhds_server_leave_out(handle, 0, "gone"))
+USE(66, fedhds_server_end_round(handle, &one, &one, 1, &bytes))
+USE(67, fedhds_server_begin_round(good.server, 9, &one, 1, handle, &bytes))
+USE(68, fedhds_server_resume(good.server, state.data, state.length, handle))
+USE(69, fedhds_secret_draw(handle, byte, 1))
 
 typedef struct {
     fedhds_status_t (*call)(void* handle);
@@ -191,6 +215,14 @@ static const use_t USES[] = {
     {use_59, PCA, false},
     {use_60, PCA, false},
     {use_61, PCA, false},
+    {use_62, METHOD, false},
+    {use_63, METHOD, false},
+    {use_64, CLIENT, false},
+    {use_65, SERVER, false},
+    {use_66, SERVER, false},
+    {use_67, ADAPTER, true},
+    {use_68, ADAPTER, true},
+    {use_69, SECRET, false},
 };
 
 static void make(void* handles[KINDS]) {
@@ -226,6 +258,8 @@ int main(void) {
     OK(fedhds_pca_fit(VIEW, 2, false, NULL, &good_pca));
     OK(fedhds_server_state(good.server, &bytes));
     state = taken(bytes);
+    OK(fedhds_client_state(good.client, &bytes));
+    of_client = taken(bytes);
     bytes = NULL;
     OK(fedhds_tsne_config_init(&tsne, sizeof tsne));
     OK(fedhds_kernel_pca_config_init(&kernel, sizeof kernel));
@@ -270,10 +304,11 @@ int main(void) {
     fedhds_method_t* method = method_of(COVERAGE);
     OK(fedhds_client_new(0, method, 1, 5, &client));
     OK(fedhds_method_free(method));
-    OK(fedhds_client_summarize(client, START, VIEW, 0, NULL, &bytes));
+    OK(fedhds_client_summarize(client, START, VIEW, 0, NULL, NULL, &bytes));
     OK(fedhds_bytes_free(bytes));
     OK(fedhds_client_free(client));
     free(state.data);
+    free(of_client.data);
     round_free(&good);
     return DONE;
 }

@@ -165,7 +165,7 @@ std::vector<std::vector<std::uint32_t>> round_of(const fedhds::Method& method) {
     for (std::uint32_t number = 0; number < 2; ++number) {
         clients.push_back(fedhds::Client::create(number, method, 1, seed).value());
         const fedhds::PackedRows rows = fedhds::PackedRows::of(rows_of(number)).value();
-        server.receive(clients.back().summarize(start, rows).value()).value();
+        server.receive(number, clients.back().summarize(start, rows).value()).value();
     }
     server.select().value();
     CHECK(!server.selection()->empty());
@@ -180,7 +180,7 @@ std::vector<std::vector<std::uint32_t>> round_of(const fedhds::Method& method) {
         CHECK(chosen.back().size() == order.records);
         later.mark_trained(chosen.back()).value();
     }
-    server.end_round().value();
+    server.abandon_round().value();
     return chosen;
 }
 
@@ -204,7 +204,7 @@ void rounds() {
     fedhds::Server server = fedhds::Server::create(random, 1, seed).value();
     const fedhds::Bytes start = server.begin_round(0, {7}).value();
     fedhds::Client counting = fedhds::Client::create(7, random, 1, seed).value();
-    server.receive(counting.summarize(start, 10).value()).value();
+    server.receive(7, counting.summarize(start, 10).value()).value();
     fedhds::Server resumed = fedhds::Server::create(random, 1, seed).value();
     resumed.resume(server.state().value()).value();
     resumed.select().value();
@@ -229,10 +229,11 @@ void own_stages() {
         std::vector<fedhds::Client> clients;
         fedhds::Server server = [&] {
             fedhds::Method method = fedhds::Method::create(coverage).value();
-            auto two = [guard = Guard(&alive), &calls](
-                           fedhds::MatrixView points, std::uint64_t, fedhds::Span<std::int32_t> labels) {
+            auto two = [guard = Guard(&alive), &calls](const fedhds::Rows& from, std::size_t wanted, std::uint64_t,
+                           fedhds::Span<std::int32_t> labels) {
                 ++calls;
-                CHECK(points.rows() == labels.size() && guard.alive != nullptr);
+                CHECK(from.points().rows() == labels.size() && guard.alive != nullptr && wanted == 0);
+                CHECK(from.weights().empty() && from.owners().empty() && from.scores() == 0);
                 for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int32_t>(i % 2);
             };
             method.set_clusterer("client.clusterer", std::move(two)).value();
@@ -244,10 +245,11 @@ void own_stages() {
                     })
                 .value();
             method
-                .set_selector("server.selector",
-                    [](const fedhds::Candidates& from, std::uint64_t, fedhds::Span<std::uint32_t> to) {
-                        CHECK(from.weights.size() == from.points.rows() && from.owners.size() == from.points.rows());
-                        CHECK(from.labels.empty());
+                .set_selector("server.selector", {},
+                    [](const fedhds::Rows& from, fedhds::Wanted wanted, std::uint64_t,
+                        fedhds::Span<std::uint32_t> to) {
+                        CHECK(from.weights().size() == from.size() && from.owners().size() == from.size());
+                        CHECK(from.labels().empty() && wanted.count == to.size() && wanted.per_cluster == 0);
                         for (std::size_t i = 0; i < to.size(); ++i) to[i] = static_cast<std::uint32_t>(i);
                     })
                 .value();
@@ -257,7 +259,7 @@ void own_stages() {
         CHECK(alive == 1);
         const fedhds::Bytes start = server.begin_round(0, {0}).value();
         const fedhds::PackedRows rows = fedhds::PackedRows::of(rows_of(0)).value();
-        server.receive(clients[0].summarize(start, rows).value()).value();
+        server.receive(0, clients[0].summarize(start, rows).value()).value();
         server.select().value();
         CHECK(calls == 1 && clients[0].choose(server.order(0)->message)->size() == 4);
     }
@@ -274,22 +276,22 @@ void own_stages() {
     const Error by_exception = message_of([](fedhds::Method& method) {
         method
             .set_clusterer(
-                "client.clusterer", [](View, std::uint64_t, Labels) { throw std::runtime_error("it rains"); })
+                "client.clusterer", [](const fedhds::Rows&, std::size_t, std::uint64_t, Labels) { throw std::runtime_error("it rains"); })
             .value();
     });
     CHECK(by_exception.status() == FEDHDS_STATUS_STAGE && contains(by_exception.what(), "client.clusterer"));
     CHECK(contains(by_exception.what(), "it rains"));
     const Error by_number = message_of([](fedhds::Method& method) {
         method
-            .set_selector("server.selector",
-                [](const fedhds::Candidates&, std::uint64_t, fedhds::Span<std::uint32_t>) { throw 7; })
+            .set_selector("server.selector", {},
+                [](const fedhds::Rows&, fedhds::Wanted, std::uint64_t, fedhds::Span<std::uint32_t>) { throw 7; })
             .value();
     });
     CHECK(by_number.status() == FEDHDS_STATUS_STAGE && contains(by_number.what(), "server.selector"));
     const Error by_result = message_of([](fedhds::Method& method) {
         method
-            .set_selector("client.selector",
-                [](const fedhds::Candidates&, std::uint64_t, fedhds::Span<std::uint32_t>) -> Result<void> {
+            .set_selector("client.selector", {},
+                [](const fedhds::Rows&, fedhds::Wanted, std::uint64_t, fedhds::Span<std::uint32_t>) -> Result<void> {
                     return Error(FEDHDS_STATUS_INPUT, "no umbrella");
                 })
             .value();
@@ -304,8 +306,105 @@ void own_stages() {
     });
     CHECK(contains(inner.what(), "n_components"));
     fedhds::Method method = fedhds::Method::create(coverage).value();
-    CHECK(method.set_clusterer("nowhere", [](View, std::uint64_t, Labels) {}).error().status() ==
+    CHECK(method.set_clusterer("nowhere", [](const fedhds::Rows&, std::size_t, std::uint64_t, Labels) {}).error().status() ==
           FEDHDS_STATUS_PARAMETER);
+}
+
+// A memory of what was trained on: its first round's points, and what it is told to say of them.
+class Points : public fedhds::Memory {
+public:
+    explicit Points(bool fails) : fails_(fails) {}
+
+    Result<void> commit(fedhds::Span<const fedhds::TrainedGroup> groups) override {
+        if (fails_) throw std::runtime_error("too full");
+        for (const fedhds::TrainedGroup& group : groups) {
+            points_.insert(points_.end(), group.centroid, group.centroid + group.dims);
+            mass_.push_back(1000.0F * static_cast<float>(group.records));
+        }
+        return {};
+    }
+    Covered covered() override { return {fedhds::MatrixView(points_.data(), mass_.size(), 4), mass_}; }
+    std::vector<std::uint8_t> state() override { return {static_cast<std::uint8_t>(mass_.size())}; }
+    Result<void> resume(fedhds::BytesView state) override {
+        if (state.size() != 1) return Error(FEDHDS_STATUS_INPUT, "no state of mine");
+        resumed_ = state[0];
+        return {};
+    }
+    std::size_t bound() const override { return 100; }
+
+    std::size_t size() const { return mass_.size(); }
+    int resumed() const { return resumed_; }
+
+private:
+    bool fails_;
+    int resumed_ = -1;
+    std::vector<float> points_, mass_;
+};
+
+// Scores, an upload stage and a memory of the program's own.
+void own_method() {
+    fedhds::Method method =
+        fedhds::Method::create("preset = \"fedhds_coverage\"\ncount = { budget = 2 }\nclient = { shared_dims = 4 }")
+            .value();
+    std::vector<std::uint8_t> drawn(9);
+    method
+        .set_upload([&](fedhds::Summary& summary, fedhds::Secret& secret) {
+            summary.groups = std::min<std::size_t>(summary.groups, 2);
+            secret.draw(drawn).value();
+        })
+        .value();
+    std::size_t seen = 0;
+    method
+        .set_selector("client.selector", {},
+            [&](const fedhds::Rows& from, fedhds::Wanted, std::uint64_t, fedhds::Span<std::uint32_t> to) {
+                CHECK(from.scores() == 1 && from.score_name(0) == "loss");
+                CHECK(from.score_values().rows() == from.size());
+                for (std::size_t i = 0; i < to.size(); ++i) to[i] = static_cast<std::uint32_t>(i);
+                ++seen;
+            })
+        .value();
+    auto memory = std::make_shared<Points>(false);
+    const std::weak_ptr<Points> alive = memory;
+    method.set_memory(memory).value();
+    CHECK(method.set_memory(nullptr).error().status() == FEDHDS_STATUS_NULL_POINTER);
+
+    fedhds::Server server = fedhds::Server::create(method, 1, seed).value();
+    fedhds::Client client = fedhds::Client::create(0, method, 1, seed).value();
+    const std::vector<std::uint8_t> secret(32, 7);
+    client.set_secret(secret).value();
+    CHECK(client.set_secret({1, 2}).error().status() == FEDHDS_STATUS_INPUT);
+    const fedhds::Bytes start = server.begin_round(0, {0}).value();
+    const fedhds::PackedRows rows = fedhds::PackedRows::of(rows_of(0)).value();
+    const std::vector<float> losses(18, 0.5F);
+    const fedhds::Scores scores({"loss"}, fedhds::MatrixView::of(losses, 1).value());
+    CHECK(client.summarize(start, rows, fedhds::Scores({}, scores.values())).error().status() == FEDHDS_STATUS_INPUT);
+    const fedhds::Bytes summary = client.summarize(start, rows, scores).value();
+    CHECK(drawn != std::vector<std::uint8_t>(9));
+    // It speaks for nobody else, and whoever is refused is named; the round goes on.
+    const Result<void> refused = server.receive(1, summary);
+    CHECK(refused.error().status() == FEDHDS_STATUS_PROTOCOL && contains(refused.error().what(), "client 1"));
+    server.receive(0, summary).value();
+    server.select().value();
+    CHECK(server.selection()->size() == 2);
+    CHECK(client.choose(server.order(0)->message)->size() == 2 && seen > 0);
+    server.leave_out(0, "its battery is empty").value();
+    const fedhds::Bytes report = server.end_round(std::vector<fedhds::Server::TrainedRecords>{{0, 2}}).value();
+    CHECK(contains(report.to_string(), "battery") && contains(report.to_string(), "\"trained\":{\"0\":2}"));
+    CHECK(memory->size() > 0);
+
+    fedhds::Server later = fedhds::Server::create(method, 1, seed).value();
+    later.resume(server.state().value()).value();
+    CHECK(memory->resumed() == static_cast<int>(memory->size()));
+    memory.reset();
+    CHECK(!alive.expired());
+
+    fedhds::Method full = fedhds::Method::create(coverage).value();
+    full.set_memory(std::make_shared<Points>(true)).value();
+    fedhds::Server failing = fedhds::Server::create(full, 1, seed).value();
+    static_cast<void>(failing.begin_round(0, {0}).value());
+    failing.select().value();
+    const Result<fedhds::Bytes> ended = failing.end_round({});
+    CHECK(ended.error().status() == FEDHDS_STATUS_STAGE && contains(ended.error().what(), "too full"));
 }
 
 void controls() {
@@ -364,6 +463,87 @@ void records() {
 
 #if defined(FEDHDS_MODELS)
 
+// The last update, moved by how many rounds it has seen.
+class Last : public fedhds::Aggregator {
+public:
+    Result<void> begin(fedhds::Adapter, std::uint32_t) override {
+        last_.reset();
+        return {};
+    }
+    Result<void> add(fedhds::ClientUpdate update) override {
+        if (update.loss && *update.loss > 100) return Error(FEDHDS_STATUS_INPUT, "it has not learnt");
+        last_.emplace(std::move(update.adapter));
+        return {};
+    }
+    Result<fedhds::Aggregated> finish() override {
+        if (!last_) return fedhds::Aggregated{std::nullopt, ""};
+        std::vector<float> values = last_->values().value();
+        for (float& value : values) value += static_cast<float>(rounds_);
+        ++rounds_;
+        return fedhds::Aggregated{last_->with_values(values).value(), "{\"measures\": {\"seen\": 1.5}}"};
+    }
+    std::vector<std::uint8_t> state() override { return {rounds_}; }
+    Result<void> resume(fedhds::BytesView state) override {
+        if (state.size() != 1) throw std::runtime_error("no state of mine");
+        rounds_ = state[0];
+        return {};
+    }
+
+private:
+    std::optional<fedhds::Adapter> last_;
+    std::uint8_t rounds_ = 1;
+};
+
+// A round of one client that trains to `after`; how it ended.
+fedhds::Server::Finished aggregated(
+    fedhds::Server& server, std::uint32_t round, const fedhds::Adapter& global, const fedhds::Adapter& after, float loss) {
+    const fedhds::Method method =
+        fedhds::Method::create("{\"preset\": \"random\", \"count\": {\"budget\": 3}}").value();
+    fedhds::Client client = fedhds::Client::create(4, method, 1, seed).value();
+    server.receive(4, client.summarize(server.begin_round(round, {4}, &global).value(), 10).value()).value();
+    server.select().value();
+    const fedhds::Order order = server.order(4).value();
+    const std::vector<std::uint32_t> rows = client.choose(order.message).value();
+    const std::vector<float> losses = {loss};
+    const fedhds::Trained trained = fedhds::Trained::create(after, losses, 0, 7).value();
+    const Result<void> taken = server.receive(4, client.update(order.message, rows, trained).value());
+    CHECK(loss <= 100 ? static_cast<bool>(taken) : contains(taken.error().what(), "it has not learnt"));
+    return server.finish_round().value();
+}
+
+void aggregators(const fedhds::Adapter& global) {
+    const fedhds::Method method =
+        fedhds::Method::create("{\"preset\": \"random\", \"count\": {\"budget\": 3}}").value();
+    std::vector<float> values = global.values().value();
+    for (float& value : values) value += 0.5F;
+    const fedhds::Adapter after = global.with_values(values).value();
+    CHECK(!global.with_values({1.0F}));
+    const auto create = [&] {
+        return fedhds::Server::create_with_aggregator(method, 1, seed, std::make_shared<Last>()).value();
+    };
+    fedhds::Server server = create(), resumed = create();
+    const fedhds::Server::Finished first = aggregated(server, 0, global, after, 2);
+    const auto further = [&](float by) {
+        std::vector<float> moved = values;
+        for (float& value : moved) value += by;
+        return moved;
+    };
+    CHECK(first.adapter && *first.adapter->values() == further(1) && contains(first.report.to_string(), "\"seen\":1.5"));
+    resumed.resume(server.state().value()).value();
+    const fedhds::Server::Finished second = aggregated(resumed, 1, global, after, 2);
+    CHECK(second.adapter && *second.adapter->values() == further(2));
+    const fedhds::Server::Finished refused = aggregated(server, 1, global, after, 1000);
+    CHECK(!refused.adapter && contains(refused.report.to_string(), "\"left_out\":{\"4\""));
+
+    fedhds::Server adam =
+        fedhds::Server::create_with_aggregator(method, 1, seed, "{\"kind\": \"fedadam\"}").value();
+    CHECK(!aggregated(adam, 0, global, after, 2).adapter->equals(after).value());
+    const Result<void> wrong = adam.resume(server.state().value());
+    CHECK(!wrong);
+    CHECK(!fedhds::Server::create_with_aggregator(method, 1, seed, "{\"kind\": \"median\"}"));
+    CHECK(!fedhds::Server::create_with_aggregator(method, 1, seed, std::shared_ptr<fedhds::Aggregator>()));
+}
+
 void models(const std::string& folder, const std::string& out) {
     CHECK(fedhds::has_models());
     fedhds::device_check("cpu").value();
@@ -385,19 +565,22 @@ void models(const std::string& folder, const std::string& out) {
         fedhds::Method::create("preset = \"fedhds_coverage\"\ncount = { budget = 2 }").value();
     fedhds::Server server = fedhds::Server::create(method, layers, seed).value();
     fedhds::Client client = fedhds::Client::create(0, method, layers, seed).value();
-    server.receive(client.summarize(server.begin_round(0, {0}).value(), features).value()).value();
+    server.receive(0, client.summarize(server.begin_round(0, {0}, &start).value(), features).value()).value();
     server.select().value();
     const fedhds::Order order = server.order(0).value();
     const std::vector<std::uint32_t> rows = client.choose(order.message).value();
     const fedhds::Trained trained =
         model.train(start, records.subset(rows).value(), train, fedhds::train_seed(seed, 0, 0), "short").value();
     CHECK(trained.losses()->size() == 2);
-    server.receive_update(client.update(order.message, trained).value()).value();
-    const std::optional<fedhds::Adapter> joined = server.finish_round().value();
+    server.receive(0, client.update(order.message, rows, trained).value()).value();
+    const fedhds::Server::Finished finished = server.finish_round().value();
+    const std::optional<fedhds::Adapter>& joined = finished.adapter;
+    CHECK(contains(finished.report.to_string(), "\"trained\":{\"0\":2}"));
     CHECK(joined && joined->equals(trained.adapter().value()).value() && !joined->equals(start).value());
-    static_cast<void>(server.begin_round(1, {0}).value());
+    static_cast<void>(server.begin_round(1, {0}, &*joined).value());
     server.select().value();
-    CHECK(!server.finish_round()->has_value());
+    CHECK(!server.finish_round()->adapter);
+    aggregators(start);
 
     joined->save(out + "/from-cpp", "embedded").value();
     CHECK(fedhds::Adapter::load(out + "/from-cpp")->equals(*joined).value());
@@ -424,6 +607,7 @@ int main(int count, char** arguments) {
     numerics();
     rounds();
     own_stages();
+    own_method();
     controls();
     records();
 #if defined(FEDHDS_MODELS)

@@ -23,7 +23,7 @@ fedhds::Result<std::size_t> chosen(const fedhds::Method& method, fedhds::MatrixV
     if (!client) return client.error();
     const fedhds::Result<fedhds::Bytes> summary = client->summarize(*start, features);
     if (!summary) return summary.error();
-    if (fedhds::Result<void> taken = server->receive(*summary); !taken) return taken.error();
+    if (fedhds::Result<void> taken = server->receive(0, *summary); !taken) return taken.error();
     if (fedhds::Result<void> selected = server->select(); !selected) return selected.error();
     const fedhds::Result<fedhds::Order> order = server->order(0);
     if (!order) return order.error();
@@ -45,7 +45,7 @@ int main() {
     const fedhds::Result<std::size_t> count = chosen(*method, *features);
     CHECK(count && *count == 3);
 
-    const auto failing = [](fedhds::MatrixView, std::uint64_t, fedhds::Span<std::int32_t>) -> fedhds::Result<void> {
+    const auto failing = [](const fedhds::Rows&, std::size_t, std::uint64_t, fedhds::Span<std::int32_t>) -> fedhds::Result<void> {
         return fedhds::Error(FEDHDS_STATUS_INPUT, "it rains");
     };
     CHECK(method->set_clusterer("client.clusterer", failing));

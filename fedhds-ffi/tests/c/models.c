@@ -19,6 +19,8 @@ static fedhds_features_config_t features_config;
 static fedhds_adapter_t* adapter;
 static fedhds_trained_t* trained;
 static round_t r;
+static uint32_t chosen[ROWS];
+static size_t chosen_count;
 
 #define NULLS(call) FAILS(FEDHDS_STATUS_NULL_POINTER, call)
 #define INVALID(call) FAILS(FEDHDS_STATUS_INVALID_HANDLE, call)
@@ -188,10 +190,10 @@ static void nulls(void) {
     NULLS(fedhds_trained_adapter(trained, NULL));
     NULLS(fedhds_trained_losses(NULL, NULL, 0, &count));
     NULLS(fedhds_trained_losses(trained, NULL, 0, NULL));
-    NULLS(fedhds_client_update(NULL, r.order.data, r.order.length, trained, &b));
-    NULLS(fedhds_client_update(r.client, NULL, 1, trained, &b));
-    NULLS(fedhds_client_update(r.client, r.order.data, r.order.length, NULL, &b));
-    NULLS(fedhds_client_update(r.client, r.order.data, r.order.length, trained, NULL));
+    NULLS(fedhds_client_update(NULL, r.order.data, r.order.length, chosen, chosen_count, trained, &b));
+    NULLS(fedhds_client_update(r.client, NULL, 1, chosen, chosen_count, trained, &b));
+    NULLS(fedhds_client_update(r.client, r.order.data, r.order.length, chosen, chosen_count, NULL, &b));
+    NULLS(fedhds_client_update(r.client, r.order.data, r.order.length, chosen, chosen_count, trained, NULL));
     NULLS(fedhds_adapter_load(NULL, &a));
     NULLS(fedhds_adapter_load(folder, NULL));
     NULLS(fedhds_adapter_save(NULL, folder, NULL));
@@ -218,9 +220,29 @@ static void nulls(void) {
     NULLS(fedhds_adapter_mean(&none, &one, 1, &a));
     NULLS(fedhds_adapter_mean(&none, &one, 1, NULL));
     FAILS(FEDHDS_STATUS_INPUT, fedhds_adapter_mean(NULL, NULL, 0, &a));
-    NULLS(fedhds_server_receive_update(r.server, NULL, 1));
-    NULLS(fedhds_server_finish_round(NULL, &a));
-    NULLS(fedhds_server_finish_round(r.server, NULL));
+    NULLS(fedhds_client_update(r.client, r.order.data, r.order.length, NULL, 1, trained, &b));
+    NULLS(fedhds_trained_new(NULL, NULL, 0, 0, 0, &t));
+    NULLS(fedhds_trained_new(adapter, NULL, 1, 0, 0, &t));
+    NULLS(fedhds_trained_new(adapter, NULL, 0, 0, 0, NULL));
+    fedhds_server_t* s = NULL;
+    NULLS(fedhds_server_new_with_aggregator(NULL, 1, 0, "{\"kind\": \"fedadam\"}", &s));
+    NULLS(fedhds_server_new_with_aggregator(r.method, 1, 0, NULL, &s));
+    NULLS(fedhds_server_new_with_aggregator(r.method, 1, 0, "{\"kind\": \"fedadam\"}", NULL));
+    const fedhds_aggregator_t nothing = {sizeof nothing, NULL, NULL, NULL, NULL, NULL, NULL};
+    NULLS(fedhds_server_new_with_own_aggregator(r.method, 1, 0, NULL, NULL, &s));
+    NULLS(fedhds_server_new_with_own_aggregator(r.method, 1, 0, &nothing, NULL, &s));
+    size_t length = 0;
+    float value = 0;
+    NULLS(fedhds_adapter_values(NULL, NULL, 0, &length));
+    NULLS(fedhds_adapter_values(adapter, NULL, 0, NULL));
+    NULLS(fedhds_adapter_with_values(NULL, &value, 1, &a));
+    NULLS(fedhds_adapter_with_values(adapter, NULL, 1, &a));
+    NULLS(fedhds_adapter_with_values(adapter, &value, 1, NULL));
+    NULLS(fedhds_server_receive(r.server, 0, NULL, 1));
+    CHECK(t == NULL && s == NULL && length == 0);
+    NULLS(fedhds_server_finish_round(NULL, &a, &b));
+    NULLS(fedhds_server_finish_round(r.server, NULL, &b));
+    NULLS(fedhds_server_finish_round(r.server, &a, NULL));
     OK(fedhds_model_free(NULL));
     OK(fedhds_adapter_free(NULL));
     OK(fedhds_trained_free(NULL));
@@ -253,8 +275,11 @@ static void foreign_handles(void) {
         INVALID(fedhds_model_train(model, h, records, NULL, &train, 1, NULL, &t));
         INVALID(fedhds_model_train(model, adapter, records, NULL, &train, 1, h, &t));
         INVALID(fedhds_trained_adapter(h, &a));
-        INVALID(fedhds_client_update(r.client, r.order.data, r.order.length, h, &b));
+        INVALID(fedhds_client_update(r.client, r.order.data, r.order.length, chosen, chosen_count, h, &b));
         INVALID(fedhds_adapter_equal(adapter, h, &equal));
+        INVALID(fedhds_adapter_values(h, NULL, 0, &(size_t){0}));
+        INVALID(fedhds_adapter_with_values(h, NULL, 0, &a));
+        INVALID(fedhds_trained_new(h, NULL, 0, 0, 0, &t));
         INVALID(fedhds_adapter_save(h, out, NULL));
         INVALID(fedhds_adapter_save_gguf(adapter, h, "x"));
         INVALID(fedhds_adapter_encode(h, 0, &b));
@@ -460,7 +485,7 @@ static void watched(void) {
 
 static message_t update_of(void) {
     fedhds_bytes_t* bytes = NULL;
-    OK(fedhds_client_update(r.client, r.order.data, r.order.length, trained, &bytes));
+    OK(fedhds_client_update(r.client, r.order.data, r.order.length, chosen, chosen_count, trained, &bytes));
     return taken(bytes);
 }
 
@@ -471,10 +496,12 @@ static void try_update(const message_t* state, const uint8_t* data, size_t lengt
     fedhds_server_t* server = NULL;
     fedhds_adapter_t* joined = NULL;
     OK(fedhds_server_new(r.method, 1, 5, &server));
-    OK(fedhds_server_resume(server, state->data, state->length));
-    const fedhds_status_t status = fedhds_server_receive_update(server, copy, length);
+    OK(fedhds_server_resume(server, state->data, state->length, adapter));
+    const fedhds_status_t status = fedhds_server_receive(server, 0, copy, length);
     CHECK(status != FEDHDS_STATUS_PANIC && (!must_fail || status == FEDHDS_STATUS_PROTOCOL));
-    CHECK(fedhds_server_finish_round(server, &joined) != FEDHDS_STATUS_PANIC);
+    fedhds_bytes_t* report = NULL;
+    CHECK(fedhds_server_finish_round(server, &joined, &report) != FEDHDS_STATUS_PANIC);
+    OK(fedhds_bytes_free(report));
     OK(fedhds_adapter_free(joined));
     OK(fedhds_server_free(server));
     free(copy);
@@ -537,23 +564,35 @@ static void damage(void) {
     // The round of the others: an update once, then no more; the joined adapter is the one that came.
     fedhds_adapter_t* joined = NULL;
     bool equal = false;
-    NULLS(fedhds_server_receive_update(NULL, update.data, update.length));
-    OK(fedhds_server_receive_update(r.server, update.data, update.length));
-    SAYS(FEDHDS_STATUS_PROTOCOL, "second", fedhds_server_receive_update(r.server, update.data, update.length));
+    NULLS(fedhds_server_receive(NULL, 0, update.data, update.length));
+    OK(fedhds_server_receive(r.server, 0, update.data, update.length));
+    SAYS(FEDHDS_STATUS_PROTOCOL, "second", fedhds_server_receive(r.server, 0, update.data, update.length));
     FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_server_state(r.server, &bytes));
-    OK(fedhds_server_finish_round(r.server, &joined));
+    fedhds_bytes_t* report = NULL;
+    OK(fedhds_server_finish_round(r.server, &joined, &report));
     OK(fedhds_adapter_equal(joined, after, &equal));
     CHECK(equal);
-    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_server_finish_round(r.server, &joined));
-    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_server_receive_update(r.server, update.data, update.length));
+    message_t said = taken(report);
+    report = NULL;
+    said.data = realloc(said.data, said.length + 1);
+    CHECK(said.data != NULL);
+    said.data[said.length] = '\0';
+    CHECK(strstr((const char*)said.data, "\"trained\":{\"0\":6}") != NULL);
+    // The second update was refused, and the first one counts.
+    CHECK(strstr((const char*)said.data, "\"left_out\":{\"0\":") != NULL);
+    free(said.data);
+    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_server_finish_round(r.server, &joined, &report));
+    CHECK(report == NULL);
+    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_server_receive(r.server, 0, update.data, update.length));
     OK(fedhds_adapter_free(joined));
     // A round without updates leaves the adapter as it was.
     joined = after;
     const uint32_t number = 0;
-    OK(fedhds_server_begin_round(r.server, 1, &number, 1, &bytes));
+    OK(fedhds_server_begin_round(r.server, 1, &number, 1, adapter, &bytes));
     OK(fedhds_bytes_free(bytes));
     OK(fedhds_server_select(r.server, NULL));
-    OK(fedhds_server_finish_round(r.server, &joined));
+    OK(fedhds_server_finish_round(r.server, &joined, &bytes));
+    OK(fedhds_bytes_free(bytes));
     CHECK(joined == NULL);
 
     OK(fedhds_bytes_free(config));
@@ -597,7 +636,8 @@ int main(int count, char** arguments) {
     train.r = 1, train.target_modules = "q_proj", train.learning_rate = 1e-3;
     OK(fedhds_model_init_adapter(model, &train, 1, &adapter));
     OK(fedhds_model_train(model, adapter, records, "short", &train, 1, NULL, &trained));
-    round_of(COVERAGE, &r);
+    round_from(COVERAGE, adapter, &r);
+    OK(fedhds_client_choose(r.client, r.order.data, r.order.length, NULL, chosen, ROWS, &chosen_count));
 
     features();
     texts();

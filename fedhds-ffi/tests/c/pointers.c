@@ -37,6 +37,15 @@ static void bytes_and_matrices(void) {
     fedhds_matrix_view_t view;
     OK(fedhds_pca(&round.features.view, 2, false, NULL, &matrix));
     NULLS(fedhds_matrix_view(NULL, &view));
+    fedhds_bytes_t* own = NULL;
+    NULLS(fedhds_bytes_new(NULL, 1, &own));
+    NULLS(fedhds_bytes_new((const uint8_t*)"ab", 2, NULL));
+    OK(fedhds_bytes_new(NULL, 0, &own));
+    OK(fedhds_bytes_free(own));
+    OK(fedhds_bytes_new((const uint8_t*)"ab", 2, &own));
+    message_t copied = taken(own);
+    CHECK(copied.length == 2 && memcmp(copied.data, "ab", 2) == 0);
+    free(copied.data);
     NULLS(fedhds_matrix_view(matrix, NULL));
     NULLS(fedhds_matrix_copy(NULL, NULL, 0, &length));
     NULLS(fedhds_matrix_copy(matrix, NULL, 0, NULL));
@@ -44,6 +53,19 @@ static void bytes_and_matrices(void) {
     CHECK(length == ROWS * 2);
     OK(fedhds_matrix_free(matrix));
     round_free(&round);
+}
+
+static int32_t send(fedhds_summary_t* summary, fedhds_secret_t* secret, void* user_data) {
+    (void)summary, (void)secret, (void)user_data;
+    return 0;
+}
+static int32_t commit(const fedhds_trained_group_t* groups, size_t count, void* user_data) {
+    (void)groups, (void)count, (void)user_data;
+    return 0;
+}
+static int32_t covered(fedhds_matrix_view_t* points, const float** mass, void* user_data) {
+    (void)points, (void)mass, (void)user_data;
+    return 0;
 }
 
 static void rounds(void) {
@@ -72,16 +94,40 @@ static void rounds(void) {
     NULLS(fedhds_method_set_clusterer(NULL, "client.clusterer", NULL, NULL));
     NULLS(fedhds_method_set_clusterer(r.method, NULL, NULL, NULL));
     NULLS(fedhds_method_set_clusterer(r.method, "client.clusterer", NULL, NULL));
-    NULLS(fedhds_method_set_selector(NULL, "client.selector", NULL, NULL));
-    NULLS(fedhds_method_set_selector(r.method, NULL, NULL, NULL));
-    NULLS(fedhds_method_set_selector(r.method, "client.selector", NULL, NULL));
+    NULLS(fedhds_method_set_selector(NULL, "client.selector", NULL, 0, 0, NULL));
+    NULLS(fedhds_method_set_selector(r.method, NULL, NULL, 0, 0, NULL));
+    NULLS(fedhds_method_set_selector(r.method, "client.selector", NULL, 0, 0, NULL));
+
+    NULLS(fedhds_method_set_upload(NULL, send, NULL));
+    NULLS(fedhds_method_set_upload(r.method, NULL, NULL));
+    fedhds_memory_t memory = {sizeof memory, 1, NULL, commit, covered, NULL, NULL};
+    NULLS(fedhds_method_set_memory(NULL, &memory, NULL));
+    NULLS(fedhds_method_set_memory(r.method, NULL, NULL));
+    memory.commit = NULL;
+    NULLS(fedhds_method_set_memory(r.method, &memory, NULL));
+    memory.commit = commit, memory.covered = NULL;
+    NULLS(fedhds_method_set_memory(r.method, &memory, NULL));
+    uint8_t byte = 77;
+    NULLS(fedhds_secret_draw(NULL, &byte, 1));
+    NULLS(fedhds_secret_draw(NULL, NULL, 1));
+    CHECK(byte == 77);
 
     NULLS(fedhds_client_new(0, NULL, 1, 0, &client));
     NULLS(fedhds_client_new(0, r.method, 1, 0, NULL));
-    NULLS(fedhds_client_summarize(NULL, r.start.data, r.start.length, &r.features.view, 0, NULL, &bytes));
-    NULLS(fedhds_client_summarize(r.client, NULL, r.start.length, &r.features.view, 0, NULL, &bytes));
-    NULLS(fedhds_client_summarize(r.client, r.start.data, r.start.length, &r.features.view, 0, NULL, NULL));
-    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_client_summarize(r.client, NULL, 0, &r.features.view, 0, NULL, &bytes));
+    NULLS(fedhds_client_summarize(NULL, r.start.data, r.start.length, &r.features.view, 0, NULL, NULL, &bytes));
+    NULLS(fedhds_client_summarize(r.client, NULL, r.start.length, &r.features.view, 0, NULL, NULL, &bytes));
+    NULLS(fedhds_client_summarize(r.client, r.start.data, r.start.length, &r.features.view, 0, NULL, NULL, NULL));
+    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_client_summarize(r.client, NULL, 0, &r.features.view, 0, NULL, NULL, &bytes));
+    const fedhds_matrix_view_t losses = {r.features.values, ROWS, 1, COLS};
+    fedhds_scores_t scores = {NULL, losses};
+    NULLS(fedhds_client_summarize(
+        r.client, r.start.data, r.start.length, &r.features.view, 0, &scores, NULL, &bytes));
+    const char* const nameless[] = {NULL};
+    scores.names = nameless;
+    NULLS(fedhds_client_summarize(
+        r.client, r.start.data, r.start.length, &r.features.view, 0, &scores, NULL, &bytes));
+    NULLS(fedhds_client_set_secret(NULL, r.start.data));
+    NULLS(fedhds_client_set_secret(r.client, NULL));
     NULLS(fedhds_client_choose(NULL, r.order.data, r.order.length, NULL, NULL, 0, &count));
     NULLS(fedhds_client_choose(r.client, NULL, r.order.length, NULL, NULL, 0, &count));
     NULLS(fedhds_client_choose(r.client, r.order.data, r.order.length, NULL, NULL, 0, NULL));
@@ -93,33 +139,43 @@ static void rounds(void) {
     NULLS(fedhds_client_groups(r.client, NULL, 0, NULL));
     NULLS(fedhds_client_state(NULL, &bytes));
     NULLS(fedhds_client_state(r.client, NULL));
-    NULLS(fedhds_client_resume(NULL, (const uint8_t*)"[null,[]]", 9));
+    OK(fedhds_client_state(r.client, &bytes));
+    message_t of_client = taken(bytes);
+    bytes = NULL;
+    NULLS(fedhds_client_resume(NULL, of_client.data, of_client.length));
+    free(of_client.data);
     NULLS(fedhds_client_resume(r.client, NULL, 2));
     FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_client_resume(r.client, NULL, 0));
 
     NULLS(fedhds_server_new(NULL, 1, 0, &server));
     NULLS(fedhds_server_new(r.method, 1, 0, NULL));
-    NULLS(fedhds_server_begin_round(NULL, 1, &number, 1, &bytes));
-    NULLS(fedhds_server_begin_round(r.server, 1, NULL, 1, &bytes));
-    NULLS(fedhds_server_begin_round(r.server, 1, &number, 1, NULL));
-    NULLS(fedhds_server_receive(NULL, r.summary.data, r.summary.length));
-    NULLS(fedhds_server_receive(r.server, NULL, r.summary.length));
-    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_server_receive(r.server, NULL, 0));
+    NULLS(fedhds_server_begin_round(NULL, 1, &number, 1, NULL, &bytes));
+    NULLS(fedhds_server_begin_round(r.server, 1, NULL, 1, NULL, &bytes));
+    NULLS(fedhds_server_begin_round(r.server, 1, &number, 1, NULL, NULL));
+    NULLS(fedhds_server_receive(NULL, 0, r.summary.data, r.summary.length));
+    NULLS(fedhds_server_receive(r.server, 0, NULL, r.summary.length));
+    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_server_receive(r.server, 0, NULL, 0));
     NULLS(fedhds_server_select(NULL, NULL));
     NULLS(fedhds_server_order(NULL, 0, &bytes, &count));
     NULLS(fedhds_server_order(r.server, 0, NULL, &count));
     NULLS(fedhds_server_order(r.server, 0, &bytes, NULL));
     NULLS(fedhds_server_selection(NULL, NULL, 0, &count));
     NULLS(fedhds_server_selection(r.server, NULL, 0, NULL));
-    NULLS(fedhds_server_end_round(NULL));
+    NULLS(fedhds_server_leave_out(NULL, 0, "gone"));
+    NULLS(fedhds_server_leave_out(r.server, 0, NULL));
+    NULLS(fedhds_server_end_round(NULL, &number, &number, 1, &bytes));
+    NULLS(fedhds_server_end_round(r.server, NULL, &number, 1, &bytes));
+    NULLS(fedhds_server_end_round(r.server, &number, NULL, 1, &bytes));
+    NULLS(fedhds_server_end_round(r.server, &number, &number, 1, NULL));
+    NULLS(fedhds_server_abandon_round(NULL));
     NULLS(fedhds_server_state(NULL, &bytes));
     NULLS(fedhds_server_state(r.server, NULL));
     OK(fedhds_server_state(r.server, &bytes));
     message_t state = taken(bytes);
     bytes = NULL;
-    NULLS(fedhds_server_resume(NULL, state.data, state.length));
+    NULLS(fedhds_server_resume(NULL, state.data, state.length, NULL));
     free(state.data);
-    NULLS(fedhds_server_resume(r.server, NULL, 2));
+    NULLS(fedhds_server_resume(r.server, NULL, 2, NULL));
 
     CHECK(bytes == NULL && client == NULL && server == NULL && method == NULL && count == 77);
     round_free(&r);

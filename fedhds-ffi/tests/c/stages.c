@@ -32,9 +32,11 @@ static int32_t reduce(fedhds_matrix_view_t features, uint64_t seed, size_t colum
     return stage->answer;
 }
 
-static int32_t cluster(fedhds_matrix_view_t points, uint64_t seed, int32_t* labels, void* user_data) {
+static int32_t cluster(const fedhds_rows_t* rows, size_t wanted, uint64_t seed, int32_t* labels, void* user_data) {
     stage_t* stage = user_data;
-    stage->calls += 1, stage->rows = points.rows, stage->cols = points.cols, stage->seed = seed;
+    const fedhds_matrix_view_t points = rows->points;
+    stage->calls += 1, stage->rows = points.rows, stage->cols = points.cols, stage->seed = seed, stage->count = wanted;
+    stage->owners = rows->owners != NULL;
     for (size_t row = 0; row < points.rows; ++row) labels[row] = (int32_t)(row % 2);
     if (stage->label != 0) labels[0] = stage->label;
     if (stage->again != NULL) {
@@ -45,17 +47,21 @@ static int32_t cluster(fedhds_matrix_view_t points, uint64_t seed, int32_t* labe
     return stage->answer;
 }
 
-static int32_t choose(fedhds_matrix_view_t points, const float* weights, const int32_t* labels, const uint32_t* owners,
-    uint64_t seed, size_t count, uint32_t* rows, void* user_data) {
+static int32_t choose(const fedhds_rows_t* rows, uint64_t seed, size_t count, size_t per_cluster, uint32_t* chosen,
+    void* user_data) {
     stage_t* stage = user_data;
+    const fedhds_matrix_view_t points = rows->points;
     stage->calls += 1, stage->rows = points.rows, stage->cols = points.cols, stage->seed = seed, stage->count = count;
-    stage->labels = labels != NULL, stage->owners = owners != NULL;
-    for (size_t row = 0; row < points.rows; ++row) {
-        if (!(weights[row] >= 1.0f)) return 7;
+    stage->labels = rows->labels != NULL, stage->owners = rows->owners != NULL;
+    if (per_cluster != 0 || rows->scores != NULL || rows->covered.rows != 0) return 8;
+    for (size_t row = 0; rows->weights != NULL && row < points.rows; ++row) {
+        if (!(rows->weights[row] >= 1.0f)) return 7;
     }
+    // Groups stand for records, records for themselves.
+    if ((rows->weights != NULL) != stage->owners) return 6;
     // The last rows, from behind: any order will do.
-    for (size_t i = 0; i < count; ++i) rows[i] = (uint32_t)(points.rows - 1 - i);
-    if (stage->row != 0 && count > 0) rows[0] = stage->row == 1 ? rows[count - 1] : stage->row;
+    for (size_t i = 0; i < count; ++i) chosen[i] = (uint32_t)(points.rows - 1 - i);
+    if (stage->row != 0 && count > 0) chosen[0] = stage->row == 1 ? chosen[count - 1] : stage->row;
     return stage->answer;
 }
 
@@ -79,20 +85,20 @@ static fedhds_status_t round_with(where_t where, stage_t* stage) {
             OK(fedhds_method_set_clusterer(method, "client.clusterer", cluster, stage));
             break;
         case SELECTOR:
-            OK(fedhds_method_set_selector(method, "client.selector", choose, stage));
+            OK(fedhds_method_set_selector(method, "client.selector", choose, 0, 0, stage));
             break;
         case SERVER_CLUSTERER:
             OK(fedhds_method_set_clusterer(method, "server.clusterer", cluster, stage));
             break;
         case SERVER_SELECTOR:
-            OK(fedhds_method_set_selector(method, "server.selector", choose, stage));
+            OK(fedhds_method_set_selector(method, "server.selector", choose, 0, 0, stage));
             break;
     }
     fedhds_server_t* server = NULL;
     fedhds_bytes_t* bytes = NULL;
     const uint32_t numbers[] = {0, 1};
     OK(fedhds_server_new(method, 1, 5, &server));
-    OK(fedhds_server_begin_round(server, 0, numbers, 2, &bytes));
+    OK(fedhds_server_begin_round(server, 0, numbers, 2, NULL, &bytes));
     message_t start = taken(bytes);
     fedhds_client_t* clients[2] = {NULL, NULL};
     fedhds_status_t status = FEDHDS_STATUS_OK;
@@ -101,10 +107,10 @@ static fedhds_status_t round_with(where_t where, stage_t* stage) {
         features_of(number, &features);
         OK(fedhds_client_new(number, method, 1, 5, &clients[number]));
         if (stage->again != NULL) stage->again = clients[number];
-        status = fedhds_client_summarize(clients[number], start.data, start.length, &features.view, 0, NULL, &bytes);
+        status = fedhds_client_summarize(clients[number], start.data, start.length, &features.view, 0, NULL, NULL, &bytes);
         if (status != FEDHDS_STATUS_OK) break;
         message_t summary = taken(bytes);
-        OK(fedhds_server_receive(server, summary.data, summary.length));
+        OK(fedhds_server_receive(server, number, summary.data, summary.length));
         free(summary.data);
     }
     if (status == FEDHDS_STATUS_OK) status = fedhds_server_select(server, NULL);
@@ -134,7 +140,8 @@ int main(int count, char** arguments) {
         CHECK(good.calls > 0 && good.rows > 0 && good.cols > 0 && good.seed != 0);
         if (where == REDUCER) CHECK(good.calls == 2 && good.rows == ROWS && good.cols == COLS && good.count == 3);
         if (where == NORMALIZER) CHECK(good.calls == 2 && good.rows == ROWS && good.cols == COLS && good.count == COLS);
-        if (where == CLUSTERER) CHECK(good.calls == 2 && good.rows == ROWS);
+        if (where == CLUSTERER) CHECK(good.calls == 2 && good.rows == ROWS && good.count == 0 && !good.owners);
+        if (where == SERVER_CLUSTERER) CHECK(good.calls == 1 && good.count == 2 && good.owners);
         if (where == SELECTOR) CHECK(good.labels && !good.owners);
         if (where == SERVER_SELECTOR) CHECK(good.owners && !good.labels && good.cols == 4);
         // The same seed again: the same call.
@@ -181,7 +188,7 @@ int main(int count, char** arguments) {
     for (size_t i = 0; i < 5; ++i) {
         SAYS(FEDHDS_STATUS_PARAMETER, "stage", fedhds_method_set_reducer(method, wrong[i], reduce, 2, NULL));
         SAYS(FEDHDS_STATUS_PARAMETER, "stage", fedhds_method_set_clusterer(method, wrong[i], cluster, NULL));
-        SAYS(FEDHDS_STATUS_PARAMETER, "stage", fedhds_method_set_selector(method, wrong[i], choose, NULL));
+        SAYS(FEDHDS_STATUS_PARAMETER, "stage", fedhds_method_set_selector(method, wrong[i], choose, 0, 0, NULL));
     }
     const size_t columns[] = {0, SIZE_MAX / 1024, SIZE_MAX};
     for (size_t i = 0; i < 3; ++i) {

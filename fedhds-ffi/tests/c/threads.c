@@ -33,7 +33,7 @@ static void* work_alone(void* argument) {
     features_of(own->number, &features);
     OK(fedhds_client_new(own->number, shared.method, 1, 5, &client));
     for (int i = 0; i < 1 + repeats / 20; ++i) {
-        OK(fedhds_client_summarize(client, shared.start.data, shared.start.length, &features.view, 0, NULL, &bytes));
+        OK(fedhds_client_summarize(client, shared.start.data, shared.start.length, &features.view, 0, NULL, NULL, &bytes));
         free(own->summary.data);
         own->summary = taken(bytes);
     }
@@ -110,8 +110,7 @@ static void* work_on_the_same(void* unused) {
         fedhds_bytes_t* bytes = NULL;
         size_t count = 0;
         const uint32_t row = (uint32_t)i % ROWS;
-        count_busy(fedhds_client_summarize(
-            one_client, shared.start.data, shared.start.length, &shared.features.view, 0, NULL, &bytes));
+        count_busy(fedhds_client_summarize(one_client, shared.start.data, shared.start.length, &shared.features.view, 0, NULL, NULL, &bytes));
         OK(fedhds_bytes_free(bytes));
         bytes = NULL;
         count_busy(fedhds_client_mark_trained(one_client, &row, 1));
@@ -131,8 +130,7 @@ static void one_object_that_changes(void) {
     OK(fedhds_records_new(&one_records));
     OK(fedhds_client_new(0, shared.method, 1, 5, &one_client));
     fedhds_bytes_t* bytes = NULL;
-    OK(fedhds_client_summarize(
-        one_client, shared.start.data, shared.start.length, &shared.features.view, 0, NULL, &bytes));
+    OK(fedhds_client_summarize(one_client, shared.start.data, shared.start.length, &shared.features.view, 0, NULL, NULL, &bytes));
     OK(fedhds_bytes_free(bytes));
     pthread_t threads[2];
     for (int i = 0; i < 2; ++i) start(&threads[i], work_on_the_same, NULL);

@@ -30,7 +30,7 @@ TAKES(by_hdbscan, fedhds_hdbscan(v, &hdbscan, NULL, &clustering))
 TAKES(by_kmeans, fedhds_kmeans(v, &kmeans, 1, NULL, &clustering))
 TAKES(by_select, fedhds_select(3, v, NULL, NULL, NULL, 1, 0, 1, NULL, NULL, 0, &chosen))
 TAKES(by_client,
-    fedhds_client_summarize(one_round.client, one_round.start.data, one_round.start.length, v, 0, NULL, &summary))
+    fedhds_client_summarize(one_round.client, one_round.start.data, one_round.start.length, v, 0, NULL, NULL, &summary))
 
 typedef fedhds_status_t (*takes_t)(const fedhds_matrix_view_t* view);
 static const takes_t TAKERS[] = {
@@ -419,35 +419,35 @@ static void rounds(void) {
     FAILS(FEDHDS_STATUS_PARAMETER, fedhds_client_new(0, one_round.method, 0, 1, &client));
     FAILS(FEDHDS_STATUS_PARAMETER, fedhds_server_new(one_round.method, 0, 1, &server));
     OK(fedhds_client_new(UINT32_MAX, one_round.method, SIZE_MAX, UINT64_MAX, &client));
-    CHECK(fedhds_client_summarize(client, one_round.start.data, one_round.start.length, &f.view, 0, NULL, &bytes) !=
+    CHECK(fedhds_client_summarize(client, one_round.start.data, one_round.start.length, &f.view, 0, NULL, NULL, &bytes) !=
           FEDHDS_STATUS_PANIC);
     // No order without a summary of this client.
     FAILS(FEDHDS_STATUS_PROTOCOL,
         fedhds_client_choose(client, one_round.order.data, one_round.order.length, NULL, NULL, 0, &count));
     OK(fedhds_client_free(client));
     FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_server_order(one_round.server, 1, &bytes, &count));
-    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_server_begin_round(one_round.server, 1, NULL, 0, &bytes));
+    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_server_begin_round(one_round.server, 1, NULL, 0, NULL, &bytes));
     OK(fedhds_server_new(one_round.method, 1, 5, &server));
     const uint32_t twice[] = {1, 1};
-    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_server_begin_round(server, 0, twice, 2, &bytes));
-    FAILS(FEDHDS_STATUS_PARAMETER, fedhds_server_begin_round(server, 0, twice, SIZE_MAX, &bytes));
+    FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_server_begin_round(server, 0, twice, 2, NULL, &bytes));
+    FAILS(FEDHDS_STATUS_PARAMETER, fedhds_server_begin_round(server, 0, twice, SIZE_MAX, NULL, &bytes));
     FAILS(FEDHDS_STATUS_PROTOCOL, fedhds_server_select(server, NULL));
     OK(fedhds_server_selection(server, NULL, 0, &count));
     CHECK(count == 0);
     // A round of nobody selects nothing.
-    OK(fedhds_server_begin_round(server, 0, NULL, 0, &bytes));
+    OK(fedhds_server_begin_round(server, 0, NULL, 0, NULL, &bytes));
     OK(fedhds_bytes_free(bytes));
     OK(fedhds_server_select(server, NULL));
-    OK(fedhds_server_end_round(server));
-    OK(fedhds_server_end_round(server));
+    OK(fedhds_server_abandon_round(server));
+    OK(fedhds_server_abandon_round(server));
     OK(fedhds_server_free(server));
 
     // A method that looks at no features, for a number of records without measure.
     round_t round;
     round_of(RANDOM, &round);
     FAILS(FEDHDS_STATUS_INPUT,
-        fedhds_client_summarize(round.client, round.start.data, round.start.length, NULL, SIZE_MAX, NULL, &bytes));
-    OK(fedhds_client_summarize(round.client, round.start.data, round.start.length, NULL, 0, NULL, &bytes));
+        fedhds_client_summarize(round.client, round.start.data, round.start.length, NULL, SIZE_MAX, NULL, NULL, &bytes));
+    OK(fedhds_client_summarize(round.client, round.start.data, round.start.length, NULL, 0, NULL, NULL, &bytes));
     OK(fedhds_bytes_free(bytes));
     const uint32_t marks[] = {0, UINT32_MAX};
     OK(fedhds_client_mark_trained(round.client, marks, 2));

@@ -5,7 +5,9 @@ simulations. Arrays go in and come out as NumPy; what is wrong is an :class:`Err
 """
 
 from . import features
+from ._aggregators import FedAdam, FedAvgM, WeightedMean
 from ._estimators import HDBSCAN, KMeans, KernelPCA, PCA, SharedProjection, TSNE
+from ._memory import TrainedGroup
 from ._model import Adapter, Model, weighted_mean, write_embedded_model
 from ._model_stages import LayerFeatures, LoraTrainer, ModelEvaluator, RecordScore, Trained
 from ._native import (
@@ -25,21 +27,26 @@ from ._native import (
 )
 from ._progress import progress
 from ._records import Record, as_records, embedded_records, load_records, partition, render
-from ._selection import Client, Group, Method, Server, client_seed, presets
+from ._selection import Client, Method, client_seed, presets
+from ._server import FinishedRound, Group, RoundReport, Server
 from ._simulation import Outcome, Simulation
-from ._stages import Candidates
+from ._stages import Covered, Rows
 from ._tools import RougeL, SimulationResult, rouge_l, simulate
+from ._upload import Randomness, Summary
 
 __all__ = [
     "Adapter",
     "AdapterError",
-    "Candidates",
     "CheckpointError",
     "Client",
     "ConfigError",
+    "Covered",
     "DataError",
     "Error",
+    "FedAdam",
+    "FedAvgM",
     "FileError",
+    "FinishedRound",
     "Group",
     "HDBSCAN",
     "InputError",
@@ -56,16 +63,22 @@ __all__ = [
     "PCA",
     "ParameterError",
     "ProtocolError",
+    "Randomness",
     "Record",
     "RecordScore",
     "RougeL",
+    "RoundReport",
+    "Rows",
     "Server",
     "SharedProjection",
     "Simulation",
     "SimulationResult",
     "StageError",
+    "Summary",
     "TSNE",
     "Trained",
+    "TrainedGroup",
+    "WeightedMean",
     "__version__",
     "as_records",
     "client_seed",

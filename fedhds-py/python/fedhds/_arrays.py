@@ -52,7 +52,9 @@ def matrix(values: Any, what: str, *, rows: int = 0, columns: int = 0) -> NDArra
     room(array.shape[0], array.shape[1], what)
     try:
         with np.errstate(over="ignore"):  # what becomes infinite is named by row and column later
-            return array.astype(np.float32, copy=False)
+            floats = array.astype(np.float32, copy=False)
+            # A view into a packed record: the native code reads whole numbers of four bytes where they may lie.
+            return floats if floats.flags.aligned else floats.copy()
     except (TypeError, ValueError, OverflowError) as error:
         raise NotNumbersError(f"{what}: expected numbers, got objects: {error}") from error
 

@@ -1,10 +1,9 @@
-"""Both halves of the selection: messages are bytes for any transport, features are arrays."""
+"""Methods, and the client's half of the selection: messages are bytes for any transport, features are arrays."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from . import _native, _stages
 from ._arrays import matrix
 from ._arrays import seed as _seed
 from ._model import Adapter, _adapter, _count
-from ._native import AdapterError, InputError, ParameterError, ProtocolError
+from ._native import AdapterError, InputError, ParameterError, ProtocolError, StageError
+from ._record_stages import named_scores
 
 
 def presets() -> list[str]:
@@ -34,10 +34,19 @@ class Method:
     Args:
         preset: one of :func:`presets`.
         budget: records a round, for presets that select to a budget.
-        stages: own stages in the place of the preset's, by name: ``client.normalizer``, ``client.reducer``, ``client.clusterer``,
-            ``client.selector``, ``server.clusterer``, ``server.selector``. A reducer has ``reduce(features, seed)`` or scikit-learn's
-            ``fit_transform``; a clusterer ``cluster(points, seed)``, which returns labels or labels and strengths, or ``fit_predict``;
-            a selector ``select(candidates, count, seed)``, which returns rows. A function serves too.
+        stages: own stages in the place of the preset's, by name. A function serves for an object with one method.
+
+            - ``client.normalizer``, ``client.reducer``: ``reduce(features, seed)``, or scikit-learn's ``fit_transform``.
+            - ``client.clusterer``, ``server.clusterer``: ``cluster(points, seed)``, which returns labels, or labels and membership
+              probabilities; or ``fit_predict``. Arguments named ``wanted`` (how many clusters the method needs, or None), ``weights`` and
+              ``scores`` are given by name, and a first one named ``rows`` gets the whole :class:`Rows`.
+            - ``client.upload``: ``release(summary, randomness)``, a :class:`Summary` to one as it may leave the client; what is drawn
+              comes from :class:`Randomness`.
+            - ``client.selector``, ``server.selector``: ``select(candidates, count, seed)``, which returns rows of the :class:`Rows`. The
+              attribute ``uses_groups`` says whether clusters have a say (absent: as the method has it), ``uses_covered`` whether a
+              memory has (absent: no).
+            - ``server.memory``: a class or function that makes an object with ``begin(round)``, ``commit(trained)`` (a list of
+              :class:`TrainedGroup`), ``covered()`` (points [m, d] and mass [m]), ``state()``, ``resume(state)`` and ``bound()``.
         settings: anything else of the method, nested as in the configuration file.
 
     Raises:
@@ -123,6 +132,8 @@ class Client:
         method: the same as the server's.
         layers: equal parts of a feature vector, one for each layer, for methods that normalise per layer; 1 for one vector.
         seed: the experiment's.
+        secret: 32 bytes that its upload stage draws from, for tests alone. None is the operating system's randomness, drawn when it is
+            first needed and kept in :meth:`state`.
 
     Example:
         >>> import numpy as np, fedhds
@@ -130,16 +141,21 @@ class Client:
         >>> server, client = fedhds.Server(method), fedhds.Client(0, method)
         >>> start = server.begin_round(0, [0])
         >>> features = np.random.default_rng(0).normal(size=(50, 8))
-        >>> server.receive(client.summarize(start, features))
+        >>> kind = server.receive(0, client.summarize(start, features))
         >>> orders = server.select()
         >>> len(client.choose(orders[0]))
         4
     """
 
-    def __init__(self, client: int, method: Method | str, *, layers: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self, client: int, method: Method | str, *, layers: int = 1, seed: int = 0, secret: bytes | None = None
+    ) -> None:
         self._seed = _seed(seed)
         chosen = _method(method)
-        self._native = _native.Client(_id(client, "client"), chosen._json, _id(layers, "layers"), chosen._wrapped)
+        if secret is not None and (not isinstance(secret, bytes) or len(secret) != 32):
+            raise ParameterError("secret: expected 32 bytes or None, got something else")
+        number = _id(client, "client")
+        self._native = _native.Client(number, chosen._json, _id(layers, "layers"), chosen._wrapped, secret)
 
     @property
     def id(self) -> int:
@@ -147,7 +163,12 @@ class Client:
         return self._native.id
 
     def summarize(
-        self, start: bytes, features: ArrayLike | Callable[[], ArrayLike] | None = None, *, records: int | None = None
+        self,
+        start: bytes,
+        features: ArrayLike | Callable[[], ArrayLike] | None = None,
+        *,
+        records: int | None = None,
+        scores: Mapping[str, ArrayLike] | tuple[Iterable[str], ArrayLike] | None = None,
     ) -> bytes:
         """Groups the records; the answer goes to the server.
 
@@ -155,6 +176,8 @@ class Client:
             start: what the server's ``begin_round`` gave.
             features: [records, d], or a function that gives them; None for methods that look at none, with ``records`` instead.
             records: how many records the client has, where there are no features.
+            scores: numbers of each record (losses, lengths): a column [records] by name, or names and an array [records, k]. Own
+                clusterers and selectors see them; they stay here unless the method has ``share_scores``.
         """
         if features is None:
             if records is None:
@@ -162,11 +185,47 @@ class Client:
             array: NDArray[np.float32] = np.zeros((_id(records, "records"), 0), dtype=np.float32)
         else:
             array = matrix(features() if callable(features) else features, "features")
-        return self._native.summarize(_bytes(start, "round_start"), array, self._seed)
+        return self._native.summarize(_bytes(start, "round_start"), array, _scores(scores, len(array)), self._seed)
 
     def choose(self, order: bytes) -> NDArray[np.int64]:
         """The rows to train on, ascending; none where the client does not train in this round."""
         return self._native.choose(_bytes(order, "selection_order"), self._seed)
+
+    def update(
+        self,
+        order: bytes,
+        rows: Iterable[int],
+        adapter: Adapter,
+        *,
+        losses: Iterable[float] = (),
+        skipped: int = 0,
+        tokens: int = 0,
+    ) -> bytes:
+        """The message of what training gave; it goes to the server.
+
+        Args:
+            order: what was ordered.
+            rows: those that :meth:`choose` gave, or fewer.
+            adapter: after training.
+            losses: mean loss of each step; their mean travels.
+            skipped: steps that were not taken, as loss or gradient was not finite.
+            tokens: that went through the model.
+
+        Raises:
+            InputError: for rows that are not in the order's groups.
+            ProtocolError: for no rows, or an order of another client.
+        """
+        native = _adapter(adapter)
+        if native is None:
+            raise AdapterError("adapter: expected a fedhds.Adapter, got None")
+        return self._native.update(
+            _bytes(order, "selection_order"),
+            [_id(row, "rows") for row in rows],
+            native,
+            [float(loss) for loss in losses],
+            _count("skipped", skipped),
+            _count("tokens", tokens),
+        )
 
     def mark_trained(self, rows: Iterable[int]) -> None:
         """Remembers rows that were trained on: most methods prefer others in later rounds."""
@@ -177,85 +236,25 @@ class Client:
         """The group of each record after :meth:`summarize`, -1 for none; it stays on the client."""
         return self._native.groups()
 
-    def state(self) -> str:
-        """What it remembers, for another process to go on (with Flower: in ``context.state``)."""
+    def state(self) -> bytes:
+        """What it remembers, its secret among it, for another process to go on (with Flower: in ``context.state``)."""
         return self._native.state()
 
-    def resume(self, state: str) -> None:
-        """Goes on from :meth:`state`."""
-        self._native.resume(state)
+    def resume(self, state: bytes, *, trained: bool = True) -> None:
+        """Goes on from :meth:`state`.
 
-
-@dataclass(frozen=True)
-class Group:
-    """A group that a client reported, and what became of it."""
-
-    client: int
-    cluster: int
-    """The client's number for it."""
-    records: int
-    """Records in it."""
-    server_cluster: int
-    """The server's cluster of it; -1 for none."""
-    ordered: int
-    """Records that were ordered of it."""
-
-
-class Server:
-    """The server's half of the selection.
-
-    Args:
-        method: what selects.
-        layers: as for :class:`Client`.
-        seed: the experiment's; the frame that clients share comes from it.
-        aggregator: an object with ``add(client, adapter, records)`` and ``finish()``; None is the mean weighted by records (eq. 12).
-    """
-
-    def __init__(self, method: Method | str, *, layers: int = 1, seed: int = 0, aggregator: Any = None) -> None:
-        self._seed = _seed(seed)
-        chosen = _method(method)
-        joined = None if aggregator is None else _stages.aggregator(aggregator)
-        self._native = _native.Server(chosen._json, _id(layers, "layers"), self._seed, chosen._wrapped, joined)
-
-    def begin_round(self, round: int, clients: Iterable[int]) -> bytes:
-        """Begins a round with these clients; the answer goes to each of them. A round that still runs is left."""
-        ids = [_id(client, "clients") for client in clients]
-        self._native.end_round()
-        return self._native.begin_round(_id(round, "round"), ids)
-
-    def receive(self, summary: bytes) -> None:
-        """Takes in a client's summary."""
-        self._native.receive(_bytes(summary, "client_summary"))
-
-    def select(self) -> Mapping[int, bytes]:
-        """Selects; an order for each client that sent a summary, to be sent to it. Clients that stay silent are left out."""
-        return self._native.select(self._seed)
-
-    def receive_update(self, client: int, adapter: Adapter, records: int) -> None:
-        """Takes in an adapter that a client trained on so many of the records that were ordered of it; in any order of clients.
-
-        Raises:
-            ProtocolError: for a client without an order, a second update, or more records than were ordered.
+        Args:
+            state: of a client with the same number and method.
+            trained: whether the rows that were marked as trained on count too.
         """
-        native = _adapter(adapter)
-        if native is None:
-            raise AdapterError("adapter: expected a fedhds.Adapter, got None")
-        self._native.receive_update(_id(client, "client"), native, _count("records", records))
+        self._native.resume(_bytes(state, "client state"), trained)
 
-    def finish_round(self) -> Adapter | None:
-        """Ends the round: the joined adapter, summed in the order of clients; None where nobody trained, and the adapter stays."""
-        adapter = self._native.finish_round()
-        return None if adapter is None else Adapter._of(adapter)
 
-    @property
-    def selection(self) -> list[Group]:
-        """Every group of the round, after :meth:`select`."""
-        return [Group(*group) for group in self._native.selection()]
-
-    def state(self) -> str:
-        """What it knows, for another process to go on."""
-        return self._native.state()
-
-    def resume(self, state: str) -> None:
-        """Goes on from :meth:`state`."""
-        self._native.resume(state)
+def _scores(scores: Any, rows: int) -> tuple[list[str], NDArray[np.float32]] | None:
+    if scores is None:
+        return None
+    names, values = (None, scores) if isinstance(scores, Mapping) else (scores[0], scores[1])
+    try:
+        return named_scores(values, None if names is None else [str(name) for name in names], rows)
+    except StageError as error:
+        raise InputError(str(error)) from None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import _native, _stages
+from . import _native, _record_stages
+from ._aggregators import aggregator as _aggregator
+from ._aggregators import settings_of
 from ._arrays import seed as _seed
+from ._calls import name_of
 from ._model import Adapter, _count
 from ._model_stages import RecordScore
 from ._native import InputError
@@ -29,6 +33,7 @@ class Run:
     clients: list[list[Record]]
     trainer: Any
     extractor: Any | None
+    scorer: Any | None
     aggregator: Any | None
     evaluator: Any | None
     test: list[Record] | None
@@ -47,13 +52,15 @@ class Outcome:
     adapter: Adapter
     """The global adapter after the last round."""
     rounds: list[dict[str, Any]]
-    """What happened, round by round: clients, records chosen (ids), losses, bytes, seconds."""
+    """What happened, round by round: clients, records chosen (ids), losses, bytes, seconds, who was left out and why."""
     scores: list[RecordScore]
     """Of the last evaluation; empty without one."""
 
 
 class Simulation:
     """A federation in one process: sampling, selection, training, averaging, evaluation, every message encoded as on a network.
+
+    A client of which a stage fails is left out of the round, with its reason in the round's ``left_out``; the run ends where all fail.
 
     The same seed gives the same bits, at any number of threads; a run that is stopped and started again with the same checkpoint ends with
     the bits of one that was not.
@@ -65,7 +72,10 @@ class Simulation:
             :class:`fedhds.Trained` or an adapter.
         extractor: for methods with features: a :class:`fedhds.LayerFeatures`, an object with ``extract(records, adapter)`` (attributes
             ``is_frozen``, ``fingerprint`` and ``layers`` are heeded), or a function of these.
-        aggregator: an object with ``add(client, adapter, records)`` and ``finish()``; None is the mean weighted by records (eq. 12).
+        scorer: numbers of each record, which clusterers and selectors see: an object with ``score(records, adapter)``, or a function of
+            these, that gives a dict of columns, or an array where it has ``names``; ``is_frozen`` (absent: True) and ``fingerprint`` are
+            heeded.
+        aggregator: as for :class:`fedhds.Server`.
         evaluator: a :class:`fedhds.ModelEvaluator`, or an object with ``evaluate(records, adapter, generate)``.
         test: records of the evaluation.
         generate: for how many of them text is generated; None is all.
@@ -97,6 +107,7 @@ class Simulation:
         *,
         trainer: Any,
         extractor: Any = None,
+        scorer: Any = None,
         aggregator: Any = None,
         evaluator: Any = None,
         test: Any = None,
@@ -111,19 +122,24 @@ class Simulation:
         chosen = method if isinstance(method, Method) else Method(method)
         if (evaluator is None) != (test is None):
             raise InputError("test: expected an evaluator and its records, got one of them")
-        parts = {"trainer": trainer, "extractor": extractor, "aggregator": aggregator, "evaluator": evaluator}
-        names = {name: _stages.name_of(stage) for name, stage in parts.items() if stage is not None}
-        names |= {f"stage {name}": _stages.name_of(stage) for name, stage in chosen.stages.items()}
+        joined = _aggregator(aggregator)
+        parts = {"trainer": trainer, "extractor": extractor, "scorer": scorer, "evaluator": evaluator}
+        names = {name: name_of(stage) for name, stage in parts.items() if stage is not None}
+        names |= {f"stage {name}": name_of(stage) for name, stage in chosen.stages.items()}
+        if aggregator is not None:
+            settings = settings_of(aggregator)
+            names["aggregator"] = name_of(aggregator) if settings is None else json.dumps(settings, sort_keys=True)
         layers = getattr(extractor, "layers", 1)
         self._run = Run(
             method=chosen._json,
             layers=layers if isinstance(layers, int) else 1,
             stages=chosen._wrapped,
             clients=[_checked(records) for records in clients],
-            trainer=_stages.trainer(trainer),
-            extractor=None if extractor is None else _stages.extractor(extractor),
-            aggregator=None if aggregator is None else _stages.aggregator(aggregator),
-            evaluator=None if evaluator is None else _stages.evaluator(evaluator),
+            trainer=_record_stages.trainer(trainer),
+            extractor=None if extractor is None else _record_stages.extractor(extractor),
+            scorer=None if scorer is None else _record_stages.scorer(scorer),
+            aggregator=joined,
+            evaluator=None if evaluator is None else _record_stages.evaluator(evaluator),
             test=None if test is None else _checked(test),
             generate=None if generate is None else _count("generate", generate),
             settings=_native.SimulationSettings(rounds=rounds, participation=participation, evaluate=evaluate),
@@ -138,8 +154,19 @@ class Simulation:
 
         Raises:
             InputError, ParameterError: before any work, for what does not fit.
-            StageError: for a stage of one's own that failed; its exception is the cause.
+            StageError: for a stage of one's own that failed for all clients, or on the server; its exception is the cause.
             CheckpointError: for a checkpoint of another run.
         """
         adapter, rounds, scores = _native.run_simulation(self._run)
-        return Outcome(Adapter._of(adapter), rounds, scores)
+        return Outcome(Adapter._of(adapter), [_by_number(one) for one in rounds], scores)
+
+
+def _by_number(told: dict[str, Any]) -> dict[str, Any]:
+    """A round of which client numbers are numbers, which JSON has not as keys."""
+
+    def numbered(table: Mapping[str, Any]) -> dict[int, Any]:
+        return {int(client): value for client, value in table.items()}
+
+    aggregation = told["aggregation"]
+    by_client = {name: numbered(aggregation[name]) for name in ("weights", "limited")}
+    return told | {"left_out": numbered(told.get("left_out", {})), "aggregation": aggregation | by_client}

@@ -1,4 +1,4 @@
-"""Python objects as stages of the Rust pipeline: what a user's object may look like, and how it is called.
+"""Python objects as stages of the Rust selection: what a user's object may look like, and how it is called.
 
 Each wrapper has the fixed methods that the native module calls, with arrays of float32 and plain tuples.
 """
@@ -6,46 +6,72 @@ Each wrapper has the fixed methods that the native module calls, with arrays of 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _native
 from ._arrays import matrix
-from ._model import Adapter
-from ._model_stages import LayerFeatures, LoraTrainer, ModelEvaluator, RecordScore, Trained
+from ._calls import keywords, method_of, needed
+from ._memory import MemoryFactory
 from ._native import ParameterError, StageError
-from ._records import Record
+from ._upload import Upload
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """What a selector chooses from: records of a group on a client, uploaded centroids on the server."""
+class Covered:
+    """What earlier rounds have covered, as a server's memory says."""
+
+    points: Floats
+    """[m, d], in the space of the uploaded centroids."""
+    mass: Floats
+    """[m]: records that were trained on at each point."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What clusterers and selectors look at: records on a client, uploaded groups on the server."""
 
     points: Floats
     """[n, d]; no columns where no features were looked at."""
     weights: Floats
     """[n]: how many records each row stands for."""
-    labels: NDArray[np.int64] | None
-    """[n]: the cluster of each row, -1 for none; None where nothing was clustered."""
+    scores: dict[str, Floats]
+    """[n] each: numbers of each row by name, means over the records where a row is a group; NaN where there is none."""
     owners: NDArray[np.int64]
     """[n]: the client that sent each row; empty where there is one owner."""
-    per_cluster: bool
-    """Whether the count is meant for each cluster (the paper) or in all."""
+    labels: NDArray[np.int64] | None
+    """[n]: the cluster of each row, -1 for none; None where nothing was clustered."""
+    probabilities: Floats | None
+    """[n]: the membership probability of each row in its cluster; None where nothing was clustered."""
+    covered: Covered | None
+    """On a server whose memory has points; else None."""
+    per_cluster: bool = False
+    """For a selector: whether the count is meant for each cluster (the paper) or in all."""
+
+    def __len__(self) -> int:
+        return len(self.points)
 
 
-def _of(value: Any, *methods: str) -> Callable[..., Any] | None:
-    """The first of these methods that the object has; the object itself where it is a function."""
-    for name in methods:
-        found = getattr(value, name, None)
-        if callable(found):
-            return found  # type: ignore[no-any-return]
-    return value if callable(value) and not isinstance(value, type) else None
+def _rows(given: Any, per_cluster: bool = False) -> Rows:
+    """Of what the native module gives."""
+    points, weights, scores, owners, groups, covered = given
+    names, values = ([], points) if scores is None else scores
+    labels, probabilities = (None, None) if groups is None else groups
+    return Rows(
+        points=points,
+        weights=weights,
+        scores={name: values[:, column] for column, name in enumerate(names)},
+        owners=owners,
+        labels=labels,
+        probabilities=probabilities,
+        covered=None if covered is None else Covered(*covered),
+        per_cluster=per_cluster,
+    )
 
 
 def _fitted(estimator: Any, method: str, points: Floats, seed: int) -> tuple[Any, Any]:
@@ -67,7 +93,7 @@ class _Reducer:
         if not hasattr(self._stage, "reduce") and hasattr(self._stage, "fit_transform"):
             reduced, _ = _fitted(self._stage, "fit_transform", features, seed)
         else:
-            reduced = _needed(self._stage, "reduce")(features, seed)
+            reduced = needed(self._stage, "reduce")(features, seed)
         return np.ascontiguousarray(matrix(reduced, "what the reducer returned"))
 
 
@@ -75,43 +101,44 @@ class _Clusterer:
     def __init__(self, stage: Any) -> None:
         self._stage = stage
 
-    def cluster(self, points: Floats, seed: int) -> tuple[list[int], list[float]]:
-        strength: Any = None
+    def cluster(self, given: Any, wanted: int | None, seed: int) -> tuple[list[int], list[float]]:
+        rows = _rows(given)
+        found: Any = None
         if not hasattr(self._stage, "cluster") and hasattr(self._stage, "fit_predict"):
-            labels, fitted = _fitted(self._stage, "fit_predict", points, seed)
-            strength = getattr(fitted, "probabilities_", None)
+            labels, fitted = _fitted(self._stage, "fit_predict", rows.points, seed)
+            found = getattr(fitted, "probabilities_", None)
         else:
-            labels = _needed(self._stage, "cluster")(points, seed)
+            labels = _cluster(needed(self._stage, "cluster"), rows, wanted, seed)
             if isinstance(labels, tuple):
-                labels, strength = labels
+                labels, found = labels
         labels = np.asarray(labels)
-        if labels.shape != (len(points),) or labels.dtype.kind not in "iu":
+        if labels.shape != (len(rows),) or labels.dtype.kind not in "iu":
             got = f"shape {labels.shape}, dtype {labels.dtype}"
-            raise StageError(f"expected {len(points)} whole numbers as labels, one for each row, got {got}")
-        if strength is None:
-            strength = (labels >= 0).astype(np.float32)
-        strength = np.asarray(strength, dtype=np.float32)
-        if strength.shape != labels.shape:
-            raise StageError(f"expected {len(points)} strengths, one for each row, got shape {strength.shape}")
-        return labels.tolist(), strength.tolist()
+            raise StageError(f"expected {len(rows)} whole numbers as labels, one for each row, got {got}")
+        probabilities = np.asarray(labels >= 0 if found is None else found, dtype=np.float32)
+        if probabilities.shape != labels.shape:
+            told = f"expected {len(rows)} membership probabilities, one for each row"
+            raise StageError(f"{told}, got shape {probabilities.shape}")
+        return labels.tolist(), probabilities.tolist()
+
+
+def _cluster(call: Callable[..., Any], rows: Rows, wanted: int | None, seed: int) -> Any:
+    """Calls a user's clusterer with what it asks for by the names of its arguments."""
+    first, asked = keywords(call, {"seed": seed, "wanted": wanted, "weights": rows.weights, "scores": rows.scores})
+    given = rows if first == "rows" else rows.points
+    # One that names nothing else has two arguments of any name, as it may have no signature at all.
+    return call(given, **asked) if set(asked) - {"seed"} else call(given, seed)
 
 
 class _Selector:
     def __init__(self, stage: Any) -> None:
         self._stage = stage
+        uses = getattr(stage, "uses_groups", None)
+        self.uses_groups: bool | None = None if uses is None else bool(uses)
+        self.uses_covered = bool(getattr(stage, "uses_covered", False))
 
-    def select(
-        self,
-        points: Floats,
-        weights: Floats,
-        labels: NDArray[np.int64] | None,
-        owners: list[int],
-        count: int,
-        per_cluster: bool,
-        seed: int,
-    ) -> list[int]:
-        candidates = Candidates(points, weights, labels, np.asarray(owners, dtype=np.int64), per_cluster)
-        rows = np.asarray(_needed(self._stage, "select")(candidates, count, seed))
+    def select(self, given: Any, count: int, per_cluster: bool, seed: int) -> list[int]:
+        rows = np.asarray(needed(self._stage, "select")(_rows(given, per_cluster), count, seed))
         if rows.size == 0:
             return []
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.min() < 0:
@@ -119,77 +146,11 @@ class _Selector:
         return sorted(rows.tolist())
 
 
-class _Extractor:
-    def __init__(self, stage: Any) -> None:
-        self._stage = stage
-        self.is_frozen = bool(getattr(stage, "is_frozen", True))
-        self.fingerprint = str(getattr(stage, "fingerprint", None) or name_of(stage))
-
-    def extract(self, records: list[Record], adapter: _native.Adapter | None) -> Floats:
-        given = None if adapter is None else Adapter._of(adapter)
-        features = _needed(self._stage, "extract")(records, given)
-        return np.ascontiguousarray(matrix(features, "what the extractor returned"))
-
-
-class _Trainer:
-    def __init__(self, stage: Any) -> None:
-        self._stage = stage
-
-    def init(self, seed: int) -> _native.Adapter:
-        return _adapter_of(_needed(self._stage, "init")(seed), "init")
-
-    def train(
-        self, adapter: _native.Adapter, records: list[Record], seed: int
-    ) -> tuple[_native.Adapter, list[float], int, int]:
-        trained = _needed(self._stage, "train")(Adapter._of(adapter), records, seed)
-        if isinstance(trained, Trained):
-            losses = [float(loss) for loss in trained.losses]
-            return trained.adapter._native, losses, trained.skipped, trained.tokens
-        return _adapter_of(trained, "train"), [], 0, 0
-
-
-class _Aggregator:
-    def __init__(self, stage: Any) -> None:
-        self._stage = stage
-
-    def add(self, client: int, adapter: _native.Adapter, records: int) -> None:
-        _needed(self._stage, "add")(client, Adapter._of(adapter), records)
-
-    def finish(self) -> _native.Adapter | None:
-        adapter = _needed(self._stage, "finish")()
-        return None if adapter is None else _adapter_of(adapter, "finish")
-
-
-class _Evaluator:
-    def __init__(self, stage: Any) -> None:
-        self._stage = stage
-
-    def evaluate(self, records: list[Record], adapter: _native.Adapter | None, generate: bool) -> list[RecordScore]:
-        given = None if adapter is None else Adapter._of(adapter)
-        scores = list(_needed(self._stage, "evaluate")(records, given, generate))
-        for score in scores:
-            if not isinstance(score, RecordScore):
-                raise StageError(f"expected a fedhds.RecordScore for each record, got {type(score).__name__}")
-        return scores
-
-
-def _needed(stage: Any, method: str) -> Callable[..., Any]:
-    found = _of(stage, method)
-    if found is None:
-        raise StageError(f"expected an object with `{method}`, got {type(stage).__name__}")
-    return found
-
-
-def _adapter_of(value: Any, call: str) -> _native.Adapter:
-    if not isinstance(value, Adapter):
-        raise StageError(f"`{call}`: expected a fedhds.Adapter, got {type(value).__name__}")
-    return value._native
-
-
 _KINDS: dict[str, tuple[Callable[[Any], Any], tuple[str, ...]]] = {
     "client.normalizer": (_Reducer, ("reduce", "fit_transform")),
     "client.reducer": (_Reducer, ("reduce", "fit_transform")),
     "client.clusterer": (_Clusterer, ("cluster", "fit_predict")),
+    "client.upload": (Upload, ("release",)),
     "client.selector": (_Selector, ("select",)),
     "server.clusterer": (_Clusterer, ("cluster", "fit_predict")),
     "server.selector": (_Selector, ("select",)),
@@ -202,62 +163,16 @@ def wrap(stages: Mapping[str, Any] | None) -> dict[str, Any]:
     Raises:
         ParameterError: for a name that is none, or an object that cannot serve.
     """
-    wrapped = {}
+    wrapped: dict[str, Any] = {}
     for name, stage in (stages or {}).items():
+        if name == "server.memory":
+            wrapped[name] = MemoryFactory(stage)
+            continue
         if name not in _KINDS:
-            raise ParameterError(f"stages: expected one of {', '.join(_KINDS)}, got `{name}`")
+            raise ParameterError(f"stages: expected one of {', '.join(_KINDS)}, server.memory, got `{name}`")
         make, methods = _KINDS[name]
-        if _of(stage, *methods) is None:
+        if method_of(stage, *methods) is None:
             expected = " or ".join(f"`{method}`" for method in methods)
             raise ParameterError(f"stages: {name}: expected an object with {expected}, got {stage!r}")
         wrapped[name] = make(stage)
     return wrapped
-
-
-def trainer(stage: Any) -> Any:
-    """The native trainer, or the user's wrapped."""
-    if isinstance(stage, LoraTrainer):
-        return stage._native
-    for method in ("init", "train"):
-        if not callable(getattr(stage, method, None)):
-            raise ParameterError(f"trainer: expected an object with `init` and `train`, got {stage!r}")
-    return _Trainer(stage)
-
-
-def extractor(stage: Any) -> Any:
-    """The native extractor, or the user's wrapped."""
-    if isinstance(stage, LayerFeatures):
-        return stage._native
-    if _of(stage, "extract") is None:
-        raise ParameterError(f"extractor: expected an object with `extract` or a function, got {stage!r}")
-    return _Extractor(stage)
-
-
-def evaluator(stage: Any) -> Any:
-    """The native evaluator, or the user's wrapped."""
-    if isinstance(stage, ModelEvaluator):
-        return stage._native
-    if not callable(getattr(stage, "evaluate", None)):
-        raise ParameterError(f"evaluator: expected an object with `evaluate`, got {stage!r}")
-    return _Evaluator(stage)
-
-
-def aggregator(stage: Any) -> Any:
-    """The user's aggregator, wrapped."""
-    for method in ("add", "finish"):
-        if not callable(getattr(stage, method, None)):
-            raise ParameterError(f"aggregator: expected an object with `add` and `finish`, got {stage!r}")
-    return _Aggregator(stage)
-
-
-def name_of(stage: Any) -> str:
-    """What tells a user's object apart in a checkpoint: its fingerprint, or its class and settings."""
-    fingerprint = getattr(stage, "fingerprint", None)
-    if fingerprint is not None and not callable(fingerprint):
-        return str(fingerprint)
-    kind = stage if isinstance(stage, type) or hasattr(stage, "__qualname__") else type(stage)
-    settings = getattr(stage, "settings", None)
-    named = f"{kind.__module__}.{kind.__qualname__}"
-    model = getattr(stage, "model", None)
-    parts: Sequence[Any] = [settings, getattr(model, "fingerprint", None)]
-    return " ".join([named, *(str(part) for part in parts if part is not None)])

@@ -16,7 +16,7 @@ pub use condense::{CondensedChild, CondensedEdge, CondensedTree};
 use super::centroid::weighted_centroids;
 use super::{all_noise, number_by_first_row};
 use crate::error::{Error, Result};
-use crate::stage::{Clusterer, Clustering};
+use crate::stage::{Clusterer, Clustering, Rows};
 use crate::types::{Context, Control, Matrix};
 use core_distance::Space;
 use serde::{Deserialize, Serialize};
@@ -169,8 +169,9 @@ impl Hdbscan {
 }
 
 impl Clusterer for Hdbscan {
-    fn cluster(&self, points: &Matrix, context: &Context) -> Result<Clustering> {
-        Ok(self.fit(points, &context.control)?.clustering)
+    /// The number of clusters is found, whatever is wanted, and every row counts alike.
+    fn cluster(&self, rows: &Rows<'_>, _wanted: Option<usize>, context: &Context) -> Result<Clustering> {
+        Ok(self.fit(rows.points, &context.control)?.clustering)
     }
 }
 

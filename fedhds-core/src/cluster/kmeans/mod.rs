@@ -11,7 +11,7 @@ mod seeding;
 use super::centroid::weighted_centroids;
 use super::{distinct_rows, number_by_first_row};
 use crate::error::{Error, Result};
-use crate::stage::{Clusterer, Clustering};
+use crate::stage::{Clusterer, Clustering, Rows};
 use crate::types::{Context, Matrix};
 use lloyd::Fitted;
 use points::Points;
@@ -174,8 +174,10 @@ impl KMeans {
 }
 
 impl Clusterer for KMeans {
-    fn cluster(&self, points: &Matrix, context: &Context) -> Result<Clustering> {
-        Ok(self.fit(points, None, self.config.n_clusters, context)?.clustering)
+    /// As many clusters as are wanted, else `n_clusters`; rows count by their weights where the settings say so.
+    fn cluster(&self, rows: &Rows<'_>, wanted: Option<usize>, context: &Context) -> Result<Clustering> {
+        let weights = (self.config.weighted && !rows.weights.is_empty()).then_some(rows.weights);
+        Ok(self.fit(rows.points, weights, wanted.unwrap_or(self.config.n_clusters), context)?.clustering)
     }
 }
 

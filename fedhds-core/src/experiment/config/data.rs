@@ -2,7 +2,8 @@
 
 use crate::dataset::embedded::EmbeddedTasks;
 use crate::dataset::{
-    BlankResponse, Fields, Format, LoadOptions, NaturalInstructionsOptions, Partition, Preset, ReadFrom, TestRecords,
+    BlankResponse, DataPreset, Fields, Format, LoadOptions, NaturalInstructionsOptions, Partition, ReadFrom,
+    TestRecords,
 };
 use crate::error::{Error, Result};
 use crate::settings::MAX_TOKENS;
@@ -61,7 +62,7 @@ pub struct DataConfig {
     pub partition: Option<Partition>,
     /// In place of `partition`, `train` and `test`: the paper's preparation of Natural Instructions or Dolly, by name.
     #[serde(default)]
-    pub preset: Option<Preset>,
+    pub preset: Option<DataPreset>,
 }
 
 /// Limits on what is used; caps are drawn by `data.seed`.
@@ -167,7 +168,7 @@ impl DataConfig {
     }
 
     /// A preset says what the train and test records are.
-    fn check_preset(&self, preset: Preset) -> Result<()> {
+    fn check_preset(&self, preset: DataPreset) -> Result<()> {
         if self.format != preset.format() {
             let message = format!("`{}` does not prepare data of this format", preset.name());
             return Err(Error::config("data.preset", message));

@@ -10,6 +10,7 @@ mod methods;
 pub use data::{Caps, DataConfig, TestConfig, TooLong};
 pub use methods::MethodEntry;
 
+use crate::aggregate::AggregatorConfig;
 use crate::dataset::Prompt;
 use crate::error::{Error, Result};
 use crate::parse;
@@ -57,6 +58,9 @@ pub struct ExperimentConfig {
     /// Local training.
     #[serde(default)]
     pub training: TrainConfig,
+    /// How the clients' adapters become one: `kind` is `weighted_mean` (the default), `fedavgm` or `fedadam`.
+    #[serde(default)]
+    pub aggregator: AggregatorConfig,
     /// Rounds, participation and evaluation.
     #[serde(default)]
     pub federation: SimulationSettings,
@@ -240,6 +244,7 @@ impl ExperimentConfig {
         self.data.check()?;
         self.adapter.check().map_err(|e| e.under("adapter"))?;
         self.training.check().map_err(|e| e.under("training"))?;
+        self.aggregator.build().map_err(|e| e.under("aggregator"))?;
         self.federation.check().map_err(|e| e.under("federation"))?;
         self.generation.check().map_err(|e| e.under("generation"))?;
         self.fedit.check().map_err(|e| e.under("fedit"))

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
+use crate::aggregate::AggregatorConfig;
 use crate::dataset::Partition;
 use crate::simulate::Participation;
 
@@ -34,6 +35,10 @@ lora_dropout = 0.05
 [training]
 learning_rate = 3e-4
 max_grad_norm = 1.0
+
+[aggregator]
+kind = "fedadam"
+tau = 0.002
 
 [federation]
 rounds = 20
@@ -84,6 +89,7 @@ fn what_is_left_out_is_what_the_settings_themselves_say() {
     let config = ExperimentConfig::parse(text).unwrap();
     assert_eq!(config.training, TrainConfig::default());
     assert_eq!(config.federation, SimulationSettings::default());
+    assert_eq!(config.aggregator, AggregatorConfig::default());
     assert_eq!(config.generation, GenerateConfig::default());
     assert_eq!(config.adapter, AdapterConfig::default());
     assert_eq!(config.data.max_tokens, config.training.max_tokens);
@@ -114,6 +120,9 @@ fn every_wrong_setting_is_named() {
         ("every = 10", "every = 0", "federation.evaluate.every", "at least 1"),
         ("rounds = 20", "rounds = 0", "federation.rounds", "at least 1"),
         ("rounds = 5", "rounds = 0", "fedit.rounds", "at least 1"),
+        ("tau = 0.002", "tau = 0.0", "aggregator.tau", "above 0"),
+        ("tau = 0.002", "tua = 0.002", "aggregator.tua", "did you mean `tau`?"),
+        ("kind = \"fedadam\"", "kind = \"fedadm\"", "aggregator.kind", "did you mean `fedadam`?"),
         ("lora_dropout = 0.05", "lora_dropout = 1.0", "adapter.lora_dropout", "[0, 1)"),
         ("learning_rate = 3e-4", "learning_rate = 0.0", "training.learning_rate", "above 0"),
         ("learning_rate = 3e-4", "learning_rate = nan", "training.learning_rate", "expected a number above 0, got nan"),

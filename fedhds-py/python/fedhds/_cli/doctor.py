@@ -107,7 +107,7 @@ def _selection() -> None:
     server, clients = Server(method, layers=4), [Client(i, method, layers=4) for i in range(2)]
     start = server.begin_round(0, [0, 1])
     for i, client in enumerate(clients):
-        server.receive(client.summarize(start, features[20 * i : 20 * (i + 1)]))
+        server.receive(client.id, client.summarize(start, features[20 * i : 20 * (i + 1)]))
     orders = server.select()
     chosen = [len(client.choose(orders[client.id])) for client in clients]
     _expect(sum(chosen) == 5, f"5 records, as ordered; got {chosen}")

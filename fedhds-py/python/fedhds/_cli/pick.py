@@ -118,9 +118,9 @@ def _round(
     client, server = Client(0, method, layers=layers, seed=seed), Server(method, layers=layers, seed=seed)
     start = server.begin_round(0, [0])
     if values is None:
-        server.receive(client.summarize(start, records=records))
+        server.receive(0, client.summarize(start, records=records))
     else:
-        server.receive(client.summarize(start, values))
+        server.receive(0, client.summarize(start, values))
     return client.choose(server.select()[0]), client.groups
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .._native import AdapterError, ProtocolError
-from .._selection import Method, Server
+from .._selection import Method
+from .._server import Server
 from . import _bases
 from ._params import ORDER, RECORDS, ROUND, START, SUMMARY, Hooks, Params, check, numpy_of, packed, split
 
@@ -45,6 +46,7 @@ class ServerAggregator(Hooks, _bases.ServerAggregator):
         self._round = 0
         self._start: bytes | None = None
         self._phase = "summaries"
+        self._answered = False
         self._adapters_alone = False
 
     def get_model_params(self) -> Any:
@@ -65,7 +67,7 @@ class ServerAggregator(Hooks, _bases.ServerAggregator):
         for client, (_, params) in enumerate(raw_client_model_or_grad_list):
             try:
                 records, state = self._update(client, params)
-            except (ProtocolError, AdapterError) as error:
+            except Exception as error:  # whatever it sent: this client is left out, and nobody else
                 self._leave_out(client, error)
                 continue
             if records:
@@ -95,6 +97,7 @@ class ServerAggregator(Hooks, _bases.ServerAggregator):
         if self.history[-1]["trained"]:
             with _Alone(self):
                 aggregated_model_or_grad = super().on_after_aggregation(aggregated_model_or_grad)
+        self._end_round()
         self._phase, self._start = "summaries", None
         self._round += 1
         if self._round == self._rounds:
@@ -123,10 +126,11 @@ class ServerAggregator(Hooks, _bases.ServerAggregator):
                 message = split(params)[1].get(SUMMARY)
                 if message is None:
                     raise ProtocolError("protocol: client_summary: expected one in the parameters, got none")
-                self._server.receive(message)
+                self._server.receive(client, message)
                 answered = True
-            except ProtocolError as error:
+            except Exception as error:  # as above
                 self._leave_out(client, error)
+        self._answered = answered
         orders = self._server.select() if answered else {}
         ordered = self.history[-1]["ordered"]
         for group in self._server.selection if answered else []:
@@ -134,6 +138,14 @@ class ServerAggregator(Hooks, _bases.ServerAggregator):
                 ordered[group.client] = ordered.get(group.client, 0) + group.ordered
         # Order after order, no adapters: the clients have it from the first phase.
         return {client: packed({ROUND: self._round, ORDER: orders.get(client, b"")}) for client in self._clients}
+
+    def _end_round(self) -> None:
+        """A memory of the selection learns what was trained on; the round is over."""
+        now = self.history[-1]
+        if self._answered:
+            now["left_out"] = self._server.end_round(now["trained"]).left_out | now["left_out"]
+        else:
+            self._server.abandon_round()
 
     def _update(self, client: int, params: Any) -> tuple[int, Params]:
         """How many records a client trained on, and its adapter.

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .._native import CheckpointError
 from ._messages import arrays_of, record_of
 
-VERSION = 1
+VERSION = 2
 _TEXT = "checkpoint.json"
 
 
@@ -35,8 +35,8 @@ class Checkpoint:
     round: int
     """The last round that is finished."""
     experiment: str
-    state: str
-    """The strategy's, of the selection."""
+    state: bytes
+    """The selection's, with what its aggregator and memory keep between rounds."""
     inner: dict[str, Any]
     """The inner strategy's attributes."""
     reports: list[dict[str, Any]]
@@ -59,6 +59,7 @@ class Checkpoint:
         }
         named = {f"arrays/{i}": array for i, array in enumerate(self.arrays.values())}
         named |= {f"inner/{i}": array for i, array in enumerate(self.inner_arrays.values())}
+        named["state"] = np.frombuffer(self.state, dtype=np.uint8)
         encoded = np.frombuffer(json.dumps(text).encode(), dtype=np.uint8)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
@@ -88,7 +89,8 @@ class Checkpoint:
                     raise ValueError(f"a version other than {VERSION}")
                 arrays = {name: archive[f"arrays/{i}"] for i, name in enumerate(text.pop("arrays"))}
                 inner = {name: archive[f"inner/{i}"] for i, name in enumerate(text.pop("inner_arrays"))}
-            return cls(**text, arrays=arrays, inner_arrays=inner)
+                state = archive["state"].tobytes()
+            return cls(**text, state=state, arrays=arrays, inner_arrays=inner)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
             raise CheckpointError(
                 f"checkpoint {path}: expected a checkpoint of this version, got another file: {error}"
@@ -111,7 +113,7 @@ class Checkpoint:
                 )
 
 
-_FIELDS = ("settings", "round", "experiment", "state", "inner", "reports", "metrics")
+_FIELDS = ("settings", "round", "experiment", "inner", "reports", "metrics")
 
 
 def _difference(where: str, mine: Any, theirs: Any) -> tuple[str, Any, Any]:

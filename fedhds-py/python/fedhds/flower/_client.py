@@ -101,6 +101,9 @@ def answer(
     ours = _agreed(method, header)
     memory = Memory(context, header, state_dir)
     machine = Client(header.known_client, ours, layers=layers, seed=int(header.seed))
+    if memory.state is not None:
+        # Its secret, and what it sent in this round already: an upload stage draws once a round. Rows of later rounds do not count.
+        machine.resume(memory.state, trained=False)
     machine.mark_trained(memory.trained_before(header.round))
     start = body_of(message, "round_start")
     if ours.settings["features"] == "none":

@@ -34,12 +34,12 @@ class Memory:
         self._experiment = header.experiment
         self._file = None if folder is None else Path(folder) / header.experiment / f"client-{header.client}.json"
         self._trained: dict[int, list[int]] = {}
-        self._state: str | None = None
+        self._state: bytes | None = None
         record = context.state.config_records.get(_KEY)
         if record is not None and record.get("experiment") == self._experiment:
             self._trained = _rows(str(record["trained"]), "context.state")
             state = record.get("state")
-            self._state = state if isinstance(state, str) else None
+            self._state = state if isinstance(state, bytes) else None
         elif self._file is not None and self._file.exists():
             try:
                 self._trained = _rows(self._file.read_text(encoding="utf-8"), str(self._file))
@@ -47,15 +47,15 @@ class Memory:
                 raise CheckpointError(f"checkpoint {self._file}: expected a file that can be read: {error}") from error
 
     @property
-    def state(self) -> str | None:
-        """``fedhds.Client.state()`` of the first phase; None before it."""
+    def state(self) -> bytes | None:
+        """``fedhds.Client.state()`` of the last first phase; None before it."""
         return self._state
 
     def trained_before(self, number: int) -> list[int]:
         """Rows of all rounds before this one, ascending."""
         return sorted({row for round, rows in self._trained.items() if round < number for row in rows})
 
-    def keep_groups(self, number: int, state: str) -> None:
+    def keep_groups(self, number: int, state: bytes) -> None:
         """Remembers the client's state between the phases of a round."""
         self._trained = {round: rows for round, rows in self._trained.items() if round < number}
         self._state = state

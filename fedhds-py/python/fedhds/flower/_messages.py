@@ -234,24 +234,6 @@ def check_arrays(sent: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any
         )
 
 
-def summary_client(body: bytes) -> int:
-    """The client that a summary says it is of (docs/wire_protocol.md): a varint behind the four bytes of the header.
-
-    Raises:
-        ProtocolError: for bytes that end before.
-
-    Example:
-        >>> summary_client(bytes([0x46, 0x48, 1, 2, 0xAC, 0x02]))
-        300
-    """
-    number = 0
-    for place, byte in enumerate(body[4:9]):
-        number |= (byte & 0x7F) << (7 * place)
-        if byte < 0x80:
-            return number
-    raise ProtocolError(f"protocol: client_summary: expected a client's number, got {len(body)} bytes without one")
-
-
 def with_keys(config: Mapping[str, Any], header: Header, body: bytes | None) -> ConfigRecord:
     """A copy of a config with our keys in it."""
     record = ConfigRecord(cast(dict[str, Any], dict(config)))
@@ -259,6 +241,11 @@ def with_keys(config: Mapping[str, Any], header: Header, body: bytes | None) -> 
     if body is not None:
         record[BODY] = body
     return record
+
+
+def told(error: Exception) -> str:
+    """What is wrong with a client's message, on one line: what it sent is in it."""
+    return " ".join((str(error) or type(error).__name__).split())[:500]
 
 
 def reason_of(message: Message) -> str:

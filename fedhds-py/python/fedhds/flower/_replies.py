@@ -8,8 +8,8 @@ from logging import getLogger
 
 from flwr.app import ArrayRecord, Message
 
-from .._native import AdapterError, ProtocolError
-from ._messages import NUM_EXAMPLES, arrays_of, check_arrays, reason_of, record_of, single_arrays
+from .._native import ProtocolError
+from ._messages import NUM_EXAMPLES, arrays_of, check_arrays, reason_of, record_of, single_arrays, told
 from ._nodes import Nodes
 from ._report import RoundReport
 
@@ -18,8 +18,8 @@ logger = getLogger("flwr.fedhds")
 
 def sort_replies(
     replies: Iterable[Message], report: RoundReport, sent: ArrayRecord, nodes: Nodes
-) -> tuple[list[Message], list[Message]]:
-    """Replies that fit, in ascending order of client numbers, and errors; the report says what became of each client.
+) -> tuple[dict[int, Message], list[Message]]:
+    """Replies that fit by client, in ascending order of their numbers, and errors; the report says what became of each client.
 
     Args:
         replies: in any order, of anybody.
@@ -42,8 +42,8 @@ def sort_replies(
             try:
                 report.trained[client] = _check(reply, report.ordered[client], sent)
                 good[client] = reply
-            except (AdapterError, ProtocolError) as error:
-                report.left_out[client] = str(error)
+            except Exception as error:  # whatever it sent: this client is left out, and nobody else
+                report.left_out[client] = told(error)
     for client, reason in strangers(good).items():
         report.left_out[client] = reason
         del good[client]
@@ -51,7 +51,7 @@ def sort_replies(
         if client not in good:
             report.left_out.setdefault(client, "no answer to its order")
     report.trained = {client: report.trained[client] for client in sorted(good)}
-    return [good[client] for client in sorted(good)], failed
+    return {client: good[client] for client in sorted(good)}, failed
 
 
 def as_sent(arrays: ArrayRecord, sent: ArrayRecord) -> ArrayRecord:

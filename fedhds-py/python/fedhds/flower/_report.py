@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .. import RoundReport as SelectionReport
 from ._messages import listed
 
 
@@ -26,6 +27,14 @@ class RoundReport:
     """Records that each client trained on, of those whose update counts."""
     left_out: dict[int, str] = field(default_factory=dict)
     """Who was left out, and why."""
+    weights: dict[int, float] = field(default_factory=dict)
+    """The weight of each client in the arrays; empty where an inner strategy of Flower's aggregates."""
+    limited: dict[int, str] = field(default_factory=dict)
+    """Whose update the aggregator cut down or left out, and why."""
+    measures: dict[str, float] = field(default_factory=dict)
+    """What the aggregator measured, by name."""
+    discarded: str | None = None
+    """Why what was aggregated is not taken, where that is so."""
 
     @property
     def records(self) -> int:
@@ -42,6 +51,12 @@ class RoundReport:
             text += f"; left out: clients {listed(self.left_out)}"
         return text
 
+    def end(self, ended: SelectionReport) -> None:
+        """Takes in what the selection reports of the round; reasons that are known here stay in their own words."""
+        self.left_out = ended.left_out | self.left_out
+        self.weights, self.limited = ended.weights, ended.limited
+        self.measures, self.discarded = ended.measures, ended.discarded
+
     def write(self) -> dict[str, Any]:
         """In JSON's terms."""
         return asdict(self) | {name: {str(k): v for k, v in getattr(self, name).items()} for name in _BY_CLIENT}
@@ -52,4 +67,4 @@ class RoundReport:
         return cls(**(fields | {name: {int(k): v for k, v in fields[name].items()} for name in _BY_CLIENT}))
 
 
-_BY_CLIENT = ("ordered", "trained", "left_out")
+_BY_CLIENT = ("ordered", "trained", "left_out", "weights", "limited")

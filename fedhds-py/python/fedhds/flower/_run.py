@@ -57,11 +57,11 @@ class ResumableStrategy(Strategy):
         """What must not change between a run and the one that goes on from its checkpoint, in JSON's terms."""
 
     @abstractmethod
-    def _state(self) -> str:
+    def _state(self) -> bytes:
         """What it knows between two rounds."""
 
     @abstractmethod
-    def _begin(self, state: str | None) -> None:
+    def _begin(self, state: bytes | None) -> None:
         """Begins anew, or goes on from a state."""
 
     def start(

@@ -12,18 +12,23 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from .. import Group, Method, Server
+from .._aggregators import aggregator as checked_aggregator
+from .._aggregators import settings_of
 from .._arrays import seed as checked_seed
+from .._calls import name_of
 from .._native import ParameterError, ProtocolError
-from ._mean import WeightedMean
+from ._join import join
+from ._mean import WeightedMean, as_adapter
 from ._messages import (
     BODY,
     QUERY,
     Header,
     answer_of,
+    arrays_of,
     client_stages,
     listed,
     reason_of,
-    summary_client,
+    told,
     with_keys,
 )
 from ._nodes import Nodes, per_round, sample
@@ -38,16 +43,23 @@ class FedHDS(ResumableStrategy):
     """Data-efficient instruction tuning as a strategy of Flower's message API.
 
     A round: the clients that the inner strategy samples are asked for summaries (``query.hds_extract``), the server
-    selects, and only clients of which records are wanted are told to train, each with its own order. The inner strategy
-    aggregates what comes back, in ascending order of client numbers, and does all of the evaluation.
+    selects, and only clients of which records are wanted are told to train, each with its own order. What comes back is
+    aggregated in ascending order of client numbers: by the core where ``inner`` is :class:`WeightedMean`, else by the
+    inner strategy, which does all of the evaluation.
 
-    Clients that do not answer, or answer with an error or with arrays that do not fit, are left out. A round in which
-    nobody answers, or nothing is selected, leaves the arrays as they are.
+    Clients that do not answer, or answer with anything that does not fit, are left out with a reason in the round's
+    report, and the round goes on without them. A round in which nobody answers, or nothing is selected, leaves the
+    arrays as they are.
+
+    What aggregation keeps between rounds (FedAdam's moments) is in the checkpoint: the core's with the selection's
+    state, and an inner strategy's as the attributes in which Flower keeps it.
 
     Args:
         method: what selects.
         inner: any strategy of Flower that aggregates train replies; None is :class:`WeightedMean`. Wrappers for
             differential privacy go in here too, so that this strategy stays the outermost one.
+        aggregator: how the core aggregates, as for :class:`fedhds.Server`: ``fedhds.FedAdam(learning_rate=0.01)``, say.
+            Only where ``inner`` is None or a :class:`WeightedMean`.
         seed: the experiment's. With the same seed, clients and replies the arrays are the same bit for bit.
         layers: as for :class:`fedhds.Server`.
         clients_per_round: of the clients that the inner strategy samples, so many (at least 1) or such a share (in (0,
@@ -74,6 +86,7 @@ class FedHDS(ResumableStrategy):
         method: Method | str,
         inner: Strategy | None = None,
         *,
+        aggregator: Any = None,
         seed: int = 0,
         layers: int = 1,
         clients_per_round: int | float | None = None,
@@ -89,17 +102,28 @@ class FedHDS(ResumableStrategy):
         self.layers = layers
         self.clients_per_round = per_round(clients_per_round)
         self.query_timeout = query_timeout
-        self._server = Server(self.method, layers=layers, seed=self.seed)
+        self.aggregator = aggregator
+        checked_aggregator(aggregator)
+        # An inner strategy that aggregates in a way of its own is asked.
+        self._core = type(self.inner).aggregate_train is WeightedMean.aggregate_train
+        if aggregator is not None and not self._core:
+            raise ParameterError(
+                "aggregator: expected none beside an inner strategy that aggregates by itself, got both; "
+                "sampling and evaluation alone are those of fedhds.flower.WeightedMean"
+            )
+        self._server = self._fresh()
         self._nodes = Nodes()
         self._sent: ArrayRecord = ArrayRecord()
+        self._selection: list[Group] = []
 
     def __repr__(self) -> str:
-        return f"FedHDS({self.method!r}, inner={type(self.inner).__name__})"
+        joined = "" if self.aggregator is None else f", aggregator={self.aggregator!r}"
+        return f"FedHDS({self.method!r}, inner={type(self.inner).__name__}{joined})"
 
     @property
     def selection(self) -> list[Group]:
         """Every group that was reported in the last round, and what became of it."""
-        return self._server.selection
+        return self._selection
 
     def summary(self) -> None:
         """Logs the settings, and the inner strategy's."""
@@ -133,7 +157,8 @@ class FedHDS(ResumableStrategy):
         nodes = {client: found[client] for client in report.clients}
         self._collect(grid, server_round, {client: messages[node] for client, node in nodes.items()}, report)
         orders = self._server.select() if report.answered else {}
-        for group in self._server.selection:
+        self._selection = self._server.selection
+        for group in self._selection:
             report.groups += 1
             if group.ordered:
                 report.ordered[group.client] = report.ordered.get(group.client, 0) + group.ordered
@@ -151,16 +176,25 @@ class FedHDS(ResumableStrategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Lets the inner strategy aggregate the replies that fit, in ascending order of client numbers."""
+        """Aggregates the replies that fit, in ascending order of client numbers: in the core, or by the inner strategy."""
         report = self.reports[-1]
         good, failed = sort_replies(replies, report, self._sent, self._nodes)
+        arrays: ArrayRecord | None = None
+        metrics: MetricRecord | None = None
+        if not report.answered:
+            self._server.abandon_round()  # nothing was selected
+        elif self._core:
+            arrays, metrics = join(self._server, self.inner, self._sent, good, failed, report)
+        else:
+            if good:
+                # Errors too: what a strategy makes of them is its own affair. A privacy wrapper skips the round.
+                arrays, metrics = self.inner.aggregate_train(server_round, [*good.values(), *failed])
+            report.end(self._server.end_round({} if arrays is None else report.trained))
         for client, reason in sorted(report.left_out.items()):
             logger.warning("round %s: client %s is left out: %s", server_round, client, reason)
+        if report.discarded is not None:
+            logger.warning("round %s: the arrays stay as they are: %s", server_round, report.discarded)
         logger.info("fedhds: %s", report)
-        if not good:
-            return None, None
-        # Errors too: what a strategy makes of them is its own affair. A privacy wrapper skips the round.
-        arrays, metrics = self.inner.aggregate_train(server_round, good + failed)
         return None if arrays is None else as_sent(arrays, self._sent), metrics
 
     def configure_evaluate(
@@ -208,7 +242,8 @@ class FedHDS(ResumableStrategy):
 
     def _collect(self, grid: Grid, server_round: int, templates: dict[int, Message], report: RoundReport) -> None:
         """Asks the clients for summaries and takes in what comes."""
-        start = self._server.begin_round(server_round - 1, report.clients)
+        sent = as_adapter(arrays_of(self._sent)) if self._core else None
+        start = self._server.begin_round(server_round - 1, report.clients, sent)
         tuned = self.method.settings["features"] == "model"
         queries = [
             self._message(template, self._header("extract", server_round, client), start, query=True, arrays=tuned)
@@ -225,14 +260,10 @@ class FedHDS(ResumableStrategy):
                 body = answer_of(reply).get(BODY)
                 if not isinstance(body, bytes):
                     raise ProtocolError(f"protocol: client_summary: expected bytes, got {type(body).__name__}")
-                if summary_client(body) != client:
-                    raise ProtocolError(
-                        f"protocol: client_summary: client: expected {client}, got one of {summary_client(body)}"
-                    )
-                self._server.receive(body)
+                self._server.receive(client, body)
                 report.answered.append(client)
-            except ProtocolError as error:
-                report.left_out[client] = str(error)
+            except Exception as error:  # whatever it sent: this client is left out, and nobody else
+                report.left_out[client] = told(error)
         report.answered.sort()
         for client in report.clients:
             if client not in report.answered:
@@ -262,16 +293,20 @@ class FedHDS(ResumableStrategy):
     def _settings(self) -> dict[str, Any]:
         return {
             "method": self.method.settings,
+            "aggregator": settings_of(self.aggregator) or name_of(self.aggregator),
             "seed": self.seed,
             "layers": self.layers,
             "clients_per_round": self.clients_per_round,
         }
 
-    def _state(self) -> str:
+    def _fresh(self) -> Server:
+        return Server(self.method, layers=self.layers, seed=self.seed, aggregator=self.aggregator)
+
+    def _state(self) -> bytes:
         return self._server.state()
 
-    def _begin(self, state: str | None) -> None:
-        self._server = Server(self.method, layers=self.layers, seed=self.seed)
+    def _begin(self, state: bytes | None) -> None:
+        self._server = self._fresh()
         self._nodes = Nodes()
         if state is not None:
             self._server.resume(state)

@@ -1,0 +1,70 @@
+//! The built-in aggregators by name, with their settings.
+
+use super::{FedAdamConfig, FedAvgMConfig, ServerOptimizer, WeightedMean};
+use crate::error::Result;
+use crate::stage::Aggregator;
+use serde::{Deserialize, Serialize};
+
+/// How the clients' adapters become one: `kind = "fedadam"`, and what differs from that kind's defaults.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AggregatorConfig {
+    /// The mean weighted by records (the paper, eq. 12).
+    WeightedMean(NoSettings),
+    /// The mean with server momentum (Hsu et al. 2019; Reddi et al. 2020).
+    #[serde(rename = "fedavgm")]
+    FedAvgM(FedAvgMConfig),
+    /// Adam on the server (Reddi et al. 2020, algorithm 2).
+    #[serde(rename = "fedadam")]
+    FedAdam(FedAdamConfig),
+}
+
+/// Settings of a kind that has none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoSettings {}
+
+impl Default for AggregatorConfig {
+    fn default() -> Self {
+        AggregatorConfig::WeightedMean(NoSettings {})
+    }
+}
+
+impl AggregatorConfig {
+    /// The names of the kinds.
+    pub const KINDS: [&str; 3] = ["weighted_mean", "fedavgm", "fedadam"];
+
+    /// The aggregator, before its first round.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`](crate::Error::Parameter) for a setting outside its range.
+    pub fn build(&self) -> Result<Box<dyn Aggregator>> {
+        Ok(match self {
+            AggregatorConfig::WeightedMean(NoSettings {}) => Box::new(WeightedMean::new()),
+            AggregatorConfig::FedAvgM(config) => Box::new(ServerOptimizer::fedavgm(config)?),
+            AggregatorConfig::FedAdam(config) => Box::new(ServerOptimizer::fedadam(config)?),
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_read_written_and_built() {
+        for kind in AggregatorConfig::KINDS {
+            let config: AggregatorConfig = toml::from_str(&format!("kind = \"{kind}\"")).unwrap();
+            config.build().unwrap();
+            let written = toml::to_string(&config).unwrap();
+            assert_eq!(toml::from_str::<AggregatorConfig>(&written).unwrap(), config);
+        }
+        for kind in ["fedadam", "weighted_mean"] {
+            let unknown = format!("kind = \"{kind}\"\nmomentum = 0.5");
+            assert!(toml::from_str::<AggregatorConfig>(&unknown).is_err(), "{kind}");
+        }
+        let config: AggregatorConfig = toml::from_str("kind = \"fedadam\"\ntau = -1.0").unwrap();
+        assert!(config.build().map(|_| ()).unwrap_err().to_string().contains("tau"));
+    }
+}

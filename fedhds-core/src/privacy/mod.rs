@@ -1,0 +1,8 @@
+//! What a client does to its summary before it leaves the device.
+//!
+//! [`MinGroupSize`], [`ClipCentroids`] and [`GaussianNoise`] are [`Upload`](crate::stage::Upload) stages; [`UploadSteps`] runs several.
+//! None of them claims an epsilon: what the noise is worth depends on how often and of whom it is drawn.
+
+mod upload;
+
+pub use upload::{ClipCentroids, GaussianNoise, MinGroupSize, UploadConfig, UploadSteps};

@@ -1,0 +1,50 @@
+//! What a client or server keeps, as bytes for another process to go on from: a head that says what it is, then postcard.
+//!
+//! Binary, since text has no NaN, which scores may hold, and an aggregator's state is large.
+
+use crate::error::{Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A state's head and body.
+pub(crate) fn write(what: &str, head: &[u8], state: &impl Serialize) -> Result<Vec<u8>> {
+    let body = postcard::to_stdvec(state).map_err(|e| Error::input(what, "one that can be written", e))?;
+    Ok([head, &body].concat())
+}
+
+/// The state of bytes that [`write()`] gave.
+///
+/// # Errors
+/// [`Error::Protocol`] for other bytes.
+pub(crate) fn read<T: DeserializeOwned>(what: &str, head: &[u8], bytes: &[u8]) -> Result<T> {
+    let wrong = |got: String| Error::protocol(what, "what this release saved", got);
+    let body = bytes.strip_prefix(head).ok_or_else(|| wrong(format!("{} other bytes", bytes.len())))?;
+    match postcard::take_from_bytes(body) {
+        Ok((state, [])) => Ok(state),
+        Ok((_, rest)) => Err(wrong(format!("{} bytes more", rest.len()))),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_bytes_are_refused() {
+        let bytes = write("numbers", b"numbers 1\n", &vec![1u32, 2]).unwrap();
+        assert_eq!(read::<Vec<u32>>("numbers", b"numbers 1\n", &bytes).unwrap(), [1, 2]);
+        let longer = [&bytes[..], b"x"].concat();
+        let others: [(&[u8], &str); 4] = [
+            (&bytes[1..], "other bytes"),
+            (b"", "0 other bytes"),
+            (&longer, "1 bytes more"),
+            (&bytes[..bytes.len() - 1], ""),
+        ];
+        for (bytes, word) in others {
+            let error = read::<Vec<u32>>("numbers", b"numbers 1\n", bytes).unwrap_err().to_string();
+            assert!(error.contains("numbers") && error.contains(word), "{error}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Messages of clients: who speaks, what is expected of them, and what becomes of a bad one.
+
+use super::report::reason;
+use super::{Arrived, Phase, Server, TrainedOn};
+use crate::error::{Error, Result};
+use crate::protocol::{Ask, ClientSummary, Kind, LocalUpdate, Message, TrainedGroups, Wire as _};
+use crate::stage::ClientUpdate;
+use crate::types::{ClientId, Round};
+
+impl Server {
+    /// Takes in a message that `from` sent, a [`ClientSummary`] or a [`LocalUpdate`], and says which it was. `from` is who the transport
+    /// says it is: a client that speaks for another is refused.
+    ///
+    /// Updates may come in any order; the aggregator gets them in the order of client ids, each as soon as all before it are there.
+    ///
+    /// # Errors
+    /// All name `from`. [`Error::Protocol`] for bytes that are no such message, at a time when none is expected, of a client that is not in
+    /// the round or has sent one already, of another client, round or number of coordinates; for an update of a client without an order,
+    /// or of more records than ordered. [`Error::Adapter`] for an adapter that is not like the global one; the aggregator's own.
+    /// The message is then as if it had not come, and the round's report says why: nobody else is touched.
+    pub fn receive(&mut self, from: ClientId, bytes: &[u8]) -> Result<Kind> {
+        match Message::decode(bytes) {
+            Ok(message) => self.receive_message(from, message),
+            Err(error) => Err(self.refuse(from, error)),
+        }
+    }
+
+    /// [`receive`](Server::receive) of a message that is decoded already.
+    ///
+    /// # Errors
+    /// As [`receive`](Server::receive).
+    pub fn receive_message(&mut self, from: ClientId, message: Message) -> Result<Kind> {
+        let kind = message.kind();
+        let result = match message {
+            Message::ClientSummary(summary) => self.take_summary(from, summary),
+            Message::LocalUpdate(update) => self.take_update(from, update),
+            _ => Err(Error::protocol("message kind", "client_summary or local_update", kind)),
+        };
+        match result {
+            Ok(()) => Ok(kind),
+            Err(error) => Err(self.refuse(from, error)),
+        }
+    }
+
+    /// Notes that a client is left out of the round, for a reason that the transport knows: it failed, or went away. Gives the error
+    /// back with the client's name.
+    pub fn leave_out(&mut self, client: ClientId, error: Error) -> Error {
+        self.refuse(client, error)
+    }
+
+    /// Notes why a client's message was refused. One that was accepted before, or is accepted later, still counts.
+    fn refuse(&mut self, from: ClientId, error: Error) -> Error {
+        let error = error.of_client(from.0);
+        if self.state.clients.contains(&from) {
+            tracing::warn!(client = %from, %error, "left out");
+            self.state.left_out.insert(from, reason(&error));
+        }
+        error
+    }
+
+    fn take_summary(&mut self, from: ClientId, summary: ClientSummary) -> Result<()> {
+        self.expect(Phase::Collecting, "client_summary")?;
+        summary.check()?;
+        self.expect_sender(from, summary.client, summary.round, "client_summary")?;
+        if self.state.summaries.contains_key(&from) {
+            return Err(Error::protocol("client_summary", "one per client", "a second one"));
+        }
+        let dims = summary.centroids.cols();
+        let expected = match self.pipeline.ask(self.shared) {
+            Ask::Counts => Some(0),
+            Ask::SharedGroups { dims, .. } => Some(dims as usize),
+            // Each client's own coordinates: how many they are is settled among all clients, when all are there.
+            Ask::Groups => None,
+        };
+        if let Some(expected) = expected
+            && !summary.groups.is_empty()
+            && dims != expected
+        {
+            return Err(Error::protocol("client_summary: centroids", format!("{expected} coordinates"), dims));
+        }
+        self.state.left_out.remove(&from);
+        self.state.summaries.insert(from, summary);
+        Ok(())
+    }
+
+    fn take_update(&mut self, from: ClientId, update: LocalUpdate) -> Result<()> {
+        self.expect(Phase::Training, "local_update")?;
+        let Some(expected) = &self.state.expected else {
+            let got = "an update";
+            return Err(Error::protocol("local_update", "none: the round began without a global adapter", got));
+        };
+        update.check()?;
+        self.expect_sender(from, update.client, update.round, "local_update")?;
+        let ordered = self.ordered(from);
+        if ordered == 0 {
+            return Err(Error::protocol("local_update", "updates of clients that were told to train", "one"));
+        }
+        if self.updates.contains_key(&from) {
+            return Err(Error::protocol("local_update", "one per client", "a second one"));
+        }
+        if update.records as usize > ordered {
+            return Err(Error::protocol(
+                "local_update: records",
+                format!("at most {ordered}, as ordered"),
+                update.records,
+            ));
+        }
+        expected.check(&update.adapter)?;
+        let trained = self.trained_groups(&update)?;
+        self.state.left_out.remove(&from);
+        self.updates.insert(from, Arrived { waiting: Some(update), trained, failed: None });
+        // The lowest client whose update is still to come: those before it can be added.
+        let expected = |client: &ClientId| !self.updates.contains_key(client) && self.ordered(*client) > 0;
+        self.add_up_to(self.state.clients.iter().copied().find(expected));
+        match self.updates.get_mut(&from).and_then(|arrived| arrived.failed.take()) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Which of the ordered groups the update trained on. Where the update does not say, the order's groups one after the other.
+    pub(super) fn trained_groups(&self, update: &LocalUpdate) -> Result<TrainedOn> {
+        let ordered: TrainedOn =
+            self.state.selection.iter().flat_map(|selection| selection.orders_of(update.client)).collect();
+        match update.sections.get::<TrainedGroups>()? {
+            Some(TrainedGroups(groups)) => {
+                for (cluster, count) in &groups {
+                    let most = ordered.iter().find(|(known, _)| known == cluster).map_or(0, |(_, count)| *count);
+                    if *count > most {
+                        let expected = format!("at most {most} of group {cluster}, as ordered");
+                        return Err(Error::protocol("local_update: trained_groups", expected, count));
+                    }
+                }
+                Ok(groups)
+            }
+            None => {
+                let mut left = update.records;
+                let groups = ordered.into_iter().map(|(cluster, count)| {
+                    let count = count.min(left);
+                    left -= count;
+                    (cluster, count)
+                });
+                Ok(groups.filter(|(_, count)| *count > 0).collect())
+            }
+        }
+    }
+
+    fn expect_sender(&self, from: ClientId, says: ClientId, round: Round, what: &str) -> Result<()> {
+        if from != says {
+            return Err(Error::protocol(format!("{what}: client"), format!("{from}, who sent it"), says));
+        }
+        if Some(round) != self.state.round {
+            let expected = self.state.round.map_or("none".into(), |round| round.to_string());
+            return Err(Error::protocol(format!("{what}: round"), expected, round));
+        }
+        if !self.state.clients.contains(&from) {
+            let expected = format!("one of the {} clients of the round", self.state.clients.len());
+            return Err(Error::protocol(what, expected, format!("client {from}")));
+        }
+        Ok(())
+    }
+
+    /// Hands the waiting updates of all clients below this one to the aggregator, in the order of their ids; of all where there is none.
+    /// One that it refuses is left out with its reason, and nobody else is.
+    pub(super) fn add_up_to(&mut self, below: Option<ClientId>) {
+        let is_next = |arrived: &Arrived| arrived.waiting.is_some();
+        while let Some(client) = self.updates.iter().find(|(_, arrived)| is_next(arrived)).map(|(client, _)| *client)
+            && below.is_none_or(|below| client < below)
+            && let Some(update) = self.updates.get_mut(&client).and_then(|arrived| arrived.waiting.take())
+        {
+            let records = update.records as usize;
+            let update = ClientUpdate { client, adapter: update.adapter, records, loss: update.loss };
+            if let Err(error) = self.aggregator.add(&update) {
+                let error = self.refuse(client, error);
+                if let Some(arrived) = self.updates.get_mut(&client) {
+                    (arrived.trained, arrived.failed) = (Vec::new(), Some(error));
+                }
+            }
+        }
+    }
+}

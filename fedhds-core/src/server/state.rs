@@ -1,0 +1,127 @@
+//! What a server knows between two messages, and going on from it.
+
+use super::{Selection, Server};
+use crate::aggregate::AdapterShape;
+use crate::error::{Error, Result};
+use crate::protocol::{ClientSummary, Wire as _};
+use crate::saved;
+use crate::types::{Adapter, ClientId, Round};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where a round stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Between rounds.
+    #[default]
+    Idle,
+    /// Summaries come in.
+    Collecting,
+    /// Orders are out, updates come in.
+    Training,
+}
+
+/// What the server knows, but for adapters: serialisable between any two messages before the first update of a round.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ServerState {
+    /// Where the round stands.
+    pub phase: Phase,
+    /// The round that runs or ran last; none before the first.
+    pub round: Option<Round>,
+    /// The round's clients.
+    pub clients: BTreeSet<ClientId>,
+    /// What came from them.
+    pub summaries: BTreeMap<ClientId, ClientSummary>,
+    /// What was chosen, once it is.
+    pub selection: Option<Selection>,
+    /// Clients that were left out of the round so far, and why.
+    pub left_out: BTreeMap<ClientId, String>,
+    /// What updates must be like; none where another library aggregates.
+    pub expected: Option<AdapterShape>,
+    /// What the aggregator keeps between rounds, as it encodes it itself.
+    pub aggregator: Vec<u8>,
+    /// What the selection's memory keeps between rounds, as it encodes it itself; none where the method has no memory.
+    pub memory: Option<Vec<u8>>,
+}
+
+impl ServerState {
+    const HEAD: &[u8] = b"FHDS server state 2\n";
+
+    /// As bytes, for [`from_bytes`](ServerState::from_bytes).
+    ///
+    /// # Errors
+    /// [`Error::Input`] where it cannot be encoded.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        saved::write("server state", Self::HEAD, self)
+    }
+
+    /// From bytes that [`to_bytes`](ServerState::to_bytes) gave.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] for other bytes, those of another release among them.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        saved::read("server state", Self::HEAD, bytes)
+    }
+
+    /// Whether its parts fit together.
+    fn check(&self) -> Result<()> {
+        let fail = |what: &str, got: String| Err(Error::protocol("server state", what, got));
+        if self.phase != Phase::Idle && self.round.is_none() {
+            return fail("the number of the running round", "none".into());
+        }
+        if (self.phase == Phase::Training) != self.selection.is_some() && self.phase != Phase::Idle {
+            return fail("a selection in the training phase, and only there", format!("{:?}", self.phase));
+        }
+        for (client, summary) in &self.summaries {
+            summary.check()?;
+            if summary.client != *client || !self.clients.contains(client) || Some(summary.round) != self.round {
+                return fail("summaries of the round's clients", format!("one of client {}", summary.client));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Server {
+    /// What it knows, to go on from in another process: the round, and what aggregator and memory keep between rounds.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] once an update of the round came in: a running sum is not part of it. What aggregator and memory report.
+    pub fn state(&self) -> Result<ServerState> {
+        if !self.updates.is_empty() {
+            let got = format!("{} updates", self.updates.len());
+            return Err(Error::protocol("server state", "a moment before the round's first update", got));
+        }
+        let memory = self.memory.as_ref().map(|memory| memory.state()).transpose()?;
+        Ok(ServerState { aggregator: self.aggregator.state()?, memory, ..self.state.clone() })
+    }
+
+    /// Goes on from a state that [`state`](Server::state) gave. In the middle of a round that began with a global adapter, `global` is
+    /// that adapter; else it is not looked at.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] when this server has a round of its own running, or when the state does not fit together or is of a method
+    /// with another memory; [`Error::Adapter`] for another global adapter; what aggregator and memory report of their parts.
+    pub fn resume(&mut self, state: ServerState, global: Option<&Adapter>) -> Result<()> {
+        self.expect(Phase::Idle, "resume")?;
+        state.check()?;
+        let fail = |what: &str, got: &str| Err(Error::protocol("server state", what, got));
+        match (&mut self.memory, &state.memory) {
+            (Some(memory), Some(state)) => memory.resume(state)?,
+            (None, None) => {}
+            (Some(_), None) => return fail("the state of a method with a memory", "one without"),
+            (None, Some(_)) => return fail("the state of a method without a memory", "one with a memory"),
+        }
+        self.aggregator.resume(&state.aggregator)?;
+        if let (Some(expected), Some(round), true) = (&state.expected, state.round, state.phase != Phase::Idle) {
+            let Some(global) = global else {
+                return fail("the global adapter beside it: the round began with one", "none");
+            };
+            expected.check(global)?;
+            self.aggregator.begin(global, round)?;
+        }
+        self.state = state;
+        Ok(())
+    }
+}

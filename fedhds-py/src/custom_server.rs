@@ -1,0 +1,139 @@
+//! Own stages of the server that keep something between rounds: aggregator and memory.
+
+use crate::adapter::Adapter;
+use crate::array::{array, matrix};
+use crate::custom::Custom;
+use crate::run::Failures;
+use fedhds_core::aggregate::AggregatorConfig;
+use fedhds_core::stage::{Aggregated, AggregationReport, Aggregator, ClientUpdate, Covered, Memory, TrainedGroup};
+use fedhds_core::types::{self, Matrix, Round};
+use fedhds_core::{Error, Result, parse};
+use numpy::{PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+/// The aggregator of settings in JSON, or of a wrapped object of the user's.
+pub fn aggregator(given: Option<&Bound<'_, PyAny>>, failures: &Failures) -> Result<Box<dyn Aggregator>> {
+    let Some(given) = given else { return AggregatorConfig::default().build() };
+    match given.extract::<String>() {
+        Ok(json) => parse::from_json::<AggregatorConfig>("aggregator", &json)?.build(),
+        Err(_) => Ok(Box::new(Custom::new("aggregator", given.clone().unbind(), failures))),
+    }
+}
+
+impl Aggregator for Custom {
+    fn begin(&mut self, global: &types::Adapter, round: Round) -> Result<()> {
+        self.call(None, |object| object.call_method1("begin", (Adapter::from(global.clone()), round.0)).map(|_| ()))
+    }
+
+    fn add(&mut self, update: &ClientUpdate) -> Result<()> {
+        self.call(None, |object| {
+            let given = (update.client.0, Adapter::from(update.adapter.clone()), update.records, update.loss);
+            object.call_method1("add", given).map(|_| ())
+        })
+    }
+
+    fn finish(&mut self) -> Result<Aggregated> {
+        self.call(None, |object| {
+            let (adapter, report) = object.call_method0("finish")?.extract::<(Option<Adapter>, Option<String>)>()?;
+            let mut aggregated = Aggregated::new(adapter.map(|adapter| (*adapter.inner).clone()));
+            if let Some(report) = report {
+                aggregated.report = serde_json::from_str::<AggregationReport>(&report)
+                    .map_err(|e| PyValueError::new_err(format!("report: expected what `finish` may report: {e}")))?;
+            }
+            Ok(aggregated)
+        })
+    }
+
+    fn state(&self) -> Result<Vec<u8>> {
+        self.call(None, |object| object.call_method0("state")?.extract())
+    }
+
+    fn resume(&mut self, state: &[u8]) -> Result<()> {
+        self.call(None, |object| object.call_method1("resume", (PyBytes::new(object.py(), state),)).map(|_| ()))
+    }
+
+    fn memory(&self, clients: usize, values: usize) -> u64 {
+        self.call(None, |object| object.call_method1("memory", (clients, values))?.extract()).unwrap_or_default()
+    }
+}
+
+/// A memory of the user's, and what it said last that it covers.
+pub struct CustomMemory {
+    custom: Custom,
+    covered: Covered,
+}
+
+impl CustomMemory {
+    /// A memory before its first round.
+    pub fn new(custom: Custom) -> Result<Self> {
+        let mut memory = Self { custom, covered: Covered::default() };
+        memory.ask()?;
+        Ok(memory)
+    }
+
+    /// Asks what is covered; it is looked at by reference.
+    fn ask(&mut self) -> Result<()> {
+        let (points, mass) = self.custom.call(None, |object| {
+            let (points, mass) =
+                object.call_method0("covered")?.extract::<(PyReadonlyArray2<'_, f32>, PyReadonlyArray1<'_, f32>)>()?;
+            Ok((matrix(&points)?, mass.as_array().to_vec()))
+        })?;
+        let fail = |message: String| Err(Error::stage(&self.custom.name, message));
+        if let Err(error) = points.check_finite("covered points") {
+            return fail(error.to_string());
+        }
+        if mass.len() != points.rows() || mass.iter().any(|m| !m.is_finite() || *m <= 0.0) {
+            return fail(format!("expected a finite mass above 0 for each of {} points, got {mass:?}", points.rows()));
+        }
+        let bound = self.limit()?;
+        if points.rows() > bound {
+            return fail(format!("expected at most {bound} points, as `bound` says, got {}", points.rows()));
+        }
+        self.covered = Covered { points, mass };
+        Ok(())
+    }
+
+    fn limit(&self) -> Result<usize> {
+        self.custom.call(None, |object| object.call_method0("bound")?.extract())
+    }
+}
+
+impl Memory for CustomMemory {
+    fn begin(&mut self, round: Round) -> Result<()> {
+        self.custom.call(None, |object| object.call_method1("begin", (round.0,)).map(|_| ()))?;
+        self.ask()
+    }
+
+    fn commit(&mut self, trained: &[TrainedGroup<'_>]) -> Result<()> {
+        self.custom.call(None, |object| {
+            let clients: Vec<(u32, u32, usize)> =
+                trained.iter().map(|group| (group.client.0, group.cluster.0, group.records)).collect();
+            let columns = trained.first().map_or(0, |group| group.centroid.len());
+            let values = trained.iter().flat_map(|group| group.centroid).copied().collect();
+            let centroids =
+                Matrix::new(trained.len(), columns, values).map_err(|e| PyValueError::new_err(e.to_string()))?;
+            object.call_method1("commit", (clients, array(object.py(), centroids)?)).map(|_| ())
+        })?;
+        self.ask()
+    }
+
+    fn covered(&self) -> &Covered {
+        &self.covered
+    }
+
+    fn state(&self) -> Result<Vec<u8>> {
+        self.custom.call(None, |object| object.call_method0("state")?.extract())
+    }
+
+    fn resume(&mut self, state: &[u8]) -> Result<()> {
+        self.custom
+            .call(None, |object| object.call_method1("resume", (PyBytes::new(object.py(), state),)).map(|_| ()))?;
+        self.ask()
+    }
+
+    fn bound(&self) -> usize {
+        self.limit().unwrap_or_default()
+    }
+}
