@@ -26,7 +26,6 @@ pub fn data(clients: u32, records: usize, tasks: u32) -> FederatedDataset {
             responses: vec![format!("Done {i}.")],
             category: format!("task{task}"),
             family: format!("family{}", task / 2),
-            ..Record::default()
         }
     };
     let clients = (0..clients)
