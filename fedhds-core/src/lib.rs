@@ -5,8 +5,8 @@
 //!
 //! - `error`: the one error
 //! - `types`: matrices, records, adapters, seeds: data, no logic
-//! - `files`, `parallel`, `parse`, `product`, `saved`: files that appear whole or not at all; work side by side; settings from text, errors
-//!   with their key; products of matrices; what a client or server keeps, as bytes
+//! - `files`, `loops`, `parallel`, `parse`, `product`, `saved`: files that appear whole or not at all; loops over all threads; clients side by
+//!   side; settings from text, errors with their key; products of matrices; what a client or server keeps, as bytes
 //! - `settings`: how adapters are trained and texts generated
 //! - `protocol`: every byte that crosses between client and server
 //! - `stage`: the traits of the stages
@@ -27,6 +27,7 @@ pub mod error;
 pub mod types;
 
 mod files;
+mod loops;
 mod parallel;
 pub mod parse;
 mod product;

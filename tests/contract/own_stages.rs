@@ -120,12 +120,15 @@ fn an_upload_stage_decides_what_leaves_a_client() {
     assert_eq!(selected(&with).len(), 4 * 4, "the budget is met from what was shown");
 }
 
+/// After each round, the records that were trained on so far.
+type Log = Arc<Mutex<Vec<(Option<Round>, u64)>>>;
+
 /// What was trained on, as one point at the origin; it tells a log what it was told.
 #[derive(Default)]
 struct Ledger {
     covered: Covered,
     records: u64,
-    log: Arc<Mutex<Vec<(Option<Round>, u64)>>>,
+    log: Log,
     round: Option<Round>,
 }
 

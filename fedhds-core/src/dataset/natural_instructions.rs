@@ -10,8 +10,8 @@ use super::reader::{ReadFrom, Reader, Sample, TestRecords};
 use super::source::{self, Place, Source};
 use super::values::{self, BlankResponse};
 use crate::error::Result;
+use crate::loops;
 use crate::types::{Control, Record};
-use rayon::prelude::*;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -59,23 +59,21 @@ impl Reader for NaturalInstructions {
         tasks.truncate(own.max_tasks.unwrap_or(usize::MAX));
         let stage = format!("read {split}");
         control.begin(&stage, Some(tasks.len() as u64));
-        let read: Vec<Result<TaskRecords>> = tasks
-            .par_iter()
-            .map(|(line, task)| {
-                control.check()?;
-                let file = folder.join("tasks").join(format!("{task}.json"));
-                if !file.is_file() {
-                    let place = Place { file: &list, line: Some(*line), path: "" };
-                    let message = format!("expected the task's file {}, which is not there", file.display());
-                    return Err(place.error("", message));
-                }
-                let records = read_task(&file, task, own, blank)?;
-                control.advance(&stage, 1);
-                Ok(records)
-            })
-            .collect();
+        let one = |(line, task): &(usize, String)| {
+            control.check()?;
+            let file = folder.join("tasks").join(format!("{task}.json"));
+            if !file.is_file() {
+                let place = Place { file: &list, line: Some(*line), path: "" };
+                let message = format!("expected the task's file {}, which is not there", file.display());
+                return Err(place.error("", message));
+            }
+            let records = read_task(&file, task, own, blank)?;
+            control.advance(&stage, 1);
+            Ok(records)
+        };
+        let read = loops::map(tasks.len(), 1, |at| Some(one(&tasks[at])));
         control.end(&stage);
-        let read: Vec<TaskRecords> = read.into_iter().collect::<Result<_>>()?;
+        let read: Vec<TaskRecords> = read.into_iter().flatten().collect::<Result<_>>()?;
         records.left_out += read.iter().map(|task| task.left_out).sum::<usize>();
         let (places, mut found): (Vec<At>, Vec<Record>) = read.into_iter().flat_map(|task| task.records).unzip();
         set_apart(&mut found);

@@ -1,9 +1,9 @@
 //! A mean and its bootstrap interval over records and tasks.
 
 use crate::error::{Error, Result};
+use crate::loops;
 use crate::types::{Rng, Seed};
 use rand::RngExt;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -71,10 +71,9 @@ impl Bootstrap {
     pub fn interval<S: AsRef<str>>(&self, values: &[f64], tasks: &[S], seed: Seed) -> Result<Interval> {
         self.check()?;
         let groups = group(values, tasks)?;
-        let mut means: Vec<f64> = (0..self.resamples as u64)
-            .into_par_iter()
-            .map(|number| resampled_mean(&groups, &mut seed.derive("resample", number).rng()))
-            .collect();
+        let mut means = loops::map(self.resamples, 16, |number| {
+            resampled_mean(&groups, &mut seed.derive("resample", number as u64).rng())
+        });
         means.sort_unstable_by(f64::total_cmp);
         let tail = (1.0 - self.level) / 2.0;
         Ok(Interval {

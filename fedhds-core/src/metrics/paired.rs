@@ -2,10 +2,10 @@
 
 use super::interval::{Bootstrap, Interval, mean};
 use crate::error::{Error, Result};
+use crate::loops;
 use crate::stage::RecordScore;
 use crate::types::Seed;
 use rand::Rng as _;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -133,21 +133,19 @@ fn flip_p(values: &[f64], seed: Seed) -> f64 {
     let observed = values.iter().sum::<f64>().abs();
     // Equal sums in another order of additions differ in their last bits.
     let slack = 1e-12 * values.iter().map(|value| value.abs()).sum::<f64>();
-    let as_far = (0..FLIPS)
-        .into_par_iter()
-        .filter(|&number| {
-            let mut rng = seed.derive("flip", number).rng();
-            let sum: f64 = values
-                .chunks(64)
-                .map(|chunk| {
-                    let signs = rng.next_u64();
-                    let signed = |(i, value): (usize, &f64)| if signs >> i & 1 == 0 { *value } else { -*value };
-                    chunk.iter().enumerate().map(signed).sum::<f64>()
-                })
-                .sum();
-            sum.abs() >= observed - slack
-        })
-        .count();
+    let far = loops::map(FLIPS as usize, 64, |number| {
+        let mut rng = seed.derive("flip", number as u64).rng();
+        let sum: f64 = values
+            .chunks(64)
+            .map(|chunk| {
+                let signs = rng.next_u64();
+                let signed = |(i, value): (usize, &f64)| if signs >> i & 1 == 0 { *value } else { -*value };
+                chunk.iter().enumerate().map(signed).sum::<f64>()
+            })
+            .sum();
+        sum.abs() >= observed - slack
+    });
+    let as_far = far.into_iter().filter(|far| *far).count();
     (as_far + 1) as f64 / (FLIPS + 1) as f64
 }
 

@@ -2,13 +2,13 @@
 
 use super::gram::Gram;
 use crate::error::{Error, Result};
+use crate::loops;
 use crate::types::{Control, Seed};
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd;
 use faer::{Mat, MatRef, Par};
 use rand_distr::{Distribution, StandardNormal};
-use rayon::prelude::*;
 
 /// More vectors than asked for, in the subspace iteration.
 const EXTRA: usize = 10;
@@ -103,7 +103,7 @@ pub(super) fn subspace(
 /// `matrix * basis`, row by row.
 fn times(matrix: &Gram, basis: &[f64], width: usize) -> Vec<f64> {
     let mut out = vec![0.0; basis.len()];
-    out.par_chunks_mut(width).enumerate().with_min_len(8).for_each(|(i, out)| {
+    loops::parts(&mut out, width, 8, |i, out| {
         for (j, row) in basis.chunks_exact(width).enumerate() {
             let g = matrix.get(i, j);
             out.iter_mut().zip(row).for_each(|(out, &b)| *out += g * b);

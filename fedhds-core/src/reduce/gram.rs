@@ -4,10 +4,10 @@
 //! and PCA ask of the features is in the n x n matrix `G = (X - mean)(X - mean)^T`.
 
 use crate::error::{Error, Result};
+use crate::loops;
 use crate::product::{View, product};
 use crate::types::{Control, Matrix};
 use faer::MatRef;
-use rayon::prelude::*;
 
 /// Columns over which one f32 product sums, before f64 takes over: few enough that rounding stays below f32's own.
 const PANEL: usize = 1024;
@@ -44,7 +44,7 @@ impl Gram {
             let width = PANEL.min(d - start);
             let panel = centred_columns(features, mean, start, width);
             let panel = View::new(&panel, width, n).transpose();
-            values.par_chunks_mut((BLOCK * n).max(1)).enumerate().for_each(|(block, values)| {
+            loops::parts(&mut values, BLOCK * n, 1, |block, values| {
                 let (first, rows) = (block * BLOCK, values.len() / n);
                 let columns = first + rows;
                 let mut inner = vec![0.0f32; rows * columns];
@@ -60,7 +60,7 @@ impl Gram {
     /// A matrix whose entry (i, j), `j <= i`, is `entry(i, j)`.
     pub(super) fn from_fn(n: usize, entry: impl Fn(usize, usize) -> f64 + Sync) -> Result<Self> {
         let mut values = square(n)?;
-        values.par_chunks_mut(n.max(1)).enumerate().with_min_len(16).for_each(|(i, row)| {
+        loops::parts(&mut values, n, 16, |i, row| {
             row[..=i].iter_mut().enumerate().for_each(|(j, value)| *value = entry(i, j));
         });
         Ok(Self { n, values })
@@ -90,11 +90,7 @@ impl Gram {
     /// Subtracts the mean of each row and of each column, and adds the mean of all: the kernel of centred rows.
     pub(super) fn centre(&mut self) {
         let n = self.n;
-        let means: Vec<f64> = (0..n)
-            .into_par_iter()
-            .with_min_len(16)
-            .map(|i| (0..n).map(|j| self.get(i, j)).sum::<f64>() / n as f64)
-            .collect();
+        let means = loops::map(n, 16, |i| (0..n).map(|j| self.get(i, j)).sum::<f64>() / n as f64);
         let mean = means.iter().sum::<f64>() / n.max(1) as f64;
         for (i, row) in self.values.chunks_exact_mut(n.max(1)).enumerate() {
             row[..=i].iter_mut().zip(&means).for_each(|(value, other)| *value += mean - means[i] - other);
@@ -121,7 +117,7 @@ fn square(n: usize) -> Result<Vec<f64>> {
 /// The mean of each column, in f64.
 pub(super) fn column_means(features: &Matrix) -> Vec<f64> {
     let mut means = vec![0.0f64; features.cols()];
-    means.par_chunks_mut(PANEL).enumerate().for_each(|(panel, means)| {
+    loops::parts(&mut means, PANEL, 1, |panel, means| {
         let start = panel * PANEL;
         for row in features.iter_rows() {
             means.iter_mut().zip(&row[start..]).for_each(|(mean, &x)| *mean += f64::from(x));
@@ -140,7 +136,7 @@ pub(super) fn centred_columns(features: &Matrix, mean: &[f64], start: usize, wid
     const STRIP: usize = 16;
     let n = features.rows();
     let mut columns = vec![0.0f32; n * width];
-    columns.par_chunks_mut((STRIP * n).max(1)).enumerate().for_each(|(strip, out)| {
+    loops::parts(&mut columns, STRIP * n, 1, |strip, out| {
         let first = start + strip * STRIP;
         let mean = &mean[first..first + out.len() / n];
         for (i, row) in features.iter_rows().enumerate() {
@@ -155,7 +151,7 @@ pub(super) fn centred_columns(features: &Matrix, mean: &[f64], start: usize, wid
 /// Columns `start..start + width` of the centred features, `[n, width]`.
 pub(super) fn centred_panel(features: &Matrix, mean: &[f64], start: usize, width: usize) -> Vec<f32> {
     let mut panel = vec![0.0f32; features.rows() * width];
-    panel.par_chunks_mut(width).zip(0..features.rows()).with_min_len(16).for_each(|(out, i)| {
+    loops::parts(&mut panel, width, 16, |i, out| {
         let row = &features.row(i)[start..start + width];
         for ((out, &x), mean) in out.iter_mut().zip(row).zip(&mean[start..]) {
             *out = (f64::from(x) - mean) as f32;

@@ -1,12 +1,12 @@
 //! One random projection for all clients.
 
 use crate::error::{Error, Result};
+use crate::loops;
 use crate::product::{View, product};
 use crate::protocol::MAX_DIMS;
 use crate::stage::Reducer;
 use crate::types::{Context, Matrix, Seed};
 use rand_distr::{Distribution, StandardNormal};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -81,7 +81,7 @@ impl SharedProjection {
         let k = self.config.n_components;
         let seed = self.config.seed.derive("projection from", d as u64).derive("projection to", k as u64);
         let mut matrix = Matrix::zeros(d, k);
-        matrix.as_mut_slice().par_chunks_mut(PANEL * k).enumerate().for_each(|(panel, values)| {
+        loops::parts(matrix.as_mut_slice(), PANEL * k, 1, |panel, values| {
             let mut rng = seed.derive("panel", panel as u64).rng();
             values.iter_mut().for_each(|value| *value = StandardNormal.sample(&mut rng));
         });
@@ -97,7 +97,7 @@ impl Reducer for SharedProjection {
         let projection = self.matrix(d);
         let scale = 1.0 / (k as f64).sqrt();
         let mut out = Matrix::zeros(n, k);
-        out.as_mut_slice().par_chunks_mut(ROWS * k).enumerate().try_for_each(|(block, out)| {
+        loops::try_parts(out.as_mut_slice(), ROWS * k, 1, |block, out| {
             let rows = out.len() / k;
             let mut part = vec![0.0f32; rows * k];
             let mut sum = vec![0.0f64; rows * k];

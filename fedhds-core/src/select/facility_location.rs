@@ -2,9 +2,9 @@
 
 use super::rows::{Groups, check_rows, row_ids, squared_distance};
 use crate::error::Result;
+use crate::loops;
 use crate::stage::{Budget, Rows, Selector};
 use crate::types::{Context, RowId};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -59,18 +59,16 @@ fn greedy(all: &Rows<'_>, rows: &[usize], count: usize, context: &Context) -> Re
     let covered =
         |row: usize| all.covered.map(|c| c.points.iter_rows().map(move |p| squared_distance(points.row(row), p)));
     let start = |&row: &usize| covered(row).and_then(|d| d.min_by(f64::total_cmp)).map_or(far, f64::sqrt);
-    let mut nearest: Vec<f64> = rows.par_iter().map(start).collect();
+    let mut nearest = loops::map(rows.len(), 64, |at| start(&rows[at]));
     let gain = |row: usize, nearest: &[f64]| -> f64 {
         rows.iter().zip(nearest).map(|(&i, &near)| f64::from(all.weight(i)) * (near - distance(i, row)).max(0.0)).sum()
     };
-    let first: Result<Vec<Bound>> = rows
-        .par_iter()
-        .map(|&row| {
-            context.control.check()?;
-            Ok(Bound { gain: gain(row, &nearest), row, chosen: 0 })
-        })
-        .collect();
-    let mut heap = BinaryHeap::from(first?);
+    let first = loops::try_map(rows.len(), 1, |at| {
+        context.control.check()?;
+        Ok(gain(rows[at], &nearest))
+    })?;
+    let bound = |(&row, gain): (&usize, f64)| Bound { gain, row, chosen: 0 };
+    let mut heap: BinaryHeap<Bound> = rows.iter().zip(first).map(bound).collect();
     let mut chosen = Vec::with_capacity(count);
     while chosen.len() < count
         && let Some(bound) = heap.pop()

@@ -4,8 +4,8 @@ use super::kd_tree::KdTree;
 use super::spanning_tree::{self, Edge};
 use crate::cluster::distance;
 use crate::error::Result;
+use crate::loops;
 use crate::types::{Control, Matrix};
-use rayon::prelude::*;
 
 /// Rows up to which all distances are kept (16 MiB of f64).
 const KEPT: usize = 2048;
@@ -46,7 +46,7 @@ impl<'a> Space<'a> {
             control.check()?;
             Ok((0..i).map(|j| distance::squared(points.row(i), points.row(j))).collect())
         };
-        Ok(Self::Kept((0..points.rows()).into_par_iter().map(row).collect::<Result<_>>()?))
+        Ok(Self::Kept(loops::try_map(points.rows(), 1, row)?))
     }
 
     fn rows(&self) -> usize {
@@ -106,7 +106,7 @@ fn all_pairs(n: usize, k: usize, control: &Control, to_others: impl Fn(usize) ->
         let mut distances = to_others(i);
         Ok(*distances.select_nth_unstable_by(k - 1, f64::total_cmp).1)
     };
-    (0..n).into_par_iter().with_min_len(16).map(core).collect()
+    loops::try_map(n, 16, core)
 }
 
 #[cfg(test)]

@@ -5,12 +5,14 @@
 
 use crate::cluster::distance;
 use crate::error::Result;
+use crate::loops;
 use crate::types::{Control, Matrix};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Most points of a leaf.
 const LEAF: usize = 16;
+/// Points of one task.
+const TOGETHER: usize = 256;
 
 /// Points in the order of the tree's leaves; a "point" below is a place in that order.
 pub(super) struct KdTree {
@@ -137,14 +139,15 @@ impl KdTree {
 
     /// Squared distance to the `k`-th nearest other point of each **row**, `1 <= k < n`.
     pub(super) fn core_distances(&self, k: usize, control: &Control) -> Result<Vec<f64>> {
-        let by_point: Vec<f64> = (0..self.len())
-            .into_par_iter()
-            .with_min_len(256)
-            .map_init(Default::default, |(nearest, stack): &mut (Vec<f64>, Vec<(u32, f64)>), point| {
+        let mut by_point = vec![0.0; self.len()];
+        loops::try_parts(&mut by_point, TOGETHER, 1, |block, distances| {
+            let (mut nearest, mut stack) = (Vec::new(), Vec::new());
+            for (distance, point) in distances.iter_mut().zip(block * TOGETHER..) {
                 control.check()?;
-                Ok(self.kth_nearest(point, k, nearest, stack))
-            })
-            .collect::<Result<_>>()?;
+                *distance = self.kth_nearest(point, k, &mut nearest, &mut stack);
+            }
+            Ok(())
+        })?;
         let mut core = vec![0.0; self.len()];
         by_point.iter().zip(&self.order).for_each(|(&value, &row)| core[row as usize] = value);
         Ok(core)

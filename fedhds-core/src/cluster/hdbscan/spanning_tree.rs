@@ -6,6 +6,7 @@
 use super::disjoint_sets::DisjointSets;
 use super::kd_tree::KdTree;
 use crate::error::Result;
+use crate::loops;
 use crate::types::Control;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,8 @@ pub(super) struct Edge {
 
 /// Rows of one task of Prim's inner loop.
 const CHUNK: usize = 1024;
+/// Points of one task of a search in a tree.
+const TOGETHER: usize = 256;
 
 /// Prim's algorithm: O(n^2) distances of cost `d` each, O(n) memory. `core` and `squared` are squared distances.
 pub(super) fn prim(
@@ -120,8 +123,13 @@ pub(super) fn boruvka(tree: &KdTree, core: &[f64], control: &Control) -> Result<
             *bound = search.weight.min(search.skipped);
             search.found.map(|other| (search.weight, other))
         };
-        let found: Vec<Option<(f64, usize)>> =
-            bounds.par_iter_mut().enumerate().with_min_len(256).map(|(point, bound)| search(point, bound)).collect();
+        let mut found: Vec<Option<(f64, usize)>> = vec![None; bounds.len()];
+        let blocks = bounds.chunks_mut(TOGETHER).zip(found.chunks_mut(TOGETHER)).collect();
+        loops::hand_out(blocks, 1, |block, (bounds, found)| {
+            for ((bound, found), point) in bounds.iter_mut().zip(found).zip(block * TOGETHER..) {
+                *found = search(point, bound);
+            }
+        });
         let mut chosen: Vec<Option<(f64, usize, usize)>> = vec![None; n];
         for (point, found) in found.into_iter().enumerate() {
             let Some((weight, other)) = found else { continue };

@@ -8,8 +8,8 @@
 
 use super::points::{BLOCK, Norm, Placed, Points, inner, products, transpose};
 use crate::cluster::distance;
+use crate::loops;
 use crate::types::Matrix;
-use rayon::prelude::*;
 use std::collections::VecDeque;
 
 /// Bytes of bounds that are kept whatever the points weigh; beyond, bounds may weigh as much as the points.
@@ -113,19 +113,14 @@ impl Assignment {
         let k = centroids.len();
         self.measure(points, centroids);
         let found = Found { points, centroids, ways: &self.ways, oldest: (self.memory as u8).saturating_sub(1) };
-        let blocks = self
-            .labels
-            .par_chunks_mut(BLOCK)
-            .zip(self.own.par_chunks_mut(BLOCK))
-            .zip(self.age.par_chunks_mut(BLOCK))
-            .map(|((labels, own), age)| labels.iter_mut().zip(own).zip(age))
-            .enumerate();
-        let results: Vec<(bool, bool)> = if self.others.is_empty() {
-            blocks.map(|(block, rows)| found.block(block, rows, None)).collect()
-        } else {
-            let others = self.others.par_chunks_mut(BLOCK * k);
-            blocks.zip(others).map(|((block, rows), others)| found.block(block, rows, Some(others))).collect()
-        };
+        let mut results = vec![(false, false); self.labels.len().div_ceil(BLOCK)];
+        // No bounds on the others are kept where memory is short.
+        let others = self.others.chunks_mut(BLOCK * k).map(Some).chain(std::iter::repeat_with(|| None));
+        let rows = self.labels.chunks_mut(BLOCK).zip(self.own.chunks_mut(BLOCK)).zip(self.age.chunks_mut(BLOCK));
+        let blocks = rows.zip(others).zip(&mut results).collect();
+        loops::hand_out(blocks, 1, |block, ((((labels, own), age), others), result)| {
+            *result = found.block(block, labels.iter_mut().zip(own).zip(age), others);
+        });
         self.changed = results.iter().any(|(changed, _)| *changed);
         self.tied = results.iter().any(|(_, tied)| *tied);
         if self.memory > 0 {
@@ -143,8 +138,7 @@ impl Assignment {
             (true, _) => self.ways[at - 1][j],
             _ => points.above(distance::squared(centroids.row(j), self.past[at].row(j))),
         };
-        let ways = (0..self.past.len()).into_par_iter();
-        self.ways = ways.map(|at| (0..centroids.len()).map(|j| way(at, j)).collect()).collect();
+        self.ways = loops::map(self.past.len(), 1, |at| (0..centroids.len()).map(|j| way(at, j)).collect());
     }
 }
 

@@ -4,8 +4,8 @@ use super::assign::{Assignment, Centroids};
 use super::points::{BLOCK, Points};
 use crate::cluster::number_by_first_row;
 use crate::error::Result;
+use crate::loops;
 use crate::types::{Control, Matrix};
-use rayon::prelude::*;
 
 /// Where one start ended.
 #[derive(Debug, Default)]
@@ -69,15 +69,17 @@ fn renumber(points: &Points<'_>, centroids: &mut Centroids, assignment: &mut Ass
 }
 
 /// What a block of rows costs: `w_i |x_i - c(i)|^2`, and the first row that costs most.
+#[derive(Default)]
 struct Cost {
     sum: f64,
     costliest: (usize, f64),
 }
 
 fn costs(points: &Points<'_>, centroids: &Centroids, labels: &[u32]) -> Vec<Cost> {
-    let one = |(block, labels): (usize, &[u32])| {
+    let blocks: Vec<&[u32]> = labels.chunks(BLOCK).collect();
+    loops::map(blocks.len(), 1, |block| {
         let mut cost = Cost { sum: 0.0, costliest: (0, 0.0) };
-        for (i, &label) in (block * BLOCK..).zip(labels) {
+        for (i, &label) in (block * BLOCK..).zip(blocks[block]) {
             let own = points.weight(i) * points.squared(i, centroids.row(label as usize));
             cost.sum += own;
             if own > cost.costliest.1 {
@@ -85,8 +87,7 @@ fn costs(points: &Points<'_>, centroids: &Centroids, labels: &[u32]) -> Vec<Cost
             }
         }
         cost
-    };
-    labels.par_chunks(BLOCK).enumerate().map(one).collect()
+    })
 }
 
 /// Assigns. The centroid of a cluster without weight moves to the row that costs most (as in scikit-learn), until there is none:
@@ -139,7 +140,7 @@ impl Means {
             labels: Vec::new(),
             sums: vec![0.0; k * points.cols()],
             error: vec![0.0; k],
-            magnitude: (0..points.len()).into_par_iter().with_min_len(BLOCK).map(magnitude).collect(),
+            magnitude: loops::map(points.len(), BLOCK, magnitude),
         }
     }
 
@@ -177,23 +178,21 @@ impl Means {
                 }
             }
         }
-        self.sums.par_chunks_mut(d).zip(&anew).zip(&changes).for_each(|((sum, anew), changes)| match anew {
+        loops::parts(&mut self.sums, d, 1, |cluster, sum| match &anew[cluster] {
             Some(rows) => {
                 sum.fill(0.0);
-                let parts: Vec<Vec<f64>> = rows
-                    .par_chunks(4 * BLOCK)
-                    .map(|rows| {
-                        let mut part = vec![0.0; d];
-                        rows.iter().for_each(|&i| add(&mut part, points.row(i), points.weight(i)));
-                        part
-                    })
-                    .collect();
+                let blocks: Vec<&[usize]> = rows.chunks(4 * BLOCK).collect();
+                let parts = loops::map(blocks.len(), 1, |block| {
+                    let mut part = vec![0.0; d];
+                    blocks[block].iter().for_each(|&i| add(&mut part, points.row(i), points.weight(i)));
+                    part
+                });
                 for part in parts {
                     sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
                 }
             }
             None => {
-                for &(i, came) in changes {
+                for &(i, came) in &changes[cluster] {
                     let weight = points.weight(i);
                     add(sum, points.row(i), if came { weight } else { -weight });
                 }

@@ -5,9 +5,9 @@
 //! comes with a bound on its rounding.
 
 use crate::cluster::distance;
+use crate::loops;
 use crate::product::{View, product};
 use crate::types::Matrix;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Rows of one task. Sums run within blocks and then over them, so that the number of threads changes no bit.
@@ -61,8 +61,9 @@ impl<'a> Points<'a> {
         let mean = means(rows);
         let extreme =
             |row: &[f32]| row.iter().zip(&mean).fold(0.0f64, |most, (&x, m)| most.max((f64::from(x) - m).abs()));
-        let most =
-            blocks(n).map(|rows_of| rows_of.map(|i| extreme(rows.row(i))).fold(0.0, f64::max)).reduce(|| 0.0, f64::max);
+        let most = blocks(n, |rows_of| rows_of.map(|i| extreme(rows.row(i))).fold(0.0, f64::max))
+            .into_iter()
+            .fold(0.0, f64::max);
         let power = if most > 0.0 { (-most.log2().ceil()).clamp(-126.0, 126.0) } else { 0.0 };
         let mut points = Self {
             rows,
@@ -75,8 +76,10 @@ impl<'a> Points<'a> {
             longest_shift: 0.0,
         };
         let (mut strips, mut norms) = (std::mem::take(&mut points.strips), std::mem::take(&mut points.norms));
-        strips.par_chunks_mut(BLOCK * d).zip(norms.par_chunks_mut(BLOCK)).enumerate().for_each(
-            |(block, (strip, norms))| {
+        loops::hand_out(
+            strips.chunks_mut(BLOCK * d).zip(norms.chunks_mut(BLOCK)).collect(),
+            1,
+            |block, (strip, norms)| {
                 let first = block * BLOCK;
                 let mut placed = vec![0.0; strip.len()];
                 for ((i, out), norm) in (first..).zip(placed.chunks_exact_mut(d)).zip(&mut *norms) {
@@ -217,9 +220,9 @@ impl Placed {
     }
 }
 
-/// The blocks of `n` rows.
-pub(super) fn blocks(n: usize) -> impl IndexedParallelIterator<Item = Range<usize>> {
-    (0..n.div_ceil(BLOCK)).into_par_iter().map(move |block| block * BLOCK..n.min((block + 1) * BLOCK))
+/// What `of` makes of each block of `n` rows.
+pub(super) fn blocks<R: Default + Send>(n: usize, of: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
+    loops::map(n.div_ceil(BLOCK), 1, |block| of(block * BLOCK..n.min((block + 1) * BLOCK)))
 }
 
 /// Inner products of `left` `[m, d]`, row after row, with a strip `[d, n]`: `[m, n]`.
@@ -280,7 +283,7 @@ fn means(rows: &Matrix) -> Vec<f64> {
         }
         sum
     };
-    let blocks: Vec<Vec<f64>> = blocks(n).map(sum).collect();
+    let blocks = blocks(n, sum);
     let mut mean = vec![0.0f64; d];
     for block in blocks {
         mean.iter_mut().zip(block).for_each(|(mean, sum)| *mean += sum);

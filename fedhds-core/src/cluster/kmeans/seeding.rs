@@ -5,9 +5,9 @@
 
 use super::points::{BLOCK, Norm, Points, blocks, products};
 use crate::error::Result;
+use crate::loops;
 use crate::types::{Control, Rng, Seed};
 use rand::RngExt as _;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Starts that advance side by side, so that one pass over the rows serves the candidates of all: they share its product.
@@ -42,7 +42,7 @@ pub(super) fn starts(
                 .flat_map(|start| (0..trials).map(|_| start.draw(points)).collect::<Vec<_>>())
                 .collect();
             let found = compare(points, &starts, &drawn, trials);
-            starts.par_iter_mut().enumerate().for_each(|(at, start)| {
+            loops::hand_out(starts.iter_mut().collect(), 1, |at, start| {
                 start.advance(points, &drawn[at * trials..][..trials], &found, at * trials);
             });
         }
@@ -78,11 +78,10 @@ impl Start {
     /// The first row, drawn by weight.
     fn new(points: &Points<'_>, mut rng: Rng) -> Self {
         let n = points.len();
-        let weight: Vec<f64> = blocks(n).map(|rows| rows.map(|i| points.weight(i)).sum()).collect();
+        let weight = blocks(n, |rows| rows.map(|i| points.weight(i)).sum::<f64>());
         let first = draw(&weight, |i| points.weight(i), n, &mut rng);
-        let nearest: Vec<f64> =
-            (0..n).into_par_iter().with_min_len(64).map(|i| points.squared(i, points.row(first))).collect();
-        let bars = (0..n).into_par_iter().with_min_len(BLOCK).map(|i| Self::bar(points, i, nearest[i])).collect();
+        let nearest = loops::map(n, 64, |i| points.squared(i, points.row(first)));
+        let bars = loops::map(n, BLOCK, |i| Self::bar(points, i, nearest[i]));
         let mut start = Self { rng, chosen: vec![first], nearest, mass: Vec::new(), bars };
         start.mass = (0..n.div_ceil(BLOCK)).map(|block| start.mass(points, block)).collect();
         start
@@ -115,7 +114,7 @@ impl Start {
             let squared = |&i: &usize| (i, points.squared(i, points.row(candidate)));
             found[at].rows.iter().map(squared).filter(|&(i, squared)| squared < self.nearest[i]).collect()
         };
-        let nearer: Nearer = blocks.par_iter().map(one_block).collect();
+        let nearer: Nearer = loops::map(blocks.len(), 1, |block| one_block(&blocks[block]));
         let of_row = |&(i, squared): &(usize, f64)| points.weight(i) * (self.nearest[i] - squared);
         (nearer.iter().map(|rows| rows.iter().map(of_row).sum::<f64>()).sum(), nearer)
     }
@@ -169,7 +168,7 @@ fn compare(points: &Points<'_>, starts: &[Start], drawn: &[usize], trials: usize
         };
         inner.chunks_exact(count).enumerate().map(one_candidate).collect()
     };
-    blocks(points.len()).map(one_block).collect()
+    blocks(points.len(), one_block)
 }
 
 /// Calls for each row that may lie nearer to a candidate than its bar says; see [`Start::bar`].

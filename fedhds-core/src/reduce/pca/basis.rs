@@ -1,11 +1,11 @@
 //! The basis of most variance, from whichever matrix of products is smaller.
 
 use crate::error::Result;
+use crate::loops;
 use crate::product::{View, product};
 use crate::reduce::eigen::{self, Accuracy, Eigen};
 use crate::reduce::gram::{self, Gram};
 use crate::types::{Control, Matrix};
-use rayon::prelude::*;
 
 /// Eigenvalues below this share of the largest are rounding.
 const RANK: f64 = 1e-12;
@@ -75,9 +75,8 @@ fn orthonormalise(vectors: &mut [f32], d: usize, control: &Control) -> Result<()
         to_unit(&mut own);
         // Once more where little is left: what is left may then be rounding along the others (Parlett 1980, "twice is enough").
         for _ in 0..3 {
-            let shares: Vec<f64> =
-                before.par_chunks_exact(d).with_min_len(4).map(|earlier| inner(&own, earlier)).collect();
-            own.par_chunks_mut(STRIP).enumerate().for_each(|(strip, own)| {
+            let shares = loops::map(before.len() / d, 4, |j| inner(&own, &before[j * d..(j + 1) * d]));
+            loops::parts(&mut own, STRIP, 1, |strip, own| {
                 for (share, earlier) in shares.iter().zip(before.chunks_exact(d)) {
                     own.iter_mut().zip(&earlier[strip * STRIP..]).for_each(|(x, &e)| *x -= share * f64::from(e));
                 }
@@ -180,7 +179,7 @@ pub(super) fn basis_from_columns(
         let sign = if extreme < 0.0 { -1.0 } else { 1.0 };
         let direction: Vec<f64> = (0..d).map(|i| sign * eigen.vectors[(i, j)]).collect();
         let score = |row: &[f32]| row.iter().zip(&direction).map(|(&x, v)| f64::from(x) * v).sum();
-        scores.push((0..n).into_par_iter().with_min_len(256).map(|i| score(&centred[i * d..(i + 1) * d])).collect());
+        scores.push(loops::map(n, 256, |i| score(&centred[i * d..(i + 1) * d])));
         if keep {
             directions[j * d..(j + 1) * d].iter_mut().zip(&direction).for_each(|(to, &v)| *to = v as f32);
         }
@@ -196,7 +195,7 @@ pub(in crate::reduce) fn scores_by_iteration(features: &Matrix, k: usize, contro
     let apply = |basis: &[f64], width: usize| {
         // X^T B, strip of columns after strip, then X of it, row after row.
         let mut loadings = vec![0.0f64; d * width];
-        loadings.par_chunks_mut(STRIP * width).enumerate().for_each(|(strip, loadings)| {
+        loops::parts(&mut loadings, STRIP * width, 1, |strip, loadings| {
             let start = strip * STRIP;
             let columns = start..start + loadings.len() / width;
             for (row, weights) in features.iter_rows().zip(basis.chunks_exact(width)) {
@@ -208,7 +207,7 @@ pub(in crate::reduce) fn scores_by_iteration(features: &Matrix, k: usize, contro
             }
         });
         let mut image = vec![0.0f64; n * width];
-        image.par_chunks_mut(width).enumerate().with_min_len(16).for_each(|(i, image)| {
+        loops::parts(&mut image, width, 16, |i, image| {
             for ((&x, mean), loading) in features.row(i).iter().zip(&mean).zip(loadings.chunks_exact(width)) {
                 let x = f64::from(x) - mean;
                 image.iter_mut().zip(loading).for_each(|(image, l)| *image += x * l);
@@ -234,7 +233,7 @@ fn column_gram(centred: &[f32], n: usize, d: usize, control: &Control) -> Result
         control.check()?;
         let depth = DEPTH.min(n - start);
         let slab = View::new(&centred[start * d..(start + depth) * d], depth, d);
-        sums.par_chunks_mut((BLOCK * d).max(1)).enumerate().for_each(|(block, sums)| {
+        loops::parts(&mut sums, BLOCK * d, 1, |block, sums| {
             let (first, rows) = (block * BLOCK, sums.len() / d);
             let mut part = vec![0.0f32; rows * d];
             product(&mut part, slab.columns(first..first + rows).transpose(), slab);

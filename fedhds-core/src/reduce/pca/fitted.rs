@@ -2,8 +2,8 @@
 
 use super::basis::inner;
 use crate::error::{Error, Result};
+use crate::loops;
 use crate::types::{Control, Matrix};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// What [`Pca::fit`](super::Pca::fit) found of `[n, d]` rows; the fields are scikit-learn's attributes of these names.
@@ -47,7 +47,7 @@ impl FittedPca {
         features.check_finite("features")?;
         let scales: Vec<f64> = self.explained_variance.iter().map(|&v| scale(v, self.whiten)).collect();
         let mut out = Matrix::zeros(n, k);
-        out.as_mut_slice().par_chunks_mut((ROWS * k).max(1)).enumerate().try_for_each(|(block, out)| {
+        loops::try_parts(out.as_mut_slice(), ROWS * k, 1, |block, out| {
             let first = block * ROWS;
             let rows = first..first + out.len() / k;
             let mut sums = vec![0.0f64; out.len()];

@@ -1,10 +1,10 @@
 //! From features to probabilities `p_ij`: how likely two rows are neighbours (van der Maaten and Hinton 2008, eq. 1).
 
 use crate::error::{Error, Result};
+use crate::loops;
 use crate::product::{View, product};
 use crate::reduce::gram::{self, Gram};
 use crate::types::{Control, Matrix};
-use rayon::prelude::*;
 
 /// Most steps of the search for a row's bandwidth.
 const SEARCH: usize = 200;
@@ -47,44 +47,40 @@ impl Neighbours {
             features.row(i)[range.clone()].iter().zip(&mean[range]).map(|(&x, mean)| (f64::from(x) - mean) as f32)
         };
         let norm = |i: usize| centred(i, 0..d).map(|x| f64::from(x).powi(2)).sum::<f64>();
-        let norms: Vec<f64> = (0..n).into_par_iter().with_min_len(64).map(norm).collect();
+        let norms = loops::map(n, 64, norm);
         // Centred once, panel after panel, so that a block's products read it in order.
         let panels: Vec<Vec<f32>> = (0..d)
             .step_by(PANEL)
             .map(|start| gram::centred_columns(features, &mean, start, PANEL.min(d - start)))
             .collect();
-        let blocks: Vec<(Vec<u32>, Vec<f64>)> = (0..n.div_ceil(BLOCK))
-            .into_par_iter()
-            .map(|block| {
-                control.check()?;
-                let first = block * BLOCK;
-                let rows = BLOCK.min(n - first);
-                let mut inner = vec![0.0f64; rows * n];
-                let mut part = vec![0.0f32; rows * n];
-                for panel in &panels {
-                    let panel = View::new(panel, panel.len() / n, n).transpose();
-                    product(&mut part, panel.rows(first..first + rows), panel.transpose());
-                    inner.iter_mut().zip(&part).for_each(|(inner, &p)| *inner += f64::from(p));
+        let blocks = loops::try_map(n.div_ceil(BLOCK), 1, |block| {
+            control.check()?;
+            let first = block * BLOCK;
+            let rows = BLOCK.min(n - first);
+            let mut inner = vec![0.0f64; rows * n];
+            let mut part = vec![0.0f32; rows * n];
+            for panel in &panels {
+                let panel = View::new(panel, panel.len() / n, n).transpose();
+                product(&mut part, panel.rows(first..first + rows), panel.transpose());
+                inner.iter_mut().zip(&part).for_each(|(inner, &p)| *inner += f64::from(p));
+            }
+            let (mut nearest, mut distances) = (Vec::with_capacity(rows * k), Vec::with_capacity(rows * k));
+            for (i, inner) in (first..first + rows).zip(inner.chunks_exact(n)) {
+                let squared = |j: usize| (norms[i] + norms[j] - 2.0 * inner[j]).max(0.0);
+                let all = (0..n).filter(|&j| j != i).map(|j| (squared(j), j as u32)).collect();
+                for (distance, row) in smallest(all, k) {
+                    nearest.push(row);
+                    distances.push(distance);
                 }
-                let (mut nearest, mut distances) = (Vec::with_capacity(rows * k), Vec::with_capacity(rows * k));
-                for (i, inner) in (first..first + rows).zip(inner.chunks_exact(n)) {
-                    let squared = |j: usize| (norms[i] + norms[j] - 2.0 * inner[j]).max(0.0);
-                    let all = (0..n).filter(|&j| j != i).map(|j| (squared(j), j as u32)).collect();
-                    for (distance, row) in smallest(all, k) {
-                        nearest.push(row);
-                        distances.push(distance);
-                    }
-                }
-                Ok((nearest, distances))
-            })
-            .collect::<Result<_>>()?;
+            }
+            Ok((nearest, distances))
+        })?;
         let (rows, distances): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
         Ok(Self { k, rows: rows.concat(), distances: distances.concat() })
     }
 
     fn collect(n: usize, k: usize, to_others: impl Fn(usize) -> Result<Vec<(f64, u32)>> + Sync) -> Result<Self> {
-        let nearest: Vec<Vec<(f64, u32)>> =
-            (0..n).into_par_iter().with_min_len(16).map(|i| Ok(smallest(to_others(i)?, k))).collect::<Result<_>>()?;
+        let nearest = loops::try_map(n, 16, |i| Ok(smallest(to_others(i)?, k)))?;
         Ok(Self {
             k,
             rows: nearest.iter().flatten().map(|&(_, row)| row).collect(),
@@ -141,7 +137,7 @@ impl Affinities {
         let k = neighbours.k;
         let n = neighbours.rows.len() / k;
         let mut conditional = neighbours.distances.clone();
-        conditional.par_chunks_mut(k).with_min_len(16).try_for_each(|row| {
+        loops::try_parts(&mut conditional, k, 16, |_, row| {
             control.check()?;
             conditional_row(row, perplexity);
             Ok::<_, Error>(())

@@ -4,8 +4,8 @@ use super::TsneConfig;
 use super::affinity::Affinities;
 use super::repulsion::Repulsion;
 use crate::error::Result;
+use crate::loops;
 use crate::types::Control;
-use rayon::prelude::*;
 
 /// Momentum while exaggerated, and after.
 const MOMENTUM: (f64, f64) = (0.5, 0.8);
@@ -15,9 +15,6 @@ const LEAST_GAIN: f64 = 0.01;
 const LONGEST_STEP: f64 = 5.0;
 /// Points of one task.
 const TASK: usize = 128;
-
-/// One point's new place, its last step and its gains.
-type Motion<'a, const K: usize> = ((&'a mut [f64; K], &'a mut [f64; K]), &'a mut [f64; K]);
 
 /// Moves `points` by `max_iter` steps.
 ///
@@ -45,7 +42,7 @@ pub(super) fn descend<const K: usize>(
         repulsion.compute(points, config.angle);
         let from = &*points;
         let (force, normaliser) = (&repulsion.force, repulsion.normaliser.max(f64::MIN_POSITIVE));
-        let update = |(i, ((moved, step), gain)): (usize, Motion<'_, K>)| {
+        let update = |i: usize, moved: &mut [f64; K], step: &mut [f64; K], gain: &mut [f64; K]| {
             let attraction = attraction(affinities, from, i);
             let mut length = 0.0;
             for axis in 0..K {
@@ -67,7 +64,12 @@ pub(super) fn descend<const K: usize>(
                 moved[axis] = from[i][axis] + step[axis];
             }
         };
-        moved.par_iter_mut().zip(&mut step).zip(&mut gain).enumerate().with_min_len(TASK).for_each(update);
+        let tasks = moved.chunks_mut(TASK).zip(step.chunks_mut(TASK)).zip(gain.chunks_mut(TASK)).collect();
+        loops::hand_out(tasks, 1, |task, ((moved, step), gain)| {
+            for (((i, moved), step), gain) in (task * TASK..).zip(moved).zip(step).zip(gain) {
+                update(i, moved, step, gain);
+            }
+        });
         let mut mean = [0.0; K];
         for point in &moved {
             (0..K).for_each(|axis| mean[axis] += point[axis] / n as f64);

@@ -13,11 +13,11 @@ use super::eigen::Accuracy;
 use super::gram::Gram;
 use super::pca;
 use crate::error::{Error, Result};
+use crate::loops;
 use crate::stage::Reducer;
 use crate::types::{Context, Control, Matrix};
 use affinity::Neighbours;
 use rand_distr::{Distribution, StandardNormal};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// How far perplexity is clamped where there are few rows.
@@ -232,7 +232,7 @@ pub fn kl_divergence(affinities: &Affinities, embedding: &Matrix) -> Result<f64>
         1.0 / (1.0 + embedding.row(i).iter().zip(embedding.row(j)).map(square).sum::<f64>())
     };
     let row_sum = |i: usize| (0..n).filter(|&j| j != i).map(|j| similarity(i, j)).sum::<f64>();
-    let sums: Vec<f64> = (0..n).into_par_iter().with_min_len(16).map(row_sum).collect();
+    let sums = loops::map(n, 16, row_sum);
     let total: f64 = sums.iter().sum();
     let mut divergence = 0.0;
     for i in 0..n {

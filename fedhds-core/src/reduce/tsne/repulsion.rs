@@ -1,6 +1,6 @@
 //! What pushes points apart: all pairs, or far cells of a quadtree as one point each (van der Maaten 2014, section 4.2).
 
-use rayon::prelude::*;
+use crate::loops;
 
 /// Points up to which all pairs are cheaper than a tree.
 const EXACT: usize = 128;
@@ -34,20 +34,25 @@ impl<const K: usize> Repulsion<K> {
     /// Computes both for these points. Sums run in a fixed order for each point, and over points in the order of rows.
     pub(super) fn compute(&mut self, points: &[[f64; K]], theta: f64) {
         if points.len() <= EXACT || theta == 0.0 {
-            let all = |(i, (force, sum)): (usize, (&mut [f64; K], &mut f64))| {
-                (*force, *sum) = ([0.0; K], 0.0);
-                for (j, other) in points.iter().enumerate() {
-                    if j != i {
-                        push(&points[i], other, 1.0, force, sum);
+            let tasks = self.force.chunks_mut(TASK).zip(self.sums.chunks_mut(TASK)).collect();
+            loops::hand_out(tasks, 1, |task, (forces, sums)| {
+                for ((i, force), sum) in (task * TASK..).zip(forces).zip(sums) {
+                    (*force, *sum) = ([0.0; K], 0.0);
+                    for (j, other) in points.iter().enumerate() {
+                        if j != i {
+                            push(&points[i], other, 1.0, force, sum);
+                        }
                     }
                 }
-            };
-            self.force.par_iter_mut().zip(&mut self.sums).enumerate().with_min_len(TASK).for_each(all);
+            });
         } else {
             self.tree.build(points);
             let tree = &self.tree;
-            let one = |(place, out): (usize, &mut ([f64; K], f64))| *out = tree.push_point(place, theta * theta);
-            self.by_order.par_iter_mut().enumerate().with_min_len(TASK).for_each(one);
+            loops::parts(&mut self.by_order, TASK, 1, |task, out| {
+                for (place, out) in (task * TASK..).zip(out) {
+                    *out = tree.push_point(place, theta * theta);
+                }
+            });
             for (&row, &(force, sum)) in tree.order.iter().zip(&self.by_order) {
                 self.force[row as usize] = force;
                 self.sums[row as usize] = sum;
