@@ -16,6 +16,7 @@ mod federation_server;
 mod info;
 mod metrics;
 mod model;
+mod numerics;
 mod plain;
 mod progress;
 mod records;
@@ -25,7 +26,6 @@ mod setting;
 mod settings;
 mod simulate;
 mod simulation;
-mod stages;
 
 use pyo3::prelude::*;
 
@@ -35,7 +35,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     error::register(module)?;
     settings::register(module)?;
-    stages::register(module)?;
+    numerics::register(module)?;
     federation::register(module)?;
     federation_server::register(module)?;
     metrics::register(module)?;

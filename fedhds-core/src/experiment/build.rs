@@ -2,8 +2,8 @@
 
 use super::config::ExperimentConfig;
 use super::data;
+use super::parts::{Features, Stages};
 use super::runner::Experiment;
-use super::stages::{Features, Stages};
 use crate::dataset::{PromptTemplate, RenderPrompt};
 use crate::error::{Error, Result};
 use crate::features::{FeatureParams, LayerFeatures};

@@ -1,7 +1,7 @@
 //! From a data configuration to clients and a test set.
 
 use super::config::{DataConfig, TooLong};
-use super::stages::CountTokens;
+use super::parts::CountTokens;
 use crate::dataset::{Dataset, FederatedDataset, TestRecords, sample};
 use crate::error::{Error, Result};
 use crate::types::{Control, Record, Seed};

@@ -11,12 +11,12 @@ mod cost;
 mod data;
 mod estimate;
 mod layout;
+mod parts;
 mod picture;
 mod plan;
 mod plot;
 mod run_record;
 mod runner;
-mod stages;
 mod summary;
 mod table;
 
@@ -27,10 +27,10 @@ pub use config::{
 };
 pub use cost::{Cost, Probe, Rates, StageCost, typical};
 pub use data::load as load_data;
+pub use parts::{CountTokens, Features, SaveAdapter, Stages};
 pub use plot::SelectionPlot;
 pub use run_record::{DataSummary, Metrics, RunRecord, SCHEMA, Versions, peak_memory};
 pub use runner::{Experiment, Finished, UNTUNED};
-pub use stages::{CountTokens, Features, SaveAdapter, Stages};
 pub use table::{Comparison, Row, Table};
 
 #[cfg(test)]

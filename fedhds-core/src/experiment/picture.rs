@@ -1,8 +1,8 @@
 //! A picture of each run's selection: all records that the frozen features know, in one plane for all runs.
 
+use super::parts::Features;
 use super::plot::SelectionPlot;
 use super::run_record::RunRecord;
-use super::stages::Features;
 use crate::dataset::ClientData;
 use crate::error::{Error, Result};
 use crate::features::RecordCache;

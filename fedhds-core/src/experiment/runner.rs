@@ -1,9 +1,9 @@
 //! An experiment: every method with every seed, resumable, and one table at the end.
 
+use super::parts::{Features, Stages};
 use super::picture::Picture;
 use super::plan::{self, RunPlan};
 use super::run_record::{DataSummary, RunRecord, SCHEMA, Versions, peak_memory};
-use super::stages::{Features, Stages};
 use super::table::{self, Table};
 use super::{ExperimentConfig, summary};
 use crate::dataset::{ClientData, FederatedDataset};

@@ -1,13 +1,12 @@
 //! A method as configuration.
 
 use super::frame::SharedFrame;
+use super::kinds::{
+    ClientClusterer, ClientSelector, LayerNormalizer, ReducerConfig, ServerClusterer, ServerMemory, ServerSelector,
+};
 use super::name::Preset;
 use super::options::{Count, Noise, Repeats, Ungrouped};
 use super::pipeline::{ClientStages, Pipeline, ServerStages};
-use super::stages;
-use super::stages::{
-    ClientClusterer, ClientSelector, LayerNormalizer, ReducerConfig, ServerClusterer, ServerMemory, ServerSelector,
-};
 use crate::error::{Error, Result};
 use crate::privacy::UploadConfig;
 use crate::protocol::MAX_DIMS;
@@ -166,7 +165,7 @@ impl MethodConfig {
         let clusterer = located("client.clusterer", self.client.clusterer.build())?;
         // Records without coordinates have no centre.
         let selector: Arc<dyn Selector> = match clusterer {
-            None => stages::ClientSelector::RandomMember.build(),
+            None => ClientSelector::RandomMember.build(),
             Some(_) => self.client.selector.build(),
         };
         let pipeline = Pipeline {

@@ -5,6 +5,7 @@
 pub(crate) mod checked;
 mod config;
 mod frame;
+mod kinds;
 mod name;
 mod options;
 mod overrides;
@@ -12,17 +13,16 @@ pub(crate) mod pipeline;
 mod preset;
 mod reading;
 mod rules;
-mod stages;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use checked::check_selection;
 pub use config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig};
 pub use frame::{MakeProjection, SharedFrame};
-pub use name::Preset;
-pub use options::{Count, Noise, Repeats, Ungrouped};
-pub use pipeline::{ClientStages, MakeMemory, Pipeline, ServerStages};
-pub use stages::{
+pub use kinds::{
     ClientClusterer, ClientSelector, LayerNormalizer, NoParams, ReducerConfig, ServerClusterer, ServerMemory,
     ServerSelector,
 };
+pub use name::Preset;
+pub use options::{Count, Noise, Repeats, Ungrouped};
+pub use pipeline::{ClientStages, MakeMemory, Pipeline, ServerStages};

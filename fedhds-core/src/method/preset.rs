@@ -1,11 +1,11 @@
 //! What each preset is made of.
 
 use super::config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig};
-use super::name::Preset;
-use super::options::{Count, Noise, Repeats, Ungrouped};
-use super::stages::{
+use super::kinds::{
     ClientClusterer, ClientSelector, NoParams, ReducerConfig, ServerClusterer, ServerMemory, ServerSelector,
 };
+use super::name::Preset;
+use super::options::{Count, Noise, Repeats, Ungrouped};
 use crate::cluster::{HdbscanConfig, KMeansConfig};
 use crate::privacy::UploadConfig;
 use crate::reduce::{PerplexityLimit, TsneConfig};

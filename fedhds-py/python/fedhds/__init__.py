@@ -9,7 +9,7 @@ from ._aggregators import FedAdam, FedAvgM, WeightedMean
 from ._estimators import HDBSCAN, KMeans, KernelPCA, PCA, SharedProjection, TSNE
 from ._memory import TrainedGroup
 from ._model import Adapter, Model, weighted_mean, write_embedded_model
-from ._model_stages import LayerFeatures, LoraTrainer, ModelEvaluator, RecordScore, Trained
+from ._tuning import LayerFeatures, LoraTrainer, ModelEvaluator, RecordScore, Trained
 from ._native import (
     AdapterError,
     CheckpointError,

@@ -5,7 +5,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ._model_stages import RecordScore
+from ._tuning import RecordScore
 from ._records import Prompt, Record
 from ._simulation import Run
 

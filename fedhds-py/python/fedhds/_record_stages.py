@@ -12,7 +12,7 @@ from . import _native
 from ._arrays import matrix
 from ._calls import adapter_of, method_of, name_of, needed
 from ._model import Adapter
-from ._model_stages import LayerFeatures, LoraTrainer, ModelEvaluator, RecordScore, Trained
+from ._tuning import LayerFeatures, LoraTrainer, ModelEvaluator, RecordScore, Trained
 from ._native import ParameterError, StageError
 from ._records import Record
 

@@ -14,7 +14,7 @@ from ._aggregators import settings_of
 from ._arrays import seed as _seed
 from ._calls import name_of
 from ._model import Adapter, _count
-from ._model_stages import RecordScore
+from ._tuning import RecordScore
 from ._native import InputError
 from ._records import Record, _checked
 from ._selection import Method

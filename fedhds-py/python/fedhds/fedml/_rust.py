@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._model import Adapter
-from .._model_stages import RecordScore, Trained
+from .._tuning import RecordScore, Trained
 from .._native import InputError
 from .._selection import Method, client_seed
 from ._client import ClientTrainer
