@@ -126,7 +126,8 @@ static void rounds(void) {
     scores.names = nameless;
     NULLS(fedhds_client_summarize(
         r.client, r.start.data, r.start.length, &r.features.view, 0, &scores, NULL, &bytes));
-    NULLS(fedhds_client_set_secret(NULL, r.start.data));
+    const uint8_t secret[32] = {0};
+    NULLS(fedhds_client_set_secret(NULL, secret));
     NULLS(fedhds_client_set_secret(r.client, NULL));
     NULLS(fedhds_client_choose(NULL, r.order.data, r.order.length, NULL, NULL, 0, &count));
     NULLS(fedhds_client_choose(r.client, NULL, r.order.length, NULL, NULL, 0, &count));
