@@ -17,6 +17,7 @@ pub use state::{Phase, ServerState};
 use crate::aggregate::AdapterShape;
 use crate::error::{Error, Result};
 use crate::method::Pipeline;
+use crate::method::checked::check_memory;
 use crate::protocol::{LocalUpdate, RoundStart, SelectionOrder};
 use crate::stage::{Aggregated, Aggregator, Memory, TrainedGroup};
 use crate::types::{Adapter, ClientId, ClusterId, Context, Round, Seed};
@@ -54,8 +55,10 @@ impl Server {
     /// As [`Pipeline::check`]; what the method's memory reports when it is made.
     pub fn new(pipeline: Pipeline, seed: Seed, aggregator: Box<dyn Aggregator>) -> Result<Self> {
         pipeline.check()?;
+        let memory = pipeline.server.memory.as_ref().map(|make| make()).transpose()?;
+        memory.as_deref().map_or(Ok(()), check_memory)?;
         Ok(Self {
-            memory: pipeline.server.memory.as_ref().map(|make| make()).transpose()?,
+            memory,
             pipeline,
             shared: seed.derive("shared frame", 0),
             aggregator,
@@ -91,6 +94,7 @@ impl Server {
         }
         if let Some(memory) = &mut self.memory {
             memory.begin(round)?;
+            check_memory(memory.as_ref())?;
         }
         tracing::debug!(%round, clients = set.len(), "a round begins");
         self.state =
@@ -259,6 +263,7 @@ impl Server {
                 }
             }
             memory.commit(&accepted)?;
+            check_memory(memory.as_ref())?;
         }
         if let Some(round) = self.state.round {
             tracing::debug!(%round, adapters = report.trained.len(), "the round ends");

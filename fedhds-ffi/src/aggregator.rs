@@ -6,7 +6,7 @@ use crate::callback::UserData;
 use crate::custom::{null_function, returned};
 use crate::global::fedhds_adapter_t;
 use crate::handle;
-use crate::memory::of_stage;
+use crate::memory::{of_stage, resume_from, state_of};
 use crate::method::fedhds_method_t;
 use crate::pointer::{Out, text};
 use crate::server::{fedhds_server_t, made};
@@ -114,20 +114,11 @@ impl Aggregator for Custom {
     }
 
     fn state(&self) -> Result<Vec<u8>> {
-        let Some(call) = self.calls.state else { return Ok(Vec::new()) };
-        let mut state = null_mut();
-        // SAFETY: a function of the caller's, called as its type says.
-        returned(STAGE, unsafe { call(&mut state, self.user_data.0) })?;
-        taken(state).map_err(of_stage(STAGE))
+        state_of(STAGE, self.calls.state, self.user_data)
     }
 
     fn resume(&mut self, state: &[u8]) -> Result<()> {
-        match self.calls.resume {
-            // SAFETY: a function of the caller's, called as its type says.
-            Some(call) => returned(STAGE, unsafe { call(state.as_ptr(), state.len(), self.user_data.0) }),
-            None if state.is_empty() => Ok(()),
-            None => Err(Error::stage(STAGE, "expected a `resume` function for a state, got NULL")),
-        }
+        resume_from(STAGE, self.calls.resume, self.user_data, state)
     }
 
     fn memory(&self, clients: usize, values: usize) -> u64 {

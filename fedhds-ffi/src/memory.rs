@@ -67,6 +67,34 @@ struct Custom {
     covered: Covered,
 }
 
+/// Everything that a stage of the caller's keeps; nothing without a function for it.
+pub(crate) fn state_of(
+    stage: &'static str,
+    call: Option<unsafe extern "C" fn(*mut *mut fedhds_bytes_t, *mut c_void) -> i32>,
+    user_data: UserData,
+) -> Result<Vec<u8>> {
+    let Some(call) = call else { return Ok(Vec::new()) };
+    let mut state = null_mut();
+    // SAFETY: a function of the caller's, called as its type says.
+    returned(stage, unsafe { call(&mut state, user_data.0) })?;
+    taken(state).map_err(of_stage(stage))
+}
+
+/// Has a stage of the caller's go on from its state.
+pub(crate) fn resume_from(
+    stage: &'static str,
+    call: Option<unsafe extern "C" fn(*const u8, usize, *mut c_void) -> i32>,
+    user_data: UserData,
+    state: &[u8],
+) -> Result<()> {
+    match call {
+        // SAFETY: a function of the caller's, called as its type says.
+        Some(call) => returned(stage, unsafe { call(state.as_ptr(), state.len(), user_data.0) }),
+        None if state.is_empty() => Ok(()),
+        None => Err(Error::stage(stage, "expected a `resume` function for a state, got NULL")),
+    }
+}
+
 /// A failure of checking what a function filled in, as the stage's.
 pub(crate) fn of_stage(stage: &'static str) -> impl Fn(Failure) -> Error {
     move |failure| Error::stage(stage, failure.message)
@@ -84,16 +112,6 @@ impl Custom {
             let points = copied(&view, "covered").map_err(of_stage(STAGE))?;
             (points, slice(mass, view.rows, "mass").map_err(of_stage(STAGE))?)
         };
-        if mass.len() > self.calls.bound {
-            return Err(Error::stage(
-                STAGE,
-                format!("expected at most {} points, got {}", self.calls.bound, mass.len()),
-            ));
-        }
-        points.check_finite("covered").map_err(|error| Error::stage(STAGE, error.to_string()))?;
-        if let Some(at) = mass.iter().position(|mass| !(mass.is_finite() && *mass > 0.0)) {
-            return Err(Error::stage(STAGE, format!("mass: expected values above 0, got {} at {at}", mass[at])));
-        }
         self.covered = Covered { points, mass: mass.to_vec() };
         Ok(())
     }
@@ -129,20 +147,11 @@ impl Memory for Custom {
     }
 
     fn state(&self) -> Result<Vec<u8>> {
-        let Some(call) = self.calls.state else { return Ok(Vec::new()) };
-        let mut state = null_mut();
-        // SAFETY: a function of the caller's, called as its type says.
-        returned(STAGE, unsafe { call(&mut state, self.user_data.0) })?;
-        taken(state).map_err(of_stage(STAGE))
+        state_of(STAGE, self.calls.state, self.user_data)
     }
 
     fn resume(&mut self, state: &[u8]) -> Result<()> {
-        match self.calls.resume {
-            // SAFETY: a function of the caller's, called as its type says.
-            Some(call) => returned(STAGE, unsafe { call(state.as_ptr(), state.len(), self.user_data.0) })?,
-            None if state.is_empty() => {}
-            None => return Err(Error::stage(STAGE, "expected a `resume` function for a state, got NULL")),
-        }
+        resume_from(STAGE, self.calls.resume, self.user_data, state)?;
         self.look()
     }
 

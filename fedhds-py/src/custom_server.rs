@@ -7,7 +7,7 @@ use crate::run::Failures;
 use fedhds_core::aggregate::AggregatorConfig;
 use fedhds_core::stage::{Aggregated, AggregationReport, Aggregator, ClientUpdate, Covered, Memory, TrainedGroup};
 use fedhds_core::types::{self, Matrix, Round};
-use fedhds_core::{Error, Result, parse};
+use fedhds_core::{Result, parse};
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -59,16 +59,17 @@ impl Aggregator for Custom {
     }
 }
 
-/// A memory of the user's, and what it said last that it covers.
+/// A memory of the user's, and what it said last of what it covers, and of its bound.
 pub struct CustomMemory {
     custom: Custom,
     covered: Covered,
+    bound: usize,
 }
 
 impl CustomMemory {
     /// A memory before its first round.
     pub fn new(custom: Custom) -> Result<Self> {
-        let mut memory = Self { custom, covered: Covered::default() };
+        let mut memory = Self { custom, covered: Covered::default(), bound: 0 };
         memory.ask()?;
         Ok(memory)
     }
@@ -80,23 +81,9 @@ impl CustomMemory {
                 object.call_method0("covered")?.extract::<(PyReadonlyArray2<'_, f32>, PyReadonlyArray1<'_, f32>)>()?;
             Ok((matrix(&points)?, mass.as_array().to_vec()))
         })?;
-        let fail = |message: String| Err(Error::stage(&self.custom.name, message));
-        if let Err(error) = points.check_finite("covered points") {
-            return fail(error.to_string());
-        }
-        if mass.len() != points.rows() || mass.iter().any(|m| !m.is_finite() || *m <= 0.0) {
-            return fail(format!("expected a finite mass above 0 for each of {} points, got {mass:?}", points.rows()));
-        }
-        let bound = self.limit()?;
-        if points.rows() > bound {
-            return fail(format!("expected at most {bound} points, as `bound` says, got {}", points.rows()));
-        }
         self.covered = Covered { points, mass };
+        self.bound = self.custom.call(None, |object| object.call_method0("bound")?.extract())?;
         Ok(())
-    }
-
-    fn limit(&self) -> Result<usize> {
-        self.custom.call(None, |object| object.call_method0("bound")?.extract())
     }
 }
 
@@ -134,6 +121,6 @@ impl Memory for CustomMemory {
     }
 
     fn bound(&self) -> usize {
-        self.limit().unwrap_or_default()
+        self.bound
     }
 }

@@ -4,7 +4,7 @@ use crate::cluster::check_clustering;
 use crate::error::{Error, Result};
 use crate::protocol::{ClientSummary, Wire as _};
 use crate::reduce::check_reduced;
-use crate::stage::{Budget, Clusterer, Clustering, Reducer, Rows, Selector, Upload};
+use crate::stage::{Budget, Clusterer, Clustering, Covered, Memory, Reducer, Rows, Selector, Upload};
 use crate::types::{Context, Matrix, RowId, Secret};
 
 /// One finite row out for each row in.
@@ -49,6 +49,23 @@ pub(crate) fn run_upload(upload: &dyn Upload, summary: ClientSummary, secret: &m
     }
     released.check().map_err(|error| Error::stage(STAGE, error.to_string()))?;
     Ok(released)
+}
+
+/// What a memory covers: finite points with a mass above 0 each, and no more of them than its bound.
+pub(crate) fn check_memory(memory: &dyn Memory) -> Result<()> {
+    const STAGE: &str = "server.memory";
+    let (Covered { points, mass }, bound) = (memory.covered(), memory.bound());
+    let fail = |message: String| Err(Error::stage(STAGE, message));
+    if points.rows() > bound {
+        return fail(format!("expected at most {bound} points, as `bound` says, got {}", points.rows()));
+    }
+    if mass.len() != points.rows() {
+        return fail(format!("mass: expected {} values, one for each point, got {}", points.rows(), mass.len()));
+    }
+    if let Some(at) = mass.iter().position(|mass| !(mass.is_finite() && *mass > 0.0)) {
+        return fail(format!("mass: expected finite values above 0, got {} at point {at}", mass[at]));
+    }
+    points.check_finite("covered").map_err(|error| Error::stage(STAGE, error.to_string()))
 }
 
 /// Distinct rows in ascending order, as many as the budget says.

@@ -3,6 +3,7 @@
 use super::{Selection, Server};
 use crate::aggregate::AdapterShape;
 use crate::error::{Error, Result};
+use crate::method::checked::check_memory;
 use crate::protocol::{ClientSummary, Wire as _};
 use crate::saved;
 use crate::types::{Adapter, ClientId, Round};
@@ -108,7 +109,10 @@ impl Server {
         state.check()?;
         let fail = |what: &str, got: &str| Err(Error::protocol("server state", what, got));
         match (&mut self.memory, &state.memory) {
-            (Some(memory), Some(state)) => memory.resume(state)?,
+            (Some(memory), Some(state)) => {
+                memory.resume(state)?;
+                check_memory(memory.as_ref())?;
+            }
             (None, None) => {}
             (Some(_), None) => return fail("the state of a method with a memory", "one without"),
             (None, Some(_)) => return fail("the state of a method without a memory", "one with a memory"),
