@@ -5,12 +5,12 @@ use crate::error::{Error, Result};
 use crate::method::checked::{run_selector, run_upload};
 use crate::method::{ClientStages, Pipeline, Repeats};
 use crate::protocol::{
-    Ask, ClientSummary, Group, GroupScores, LocalUpdate, MAX_RECORDS, RoundStart, SelectionOrder, TrainedGroups,
-    Wire as _,
+    Ask, ClientSummary, Group, GroupScores, LocalUpdate, MAX_RECORDS, RecordKeys, RoundStart, SelectionOrder,
+    TrainedGroups, Wire as _,
 };
 use crate::saved;
 use crate::stage::{Budget, Clustering, Rows, Trained};
-use crate::types::{ClientId, ClusterId, Context, Matrix, Round, RowId, Scores, Secret};
+use crate::types::{ClientId, ClusterId, Context, Matrix, Round, RowId, Scores, Secret, Seed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -30,6 +30,8 @@ pub struct ClientState {
     pub scores: Option<Scores>,
     /// What was sent, where an upload stage made something else of the groups: it is sent again when it is asked for again.
     pub released: Option<ClientSummary>,
+    /// What the random keys of its records come from, where the server said so.
+    pub keys: Option<Seed>,
 }
 
 /// Everything that a client keeps from one process to the next. It holds its secret, so it belongs on the client's disk alone.
@@ -172,7 +174,9 @@ impl Client {
             "records are grouped"
         );
         let scores = records.scores.cloned();
-        self.state = Some(ClientState { client: self.id, round: start.round, points, clustering, scores, released });
+        let keys = start.sections.get::<RecordKeys>()?.map(|RecordKeys(seed)| seed);
+        self.state =
+            Some(ClientState { client: self.id, round: start.round, points, clustering, scores, released, keys });
         Ok(summary)
     }
 
@@ -250,7 +254,9 @@ impl Client {
         };
         let points = state.points.take_rows(&rows)?;
         let scores = state.scores.as_ref().map(|scores| scores.take_rows(&rows)).transpose()?;
-        let candidates = Rows::new(&points).groups(&group).scores(scores.as_ref());
+        let key = |seed| rows.iter().map(|&row| RecordKeys(seed).of(self.id, RowId(row as u32))).collect();
+        let keys: Vec<u64> = state.keys.map(key).unwrap_or_default();
+        let candidates = Rows::new(&points).groups(&group).scores(scores.as_ref()).keys(&keys);
         let budget = Budget::Total(count);
         let picks = run_selector("client.selector", self.stages.selector.as_ref(), &candidates, budget, context)?;
         Ok(picks.into_iter().map(|pick| RowId(rows[pick.index()] as u32)).collect())
@@ -381,3 +387,6 @@ fn mean_scores(scores: &Scores, clustering: &Clustering) -> Result<Scores> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
+
+#[cfg(test)]
+mod drawing;

@@ -27,7 +27,7 @@ mod traffic;
 pub use adapters::{GlobalAdapter, LocalUpdate};
 pub use order::{ClusterOrder, SelectionOrder};
 pub use round_start::{Ask, RoundStart};
-pub use sections::{GroupScores, MUST_UNDERSTAND, Section, Sections, TrainedGroups};
+pub use sections::{GroupScores, MUST_UNDERSTAND, RecordKeys, Section, Sections, TrainedGroups};
 pub use summary::{ClientSummary, Group};
 pub use traffic::{Direction, Sent, Traffic};
 

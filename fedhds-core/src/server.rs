@@ -18,7 +18,7 @@ use crate::aggregate::AdapterShape;
 use crate::error::{Error, Result};
 use crate::method::Pipeline;
 use crate::method::checked::check_memory;
-use crate::protocol::{LocalUpdate, RoundStart, SelectionOrder};
+use crate::protocol::{LocalUpdate, RecordKeys, RoundStart, SelectionOrder};
 use crate::stage::{Aggregated, Aggregator, Memory, TrainedGroup};
 use crate::types::{Adapter, ClientId, ClusterId, Context, Round, Seed};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Server {
     pipeline: Pipeline,
     shared: Seed,
+    /// What the clients' random keys of records come from.
+    keys: RecordKeys,
     aggregator: Box<dyn Aggregator>,
     memory: Option<Box<dyn Memory>>,
     state: ServerState,
@@ -61,6 +63,7 @@ impl Server {
             memory,
             pipeline,
             shared: seed.derive("shared frame", 0),
+            keys: RecordKeys(seed.derive("record keys", 0)),
             aggregator,
             state: ServerState::default(),
             updates: BTreeMap::new(),
@@ -99,7 +102,9 @@ impl Server {
         tracing::debug!(%round, clients = set.len(), "a round begins");
         self.state =
             ServerState { phase: Phase::Collecting, round: Some(round), clients: set, expected, ..Default::default() };
-        Ok(RoundStart::new(round, self.pipeline.ask(self.shared)))
+        let mut start = RoundStart::new(round, self.pipeline.ask(self.shared));
+        start.sections.set(&self.keys)?;
+        Ok(start)
     }
 
     /// Selects (eq. 8 and 9) from what came: one order for each client that sent a summary, empty where it does not train.

@@ -58,12 +58,15 @@ pub struct Rows<'a> {
     pub groups: Option<&'a Clustering>,
     /// What earlier rounds have covered, for the server's stages where the method has a memory.
     pub covered: Option<&'a Covered>,
+    /// A random key of each row, `[n]`, which stays the same in all rounds; empty where none are known. Who draws rows takes those of the
+    /// smallest keys: methods that are compared then differ only where they decide differently.
+    pub keys: &'a [u64],
 }
 
 impl<'a> Rows<'a> {
     /// These points, each one record of one owner, and nothing else known of them.
     pub fn new(points: &'a Matrix) -> Self {
-        Self { points, weights: &[], scores: None, owners: &[], groups: None, covered: None }
+        Self { points, weights: &[], scores: None, owners: &[], groups: None, covered: None, keys: &[] }
     }
 
     /// Says how many records each row stands for, `[n]`.
@@ -94,6 +97,12 @@ impl<'a> Rows<'a> {
     #[must_use]
     pub fn covered(self, covered: impl Into<Option<&'a Covered>>) -> Self {
         Self { covered: covered.into(), ..self }
+    }
+
+    /// Adds a random key of each row, `[n]`, the same in all rounds.
+    #[must_use]
+    pub fn keys(self, keys: &'a [u64]) -> Self {
+        Self { keys, ..self }
     }
 
     /// Number of rows.

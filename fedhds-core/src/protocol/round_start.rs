@@ -1,6 +1,6 @@
 //! Server to client: a round begins.
 
-use super::{Kind, MAX_DIMS, Sections, Wire};
+use super::{Kind, MAX_DIMS, RecordKeys, Section as _, Sections, Wire};
 use crate::error::{Error, Result};
 use crate::types::{Round, Seed};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub struct RoundStart {
     pub round: Round,
     /// What to send.
     pub ask: Ask,
-    /// Optional parts; none yet.
+    /// Optional parts: [`RecordKeys`].
     pub sections: Sections,
 }
 
@@ -44,7 +44,8 @@ impl Wire for RoundStart {
     const KIND: Kind = Kind::RoundStart;
 
     fn check(&self) -> Result<()> {
-        self.sections.check(Self::KIND, &[])?;
+        self.sections.check(Self::KIND, &[RecordKeys::NUMBER])?;
+        self.sections.get::<RecordKeys>()?;
         if let Ask::SharedGroups { dims, .. } = self.ask
             && !(1..=MAX_DIMS).contains(&(dims as usize))
         {

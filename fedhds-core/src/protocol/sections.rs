@@ -2,7 +2,7 @@
 
 use super::Kind;
 use crate::error::{Error, Result};
-use crate::types::{ClusterId, Scores};
+use crate::types::{ClientId, ClusterId, RowId, Scores, Seed};
 use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -141,6 +141,27 @@ impl<'de> Deserialize<'de> for Sections {
         }
         deserializer.deserialize_seq(Ascending)
     }
+}
+
+/// Section 1 of a [`RoundStart`](super::RoundStart): what the random keys of records are derived from, the same in all rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordKeys(
+    /// The seed; see [`RecordKeys::of`].
+    pub Seed,
+);
+
+impl RecordKeys {
+    /// The key of record number `row` of a client: whoever draws records of it takes those of the smallest keys. Numbers of records mean
+    /// nothing outside the client, so that the server learns nothing by knowing the seed.
+    pub fn of(self, client: ClientId, row: RowId) -> u64 {
+        self.0.derive("client", u64::from(client.0)).derive("record", u64::from(row.0)).0
+    }
+}
+
+impl Section for RecordKeys {
+    const KIND: Kind = Kind::RoundStart;
+    const NUMBER: u16 = 1;
+    const NAME: &'static str = "record_keys";
 }
 
 /// Section 1 of a [`ClientSummary`](super::ClientSummary): the mean of each score over the records of each group.

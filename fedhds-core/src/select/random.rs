@@ -9,11 +9,22 @@ use serde::{Deserialize, Serialize};
 
 /// Rows drawn uniformly at random, without replacement: the paper's baseline `Random`.
 ///
-/// A total is drawn from all rows, groups or not, noise included; with [`Budget::PerCluster`] so many of each group.
+/// A total is drawn from all rows, groups or not, noise included; with [`Budget::PerCluster`] so many of each group. Where the rows have
+/// [keys](Rows::keys) those of the smallest keys are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Random;
 
-/// `count` of the rows (all where there are fewer), in the order drawn: the first steps of a Fisher-Yates shuffle.
+/// `count` of these rows (all where there are fewer), in the order drawn: those of the smallest keys where the rows have keys.
+pub(super) fn draw_rows(mut rows: Vec<usize>, count: usize, all: &Rows<'_>, rng: &mut Rng) -> Vec<usize> {
+    if all.keys.is_empty() {
+        return draw(rows, count, rng);
+    }
+    rows.sort_unstable_by_key(|&row| (all.keys[row], row));
+    rows.truncate(count);
+    rows
+}
+
+/// `count` of the items (all where there are fewer), in the order drawn: the first steps of a Fisher-Yates shuffle.
 pub(super) fn draw(mut rows: Vec<usize>, count: usize, rng: &mut Rng) -> Vec<usize> {
     let count = count.min(rows.len());
     for i in 0..count {
@@ -29,9 +40,9 @@ impl Selector for Random {
         check_rows(all)?;
         let mut rng = context.seed.derive("random", 0).rng();
         let chosen = match budget {
-            Budget::Total(total) => draw((0..all.points.rows()).collect(), total, &mut rng),
+            Budget::Total(total) => draw_rows((0..all.len()).collect(), total, all, &mut rng),
             Budget::PerCluster(count) => {
-                Groups::of(all).clusters.into_iter().flat_map(|rows| draw(rows, count, &mut rng)).collect()
+                Groups::of(all).clusters.into_iter().flat_map(|rows| draw_rows(rows, count, all, &mut rng)).collect()
             }
         };
         Ok(row_ids(chosen))
@@ -60,6 +71,17 @@ mod tests {
         }
         // 1,200 expected for each, standard deviation 29.
         assert!(counts.iter().all(|&c| (1050..1350).contains(&c)), "{counts:?}");
+    }
+
+    #[test]
+    fn keys_decide_where_there_are_any() {
+        let points = Matrix::zeros(5, 0);
+        let all = Rows::new(&points).keys(&[7, 1, 9, 3, 3]);
+        let pick = |total, seed| Random.select(&all, Budget::Total(total), &Context::new(seed)).unwrap();
+        for seed in 0..5 {
+            assert_eq!(pick(2, seed), [RowId(1), RowId(3)]);
+            assert_eq!(pick(3, seed), [RowId(1), RowId(3), RowId(4)], "equal keys: the lower row first");
+        }
     }
 
     #[test]

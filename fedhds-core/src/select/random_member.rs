@@ -1,7 +1,7 @@
 //! Members of each group, drawn uniformly at random.
 
 use super::quota::{heaviest, rows_by_cluster};
-use super::random::draw;
+use super::random::draw_rows;
 use super::rows::{Groups, check_rows, row_ids};
 use crate::error::Result;
 use crate::stage::{Budget, Rows, Selector};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// The record nearest to a centre can be too typical: the shortest, plainest wording of a topic. A random member covers the
 /// same topics with their variety. Beside [`Random`](super::Random) it spreads a total over the groups
-/// ([`quota`](super::quota)'s rule) and takes noise last.
+/// ([`quota`](super::quota)'s rule) and takes noise last. Where the rows have [keys](Rows::keys) the smallest of each group are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RandomMember;
 
@@ -27,7 +27,7 @@ impl Selector for RandomMember {
         let mut chosen = heaviest(&groups.noise, all, noise);
         for (j, rows) in groups.clusters.into_iter().enumerate() {
             let mut rng = context.seed.derive("random_member", j as u64).rng();
-            chosen.extend(draw(rows, quotas[j], &mut rng));
+            chosen.extend(draw_rows(rows, quotas[j], all, &mut rng));
         }
         Ok(row_ids(chosen))
     }

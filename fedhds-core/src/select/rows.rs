@@ -7,7 +7,7 @@ use crate::types::{Matrix, RowId};
 /// Checks what a selector is given; every selector of this module calls it first, and a selector of yours may.
 ///
 /// # Errors
-/// [`Error::Input`] when weights, scores, owners or labels are not one per row, when a weight is negative or not finite, when
+/// [`Error::Input`] when weights, scores, owners, keys or labels are not one per row, when a weight is negative or not finite, when
 /// the groups' ids or centroids do not fit, or when covered points have other columns or masses that are not above 0;
 /// [`Error::NotFinite`] when a point or centroid is not finite.
 pub fn check_rows(rows: &Rows<'_>) -> Result<()> {
@@ -27,6 +27,9 @@ pub fn check_rows(rows: &Rows<'_>) -> Result<()> {
     }
     if !rows.owners.is_empty() && rows.owners.len() != n {
         return Err(Error::input("rows: owners", format!("none or {n}"), rows.owners.len()));
+    }
+    if !rows.keys.is_empty() && rows.keys.len() != n {
+        return Err(Error::input("rows: keys", format!("none or {n}, one per row"), rows.keys.len()));
     }
     if u32::try_from(n).is_err() {
         return Err(Error::input("rows: points", format!("at most {} rows", u32::MAX), n));
@@ -164,6 +167,7 @@ mod tests {
             ("at row 1", ok.weights(&[1.0, f32::NAN])),
             ("not negative", ok.weights(&[-1.0, 1.0])),
             ("owners", ok.owners(&[ClientId(0)])),
+            ("keys", ok.keys(&[1, 2, 3])),
             ("scores: expected 2 rows, got 3", ok.scores(&scores)),
             ("cluster ids below 1, got 1", ok.groups(&clustering)),
             ("1 columns", ok.covered(&narrow)),

@@ -1,6 +1,6 @@
 //! Rows drawn at random, spread over their owners.
 
-use super::random::draw;
+use super::random::{draw, draw_rows};
 use super::rows::{Groups, check_rows, row_ids};
 use crate::error::Result;
 use crate::stage::{Budget, Rows, Selector};
@@ -20,12 +20,14 @@ use std::collections::BTreeMap;
 pub struct Stratified;
 
 /// `total` of the rows of these strata, in turns.
-fn take_turns(strata: Vec<Vec<usize>>, total: usize, rng: &mut Rng) -> Vec<usize> {
+fn take_turns(strata: Vec<Vec<usize>>, total: usize, all: &Rows<'_>, rng: &mut Rng) -> Vec<usize> {
     let mut strata: Vec<Vec<usize>> = strata
         .into_iter()
         .map(|rows| {
             let count = rows.len();
-            draw(rows, count, rng)
+            let mut drawn = draw_rows(rows, count, all, rng);
+            drawn.reverse(); // what was drawn first is given first, from the end
+            drawn
         })
         .collect();
     let mut chosen = Vec::new();
@@ -54,14 +56,14 @@ impl Selector for Stratified {
         let chosen = match budget {
             Budget::Total(total) if all.owners.is_empty() => {
                 let strata = groups.clusters.into_iter().chain([groups.noise]).collect();
-                take_turns(strata, total, &mut rng)
+                take_turns(strata, total, all, &mut rng)
             }
             Budget::Total(total) => {
                 let rows: Vec<usize> = (0..all.points.rows()).collect();
-                take_turns(by_owner(&rows), total, &mut rng)
+                take_turns(by_owner(&rows), total, all, &mut rng)
             }
             Budget::PerCluster(count) => {
-                groups.clusters.iter().flat_map(|rows| take_turns(by_owner(rows), count, &mut rng)).collect()
+                groups.clusters.iter().flat_map(|rows| take_turns(by_owner(rows), count, all, &mut rng)).collect()
             }
         };
         Ok(row_ids(chosen))

@@ -2,7 +2,9 @@ use super::*;
 use crate::aggregate::WeightedMean;
 use crate::method::testing::{by_whole_part, column, summary};
 use crate::method::{ClientStages, Count, Noise, ServerStages, SharedFrame};
-use crate::protocol::{Ask, ClientSummary, ClusterOrder, Group, Kind, MAGIC, PROTOCOL_VERSION, TrainedGroups, Wire};
+use crate::protocol::{
+    Ask, ClientSummary, ClusterOrder, Group, Kind, MAGIC, PROTOCOL_VERSION, RecordKeys, TrainedGroups, Wire,
+};
 use crate::select::{FacilityLocation, NearestCentroid, Random, Stratified};
 use crate::stage::{Budget, Rows, Selector};
 use crate::types::{AdapterTensor, ClusterId, Matrix, RowId};
@@ -184,7 +186,8 @@ fn the_round_is_a_state_machine() {
     protocol_error(server.finish_round(), "no round running");
     protocol_error(server.begin_round(Round(0), &[ClientId(1), ClientId(1)], Some(&global())), "1 twice");
     let start = server.begin_round(Round(0), &ids(0..3), Some(&global())).unwrap();
-    assert_eq!(start, RoundStart::new(Round(0), Ask::Groups));
+    assert_eq!((start.round, start.ask), (Round(0), Ask::Groups));
+    assert_eq!(start.sections.get().unwrap(), Some(RecordKeys(Seed(5).derive("record keys", 0))));
     protocol_error(server.begin_round(Round(1), &ids(0..3), Some(&global())), "collects summaries");
     protocol_error(sum(&mut server, summary(7, 0, &[(1.0, 1)])), "client 7");
     protocol_error(sum(&mut server, summary(0, 1, &[(1.0, 1)])), "round");

@@ -9,11 +9,11 @@ use crate::model::{Example, LoraWeights, Transformer};
 use crate::settings::TrainConfig;
 use crate::stage::Trained;
 use crate::types::{Adapter, Context};
-use rand::seq::SliceRandom as _;
 
 /// Trains an adapter on examples: the mean cross entropy on response tokens, the prompt masked, with a fresh Adam.
 ///
-/// The order of the examples in each epoch and the dropout masks come from the context's seed. A step whose loss or gradient
+/// The order of the examples in each epoch and the dropout masks come from the context's seed and each example's own tokens, so that two
+/// trainings of one seed that share examples take these in the same order under the same masks. A step whose loss or gradient
 /// is not finite is reported, counted and not taken. Nothing but the adapter and Adam's moments lives from step to step.
 ///
 /// # Errors
@@ -32,7 +32,7 @@ pub fn train_adapter(
     check_examples(model, examples, config)?;
     let lora = LoraWeights::from_adapter(adapter, model.spec(), &model.device())?;
     let adam = Adam::new(AdamConfig { learning_rate: config.learning_rate, ..AdamConfig::default() })?;
-    let mut run = Run { model, config, context, lora, adam, losses: Vec::new(), skipped: 0, tokens: 0, batches: 0 };
+    let mut run = Run { model, config, context, lora, adam, losses: Vec::new(), skipped: 0, tokens: 0 };
     context.control.begin("train", Some(config.steps(examples.len()) as u64));
     let result = run.epochs(examples, adapter.config.lora_dropout);
     context.control.end("train");
@@ -87,24 +87,23 @@ struct Run<'a> {
     losses: Vec<f32>,
     skipped: usize,
     tokens: u64,
-    /// Batches so far: what dropout masks are drawn by.
-    batches: u64,
 }
 
 impl Run<'_> {
     fn epochs(&mut self, examples: &[Example], dropout: f32) -> Result<()> {
         let total = self.config.steps(examples.len());
+        let contents: Vec<u64> = examples.iter().map(content).collect();
         let mut order: Vec<usize> = (0..examples.len()).collect();
         let per_step = self.config.batch_size.saturating_mul(self.config.gradient_accumulation_steps);
         for epoch in 0..self.config.local_epochs {
-            order.sort_unstable();
-            order.shuffle(&mut self.context.seed.derive("order", epoch as u64).rng());
+            let seed = self.context.seed.derive("order", epoch as u64);
+            order.sort_by_cached_key(|&i| (seed.derive("example", contents[i]).0, i));
             for numbers in order.chunks(per_step) {
                 if self.losses.len() + self.skipped == total {
                     return Ok(());
                 }
-                let chosen: Vec<&Example> = numbers.iter().filter_map(|&i| examples.get(i)).collect();
-                self.step(&chosen, dropout)?;
+                let chosen: Vec<(&Example, u64)> = numbers.iter().map(|&i| (&examples[i], contents[i])).collect();
+                self.step(&chosen, epoch, dropout)?;
                 self.context.control.advance("train", 1);
             }
         }
@@ -112,17 +111,21 @@ impl Run<'_> {
     }
 
     /// One optimiser step on these examples, as many batches as it takes.
-    fn step(&mut self, examples: &[&Example], dropout: f32) -> Result<()> {
-        let batches = examples.chunks(self.config.batch_size).map(LossRows::of_examples).collect::<Result<Vec<_>>>()?;
-        let tokens: usize = batches.iter().map(|(_, rows)| rows.count()).sum();
+    fn step(&mut self, examples: &[(&Example, u64)], epoch: usize, dropout: f32) -> Result<()> {
+        let read = |chunk: &[(&Example, u64)]| {
+            let seed = self.context.seed.derive("dropout", epoch as u64);
+            let seed = chunk.iter().fold(seed, |seed, (_, content)| seed.derive("example", *content));
+            let chosen: Vec<&Example> = chunk.iter().map(|(example, _)| *example).collect();
+            LossRows::of_examples(&chosen).map(|(batch, rows)| (batch, rows, seed))
+        };
+        let batches = examples.chunks(self.config.batch_size).map(read).collect::<Result<Vec<_>>>()?;
+        let tokens: usize = batches.iter().map(|(_, rows, _)| rows.count()).sum();
         let mut loss = 0.0;
         let mut gradients = Some(AdapterGradients::new());
-        for (batch, rows) in &batches {
+        for (batch, rows, seed) in &batches {
             self.context.control.check()?;
-            let seed = self.context.seed.derive("dropout", self.batches);
-            self.batches += 1;
             self.tokens += batch.lengths().iter().sum::<usize>() as u64;
-            let lora = self.lora.clone().with_dropout(dropout, seed);
+            let lora = self.lora.clone().with_dropout(dropout, *seed);
             let checkpointing = self.config.gradient_checkpointing;
             let pass = backward(self.model, &lora, batch, rows, 1.0 / tokens as f64, checkpointing)?;
             loss += pass.loss;
@@ -169,6 +172,18 @@ impl Run<'_> {
         });
         failed.map_or(Ok(()), Err)
     }
+}
+
+/// What tells an example from others: BLAKE3 of its tokens and of where its response begins.
+fn content(example: &Example) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(example.response_start as u64).to_le_bytes());
+    example.ids.iter().for_each(|id| {
+        hasher.update(&id.to_le_bytes());
+    });
+    let mut bytes = [0; 8];
+    hasher.finalize_xof().fill(&mut bytes);
+    u64::from_le_bytes(bytes)
 }
 
 /// The sum by name; a name of one side alone is kept.
