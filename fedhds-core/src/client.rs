@@ -3,10 +3,11 @@
 use crate::cluster::check_clustering;
 use crate::error::{Error, Result};
 use crate::method::checked::{run_selector, run_upload};
-use crate::method::{ClientStages, Pipeline, Repeats};
+use crate::method::pipeline::Grouped;
+use crate::method::{ClientStages, Pipeline, Regroup, Repeats};
 use crate::protocol::{
-    Ask, ClientSummary, Group, GroupScores, LocalUpdate, MAX_RECORDS, RecordKeys, RoundStart, SelectionOrder,
-    TrainedGroups, Wire as _,
+    Ask, ClientSummary, Group, GroupScores, GroupsDigest, LocalUpdate, MAX_RECORDS, RecordKeys, Registered,
+    RegisteredClient, RoundStart, SelectionOrder, SpareGroups, TrainedGroups, Wire as _,
 };
 use crate::saved;
 use crate::stage::{Budget, Clustering, Rows, Trained};
@@ -32,6 +33,19 @@ pub struct ClientState {
     pub released: Option<ClientSummary>,
     /// What the random keys of its records come from, where the server said so.
     pub keys: Option<Seed>,
+    /// What the features hold, where the method groups once: other features are grouped anew.
+    pub content: u64,
+    /// Whether its one group is too small to show a centroid.
+    pub hidden: bool,
+}
+
+/// What a client last marked as trained on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastTrained {
+    /// The round.
+    pub round: Round,
+    /// The records that it had not trained on before, ascending.
+    pub rows: Vec<RowId>,
 }
 
 /// Everything that a client keeps from one process to the next. It holds its secret, so it belongs on the client's disk alone.
@@ -43,6 +57,8 @@ pub struct SavedClient {
     pub trained: Vec<RowId>,
     /// The secret of its upload stage, with how often it was drawn from, so that no draw comes twice.
     pub secret: Option<Secret>,
+    /// What it trained on last: open again where the server says that it did not count.
+    pub last: Option<LastTrained>,
 }
 
 impl SavedClient {
@@ -80,17 +96,33 @@ pub struct Client {
     state: Option<ClientState>,
     trained: BTreeSet<RowId>,
     secret: Option<Secret>,
+    last: Option<LastTrained>,
+    least_group: usize,
 }
 
 impl Client {
     /// A client that has sent nothing yet.
     pub fn new(id: ClientId, pipeline: &Pipeline) -> Self {
-        Self { id, stages: pipeline.client.clone(), state: None, trained: BTreeSet::new(), secret: None }
+        Self {
+            id,
+            stages: pipeline.client.clone(),
+            state: None,
+            trained: BTreeSet::new(),
+            secret: None,
+            last: None,
+            least_group: 1,
+        }
     }
 
     /// Who it is.
     pub fn id(&self) -> ClientId {
         self.id
+    }
+
+    /// Agrees to show groups of at least so many distinct records, whatever the method asks for: where the method's
+    /// `client.min_group_size` is smaller, this client answers without groups, and so does not train.
+    pub fn set_least_group(&mut self, records: usize) {
+        self.least_group = records;
     }
 
     /// Groups the records and reports the groups (steps 2 to 4 of the method).
@@ -125,15 +157,24 @@ impl Client {
         if ours != theirs {
             return Err(Error::protocol("round_start: ask", format!("{ours}, which is this client's method"), theirs));
         }
-        if let (Ask::SharedGroups { dims, .. }, Some(frame)) = (start.ask, &self.stages.frame)
-            && dims != frame.dims()
-        {
-            return Err(Error::protocol("round_start: dims", frame.dims().to_string(), dims));
+        if let (Ask::SharedGroups { dims, seed }, Some(frame)) = (start.ask, &self.stages.frame) {
+            if dims != frame.dims() {
+                return Err(Error::protocol("round_start: dims", frame.dims().to_string(), dims));
+            }
+            if seed != frame.seed() {
+                let expected = format!("{}, which is this client's method", frame.seed().0);
+                return Err(Error::protocol("round_start: seed", expected, seed.0));
+            }
         }
+        let told = start
+            .sections
+            .get::<Registered>()?
+            .and_then(|Registered(known)| known.into_iter().find(|known| known.client == self.id));
+        self.take_back_lost(told);
         if let Some(ClientState { round, released: Some(released), .. }) = &self.state
             && *round == start.round
         {
-            return Ok(released.clone());
+            return short_form(released.clone(), told);
         }
         if records.len() > MAX_RECORDS {
             return Err(Error::input("features", format!("at most {MAX_RECORDS} records"), records.len()));
@@ -143,29 +184,28 @@ impl Client {
         {
             return Err(Error::input("scores", format!("{} rows, one for each record", records.len()), scores.rows()));
         }
-        let (points, clustering) = self.stages.group(&records, start.ask, context)?;
-        let mut groups: Vec<Group> =
-            (0..clustering.centroids.rows()).map(|j| Group { cluster: ClusterId(j as u32), size: 0 }).collect();
-        for label in clustering.labels.iter().flatten() {
-            groups[label.index()].size += 1;
+        if !records.copies.is_empty() && records.copies.len() != records.len() {
+            let expected = format!("{} values, one for each record, or none", records.len());
+            return Err(Error::input("copies", expected, records.copies.len()));
         }
-        let centroids = clustering.centroids.clone();
-        let mut summary = ClientSummary::new(self.id, start.round, groups, centroids);
-        if let Some(scores) = records.scores
-            && self.stages.share_scores
-        {
-            summary.sections.set(&GroupScores(mean_scores(scores, &clustering)?))?;
-        }
-        summary.check()?;
-        let mut released = None;
-        if let Some(upload) = &self.stages.upload {
-            let secret = match &mut self.secret {
-                Some(secret) => secret,
-                none => none.insert(Secret::from_system()?),
-            };
-            summary = run_upload(upload.as_ref(), summary, secret)?;
-            released = Some(summary.clone());
-        }
+        let keys = start.sections.get::<RecordKeys>()?;
+        let mut state = self.groups_of(&records, start, keys, context)?;
+        let mut released = state.released.take();
+        let summary = match &released {
+            Some(released) => ClientSummary { round: start.round, ..released.clone() },
+            None => {
+                let mut summary = self.whole_summary(&state, start.round)?;
+                if let Some(upload) = &self.stages.upload {
+                    let secret = match &mut self.secret {
+                        Some(secret) => secret,
+                        none => none.insert(Secret::from_system()?),
+                    };
+                    summary = run_upload(upload.as_ref(), summary, secret)?;
+                    released = Some(summary.clone());
+                }
+                summary
+            }
+        };
         tracing::debug!(
             client = %self.id,
             round = %start.round,
@@ -173,11 +213,139 @@ impl Client {
             groups = summary.groups.len(),
             "records are grouped"
         );
+        state.released = released;
+        self.state = Some(state);
+        short_form(summary, told)
+    }
+
+    /// The records in their groups: those of an earlier round where the method groups once and the records are still the same.
+    fn groups_of(
+        &self,
+        records: &Rows<'_>,
+        start: &RoundStart,
+        keys: Option<RecordKeys>,
+        context: &Context,
+    ) -> Result<ClientState> {
+        let once = self.stages.regroup == Regroup::Once;
+        let content = if once { content(records, records.len()) } else { 0 };
         let scores = records.scores.cloned();
-        let keys = start.sections.get::<RecordKeys>()?.map(|RecordKeys(seed)| seed);
-        self.state =
-            Some(ClientState { client: self.id, round: start.round, points, clustering, scores, released, keys });
+        let keys_seed = keys.map(|RecordKeys(seed)| seed);
+        if let Some(state) = self.state.as_ref().filter(|state| once && state.content == content) {
+            return Ok(ClientState { round: start.round, scores, keys: keys_seed, ..state.clone() });
+        }
+        let grown = self.state.as_ref().filter(|state| {
+            let before = state.clustering.labels.len();
+            let same = |rows| records.points.cols() > 0 && self::content(records, rows) == state.content;
+            once && !state.hidden && before < records.len() && same(before)
+        });
+        if let Some(state) = grown {
+            let state = ClientState { round: start.round, scores, keys: keys_seed, ..state.clone() };
+            return self.with_new_records(state, records, content, start, context);
+        }
+        let key = |keys: RecordKeys| (0..records.len()).map(|row| keys.of(self.id, RowId(row as u32))).collect();
+        let keys: Vec<u64> = match records.copies.is_empty() {
+            true => Vec::new(),
+            false => keys.map(key).unwrap_or_default(),
+        };
+        // Groups that stay are drawn from a seed that stays.
+        let context = match keys_seed.filter(|_| once) {
+            None => context.clone(),
+            Some(seed) => Context {
+                seed: seed.derive("client", u64::from(self.id.0)).derive("groups", 0),
+                control: context.control.clone(),
+            },
+        };
+        let Grouped { points, mut clustering, hidden } =
+            self.stages.group(&records.keys(&keys), start.ask, &context)?;
+        if once {
+            number_by_place(&mut clustering)?;
+        }
+        Ok(ClientState {
+            client: self.id,
+            round: start.round,
+            points,
+            clustering,
+            scores,
+            released: None,
+            keys: keys_seed,
+            content,
+            hidden,
+        })
+    }
+
+    /// The groups of earlier records stay as they are; the new ones form groups of their own, as soon as there are enough of them.
+    fn with_new_records(
+        &self,
+        state: ClientState,
+        records: &Rows<'_>,
+        content: u64,
+        start: &RoundStart,
+        context: &Context,
+    ) -> Result<ClientState> {
+        let (before, groups) = (state.clustering.labels.len(), state.clustering.centroids.rows());
+        let known: BTreeSet<&u32> = records.copies.iter().take(before).collect();
+        let new: Vec<usize> =
+            (before..records.len()).filter(|&row| records.copies.get(row).is_none_or(|c| !known.contains(c))).collect();
+        let points = records.points.take_rows(&new)?;
+        let copies: Vec<u32> = new.iter().filter_map(|&row| records.copies.get(row).copied()).collect();
+        let rows = Rows::new(&points).copies(&copies);
+        let context = context.derive("new records", before as u64);
+        let mut grouped = self.stages.group(&rows, start.ask, &context)?;
+        if grouped.hidden || grouped.clustering.centroids.rows() == 0 {
+            return Ok(state); // too few yet
+        }
+        number_by_place(&mut grouped.clustering)?;
+        let mut clustering = state.clustering;
+        let mut all = Matrix::zeros(records.len(), state.points.cols());
+        (0..before).for_each(|row| all.row_mut(row).copy_from_slice(state.points.row(row)));
+        clustering.labels.resize(records.len(), None);
+        clustering.strength.resize(records.len(), 0.0);
+        for (at, &row) in new.iter().enumerate() {
+            all.row_mut(row).copy_from_slice(grouped.points.row(at));
+            let label = grouped.clustering.labels[at];
+            clustering.labels[row] = label.map(|label| ClusterId((groups + label.index()) as u32));
+            clustering.strength[row] = grouped.clustering.strength[at];
+        }
+        clustering.centroids = Matrix::stack([&clustering.centroids, &grouped.clustering.centroids])?;
+        Ok(ClientState { points: all, clustering, released: None, content, ..state })
+    }
+
+    /// The summary that names all groups.
+    fn whole_summary(&self, state: &ClientState, round: Round) -> Result<ClientSummary> {
+        let clustering = &state.clustering;
+        if self.least_group > self.stages.min_group_size && self.stages.clusterer.is_some() {
+            // It shows no group where the method would show smaller ones than it agrees to.
+            return Ok(ClientSummary::new(self.id, round, Vec::new(), Matrix::zeros(0, 0)));
+        }
+        let mut groups: Vec<Group> =
+            (0..clustering.centroids.rows()).map(|j| Group { cluster: ClusterId(j as u32), size: 0 }).collect();
+        for label in clustering.labels.iter().flatten() {
+            groups[label.index()].size += 1;
+        }
+        let centroids = match state.hidden {
+            true => Matrix::zeros(groups.len(), 0),
+            false => clustering.centroids.clone(),
+        };
+        let mut summary = ClientSummary::new(self.id, round, groups, centroids);
+        if let Some(scores) = &state.scores
+            && self.stages.share_scores
+        {
+            summary.sections.set(&GroupScores(mean_scores(scores, clustering)?))?;
+        }
+        summary.check()?;
         Ok(summary)
+    }
+
+    /// What it trained on in a round that did not count is open again.
+    fn take_back_lost(&mut self, told: Option<RegisteredClient>) {
+        if let (Some(known), Some(last)) = (told, &self.last)
+            && known.credited.is_none_or(|credited| credited < last.round)
+        {
+            last.rows.iter().for_each(|row| {
+                self.trained.remove(row);
+            });
+            self.last = None;
+        }
     }
 
     /// The records to train on: of each group in the order as many as it says, ascending, none twice (eq. 10). With
@@ -205,6 +373,7 @@ impl Client {
             }
         }
         let mut chosen = Vec::with_capacity(order.records().min(state.points.rows()));
+        let mut short = 0;
         for wanted in &order.clusters {
             let Some(rows) = members.get(wanted.cluster.index()) else {
                 let expected = format!("an id below {}", members.len());
@@ -224,14 +393,44 @@ impl Client {
             }
             let context = context.derive("choose", wanted.cluster.0.into());
             let known =
-                |row: &usize| self.stages.repeats == Repeats::Avoid && self.trained.contains(&RowId(*row as u32));
+                |row: &usize| self.stages.repeats != Repeats::Allow && self.trained.contains(&RowId(*row as u32));
             let (old, new): (Vec<usize>, Vec<usize>) = rows.iter().partition(|row| known(row));
             let fresh = count.min(new.len());
             chosen.extend(self.pick(state, wanted.cluster, new, fresh, &context)?);
-            chosen.extend(self.pick(state, wanted.cluster, old, count - fresh, &context.derive("again", 0))?);
+            match self.stages.repeats {
+                Repeats::Never => short += count - fresh,
+                _ => {
+                    chosen.extend(self.pick(state, wanted.cluster, old, count - fresh, &context.derive("again", 0))?)
+                }
+            }
+        }
+        let spares = order.sections.get::<SpareGroups>()?.unwrap_or_default().0;
+        for spare in spares {
+            if short == 0 {
+                break;
+            }
+            let Some(rows) = members.get(spare.index()) else {
+                let expected = format!("ids below {}", members.len());
+                return Err(Error::protocol("selection_order: spare_groups", expected, spare));
+            };
+            let open = |row: &&usize| {
+                let row = RowId(**row as u32);
+                !self.trained.contains(&row) && !chosen.contains(&row)
+            };
+            let open: Vec<usize> = rows.iter().filter(open).copied().collect();
+            let count = short.min(open.len());
+            short -= count;
+            let context = context.derive("spare", spare.0.into());
+            chosen.extend(self.pick(state, spare, open, count, &context)?);
         }
         chosen.sort_unstable();
-        tracing::debug!(client = %self.id, round = %order.round, records = chosen.len(), "records are chosen");
+        tracing::debug!(
+            client = %self.id,
+            round = %order.round,
+            records = chosen.len(),
+            short,
+            "records are chosen"
+        );
         Ok(chosen)
     }
 
@@ -265,7 +464,13 @@ impl Client {
     /// Remembers records that it has trained on, for [`Repeats::Avoid`]. A client that does not live on between rounds marks
     /// those of all earlier rounds (with Flower: keep [`trained`](Client::trained) in `context.state`).
     pub fn mark_trained(&mut self, rows: impl IntoIterator<Item = RowId>) {
-        self.trained.extend(rows);
+        let new: Vec<RowId> = rows.into_iter().filter(|row| self.trained.insert(*row)).collect();
+        if let Some(state) = &self.state {
+            match self.last.as_mut().filter(|last| last.round == state.round) {
+                Some(last) => last.rows.extend(new),
+                None => self.last = Some(LastTrained { round: state.round, rows: new }),
+            }
+        }
     }
 
     /// The records that were marked as trained on, ascending.
@@ -286,10 +491,13 @@ impl Client {
         let known = self.state.as_ref().map_or(0, |state| state.clustering.centroids.rows());
         let mut groups = vec![0u32; known];
         let mut seen = BTreeSet::new();
+        let spares = order.sections.get::<SpareGroups>()?.unwrap_or_default().0;
         for row in rows {
             let label =
                 self.state.as_ref().and_then(|state| state.clustering.labels.get(row.index()).copied().flatten());
-            match label.filter(|label| order.clusters.iter().any(|c| c.cluster == *label)) {
+            let named =
+                |label: &ClusterId| order.clusters.iter().any(|c| c.cluster == *label) || spares.contains(label);
+            match label.filter(named) {
                 Some(label) if seen.insert(*row) => groups[label.index()] += 1,
                 _ => return Err(Error::input("trained rows", "distinct rows of the ordered groups", row)),
             }
@@ -319,7 +527,12 @@ impl Client {
 
     /// Everything that it keeps, to go on in another process.
     pub fn saved(&self) -> SavedClient {
-        SavedClient { state: self.state.clone(), trained: self.trained().collect(), secret: self.secret.clone() }
+        SavedClient {
+            state: self.state.clone(),
+            trained: self.trained().collect(),
+            secret: self.secret.clone(),
+            last: self.last.clone(),
+        }
     }
 
     /// Goes on from what [`saved`](Client::saved) gave.
@@ -330,7 +543,8 @@ impl Client {
         if let Some(state) = saved.state {
             self.resume(state)?;
         }
-        self.mark_trained(saved.trained);
+        self.trained.extend(saved.trained);
+        self.last = saved.last;
         if let Some(secret) = saved.secret {
             self.set_secret(secret);
         }
@@ -366,6 +580,47 @@ impl Client {
         self.state = Some(ClientState { points, clustering, ..state });
         Ok(())
     }
+}
+
+/// The summary, or its digest where the server knows these groups.
+fn short_form(summary: ClientSummary, told: Option<RegisteredClient>) -> Result<ClientSummary> {
+    let digest = GroupsDigest::of(&summary.groups, &summary.centroids);
+    if told.is_none_or(|known| known.digest != digest.0) || !summary.sections.is_empty() {
+        return Ok(summary);
+    }
+    let mut short = ClientSummary::new(summary.client, summary.round, Vec::new(), Matrix::zeros(0, 0));
+    short.sections.set(&digest)?;
+    Ok(short)
+}
+
+/// Numbers groups by a hash of their centroids: their order tells nothing of the order of the records.
+fn number_by_place(clustering: &mut Clustering) -> Result<()> {
+    let place = |id: usize| GroupsDigest::of(&[], &clustering.centroids.take_rows(&[id]).unwrap_or_default()).0;
+    let mut order: Vec<usize> = (0..clustering.centroids.rows()).collect();
+    order.sort_by_cached_key(|&id| (place(id), id));
+    let mut new = vec![ClusterId(0); order.len()];
+    for (at, &id) in order.iter().enumerate() {
+        new[id] = ClusterId(at as u32);
+    }
+    clustering.labels.iter_mut().flatten().for_each(|label| *label = new[label.index()]);
+    clustering.centroids = clustering.centroids.take_rows(&order)?;
+    Ok(())
+}
+
+/// BLAKE3 of the first records' features and of which of them are near copies, its first eight bytes.
+fn content(records: &Rows<'_>, first: usize) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(records.points.cols() as u64).to_le_bytes());
+    hasher.update(&(first as u64).to_le_bytes());
+    records.points.as_slice().iter().take(first * records.points.cols()).for_each(|value| {
+        hasher.update(&value.to_le_bytes());
+    });
+    records.copies.iter().take(first).for_each(|copy| {
+        hasher.update(&copy.to_le_bytes());
+    });
+    let mut bytes = [0; 8];
+    hasher.finalize_xof().fill(&mut bytes);
+    u64::from_le_bytes(bytes)
 }
 
 /// The mean of each score over the records of each group; NaN where no record of the group has one.

@@ -18,6 +18,7 @@
 //! [postcard]: https://postcard.jamesmunns.com/wire-format
 
 mod adapters;
+mod known_sections;
 mod order;
 mod round_start;
 mod sections;
@@ -25,9 +26,12 @@ mod summary;
 mod traffic;
 
 pub use adapters::{GlobalAdapter, LocalUpdate};
+pub use known_sections::{
+    GroupScores, GroupsDigest, RecordKeys, Registered, RegisteredClient, SpareGroups, TrainedGroups,
+};
 pub use order::{ClusterOrder, SelectionOrder};
 pub use round_start::{Ask, RoundStart};
-pub use sections::{GroupScores, MUST_UNDERSTAND, RecordKeys, Section, Sections, TrainedGroups};
+pub use sections::{MUST_UNDERSTAND, Section, Sections};
 pub use summary::{ClientSummary, Group};
 pub use traffic::{Direction, Sent, Traffic};
 

@@ -5,10 +5,12 @@
 //! out, and so is one whose message is refused; the order of arrival changes nothing.
 
 mod receive;
+mod registry;
 mod report;
 mod selection;
 mod state;
 
+pub use registry::Registry;
 pub(crate) use report::reason;
 pub use report::{FinishedRound, RoundReport};
 pub use selection::{SelectedGroup, Selection};
@@ -16,21 +18,23 @@ pub use state::{Phase, ServerState};
 
 use crate::aggregate::AdapterShape;
 use crate::error::{Error, Result};
-use crate::method::Pipeline;
 use crate::method::checked::check_memory;
-use crate::protocol::{LocalUpdate, RecordKeys, RoundStart, SelectionOrder};
+use crate::method::{Pipeline, Regroup};
+use crate::protocol::{ClientSummary, LocalUpdate, RecordKeys, RoundStart, SelectionOrder};
 use crate::stage::{Aggregated, Aggregator, Memory, TrainedGroup};
 use crate::types::{Adapter, ClientId, ClusterId, Context, Round, Seed};
+use selection::Knowledge;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The server of the federation.
 pub struct Server {
     pipeline: Pipeline,
-    shared: Seed,
     /// What the clients' random keys of records come from.
     keys: RecordKeys,
     aggregator: Box<dyn Aggregator>,
     memory: Option<Box<dyn Memory>>,
+    /// The clients' groups, for methods that group once.
+    registry: Option<Registry>,
     state: ServerState,
     /// The updates that came.
     updates: BTreeMap<ClientId, Arrived>,
@@ -50,8 +54,7 @@ struct Arrived {
 type TrainedOn = Vec<(ClusterId, u32)>;
 
 impl Server {
-    /// A server before its first round. `seed` is the experiment's: the frame that clients share is derived from it, and stays
-    /// the same in all rounds.
+    /// A server before its first round. `seed` is the experiment's: the random keys of the clients' records are derived from it.
     ///
     /// # Errors
     /// As [`Pipeline::check`]; what the method's memory reports when it is made.
@@ -59,10 +62,11 @@ impl Server {
         pipeline.check()?;
         let memory = pipeline.server.memory.as_ref().map(|make| make()).transpose()?;
         memory.as_deref().map_or(Ok(()), check_memory)?;
+        let registry = (pipeline.client.regroup == Regroup::Once).then(Registry::default);
         Ok(Self {
             memory,
+            registry,
             pipeline,
-            shared: seed.derive("shared frame", 0),
             keys: RecordKeys(seed.derive("record keys", 0)),
             aggregator,
             state: ServerState::default(),
@@ -102,8 +106,11 @@ impl Server {
         tracing::debug!(%round, clients = set.len(), "a round begins");
         self.state =
             ServerState { phase: Phase::Collecting, round: Some(round), clients: set, expected, ..Default::default() };
-        let mut start = RoundStart::new(round, self.pipeline.ask(self.shared));
+        let mut start = RoundStart::new(round, self.pipeline.ask());
         start.sections.set(&self.keys)?;
+        if let Some(registry) = &self.registry {
+            start.sections.set(&registry.registered(&self.state.clients))?;
+        }
         Ok(start)
     }
 
@@ -125,8 +132,15 @@ impl Server {
         self.expect(Phase::Collecting, "select")?;
         let round = self.state.round.unwrap_or(Round(0));
         self.leave_out_other_columns();
-        let covered = self.memory.as_ref().map(|memory| memory.covered());
-        let selection = selection::select(&self.pipeline, round, self.state.summaries.values(), covered, context)?;
+        if let Some(registry) = &mut self.registry {
+            registry.register(round, self.state.summaries.values());
+        }
+        let known = Knowledge {
+            covered: self.memory.as_ref().map(|memory| memory.covered()),
+            registry: self.registry.as_ref(),
+            clients: self.state.clients.len(),
+        };
+        let selection = selection::select(&self.pipeline, round, self.state.summaries.values(), &known, context)?;
         tracing::debug!(
             %round,
             clients = self.state.summaries.len(),
@@ -136,14 +150,17 @@ impl Server {
         );
         self.state.selection = Some(selection);
         self.state.phase = Phase::Training;
-        Ok(self.orders())
+        self.orders()
     }
 
     /// The orders of this round again, for example after a resume; none before [`select`](Server::select).
-    pub fn orders(&self) -> BTreeMap<ClientId, SelectionOrder> {
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] where an optional part cannot be encoded.
+    pub fn orders(&self) -> Result<BTreeMap<ClientId, SelectionOrder>> {
         match (&self.state.selection, self.state.round) {
             (Some(selection), Some(round)) => selection.orders(round, self.state.summaries.keys().copied()),
-            _ => BTreeMap::new(),
+            _ => Ok(BTreeMap::new()),
         }
     }
 
@@ -234,13 +251,15 @@ impl Server {
 
     /// Leaves out whoever sent another number of coordinates than most.
     fn leave_out_other_columns(&mut self) {
-        let columns = |s: &crate::protocol::ClientSummary| (!s.groups.is_empty()).then(|| s.centroids.cols());
+        // No coordinates at all are those of a client too small to show a centroid.
+        let shows = |s: &ClientSummary| self.pipeline.client.clusterer.is_none() || s.centroids.cols() > 0;
+        let columns = |s: &ClientSummary| (!s.groups.is_empty() && shows(s)).then(|| s.centroids.cols());
         let mut all: Vec<usize> = self.state.summaries.values().filter_map(columns).collect();
         all.sort_unstable();
         // Among equally frequent ones the smaller number.
         let frequency = |same: &&[usize]| (same.len(), std::cmp::Reverse(same[0]));
         let Some(most) = all.chunk_by(|a, b| a == b).max_by_key(frequency).map(|same| same[0]) else { return };
-        let other = |s: &&crate::protocol::ClientSummary| columns(s).is_some_and(|cols| cols != most);
+        let other = |s: &&ClientSummary| columns(s).is_some_and(|cols| cols != most);
         let others: Vec<(ClientId, usize)> =
             self.state.summaries.values().filter(other).map(|s| (s.client, s.centroids.cols())).collect();
         for (client, cols) in others {
@@ -255,6 +274,14 @@ impl Server {
         let records = |groups: &TrainedOn| groups.iter().map(|(_, count)| count).sum::<u32>();
         report.trained = trained.iter().map(|(client, groups)| (*client, records(groups))).collect();
         report.left_out = std::mem::take(&mut self.state.left_out);
+        let asked = self.state.selection.as_ref().map_or(0, |selection| selection.asked);
+        report.missing = asked.saturating_sub(report.trained.values().sum());
+        if let (Some(registry), Some(round)) = (&mut self.registry, self.state.round) {
+            registry.credit(round, trained);
+            // Of what earlier rounds were short of no more is made up for than one round asks for.
+            let once = (asked as usize).saturating_sub(registry.debt());
+            registry.set_debt((report.missing as usize).min(once));
+        }
         if let Some(memory) = &mut self.memory {
             let mut accepted = Vec::new();
             for (client, groups) in trained {

@@ -31,6 +31,32 @@ pub struct Covered {
     pub mass: Vec<f32>,
 }
 
+/// What a selection is to lie near: the groups that the server knows of all clients, those of other rounds too.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Targets {
+    /// `[m, d]`, in the coordinates of the rows.
+    pub points: Matrix,
+    /// How much each counts, `[m]`, finite and at least 0.
+    pub weights: Vec<f32>,
+}
+
+/// How many records the rows of a selection may give.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Room<'a> {
+    /// The most of each row, `[n]`.
+    pub of_rows: &'a [u32],
+    /// The most of each owner; an owner that is not named has no limit of its own.
+    pub of_owners: &'a BTreeMap<ClientId, u32>,
+}
+
+impl<'a> Room<'a> {
+    /// These limits.
+    pub fn new(of_rows: &'a [u32], of_owners: &'a BTreeMap<ClientId, u32>) -> Self {
+        Self { of_rows, of_owners }
+    }
+}
+
 /// What clusterers and selectors look at: records on a client, uploaded groups on the server.
 ///
 /// Made by [`Rows::new`] and the methods that add what there is beside the points; a later release may add fields.
@@ -61,12 +87,27 @@ pub struct Rows<'a> {
     /// A random key of each row, `[n]`, which stays the same in all rounds; empty where none are known. Who draws rows takes those of the
     /// smallest keys: methods that are compared then differ only where they decide differently.
     pub keys: &'a [u64],
+    /// Which near copy each row is of, `[n]`: rows of one number say the same. Empty where each row says something of its own, or nothing
+    /// is known.
+    pub copies: &'a [u32],
+    /// What a selection is to lie near, for the server's selector where the server keeps the clients' groups; else the rows themselves.
+    pub targets: Option<&'a Targets>,
 }
 
 impl<'a> Rows<'a> {
     /// These points, each one record of one owner, and nothing else known of them.
     pub fn new(points: &'a Matrix) -> Self {
-        Self { points, weights: &[], scores: None, owners: &[], groups: None, covered: None, keys: &[] }
+        Self {
+            points,
+            weights: &[],
+            scores: None,
+            owners: &[],
+            groups: None,
+            covered: None,
+            keys: &[],
+            copies: &[],
+            targets: None,
+        }
     }
 
     /// Says how many records each row stands for, `[n]`.
@@ -103,6 +144,18 @@ impl<'a> Rows<'a> {
     #[must_use]
     pub fn keys(self, keys: &'a [u64]) -> Self {
         Self { keys, ..self }
+    }
+
+    /// Says which near copy each row is of, `[n]`.
+    #[must_use]
+    pub fn copies(self, copies: &'a [u32]) -> Self {
+        Self { copies, ..self }
+    }
+
+    /// Adds what a selection is to lie near.
+    #[must_use]
+    pub fn targets(self, targets: impl Into<Option<&'a Targets>>) -> Self {
+        Self { targets: targets.into(), ..self }
     }
 
     /// Number of rows.
@@ -193,6 +246,19 @@ pub trait Selector: Send + Sync {
     /// Whether [`Rows::covered`] has a say: a method with a [`Memory`] is refused where it has none.
     fn uses_covered(&self) -> bool {
         false
+    }
+
+    /// How many records each row gives, `[n]`, where a row stands for several (on the server, with a budget): within the room, and summing
+    /// to `total` or to what the room allows. `None`, the default, leaves it to [`select`](Selector::select): each picked row gives one
+    /// record, and what is left once all are picked is spread over them in proportion to their weights.
+    fn allocate(
+        &self,
+        _rows: &Rows<'_>,
+        _room: &Room<'_>,
+        _total: usize,
+        _context: &Context,
+    ) -> Result<Option<Vec<u32>>> {
+        Ok(None)
     }
 }
 

@@ -135,7 +135,7 @@ impl Reducer for Doubled {
 #[test]
 fn shared_centroids_are_those_of_the_mapped_records() {
     let mut pipeline = by_whole_part(Count::PerCluster);
-    pipeline.client.frame = Some(SharedFrame::new(1, |seed| Ok(Arc::new(Doubled(seed.0)))));
+    pipeline.client.frame = Some(SharedFrame::new(1, |seed| Ok(Arc::new(Doubled(seed.0)))).with_seed(Seed(10)));
     let mut client = Client::new(ClientId(9), &pipeline);
     let context = Context::new(1);
     let ask = |dims| Ask::SharedGroups { seed: Seed(10), dims };
@@ -145,6 +145,10 @@ fn shared_centroids_are_those_of_the_mapped_records() {
     assert_eq!(client.choose(&order(&[(0, 1), (1, 1)]), &context).unwrap(), rows(&[1, 2]));
     let error = client.summarize(&start(ask(2)), &records(), &context).unwrap_err().to_string();
     assert!(error.contains("dims: expected 1, got 2"), "{error}");
+    // A server cannot choose a map that shows more than the method's.
+    let other = Ask::SharedGroups { seed: Seed(11), dims: 1 };
+    let error = client.summarize(&start(other), &records(), &context).unwrap_err().to_string();
+    assert!(error.contains("seed: expected 10") && error.contains("got 11"), "{error}");
 }
 
 #[test]

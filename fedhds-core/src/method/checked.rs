@@ -4,7 +4,7 @@ use crate::cluster::check_clustering;
 use crate::error::{Error, Result};
 use crate::protocol::{ClientSummary, Wire as _};
 use crate::reduce::check_reduced;
-use crate::stage::{Budget, Clusterer, Clustering, Covered, Memory, Reducer, Rows, Selector, Upload};
+use crate::stage::{Budget, Clusterer, Clustering, Covered, Memory, Reducer, Room, Rows, Selector, Upload};
 use crate::types::{Context, Matrix, RowId, Secret};
 
 /// One finite row out for each row in.
@@ -66,6 +66,44 @@ pub(crate) fn check_memory(memory: &dyn Memory) -> Result<()> {
         return fail(format!("mass: expected finite values above 0, got {} at point {at}", mass[at]));
     }
     points.check_finite("covered").map_err(|error| Error::stage(STAGE, error.to_string()))
+}
+
+/// How many records each row gives, within the room and together `total` or what the room allows; `None` where the selector picks rows.
+pub(crate) fn run_allocation(
+    stage: &str,
+    selector: &dyn Selector,
+    rows: &Rows<'_>,
+    room: &Room<'_>,
+    total: usize,
+    context: &Context,
+) -> Result<Option<Vec<u32>>> {
+    context.control.check()?;
+    let Some(counts) = selector.allocate(rows, room, total, context)? else { return Ok(None) };
+    let fail = |message: String| Err(Error::stage(stage, message));
+    if counts.len() != rows.len() {
+        return fail(format!("expected {} counts, one per row, got {}", rows.len(), counts.len()));
+    }
+    let mut owners = room.of_owners.clone();
+    for (row, (&count, &most)) in counts.iter().zip(room.of_rows).enumerate() {
+        if count > most {
+            return fail(format!("expected at most {most} records of row {row}, got {count}"));
+        }
+        if let Some((owner, left)) = rows.owners.get(row).and_then(|owner| Some((owner, owners.get_mut(owner)?))) {
+            match left.checked_sub(count) {
+                Some(rest) => *left = rest,
+                None => return fail(format!("expected at most {left} more records of client {owner}, got {count}")),
+            }
+        }
+    }
+    let given: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+    let more = |row: usize| {
+        let owner = rows.owners.get(row).and_then(|owner| owners.get(owner)).copied();
+        counts[row] < room.of_rows[row] && owner.is_none_or(|left| left > 0)
+    };
+    if given > total as u64 || given < total as u64 && (0..rows.len()).any(more) {
+        return fail(format!("expected {total} records, or as many as there is room for, got {given}"));
+    }
+    Ok(Some(counts))
 }
 
 /// Distinct rows in ascending order, as many as the budget says.

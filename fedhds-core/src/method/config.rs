@@ -5,12 +5,12 @@ use super::kinds::{
     ClientClusterer, ClientSelector, LayerNormalizer, ReducerConfig, ServerClusterer, ServerMemory, ServerSelector,
 };
 use super::name::Preset;
-use super::options::{Count, Noise, Repeats, Ungrouped};
+use super::options::{Count, Limits, NearCopies, Noise, Regroup, Repeats, Ungrouped};
 use super::pipeline::{ClientStages, Pipeline, ServerStages};
 use crate::error::{Error, Result};
 use crate::privacy::UploadConfig;
 use crate::protocol::MAX_DIMS;
-use crate::reduce::{SharedProjection, SharedProjectionConfig};
+use crate::reduce::{Identity, SharedProjection, SharedProjectionConfig};
 use crate::stage::{Reducer, Selector};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub enum FeatureSource {
     Model,
     /// A small frozen model's (FedHDS-Turbo): extracted once, at a fraction of the cost.
     Proxy,
+    /// The records' own text, by [`TextFeatures`](crate::features::TextFeatures): no model at all, and the same coordinates on every client.
+    Text,
 }
 
 /// The frame of the centroids that clients upload.
@@ -65,6 +67,14 @@ pub struct ClientConfig {
     pub share_scores: bool,
     /// What a client does to its groups before it sends them; the default sends them as they are.
     pub upload: UploadConfig,
+    /// When the records are grouped. `once` lets the server remember the groups, and needs the shared projection.
+    pub regroup: Regroup,
+    /// Distinct records that a group has at least; smaller ones join the nearest. A group of one record shows its features, so only the
+    /// paper's presets have 1.
+    pub min_group_size: usize,
+    /// Whether near copies among a client's records count as one, where the records' texts are there to tell
+    /// ([`near_copies`](crate::features::near_copies)): one of them stands for all and may train.
+    pub near_copies: NearCopies,
 }
 
 /// What runs on the server.
@@ -79,6 +89,12 @@ pub struct ServerConfig {
     pub selector: ServerSelector,
     /// What the server keeps of the selection between rounds.
     pub memory: ServerMemory,
+    /// The most that one client gives, in shares of what each would give of the budget if all clients of the round gave alike; at
+    /// least 1, rounded up to whole records. It does not depend on the sizes that clients claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_cap: Option<f64>,
+    /// What is accepted of one client.
+    pub limits: Limits,
 }
 
 /// A method: where its features come from, what runs on both levels, and how many records train in a round.
@@ -139,10 +155,11 @@ impl MethodConfig {
         let grouped = !matches!(self.client.clusterer, ClientClusterer::None(_));
         match (grouped, self.features) {
             (true, FeatureSource::None) => {
-                let message = "expected `model` or `proxy`, whose features `client.clusterer` groups, got `none`";
+                let message =
+                    "expected `model`, `proxy` or `text`, whose features `client.clusterer` groups, got `none`";
                 return Err(Error::config("features", message));
             }
-            (false, FeatureSource::Model | FeatureSource::Proxy) => {
+            (false, FeatureSource::Model | FeatureSource::Proxy | FeatureSource::Text) => {
                 return Err(Error::config("features", "expected `none`, as `client.clusterer` is `none`"));
             }
             _ => {}
@@ -150,6 +167,10 @@ impl MethodConfig {
         let dims = self.client.shared_dims;
         if !(1..=MAX_DIMS).contains(&(dims as usize)) {
             return Err(Error::config("client.shared_dims", format!("expected 1 to {MAX_DIMS}, got {dims}")));
+        }
+        let text = self.features == FeatureSource::Text;
+        if text && self.client.layer_norm {
+            return Err(Error::config("client.layer_norm", "expected `false`, as features of text have no layers"));
         }
         let normalizer: Option<Arc<dyn Reducer>> = match (self.client.layer_norm, layers) {
             (false, _) => None,
@@ -159,6 +180,9 @@ impl MethodConfig {
         let n_components = self.client.shared_dims as usize;
         let frame = (self.client.frame == Frame::Shared).then(|| {
             SharedFrame::new(self.client.shared_dims, move |seed| -> Result<Arc<dyn Reducer>> {
+                if text {
+                    return Ok(Arc::new(Identity)); // they are hashed into the shared coordinates
+                }
                 Ok(Arc::new(SharedProjection::new(SharedProjectionConfig { n_components, seed })?))
             })
         });
@@ -180,6 +204,8 @@ impl MethodConfig {
                 repeats: self.client.repeats,
                 share_scores: self.client.share_scores,
                 upload: located("client.upload", self.client.upload.build())?,
+                regroup: self.client.regroup,
+                min_group_size: self.client.min_group_size,
             },
             server: ServerStages {
                 clusterer: located("server.clusterer", self.server.clusterer.build())?,
@@ -187,6 +213,8 @@ impl MethodConfig {
                 selector: self.server.selector.build(),
                 count: self.count.clone(),
                 memory: located("server.memory", self.server.memory.build())?,
+                share_cap: self.server.share_cap,
+                limits: self.server.limits.clone(),
             },
         };
         // The rulebook's names are a configuration's keys.

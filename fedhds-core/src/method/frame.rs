@@ -19,6 +19,7 @@ type Projection = (Seed, Arc<dyn Reducer>);
 #[derive(Clone)]
 pub struct SharedFrame {
     dims: u32,
+    seed: Seed,
     make: Arc<MakeProjection>,
     last: Arc<Mutex<Option<Projection>>>,
 }
@@ -27,7 +28,22 @@ impl SharedFrame {
     /// A frame of `dims` coordinates; `make` builds the map `[n, d] -> [n, dims]` from the seed. Rows must be mapped
     /// independently of each other, and equally on all clients.
     pub fn new(dims: u32, make: impl Fn(Seed) -> Result<Arc<dyn Reducer>> + Send + Sync + 'static) -> Self {
-        Self { dims, make: Arc::new(make), last: Arc::default() }
+        Self { dims, seed: Self::SEED, make: Arc::new(make), last: Arc::default() }
+    }
+
+    /// The seed of the map where a method names none: pinned, so that no server chooses a map that shows more than another, and
+    /// uploads of different federations can be compared.
+    pub const SEED: Seed = Seed(0x6665_6468_6473_0001);
+
+    /// The same frame with a map of another seed. Server and clients must agree on it: a client refuses others.
+    #[must_use]
+    pub fn with_seed(self, seed: Seed) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// The seed of the map.
+    pub fn seed(&self) -> Seed {
+        self.seed
     }
 
     /// Coordinates of a centroid.

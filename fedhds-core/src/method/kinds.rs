@@ -4,7 +4,8 @@ use crate::cluster::{Hdbscan, HdbscanConfig, KMeans, KMeansConfig};
 use crate::error::Result;
 use crate::reduce::{KernelPca, KernelPcaConfig, Pca, PcaConfig, Tsne, TsneConfig, layer_norm_per_layer};
 use crate::select::{
-    CoverageMemory, CoverageMemoryConfig, FacilityLocation, NearestCentroid, Random, RandomMember, Stratified,
+    CoverageMemory, CoverageMemoryConfig, FacilityLocation, NearestCentroid, Random, RandomMember, SaturatedCoverage,
+    Stratified,
 };
 use crate::stage::{Clusterer, Reducer, Selector};
 use crate::types::{Context, Matrix};
@@ -161,6 +162,8 @@ pub enum ServerSelector {
     RandomMember,
     /// Groups that together lie near all groups, each weighted by its records.
     FacilityLocation,
+    /// Groups near what is least covered over all rounds, each weighted by the square root of its records.
+    SaturatedCoverage,
     /// Records (without features) or groups uniformly at random.
     Random,
     /// The same, spread over the clients.
@@ -174,6 +177,7 @@ impl ServerSelector {
             ServerSelector::Nearest => Arc::new(NearestCentroid),
             ServerSelector::RandomMember => Arc::new(RandomMember),
             ServerSelector::FacilityLocation => Arc::new(FacilityLocation),
+            ServerSelector::SaturatedCoverage => Arc::new(SaturatedCoverage::default()),
             ServerSelector::Random => Arc::new(Random),
             ServerSelector::Stratified => Arc::new(Stratified),
         }

@@ -24,5 +24,5 @@ pub use kinds::{
     ServerSelector,
 };
 pub use name::Preset;
-pub use options::{Count, Noise, Repeats, Ungrouped};
+pub use options::{Count, Limits, NearCopies, Noise, Regroup, Repeats, Ungrouped};
 pub use pipeline::{ClientStages, MakeMemory, Pipeline, ServerStages};

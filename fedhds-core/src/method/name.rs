@@ -20,6 +20,10 @@ pub enum Preset {
     /// Local k-means, the shared projection, and greedy facility location to the budget, weighted by group size: no record is
     /// noise, and nothing is fitted that could fail on few records.
     FedhdsCoverage,
+    /// For data as real federations have them, with repeats, long tails and bad answers: groups of the records' own text, made once; a
+    /// server that remembers the groups of all clients and what has trained, and takes what is least covered; near copies count once; what
+    /// is bad is left out where enough of it is. Needs no model for its features.
+    FedhdsRobust,
     /// Records of the round's clients, drawn uniformly at random to the budget: the paper's baseline.
     Random,
     /// The same, spread over the round's clients. Where one client is one task this explains what selection
@@ -31,11 +35,12 @@ pub enum Preset {
 
 impl Preset {
     /// Every preset.
-    pub const ALL: [Preset; 7] = [
+    pub const ALL: [Preset; 8] = [
         Preset::Fedhds,
         Preset::FedhdsTurbo,
         Preset::FedhdsShared,
         Preset::FedhdsCoverage,
+        Preset::FedhdsRobust,
         Preset::Random,
         Preset::Stratified,
         Preset::All,
@@ -48,6 +53,7 @@ impl Preset {
             Preset::FedhdsTurbo => "fedhds_turbo",
             Preset::FedhdsShared => "fedhds_shared",
             Preset::FedhdsCoverage => "fedhds_coverage",
+            Preset::FedhdsRobust => "fedhds_robust",
             Preset::Random => "random",
             Preset::Stratified => "stratified",
             Preset::All => "all",

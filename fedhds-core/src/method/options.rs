@@ -38,6 +38,63 @@ pub enum Repeats {
     /// Only where the chosen group has none left that it has not trained on. The same number of records then covers more of the
     /// group.
     Avoid,
+    /// Never: where the chosen group has none left, a spare group gives one, and where there is none, the client trains on fewer
+    /// records than ordered; what is missing goes to the next round.
+    Never,
+}
+
+/// When a client groups its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Regroup {
+    /// In every round that it takes part in (the paper): with the tuned model's features the groups follow what the model has learnt.
+    #[default]
+    EachRound,
+    /// Once for its data. The server keeps the groups, and what each has given: later rounds send a digest of eight bytes, and choose
+    /// for all clients together. Groups that are made anew for what is left would tell single records by the difference of two uploads.
+    /// New records form new groups.
+    Once,
+}
+
+/// What near copies among a client's records count for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NearCopies {
+    /// Each is a record (the paper).
+    #[default]
+    Keep,
+    /// Together they are one record: sizes count them once, and one of them may train.
+    Collapse,
+}
+
+/// What a server accepts of one client, so that no client can make it work or remember without end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The most groups of a summary, at least 1; default 4,096. A summary with more is refused.
+    pub max_groups: usize,
+    /// The most records that a group counts for, at least 1; default 1,000,000. A larger one counts as so many.
+    pub max_group_records: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_groups: 4096, max_group_records: 1_000_000 }
+    }
+}
+
+impl Limits {
+    /// # Errors
+    /// [`Error::Parameter`] for a limit of 0.
+    pub fn check(&self) -> Result<()> {
+        if self.max_groups == 0 {
+            return Err(Error::parameter("server.limits.max_groups", "at least 1", 0));
+        }
+        if self.max_group_records == 0 {
+            return Err(Error::parameter("server.limits.max_group_records", "at least 1", 0));
+        }
+        Ok(())
+    }
 }
 
 /// How many records train in a round.
@@ -69,6 +126,16 @@ impl Count {
                 Err(Error::parameter("count.ratio", "above 0 and at most 1", ratio))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The records that a round asks for, where `records` records are in groups: as [`budget`](Count::budget), but a number that the
+    /// configuration names stays what it is where the groups hold fewer.
+    pub fn asked(&self, round: Round, records: usize) -> Option<usize> {
+        match self {
+            Count::Budget(budget) => Some(*budget),
+            Count::PerRound(counts) => Some(counts.get(round.0 as usize).copied().unwrap_or_default()),
+            _ => self.budget(round, records),
         }
     }
 

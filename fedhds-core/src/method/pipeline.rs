@@ -2,14 +2,16 @@
 
 use super::checked::{run_clusterer, run_reducer};
 use super::frame::SharedFrame;
-use super::options::{Count, Noise, Repeats, Ungrouped};
+use super::options::{Count, Limits, Noise, Regroup, Repeats, Ungrouped};
 use crate::cluster::centroid::weighted_centroids;
+use crate::cluster::merge_small;
 use crate::error::{Error, Result};
 use crate::protocol::Ask;
 use crate::select::Random;
 use crate::stage::{Clusterer, Clustering, Memory, Reducer, Rows, Selector, Upload};
-use crate::types::{ClusterId, Context, Matrix, Seed};
+use crate::types::{ClusterId, Context, Matrix};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The stages on a client: features -> normalizer -> reducer -> clusterer, and the selector within the chosen groups.
@@ -36,6 +38,11 @@ pub struct ClientStages {
     pub share_scores: bool,
     /// What happens to a summary before it leaves the client; none sends it as it is (the paper).
     pub upload: Option<Arc<dyn Upload>>,
+    /// When the records are grouped.
+    pub regroup: Regroup,
+    /// Distinct records that a group has at least, from 1 (the paper). A smaller one becomes part of the group whose centroid is nearest;
+    /// a client of fewer distinct records sends one group without a centroid, which is chosen last.
+    pub min_group_size: usize,
 }
 
 impl Default for ClientStages {
@@ -52,6 +59,8 @@ impl Default for ClientStages {
             repeats: Repeats::Allow,
             share_scores: false,
             upload: None,
+            regroup: Regroup::EachRound,
+            min_group_size: 1,
         }
     }
 }
@@ -74,12 +83,25 @@ pub struct ServerStages {
     pub count: Count,
     /// What the server keeps of the selection between rounds; none in the paper.
     pub memory: Option<Arc<MakeMemory>>,
+    /// The most that one client of a round gives, in shares of what each would give of the budget if all gave alike, at least 1; rounded up.
+    /// None: no limit (the paper). It does not depend on the sizes that clients claim.
+    pub share_cap: Option<f64>,
+    /// What is accepted of one client.
+    pub limits: Limits,
 }
 
 impl Default for ServerStages {
     /// No clusterer, rows uniformly at random, every record, no memory.
     fn default() -> Self {
-        Self { clusterer: None, noise: Noise::Drop, selector: Arc::new(Random), count: Count::All, memory: None }
+        Self {
+            clusterer: None,
+            noise: Noise::Drop,
+            selector: Arc::new(Random),
+            count: Count::All,
+            memory: None,
+            share_cap: None,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -117,28 +139,66 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// What the server asks of clients; `shared` is the seed of the shared frame, where there is one.
-    pub fn ask(&self, shared: Seed) -> Ask {
+    /// What the server asks of clients.
+    pub fn ask(&self) -> Ask {
         match (&self.client.clusterer, &self.client.frame) {
             (None, _) => Ask::Counts,
             (Some(_), None) => Ask::Groups,
-            (Some(_), Some(frame)) => Ask::SharedGroups { seed: shared, dims: frame.dims() },
+            (Some(_), Some(frame)) => Ask::SharedGroups { seed: frame.seed(), dims: frame.dims() },
         }
     }
 }
 
+/// What a client makes of its records.
+pub(crate) struct Grouped {
+    /// `[n, k]`, in the coordinates of the uploaded centroids.
+    pub points: Matrix,
+    /// The groups; rows that are near copies of others are in none.
+    pub clustering: Clustering,
+    /// Whether the one group is too small to show its centroid.
+    pub hidden: bool,
+}
+
 impl ClientStages {
     /// The rows in the frame of the uploaded centroids `[n, k]`, and their groups with centroids in that frame.
-    /// `records` has the features `[n, d]`, and scores where there are any; `ask` is what the server wants.
-    pub(crate) fn group(&self, records: &Rows<'_>, ask: Ask, context: &Context) -> Result<(Matrix, Clustering)> {
+    /// `records` has the features `[n, d]`, and scores where there are any; `ask` is what the server wants. Of near copies one stands for
+    /// all, that of the smallest key; the others are in no group.
+    pub(crate) fn group(&self, records: &Rows<'_>, ask: Ask, context: &Context) -> Result<Grouped> {
+        if records.copies.is_empty() {
+            return self.group_distinct(records, ask, context);
+        }
+        let n = records.len();
+        let mut first: BTreeMap<u32, usize> = BTreeMap::new();
+        for row in 0..n {
+            let key = |row: usize| (records.keys.get(row), row);
+            let best = first.entry(records.copies[row]).or_insert(row);
+            *best = std::cmp::min_by_key(*best, row, |&row| key(row));
+        }
+        let mut kept: Vec<usize> = first.values().copied().collect();
+        kept.sort_unstable();
+        let points = records.points.take_rows(&kept)?;
+        let scores = records.scores.map(|scores| scores.take_rows(&kept)).transpose()?;
+        let grouped = self.group_distinct(&Rows::new(&points).scores(scores.as_ref()), ask, context)?;
+        let at: BTreeMap<usize, usize> = kept.iter().copied().zip(0..).collect();
+        // A copy lies where what stands for it lies.
+        let stands: Vec<usize> = (0..n).map(|row| at[&first[&records.copies[row]]]).collect();
+        let mut clustering = grouped.clustering;
+        let own = |row: usize| at.get(&row).copied();
+        clustering.labels = (0..n).map(|row| own(row).and_then(|at| clustering.labels[at])).collect();
+        clustering.strength = (0..n).map(|row| own(row).map_or(0.0, |at| clustering.strength[at])).collect();
+        Ok(Grouped { points: grouped.points.take_rows(&stands)?, clustering, hidden: grouped.hidden })
+    }
+
+    fn group_distinct(&self, records: &Rows<'_>, ask: Ask, context: &Context) -> Result<Grouped> {
+        let shown = |points: Matrix, clustering: Clustering| Grouped { points, clustering, hidden: false };
         let features = records.points;
         let n = features.rows();
         let Some(clusterer) = &self.clusterer else {
-            return Ok((Matrix::zeros(n, 0), one_group(&Matrix::zeros(n, 0))?));
+            return Ok(shown(Matrix::zeros(n, 0), one_group(&Matrix::zeros(n, 0))?));
         };
         features.check_finite("features")?;
         if n == 0 {
-            return Ok((Matrix::zeros(0, 0), one_group(&Matrix::zeros(0, 0))?));
+            return Ok(shown(Matrix::zeros(0, 0), one_group(&Matrix::zeros(0, 0))?));
         }
         let rows = match &self.normalizer {
             Some(normalizer) => {
@@ -152,7 +212,7 @@ impl ClientStages {
             None => rows.as_ref().clone(),
         };
         let context_cluster = context.derive("clusterer", 0);
-        let reduced_rows = Rows { points: &reduced, ..*records };
+        let reduced_rows = Rows::new(&reduced).scores(records.scores);
         let mut clustering =
             run_clusterer("client.clusterer", clusterer.as_ref(), &reduced_rows, None, &context_cluster)?;
         if self.noise == Noise::Singletons {
@@ -161,8 +221,18 @@ impl ClientStages {
         if self.ungrouped == Ungrouped::OneGroup && clustering.centroids.rows() == 0 {
             clustering = one_group(&reduced)?;
         }
+        let mut hidden = false;
+        if self.min_group_size > 1 {
+            clustering = match merge_small(clustering, &reduced, &rows, self.min_group_size)? {
+                Some(clustering) => clustering,
+                None => {
+                    hidden = true;
+                    one_group(&reduced)?
+                }
+            };
+        }
         let (Ask::SharedGroups { seed, dims }, Some(frame)) = (ask, &self.frame) else {
-            return Ok((reduced, clustering));
+            return Ok(Grouped { points: reduced, clustering, hidden });
         };
         let projection = frame.projection(seed)?;
         let shared = run_reducer("client.frame", projection.as_ref(), &rows, &context.derive("frame", 0))?;
@@ -171,7 +241,7 @@ impl ClientStages {
         }
         let k = clustering.centroids.rows();
         clustering.centroids = weighted_centroids(&shared, &clustering.labels, &clustering.strength, k)?;
-        Ok((shared, clustering))
+        Ok(Grouped { points: shared, clustering, hidden })
     }
 }
 

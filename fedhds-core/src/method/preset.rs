@@ -5,10 +5,17 @@ use super::kinds::{
     ClientClusterer, ClientSelector, NoParams, ReducerConfig, ServerClusterer, ServerMemory, ServerSelector,
 };
 use super::name::Preset;
-use super::options::{Count, Noise, Repeats, Ungrouped};
+use super::options::{Count, Limits, NearCopies, Noise, Regroup, Repeats, Ungrouped};
 use crate::cluster::{HdbscanConfig, KMeansConfig};
 use crate::privacy::UploadConfig;
 use crate::reduce::{PerplexityLimit, TsneConfig};
+use crate::select::CoverageMemoryConfig;
+
+/// Distinct records of a group in the presets that are not the paper's: the mean of three is no record's features.
+const MIN_GROUP_SIZE: usize = 3;
+
+/// The most that a client gives in the presets that are not the paper's, in shares of an equal one.
+const SHARE_CAP: f64 = 1.5;
 
 /// The budget of the presets that have one: records a round.
 const BUDGET: Count = Count::Budget(10);
@@ -27,10 +34,11 @@ impl Preset {
                     frame: Frame::Shared,
                     ungrouped: Ungrouped::OneGroup,
                     repeats: Repeats::Avoid,
+                    min_group_size: MIN_GROUP_SIZE,
                     ..paper_client()
                 };
                 let clusterer = ServerClusterer::Kmeans(KMeansConfig::default());
-                let server = ServerConfig { clusterer, ..paper_server() };
+                let server = ServerConfig { clusterer, share_cap: Some(SHARE_CAP), ..paper_server() };
                 (FeatureSource::Model, client, server, BUDGET)
             }
             Preset::FedhdsCoverage => {
@@ -40,9 +48,37 @@ impl Preset {
                     clusterer: ClientClusterer::Kmeans(KMeansConfig::with_clusters(3)),
                     frame: Frame::Shared,
                     repeats: Repeats::Avoid,
+                    min_group_size: MIN_GROUP_SIZE,
                     ..paper_client()
                 };
-                (FeatureSource::Model, client, flat_server(ServerSelector::FacilityLocation), BUDGET)
+                let server =
+                    ServerConfig { share_cap: Some(SHARE_CAP), ..flat_server(ServerSelector::FacilityLocation) };
+                (FeatureSource::Model, client, server, BUDGET)
+            }
+            Preset::FedhdsRobust => {
+                let client = ClientConfig {
+                    reducer: ReducerConfig::None(NoParams {}),
+                    clusterer: ClientClusterer::Kmeans(KMeansConfig {
+                        n_clusters: 24,
+                        min_rows_per_cluster: 6,
+                        n_init: 1,
+                        ..KMeansConfig::default()
+                    }),
+                    frame: Frame::Shared,
+                    ungrouped: Ungrouped::OneGroup,
+                    selector: ClientSelector::RandomMember,
+                    repeats: Repeats::Never,
+                    regroup: Regroup::Once,
+                    min_group_size: MIN_GROUP_SIZE,
+                    near_copies: NearCopies::Collapse,
+                    ..paper_client()
+                };
+                let server = ServerConfig {
+                    memory: ServerMemory::Coverage(CoverageMemoryConfig::default()),
+                    share_cap: Some(SHARE_CAP),
+                    ..flat_server(ServerSelector::SaturatedCoverage)
+                };
+                (FeatureSource::Text, client, server, BUDGET)
             }
             Preset::Random => (FeatureSource::None, no_groups(), flat_server(ServerSelector::Random), BUDGET),
             Preset::Stratified => (FeatureSource::None, no_groups(), flat_server(ServerSelector::Stratified), BUDGET),
@@ -69,6 +105,9 @@ fn paper_client() -> ClientConfig {
         repeats: Repeats::Allow,
         share_scores: false,
         upload: UploadConfig::default(),
+        regroup: Regroup::EachRound,
+        min_group_size: 1,
+        near_copies: NearCopies::Keep,
     }
 }
 
@@ -78,6 +117,8 @@ fn paper_server() -> ServerConfig {
         noise: Noise::Drop,
         selector: ServerSelector::Nearest,
         memory: ServerMemory::None(NoParams {}),
+        share_cap: None,
+        limits: Limits::default(),
     }
 }
 

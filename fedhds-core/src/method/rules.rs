@@ -1,6 +1,6 @@
 //! Which stages fit together: the one rulebook, for pipelines put together by hand and for configurations alike.
 
-use super::options::{Count, Noise};
+use super::options::{Count, Noise, Regroup, Repeats};
 use super::pipeline::Pipeline;
 use crate::error::{Error, Result};
 use crate::protocol::MAX_DIMS;
@@ -15,6 +15,7 @@ impl Pipeline {
         let (client, server) = (&self.client, &self.server);
         let fail = |key: &str, expected: &str, got: &str| Err(Error::parameter(key, expected, got));
         server.count.check()?;
+        server.limits.check()?;
         let per_cluster = server.count == Count::PerCluster;
         if client.clusterer.is_none() {
             if client.frame.is_some() {
@@ -59,6 +60,37 @@ impl Pipeline {
                 "`drop`, as there is no `server.clusterer` whose noise could be kept",
                 "`singletons`",
             );
+        }
+        if client.min_group_size == 0 {
+            return fail("client.min_group_size", "at least 1", "0");
+        }
+        if client.min_group_size > 1 && client.clusterer.is_none() {
+            let got = client.min_group_size.to_string();
+            return fail("client.min_group_size", "1, as there are no groups of records", &got);
+        }
+        match (client.regroup, client.repeats) {
+            (Regroup::Once, _) if client.frame.is_none() => {
+                let expected = "`each_round`: groups are kept only where `client.frame` is `shared`";
+                return fail("client.regroup", expected, "`once`");
+            }
+            (Regroup::Once, _) if per_cluster => {
+                let expected = "a budget, a ratio or `all`: what groups have left is counted in records";
+                return fail("count", expected, "`per_cluster`");
+            }
+            (Regroup::EachRound, Repeats::Never) => {
+                let expected =
+                    "`allow` or `avoid`: only where `client.regroup` is `once` the server knows what is left";
+                return fail("client.repeats", expected, "`never`");
+            }
+            _ => {}
+        }
+        if let Some(cap) = server.share_cap {
+            if !(cap.is_finite() && cap >= 1.0) {
+                return fail("server.share_cap", "a number of at least 1", &cap.to_string());
+            }
+            if per_cluster {
+                return fail("server.share_cap", "none, as there is no budget to share", &cap.to_string());
+            }
         }
         if server.memory.is_some() {
             if client.frame.is_none() {
@@ -109,7 +141,7 @@ mod tests {
         assert!(Pipeline::default().check().is_ok());
         assert!(good().check().is_ok());
         type Spoil = fn(&mut Pipeline);
-        let cases: [(&str, &str, Spoil); 11] = [
+        let cases: [(&str, &str, Spoil); 19] = [
             ("count.budget", "at least 1", |p| p.server.count = Count::Budget(0)),
             ("client.frame", "no groups", |p| p.client.clusterer = None),
             ("count", "nothing to cluster", |p| {
@@ -133,6 +165,22 @@ mod tests {
             ("server.clusterer", "does not look", |p| p.server.clusterer = Some(kmeans())),
             ("server.memory", "can be compared", |p| p.client.frame = None),
             ("server.noise", "drop", |p| p.server.noise = Noise::Singletons),
+            ("client.min_group_size", "at least 1", |p| p.client.min_group_size = 0),
+            ("client.min_group_size", "no groups", |p| {
+                *p = Pipeline { server: p.server.clone(), ..Default::default() };
+                p.server.memory = None;
+                p.client.min_group_size = 3;
+            }),
+            ("client.regroup", "shared", |p| {
+                p.server.memory = None;
+                p.client.frame = None;
+                p.client.regroup = Regroup::Once;
+            }),
+            ("client.repeats", "what is left", |p| p.client.repeats = Repeats::Never),
+            ("server.share_cap", "at least 1", |p| p.server.share_cap = Some(0.5)),
+            ("server.share_cap", "at least 1", |p| p.server.share_cap = Some(f64::NAN)),
+            ("server.limits.max_groups", "at least 1", |p| p.server.limits.max_groups = 0),
+            ("server.limits.max_group_records", "at least 1", |p| p.server.limits.max_group_records = 0),
         ];
         for (key, word, spoil) in cases {
             let mut pipeline = good();

@@ -1,9 +1,10 @@
 //! Server to client: what to train on.
 
-use super::{Kind, MAX_GROUPS, MAX_RECORDS, Sections, Wire};
+use super::{Kind, MAX_GROUPS, MAX_RECORDS, Section as _, Sections, SpareGroups, Wire};
 use crate::error::{Error, Result};
 use crate::types::{ClientId, ClusterId, Round};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// How many records of one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +25,7 @@ pub struct SelectionOrder {
     pub round: Round,
     /// Groups in ascending order of their ids; empty where the client does not train in this round.
     pub clusters: Vec<ClusterOrder>,
-    /// Optional parts; none yet.
+    /// Optional parts: [`SpareGroups`].
     pub sections: Sections,
 }
 
@@ -68,7 +69,14 @@ impl Wire for SelectionOrder {
         if records > MAX_RECORDS as u64 {
             return err("selection_order: records", format!("at most {MAX_RECORDS}"), records.to_string());
         }
-        self.sections.check(Self::KIND, &[])
+        self.sections.check(Self::KIND, &[SpareGroups::NUMBER])?;
+        if let Some(SpareGroups(spares)) = self.sections.get()? {
+            let mut seen = BTreeSet::new();
+            if let Some(twice) = spares.iter().find(|group| !seen.insert(**group)) {
+                return err("selection_order: spare_groups", "distinct groups".into(), format!("{twice} twice"));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Server to client: a round begins.
 
-use super::{Kind, MAX_DIMS, RecordKeys, Section as _, Sections, Wire};
+use super::{Kind, MAX_DIMS, RecordKeys, Registered, Section as _, Sections, Wire};
 use crate::error::{Error, Result};
 use crate::types::{Round, Seed};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub struct RoundStart {
     pub round: Round,
     /// What to send.
     pub ask: Ask,
-    /// Optional parts: [`RecordKeys`].
+    /// Optional parts: [`RecordKeys`], [`Registered`].
     pub sections: Sections,
 }
 
@@ -44,8 +44,13 @@ impl Wire for RoundStart {
     const KIND: Kind = Kind::RoundStart;
 
     fn check(&self) -> Result<()> {
-        self.sections.check(Self::KIND, &[RecordKeys::NUMBER])?;
+        self.sections.check(Self::KIND, &[RecordKeys::NUMBER, Registered::NUMBER])?;
         self.sections.get::<RecordKeys>()?;
+        if let Some(Registered(known)) = self.sections.get()?
+            && known.windows(2).any(|pair| pair[0].client >= pair[1].client)
+        {
+            return Err(Error::protocol("round_start: registered", "clients in ascending order", "others"));
+        }
         if let Ask::SharedGroups { dims, .. } = self.ask
             && !(1..=MAX_DIMS).contains(&(dims as usize))
         {

@@ -2,7 +2,6 @@
 
 use super::Kind;
 use crate::error::{Error, Result};
-use crate::types::{ClientId, ClusterId, RowId, Scores, Seed};
 use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -143,63 +142,10 @@ impl<'de> Deserialize<'de> for Sections {
     }
 }
 
-/// Section 1 of a [`RoundStart`](super::RoundStart): what the random keys of records are derived from, the same in all rounds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordKeys(
-    /// The seed; see [`RecordKeys::of`].
-    pub Seed,
-);
-
-impl RecordKeys {
-    /// The key of record number `row` of a client: whoever draws records of it takes those of the smallest keys. Numbers of records mean
-    /// nothing outside the client, so that the server learns nothing by knowing the seed.
-    pub fn of(self, client: ClientId, row: RowId) -> u64 {
-        self.0.derive("client", u64::from(client.0)).derive("record", u64::from(row.0)).0
-    }
-}
-
-impl Section for RecordKeys {
-    const KIND: Kind = Kind::RoundStart;
-    const NUMBER: u16 = 1;
-    const NAME: &'static str = "record_keys";
-}
-
-/// Section 1 of a [`ClientSummary`](super::ClientSummary): the mean of each score over the records of each group.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GroupScores(
-    /// One row for each group, in the order of the summary's groups.
-    pub Scores,
-);
-
-impl GroupScores {
-    /// The most scores, and the longest name in bytes: what a client can make a server hold.
-    pub const MAX: (usize, usize) = (32, 64);
-}
-
-impl Section for GroupScores {
-    const KIND: Kind = Kind::ClientSummary;
-    const NUMBER: u16 = 1;
-    const NAME: &'static str = "group_scores";
-}
-
-/// Section 1 of a [`LocalUpdate`](super::LocalUpdate): how many records of each group were trained on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TrainedGroups(
-    /// Groups in ascending order, each with at least one record.
-    pub Vec<(ClusterId, u32)>,
-);
-
-impl Section for TrainedGroups {
-    const KIND: Kind = Kind::LocalUpdate;
-    const NUMBER: u16 = 1;
-    const NAME: &'static str = "trained_groups";
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
-    use super::*;
-    use crate::protocol::{ClientSummary, Wire as _};
+    use crate::protocol::{ClientSummary, GroupScores, Wire as _};
     use crate::types::{ClientId, Matrix, Round};
 
     fn summary(sections: &[(u16, &[u8])]) -> ClientSummary {

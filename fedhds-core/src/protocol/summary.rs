@@ -1,6 +1,6 @@
 //! Client to server: its groups.
 
-use super::{GroupScores, Kind, MAX_DIMS, MAX_GROUPS, MAX_RECORDS, Section as _, Sections, Wire};
+use super::{GroupScores, GroupsDigest, Kind, MAX_DIMS, MAX_GROUPS, MAX_RECORDS, Section as _, Sections, Wire};
 use crate::error::{Error, Result};
 use crate::types::{ClientId, ClusterId, Matrix, Round};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ pub struct ClientSummary {
     pub groups: Vec<Group>,
     /// `[groups, dims]`: row j is the centroid of `groups[j]`. No columns where only counts were asked for.
     pub centroids: Matrix,
-    /// Optional parts: [`GroupScores`].
+    /// Optional parts: [`GroupScores`], [`GroupsDigest`].
     pub sections: Sections,
 }
 
@@ -78,7 +78,11 @@ impl Wire for ClientSummary {
             let got = format!("{} at row {row}, column {column}", self.centroids.as_slice()[at]);
             return err("client_summary: centroids", "finite values".into(), got);
         }
-        self.sections.check(Self::KIND, &[GroupScores::NUMBER])?;
+        self.sections.check(Self::KIND, &[GroupScores::NUMBER, GroupsDigest::NUMBER])?;
+        if self.sections.get::<GroupsDigest>()?.is_some() && !self.groups.is_empty() {
+            let got = format!("{} groups", self.groups.len());
+            return err("client_summary: groups_digest", "no groups beside it".into(), got);
+        }
         if let Some(GroupScores(scores)) = self.sections.get()? {
             if scores.rows() != self.groups.len() {
                 let expected = format!("{} rows, one for each group", self.groups.len());

@@ -5,6 +5,7 @@
 //! | [`NearestCentroid`] | the rows nearest to their group's centre (eq. 9 and 10) | `nearest_centroid.rs` |
 //! | [`RandomMember`] | members of each group, at random | `random_member.rs` |
 //! | [`FacilityLocation`] | rows that together lie near everything | `facility_location.rs` |
+//! | [`SaturatedCoverage`] | rows near what is least covered, several times where it pays | `saturated_coverage.rs` |
 //! | [`Random`] | rows uniformly at random | `random.rs` |
 //! | [`Stratified`] | the same, spread over their owners | `stratified.rs` |
 //!
@@ -26,6 +27,7 @@ pub mod quota;
 mod random;
 mod random_member;
 mod rows;
+mod saturated_coverage;
 mod stratified;
 
 pub use facility_location::FacilityLocation;
@@ -34,4 +36,5 @@ pub use nearest_centroid::NearestCentroid;
 pub use random::Random;
 pub use random_member::RandomMember;
 pub use rows::check_rows;
+pub use saturated_coverage::SaturatedCoverage;
 pub use stratified::Stratified;

@@ -1,13 +1,13 @@
 //! What every selector asks of its rows, and how it sees their groups.
 
 use crate::error::{Error, Result};
-use crate::stage::{Clustering, Covered, Rows};
+use crate::stage::{Clustering, Covered, Rows, Targets};
 use crate::types::{Matrix, RowId};
 
 /// Checks what a selector is given; every selector of this module calls it first, and a selector of yours may.
 ///
 /// # Errors
-/// [`Error::Input`] when weights, scores, owners, keys or labels are not one per row, when a weight is negative or not finite, when
+/// [`Error::Input`] when weights, scores, owners, keys, copies or labels are not one per row, when a weight is negative or not finite, when
 /// the groups' ids or centroids do not fit, or when covered points have other columns or masses that are not above 0;
 /// [`Error::NotFinite`] when a point or centroid is not finite.
 pub fn check_rows(rows: &Rows<'_>) -> Result<()> {
@@ -30,6 +30,12 @@ pub fn check_rows(rows: &Rows<'_>) -> Result<()> {
     }
     if !rows.keys.is_empty() && rows.keys.len() != n {
         return Err(Error::input("rows: keys", format!("none or {n}, one per row"), rows.keys.len()));
+    }
+    if !rows.copies.is_empty() && rows.copies.len() != n {
+        return Err(Error::input("rows: copies", format!("none or {n}, one per row"), rows.copies.len()));
+    }
+    if let Some(targets) = rows.targets {
+        check_targets(targets, rows.points.cols())?;
     }
     if u32::try_from(n).is_err() {
         return Err(Error::input("rows: points", format!("at most {} rows", u32::MAX), n));
@@ -73,6 +79,22 @@ fn check_covered(covered: &Covered, cols: usize) -> Result<()> {
         return Err(Error::input("covered: points", expected, covered.points.cols()));
     }
     covered.points.check_finite("covered: points")
+}
+
+fn check_targets(targets: &Targets, cols: usize) -> Result<()> {
+    let m = targets.points.rows();
+    if targets.weights.len() != m {
+        return Err(Error::input("targets: weights", format!("{m}, one per point"), targets.weights.len()));
+    }
+    if let Some(at) = targets.weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
+        let got = format!("{} at point {at}", targets.weights[at]);
+        return Err(Error::input("targets: weights", "finite and not negative", got));
+    }
+    if m > 0 && targets.points.cols() != cols {
+        let expected = format!("{cols} columns, as the points have");
+        return Err(Error::input("targets: points", expected, targets.points.cols()));
+    }
+    targets.points.check_finite("targets: points")
 }
 
 /// The rows of each cluster and the rows that belong to none.
@@ -168,6 +190,7 @@ mod tests {
             ("not negative", ok.weights(&[-1.0, 1.0])),
             ("owners", ok.owners(&[ClientId(0)])),
             ("keys", ok.keys(&[1, 2, 3])),
+            ("copies", ok.copies(&[1])),
             ("scores: expected 2 rows, got 3", ok.scores(&scores)),
             ("cluster ids below 1, got 1", ok.groups(&clustering)),
             ("1 columns", ok.covered(&narrow)),

@@ -3,7 +3,7 @@
 use super::report::reason;
 use super::{Arrived, Phase, Server, TrainedOn};
 use crate::error::{Error, Result};
-use crate::protocol::{Ask, ClientSummary, Kind, LocalUpdate, Message, TrainedGroups, Wire as _};
+use crate::protocol::{Ask, ClientSummary, GroupsDigest, Kind, LocalUpdate, Message, TrainedGroups, Wire as _};
 use crate::stage::ClientUpdate;
 use crate::types::{ClientId, Round};
 
@@ -65,8 +65,23 @@ impl Server {
         if self.state.summaries.contains_key(&from) {
             return Err(Error::protocol("client_summary", "one per client", "a second one"));
         }
+        let limits = &self.pipeline.server.limits;
+        if summary.groups.len() > limits.max_groups {
+            let expected = format!("at most {}", limits.max_groups);
+            return Err(Error::protocol("client_summary: groups", expected, summary.groups.len()));
+        }
+        let mut summary = match &self.registry {
+            Some(registry) => registry.whole(summary)?,
+            None if summary.sections.get::<GroupsDigest>()?.is_some() => {
+                return Err(Error::protocol("client_summary: groups_digest", "groups", "a digest"));
+            }
+            None => summary,
+        };
+        summary.groups.iter_mut().for_each(|group| group.size = group.size.min(limits.max_group_records));
         let dims = summary.centroids.cols();
-        let expected = match self.pipeline.ask(self.shared) {
+        // A lone group may hide its centroid, where the client is too small to show one.
+        let hides = self.pipeline.client.min_group_size > 1 && summary.groups.len() == 1 && dims == 0;
+        let expected = match self.pipeline.ask() {
             Ask::Counts => Some(0),
             Ask::SharedGroups { dims, .. } => Some(dims as usize),
             // Each client's own coordinates: how many they are is settled among all clients, when all are there.
@@ -75,6 +90,7 @@ impl Server {
         if let Some(expected) = expected
             && !summary.groups.is_empty()
             && dims != expected
+            && !hides
         {
             return Err(Error::protocol("client_summary: centroids", format!("{expected} coordinates"), dims));
         }
@@ -124,8 +140,14 @@ impl Server {
             self.state.selection.iter().flat_map(|selection| selection.orders_of(update.client)).collect();
         match update.sections.get::<TrainedGroups>()? {
             Some(TrainedGroups(groups)) => {
+                // Records of spare groups are in the place of ordered ones: their sum is checked with the update's.
+                let spares = self.state.selection.as_ref().and_then(|s| s.spares.get(&update.client));
+                let ordered_in_all = ordered.iter().map(|(_, count)| *count).sum();
                 for (cluster, count) in &groups {
-                    let most = ordered.iter().find(|(known, _)| known == cluster).map_or(0, |(_, count)| *count);
+                    let most = match spares.is_some_and(|spares| spares.contains(cluster)) {
+                        true => ordered_in_all,
+                        false => ordered.iter().find(|(known, _)| known == cluster).map_or(0, |(_, count)| *count),
+                    };
                     if *count > most {
                         let expected = format!("at most {most} of group {cluster}, as ordered");
                         return Err(Error::protocol("local_update: trained_groups", expected, count));

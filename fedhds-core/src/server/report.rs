@@ -30,6 +30,8 @@ pub struct RoundReport {
     pub trained: BTreeMap<ClientId, u32>,
     /// How the aggregation came about.
     pub aggregation: AggregationReport,
+    /// Records that the round asked for and that nobody trained on. Where the method groups once the next round makes up for them.
+    pub missing: u32,
 }
 
 /// An error as a report repeats it: bounded, and on one line.

@@ -1,13 +1,14 @@
 //! Which groups give how many records: eq. 8 and 9, and the budget.
 
+use super::registry::Registry;
 use crate::error::{Error, Result};
-use crate::method::checked::{run_clusterer, run_selector};
+use crate::method::checked::{run_allocation, run_clusterer, run_selector};
 use crate::method::pipeline::{each_alone, keep_noise};
-use crate::method::{Noise, Pipeline, ServerStages};
-use crate::protocol::{ClientSummary, ClusterOrder, GroupScores, SelectionOrder};
+use crate::method::{Noise, Pipeline, Repeats, ServerStages};
+use crate::protocol::{ClientSummary, ClusterOrder, GroupScores, SelectionOrder, SpareGroups};
 use crate::select::quota::apportion;
-use crate::stage::{Budget, Clustering, Covered, Rows};
-use crate::types::{ClientId, ClusterId, Context, Matrix, Round, Scores};
+use crate::stage::{Budget, Clustering, Covered, Room, Rows, Targets};
+use crate::types::{ClientId, ClusterId, Context, Matrix, Round, RowId, Scores};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -36,9 +37,32 @@ pub struct Selection {
     pub groups: Vec<SelectedGroup>,
     /// Clusters that the server found; 0 where nothing was clustered.
     pub clusters: usize,
+    /// Records that the round asks for, with what earlier rounds were short of; 0 where the clustering decides.
+    pub asked: u32,
+    /// Groups that may give where an ordered one holds fewer, by client, the first before the others.
+    pub spares: BTreeMap<ClientId, Vec<ClusterId>>,
 }
 
 impl Selection {
+    fn add_hidden(&mut self, hidden: Vec<SelectedGroup>) {
+        self.groups.extend(hidden);
+    }
+
+    /// Names the spare groups of each client that trains: those with records left, first those that give the least, then the larger.
+    fn name_spares(&mut self, registry: Option<&Registry>) {
+        for own in self.groups.chunk_by(|a, b| a.client == b.client) {
+            let left = |g: &SelectedGroup| {
+                let room = registry.and_then(|registry| registry.room(g.client, g.cluster)).unwrap_or(g.size);
+                room.saturating_sub(g.records)
+            };
+            let mut spares: Vec<&SelectedGroup> = own.iter().filter(|g| left(g) > 0).collect();
+            spares.sort_by_key(|g| (g.records, std::cmp::Reverse(g.size), g.cluster));
+            if own.iter().any(|g| g.records > 0) && !spares.is_empty() {
+                self.spares.insert(own[0].client, spares.into_iter().map(|g| g.cluster).collect());
+            }
+        }
+    }
+
     /// Records that train in this round.
     pub fn records(&self) -> usize {
         self.groups.iter().map(|g| g.records as usize).sum()
@@ -62,7 +86,7 @@ impl Selection {
         &self,
         round: Round,
         clients: impl Iterator<Item = ClientId>,
-    ) -> BTreeMap<ClientId, SelectionOrder> {
+    ) -> Result<BTreeMap<ClientId, SelectionOrder>> {
         let mut orders: BTreeMap<ClientId, SelectionOrder> =
             clients.map(|client| (client, SelectionOrder::new(client, round, Vec::new()))).collect();
         for group in self.groups.iter().filter(|g| g.records > 0) {
@@ -70,55 +94,169 @@ impl Selection {
                 order.clusters.push(ClusterOrder { cluster: group.cluster, count: group.records });
             }
         }
-        orders
+        for (client, spares) in &self.spares {
+            if let Some(order) = orders.get_mut(client) {
+                order.sections.set(&SpareGroups(spares.clone()))?;
+            }
+        }
+        Ok(orders)
     }
 }
 
-/// Selects from the summaries of a round, which come in the order of their clients; `covered` is what the server remembers.
+/// What the server knows beside the summaries of a round.
+pub(super) struct Knowledge<'a> {
+    /// What the memory covers.
+    pub covered: Option<&'a Covered>,
+    /// The groups of all clients, where the method groups once.
+    pub registry: Option<&'a Registry>,
+    /// Clients of the round, those that stayed silent too.
+    pub clients: usize,
+}
+
+/// Selects from the summaries of a round, which come in the order of their clients.
 pub(super) fn select<'a>(
     pipeline: &Pipeline,
     round: Round,
     summaries: impl Iterator<Item = &'a ClientSummary>,
-    covered: Option<&Covered>,
+    known: &Knowledge<'_>,
     context: &Context,
 ) -> Result<Selection> {
     let mut groups = Vec::new();
+    // Groups of clients too small to show a centroid: they have no place, and come last.
+    let mut hidden = Vec::new();
     let mut centroids = Vec::new();
     let mut scores = Vec::new();
+    let has_places = pipeline.client.clusterer.is_some();
     for summary in summaries.filter(|s| !s.groups.is_empty()) {
-        centroids.push(&summary.centroids);
-        let own = summary.sections.get::<GroupScores>()?.map(|GroupScores(scores)| scores);
-        scores.push((summary.groups.len(), own));
-        groups.extend(summary.groups.iter().map(|group| SelectedGroup {
+        let own = summary.groups.iter().map(|group| SelectedGroup {
             client: summary.client,
             cluster: group.cluster,
             size: group.size,
             server_cluster: None,
             records: 0,
-        }));
+        });
+        if has_places && summary.centroids.cols() == 0 {
+            hidden.extend(own);
+            continue;
+        }
+        groups.extend(own);
+        centroids.push(&summary.centroids);
+        let own = summary.sections.get::<GroupScores>()?.map(|GroupScores(scores)| scores);
+        scores.push((summary.groups.len(), own));
     }
-    let mut selection = Selection { groups, clusters: 0 };
-    if selection.groups.is_empty() {
+    let room_of = |group: &SelectedGroup| match known.registry {
+        Some(registry) => registry.room(group.client, group.cluster).unwrap_or(group.size),
+        None => group.size,
+    };
+    let rooms: Vec<u32> = groups.iter().chain(&hidden).map(room_of).collect();
+    let records = rooms.iter().map(|&room| room as usize).sum();
+    let debt = known.registry.map_or(0, Registry::debt);
+    let asked = pipeline.server.count.asked(round, records).map(|asked| asked.saturating_add(debt));
+    let budget = asked.map(|asked| asked.min(records));
+    let share = asked.zip(pipeline.server.share_cap).map(|(asked, cap)| share_of(asked, cap, known.clients));
+    let mut selection = Selection { groups, asked: to_u32(asked.unwrap_or_default()), ..Selection::default() };
+    if selection.groups.is_empty() && hidden.is_empty() || budget == Some(0) {
+        selection.add_hidden(hidden);
         return Ok(selection);
     }
-    let records = selection.groups.iter().map(|g| g.size as usize).sum();
-    let budget = pipeline.server.count.budget(round, records);
-    if budget == Some(0) {
-        return Ok(selection);
-    }
+    let shown = selection.groups.len();
+    let mut budget_left = Allowance::new(&selection.groups, &hidden, rooms, share);
     if budget == Some(records) {
-        selection.groups.iter_mut().for_each(|g| g.records = g.size);
-    } else if pipeline.client.clusterer.is_none() {
-        among_records(&pipeline.server, &mut selection, records, budget.unwrap_or(records), context)?;
-    } else {
+        for (at, group) in selection.groups.iter_mut().enumerate() {
+            group.records = budget_left.take(at, u32::MAX);
+        }
+    } else if !has_places {
+        among_records(&pipeline.server, &mut selection, &mut budget_left, budget.unwrap_or(records), context)?;
+    } else if shown > 0 {
         let points = Matrix::stack(centroids)?;
         let scores = joint_scores(&scores)?;
         // Coordinates that nothing was covered in yet, or that another method covered, say nothing of these.
-        let covered = covered.filter(|c| c.points.cols() == points.cols());
-        let rows = Rows::new(&points).scores(scores.as_ref()).covered(covered);
-        among_groups(&pipeline.server, &mut selection, &rows, budget, context)?;
+        let covered = known.covered.filter(|c| c.points.cols() == points.cols());
+        let around = known.registry.map(|registry| Around::new(registry, &points, covered)).transpose()?;
+        let rows = match &around {
+            None => Rows::new(&points).covered(covered),
+            Some(around) => around.rows(),
+        };
+        let rows = rows.scores(scores.as_ref());
+        among_groups(&pipeline.server, &mut selection, &mut budget_left, &rows, budget, context)?;
+    }
+    selection.add_hidden(hidden);
+    if let Some(budget) = budget {
+        // What no group with a place could give.
+        let mut left = budget.saturating_sub(selection.records());
+        for at in shown..selection.groups.len() {
+            let given = budget_left.take(at, to_u32(left));
+            selection.groups[at].records += given;
+            left -= given as usize;
+        }
+    }
+    selection.groups.sort_by_key(|group| (group.client, group.cluster));
+    if pipeline.client.repeats == Repeats::Never {
+        selection.name_spares(known.registry);
     }
     Ok(selection)
+}
+
+/// The most that one of so many clients gives of a budget.
+fn share_of(budget: usize, cap: f64, clients: usize) -> u32 {
+    let share = (cap * budget as f64 / clients.max(1) as f64).ceil();
+    if share >= f64::from(u32::MAX) { u32::MAX } else { share as u32 }
+}
+
+fn to_u32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// What groups and clients may still give in a round.
+struct Allowance {
+    owners: Vec<ClientId>,
+    groups: Vec<u32>,
+    /// Without a share cap nobody stands here.
+    clients: BTreeMap<ClientId, u32>,
+}
+
+impl Allowance {
+    fn new(shown: &[SelectedGroup], hidden: &[SelectedGroup], groups: Vec<u32>, share: Option<u32>) -> Self {
+        let owners: Vec<ClientId> = shown.iter().chain(hidden).map(|group| group.client).collect();
+        let clients = share.map(|share| owners.iter().map(|owner| (*owner, share)).collect()).unwrap_or_default();
+        Self { owners, groups, clients }
+    }
+
+    /// What a group may still give.
+    fn room(&self, group: usize) -> u32 {
+        self.clients.get(&self.owners[group]).map_or(self.groups[group], |room| self.groups[group].min(*room))
+    }
+
+    /// Takes so many records of a group, or as many as there is room for.
+    fn take(&mut self, group: usize, records: u32) -> u32 {
+        let taken = records.min(self.room(group));
+        self.groups[group] -= taken;
+        if let Some(room) = self.clients.get_mut(&self.owners[group]) {
+            *room -= taken;
+        }
+        taken
+    }
+}
+
+/// Rows, what is covered and what is to be covered, all as seen from the middle of the known groups.
+struct Around {
+    points: Matrix,
+    covered: Option<Covered>,
+    targets: Targets,
+}
+
+impl Around {
+    fn new(registry: &Registry, points: &Matrix, covered: Option<&Covered>) -> Result<Self> {
+        let (centre, targets) = registry.targets(points.cols());
+        let covered = covered.map(|covered| -> Result<Covered> {
+            Ok(Covered { points: centre.all_seen_from(&covered.points)?, mass: covered.mass.clone() })
+        });
+        Ok(Self { points: centre.all_seen_from(points)?, covered: covered.transpose()?, targets })
+    }
+
+    fn rows(&self) -> Rows<'_> {
+        Rows::new(&self.points).covered(self.covered.as_ref()).targets(&self.targets)
+    }
 }
 
 /// The scores of all groups: a column for each name that a client sent, NaN where a client has nothing of it. `None` where nobody
@@ -149,25 +287,36 @@ fn joint_scores(scores: &[(usize, Option<Scores>)]) -> Result<Option<Scores>> {
 fn among_records(
     stages: &ServerStages,
     selection: &mut Selection,
-    records: usize,
+    allowance: &mut Allowance,
     budget: usize,
     context: &Context,
 ) -> Result<()> {
-    if records > MAX_ROWS {
-        return Err(Error::protocol("client_summary: records", format!("at most {MAX_ROWS} in a round"), records));
-    }
-    let mut owners = Vec::with_capacity(records);
-    let mut group_of = Vec::with_capacity(records);
-    for (at, group) in selection.groups.iter().enumerate() {
-        owners.extend(std::iter::repeat_n(group.client, group.size as usize));
-        group_of.extend(std::iter::repeat_n(at, group.size as usize));
-    }
-    let points = Matrix::zeros(records, 0);
-    let rows = Rows::new(&points).owners(&owners);
     let context = context.derive("selector", 0);
-    let chosen = run_selector("server.selector", stages.selector.as_ref(), &rows, Budget::Total(budget), &context)?;
-    for row in chosen {
-        selection.groups[group_of[row.index()]].records += 1;
+    // Once, unless a client would give more than its share: then what is left is drawn among the others.
+    let mut left = budget;
+    for turn in 0u64.. {
+        let rooms: Vec<usize> = (0..selection.groups.len()).map(|at| allowance.groups[at] as usize).collect();
+        let open = |at: &usize| allowance.room(*at) > 0;
+        let records: usize = (0..rooms.len()).filter(open).map(|at| rooms[at]).sum();
+        if left == 0 || records == 0 {
+            break;
+        }
+        if records > MAX_ROWS {
+            let expected = format!("at most {MAX_ROWS} in a round");
+            return Err(Error::protocol("client_summary: records", expected, records));
+        }
+        let group_of: Vec<usize> =
+            (0..rooms.len()).filter(open).flat_map(|at| std::iter::repeat_n(at, rooms[at])).collect();
+        let owners: Vec<ClientId> = group_of.iter().map(|&at| selection.groups[at].client).collect();
+        let points = Matrix::zeros(owners.len(), 0);
+        let rows = Rows::new(&points).owners(&owners);
+        let context = if turn == 0 { context.clone() } else { context.derive("again", turn) };
+        let chosen = run_selector("server.selector", stages.selector.as_ref(), &rows, Budget::Total(left), &context)?;
+        for row in chosen {
+            let given = allowance.take(group_of[row.index()], 1);
+            selection.groups[group_of[row.index()]].records += given;
+            left -= given as usize;
+        }
     }
     Ok(())
 }
@@ -176,13 +325,18 @@ fn among_records(
 fn among_groups(
     stages: &ServerStages,
     selection: &mut Selection,
+    allowance: &mut Allowance,
     rows: &Rows<'_>,
     budget: Option<usize>,
     context: &Context,
 ) -> Result<()> {
     let weights: Vec<f32> = selection.groups.iter().map(|g| g.size as f32).collect();
     let owners: Vec<ClientId> = selection.groups.iter().map(|g| g.client).collect();
-    let rows = rows.weights(&weights).owners(&owners);
+    let key = |g: &SelectedGroup| {
+        context.seed.derive("client", u64::from(g.client.0)).derive("group", u64::from(g.cluster.0)).0
+    };
+    let keys: Vec<u64> = selection.groups.iter().map(key).collect();
+    let rows = rows.weights(&weights).owners(&owners).keys(&keys);
     let clustering = group(stages, &rows, budget, context)?;
     if let Some(clustering) = &clustering {
         selection.clusters = clustering.centroids.rows();
@@ -190,28 +344,138 @@ fn among_groups(
             group.server_cluster = *label;
         }
     }
-    let wanted = match budget {
-        None => Budget::PerCluster(1),
-        Some(records) => Budget::Total(records.min(rows.len())),
-    };
     let rows = rows.groups(clustering.as_ref());
     let context = context.derive("selector", 0);
-    let chosen = run_selector("server.selector", stages.selector.as_ref(), &rows, wanted, &context)?;
-    let picked = chosen.len();
-    for row in chosen {
-        selection.groups[row.index()].records = 1;
+    let Some(budget) = budget else {
+        let wanted = Budget::PerCluster(1);
+        for row in run_selector("server.selector", stages.selector.as_ref(), &rows, wanted, &context)? {
+            selection.groups[row.index()].records = allowance.take(row.index(), 1);
+        }
+        return Ok(());
+    };
+    let shown = &allowance.groups[..rows.len()];
+    let room = Room::new(shown, &allowance.clients);
+    if let Some(counts) = run_allocation("server.selector", stages.selector.as_ref(), &rows, &room, budget, &context)? {
+        for (at, count) in counts.into_iter().enumerate() {
+            selection.groups[at].records = allowance.take(at, count);
+        }
+        return Ok(());
     }
-    if let Some(records) = budget
-        && records > picked
-    {
-        // Only where every group was picked: `run_selector` saw to it that the total was met.
-        let sizes: Vec<f64> = selection.groups.iter().map(|g| f64::from(g.size)).collect();
-        let room: Vec<usize> = selection.groups.iter().map(|g| (g.size - g.records) as usize).collect();
-        for (group, more) in selection.groups.iter_mut().zip(apportion(records - picked, &sizes, &room)) {
-            group.records += more as u32;
+    one_each(stages, selection, allowance, &rows, budget, &context)?;
+    spread(selection, allowance, &weights, budget);
+    Ok(())
+}
+
+/// Each picked group gives one record. Where a client would give more than its share, the picks that are too many go to groups of
+/// other clients.
+fn one_each(
+    stages: &ServerStages,
+    selection: &mut Selection,
+    allowance: &mut Allowance,
+    all: &Rows<'_>,
+    budget: usize,
+    context: &Context,
+) -> Result<()> {
+    let mut left = budget;
+    for turn in 0u64.. {
+        let open: Vec<usize> =
+            (0..all.len()).filter(|&at| selection.groups[at].records == 0 && allowance.room(at) > 0).collect();
+        if left == 0 || open.is_empty() {
+            break;
+        }
+        let wanted = Budget::Total(left.min(open.len()));
+        let chosen = if open.len() == all.len() {
+            run_selector("server.selector", stages.selector.as_ref(), all, wanted, context)?
+        } else {
+            let part = Part::of(all, &open)?;
+            let context = context.derive("again", turn);
+            // What was picked before counts as covered.
+            let picked: Vec<usize> = (0..all.len()).filter(|&at| selection.groups[at].records > 0).collect();
+            let covered = with_picked(all, &picked)?;
+            let rows = part.rows(all).covered(&covered);
+            let picks = run_selector("server.selector", stages.selector.as_ref(), &rows, wanted, &context)?;
+            picks.into_iter().map(|pick| RowId(open[pick.index()] as u32)).collect()
+        };
+        for row in chosen {
+            let given = allowance.take(row.index(), 1);
+            selection.groups[row.index()].records += given;
+            left -= given as usize;
         }
     }
     Ok(())
+}
+
+/// What is covered, with a record at each of these rows.
+fn with_picked(all: &Rows<'_>, picked: &[usize]) -> Result<Covered> {
+    let mut covered = all.covered.cloned().unwrap_or_default();
+    let points = all.points.take_rows(picked)?;
+    covered.mass.extend(picked.iter().map(|_| 1.0));
+    covered.points = if covered.points.rows() == 0 { points } else { Matrix::stack([&covered.points, &points])? };
+    Ok(covered)
+}
+
+/// What is left of the budget once every group that may give has given one: in proportion to the sizes.
+fn spread(selection: &mut Selection, allowance: &mut Allowance, weights: &[f32], budget: usize) {
+    let weights: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
+    loop {
+        let left = budget.saturating_sub(selection.records());
+        let room: Vec<usize> = (0..weights.len()).map(|at| allowance.room(at) as usize).collect();
+        let more = apportion(left, &weights, &room);
+        if more.iter().all(|more| *more == 0) {
+            return;
+        }
+        // Several groups of one client may together be given more than its share: the rest goes round again.
+        for (at, more) in more.into_iter().enumerate() {
+            let given = allowance.take(at, to_u32(more));
+            selection.groups[at].records += given;
+        }
+    }
+}
+
+/// Some of the rows, with all that is known of them.
+struct Part {
+    points: Matrix,
+    weights: Vec<f32>,
+    owners: Vec<ClientId>,
+    keys: Vec<u64>,
+    scores: Option<Scores>,
+    groups: Option<Clustering>,
+}
+
+impl Part {
+    fn of(all: &Rows<'_>, rows: &[usize]) -> Result<Self> {
+        let groups = all.groups.map(|groups| -> Result<Clustering> {
+            // Ids stay dense: clusters without a row among these go.
+            let mut ids: Vec<ClusterId> = rows.iter().filter_map(|&row| groups.labels[row]).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            let place = |label: ClusterId| ids.binary_search(&label).ok().map(|at| ClusterId(at as u32));
+            Ok(Clustering {
+                labels: rows.iter().map(|&row| groups.labels[row].and_then(place)).collect(),
+                strength: rows.iter().map(|&row| groups.strength[row]).collect(),
+                centroids: groups.centroids.take_rows(&ids.iter().map(|id| id.index()).collect::<Vec<_>>())?,
+            })
+        });
+        Ok(Self {
+            points: all.points.take_rows(rows)?,
+            weights: rows.iter().map(|&row| all.weight(row)).collect(),
+            owners: rows.iter().map(|&row| all.owners[row]).collect(),
+            keys: rows.iter().map(|&row| all.keys[row]).collect(),
+            scores: all.scores.map(|scores| scores.take_rows(rows)).transpose()?,
+            groups: groups.transpose()?,
+        })
+    }
+
+    fn rows<'a>(&'a self, all: &Rows<'a>) -> Rows<'a> {
+        Rows::new(&self.points)
+            .weights(&self.weights)
+            .owners(&self.owners)
+            .keys(&self.keys)
+            .scores(self.scores.as_ref())
+            .groups(self.groups.as_ref())
+            .covered(all.covered)
+            .targets(all.targets)
+    }
 }
 
 /// The server's own clusters of the centroids (eq. 8).

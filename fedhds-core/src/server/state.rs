@@ -1,6 +1,6 @@
 //! What a server knows between two messages, and going on from it.
 
-use super::{Selection, Server};
+use super::{Registry, Selection, Server};
 use crate::aggregate::AdapterShape;
 use crate::error::{Error, Result};
 use crate::method::checked::check_memory;
@@ -44,6 +44,8 @@ pub struct ServerState {
     pub aggregator: Vec<u8>,
     /// What the selection's memory keeps between rounds, as it encodes it itself; none where the method has no memory.
     pub memory: Option<Vec<u8>>,
+    /// The clients' groups; none where the method makes them anew in each round.
+    pub registry: Option<Registry>,
 }
 
 impl ServerState {
@@ -95,7 +97,8 @@ impl Server {
             return Err(Error::protocol("server state", "a moment before the round's first update", got));
         }
         let memory = self.memory.as_ref().map(|memory| memory.state()).transpose()?;
-        Ok(ServerState { aggregator: self.aggregator.state()?, memory, ..self.state.clone() })
+        let registry = self.registry.clone();
+        Ok(ServerState { aggregator: self.aggregator.state()?, memory, registry, ..self.state.clone() })
     }
 
     /// Goes on from a state that [`state`](Server::state) gave. In the middle of a round that began with a global adapter, `global` is
@@ -117,6 +120,12 @@ impl Server {
             (Some(_), None) => return fail("the state of a method with a memory", "one without"),
             (None, Some(_)) => return fail("the state of a method without a memory", "one with a memory"),
         }
+        match (&self.registry, &state.registry) {
+            (Some(_), Some(registry)) => registry.check()?,
+            (None, None) => {}
+            (Some(_), None) => return fail("the state of a method that groups once", "another"),
+            (None, Some(_)) => return fail("the state of a method that groups in each round", "another"),
+        }
         self.aggregator.resume(&state.aggregator)?;
         if let (Some(expected), Some(round), true) = (&state.expected, state.round, state.phase != Phase::Idle) {
             let Some(global) = global else {
@@ -125,7 +134,8 @@ impl Server {
             expected.check(global)?;
             self.aggregator.begin(global, round)?;
         }
-        self.state = state;
+        self.registry = state.registry.clone();
+        self.state = ServerState { registry: None, ..state };
         Ok(())
     }
 }

@@ -316,7 +316,7 @@ fn state_survives_another_process() {
     }
     assert_eq!(first.selection(), second.selection());
     let mut third = carry(&second);
-    assert_eq!(third.orders(), first.orders());
+    assert_eq!(third.orders().unwrap(), first.orders().unwrap());
     let late = LocalUpdate { round: Round(4), ..update(0, 2, 1.0) };
     upd(&mut third, late).unwrap();
     protocol_error(third.state(), "first update");

@@ -23,6 +23,9 @@ use serde::{Deserialize, Serialize};
 pub struct KMeansConfig {
     /// Number of clusters, at least 1; default 8. Fewer are made where fewer rows are distinct.
     pub n_clusters: usize,
+    /// Rows that there are at least for each cluster, on average, from 1 (default: no limit): of n rows at most
+    /// `n / min_rows_per_cluster` clusters are made, at least one.
+    pub min_rows_per_cluster: usize,
     /// Starts from different initial centroids, at least 1; default 10. The one with the least inertia is kept.
     pub n_init: usize,
     /// Most iterations of one start, at least 1; default 300.
@@ -37,7 +40,7 @@ pub struct KMeansConfig {
 
 impl Default for KMeansConfig {
     fn default() -> Self {
-        Self { n_clusters: 8, n_init: 10, max_iter: 300, tol: 1e-4, weighted: false }
+        Self { n_clusters: 8, min_rows_per_cluster: 1, n_init: 10, max_iter: 300, tol: 1e-4, weighted: false }
     }
 }
 
@@ -52,6 +55,9 @@ impl KMeansConfig {
     pub fn check(&self) -> Result<()> {
         if self.n_clusters == 0 {
             return Err(Error::parameter("n_clusters", "at least 1", self.n_clusters));
+        }
+        if self.min_rows_per_cluster == 0 {
+            return Err(Error::parameter("min_rows_per_cluster", "at least 1", self.min_rows_per_cluster));
         }
         if self.n_init == 0 {
             return Err(Error::parameter("n_init", "at least 1", self.n_init));
@@ -174,10 +180,12 @@ impl KMeans {
 }
 
 impl Clusterer for KMeans {
-    /// As many clusters as are wanted, else `n_clusters`; rows count by their weights where the settings say so.
+    /// As many clusters as are wanted, else `n_clusters`, or fewer by `min_rows_per_cluster`; rows count by their weights where the settings
+    /// say so.
     fn cluster(&self, rows: &Rows<'_>, wanted: Option<usize>, context: &Context) -> Result<Clustering> {
         let weights = (self.config.weighted && !rows.weights.is_empty()).then_some(rows.weights);
-        Ok(self.fit(rows.points, weights, wanted.unwrap_or(self.config.n_clusters), context)?.clustering)
+        let own = || self.config.n_clusters.min((rows.len() / self.config.min_rows_per_cluster).max(1));
+        Ok(self.fit(rows.points, weights, wanted.unwrap_or_else(own), context)?.clustering)
     }
 }
 

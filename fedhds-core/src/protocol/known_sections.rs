@@ -1,0 +1,134 @@
+//! The sections that this release knows, by the message that they belong to.
+
+use super::{Group, Kind, Section};
+use crate::types::{ClientId, ClusterId, Matrix, Round, RowId, Scores, Seed};
+use serde::{Deserialize, Serialize};
+
+/// Section 1 of a [`RoundStart`](super::RoundStart): what the random keys of records are derived from, the same in all rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordKeys(
+    /// The seed; see [`RecordKeys::of`].
+    pub Seed,
+);
+
+impl RecordKeys {
+    /// The key of record number `row` of a client: whoever draws records of it takes those of the smallest keys. Numbers of records mean
+    /// nothing outside the client, so that the server learns nothing by knowing the seed.
+    pub fn of(self, client: ClientId, row: RowId) -> u64 {
+        self.0.derive("client", u64::from(client.0)).derive("record", u64::from(row.0)).0
+    }
+}
+
+impl Section for RecordKeys {
+    const KIND: Kind = Kind::RoundStart;
+    const NUMBER: u16 = 1;
+    const NAME: &'static str = "record_keys";
+}
+
+/// Section 1 of a [`ClientSummary`](super::ClientSummary): the mean of each score over the records of each group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupScores(
+    /// One row for each group, in the order of the summary's groups.
+    pub Scores,
+);
+
+impl GroupScores {
+    /// The most scores, and the longest name in bytes: what a client can make a server hold.
+    pub const MAX: (usize, usize) = (32, 64);
+}
+
+impl Section for GroupScores {
+    const KIND: Kind = Kind::ClientSummary;
+    const NUMBER: u16 = 1;
+    const NAME: &'static str = "group_scores";
+}
+
+/// Section 2 of a [`RoundStart`](super::RoundStart): which of the round's clients the server knows the groups of.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Registered(
+    /// In ascending order of the clients.
+    pub Vec<RegisteredClient>,
+);
+
+/// What the server knows of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisteredClient {
+    /// The client.
+    pub client: ClientId,
+    /// The [digest](GroupsDigest) of its groups: a client that has the same ones sends the digest in their place.
+    pub digest: u64,
+    /// The last round whose update of this client counted; none where none did. What a client trained on in a later round was lost, and is
+    /// open to it again.
+    pub credited: Option<Round>,
+}
+
+impl Registered {
+    /// What the server knows of this client.
+    pub fn of(&self, client: ClientId) -> Option<RegisteredClient> {
+        self.0.iter().find(|known| known.client == client).copied()
+    }
+}
+
+impl Section for Registered {
+    const KIND: Kind = Kind::RoundStart;
+    const NUMBER: u16 = 2;
+    const NAME: &'static str = "registered";
+}
+
+/// Section 2 of a [`ClientSummary`](super::ClientSummary): that its groups are those that the server knows. The message then names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupsDigest(
+    /// BLAKE3 of ids, sizes and centroids, its first eight bytes.
+    pub u64,
+);
+
+impl GroupsDigest {
+    /// Of these groups and their centroids, `[groups, d]`.
+    pub fn of(groups: &[Group], centroids: &Matrix) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(centroids.cols() as u64).to_le_bytes());
+        for group in groups {
+            hasher.update(&group.cluster.0.to_le_bytes());
+            hasher.update(&group.size.to_le_bytes());
+        }
+        centroids.as_slice().iter().for_each(|value| {
+            hasher.update(&value.to_le_bytes());
+        });
+        let mut bytes = [0; 8];
+        hasher.finalize_xof().fill(&mut bytes);
+        Self(u64::from_le_bytes(bytes))
+    }
+}
+
+impl Section for GroupsDigest {
+    const KIND: Kind = Kind::ClientSummary;
+    const NUMBER: u16 = 2;
+    const NAME: &'static str = "groups_digest";
+}
+
+/// Section 1 of a [`SelectionOrder`](super::SelectionOrder): groups that may give a record where an ordered group holds fewer than were
+/// ordered of it, the first before the others.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SpareGroups(
+    /// Distinct groups of the summary; they may be among the ordered ones.
+    pub Vec<ClusterId>,
+);
+
+impl Section for SpareGroups {
+    const KIND: Kind = Kind::SelectionOrder;
+    const NUMBER: u16 = 1;
+    const NAME: &'static str = "spare_groups";
+}
+
+/// Section 1 of a [`LocalUpdate`](super::LocalUpdate): how many records of each group were trained on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainedGroups(
+    /// Groups in ascending order, each with at least one record.
+    pub Vec<(ClusterId, u32)>,
+);
+
+impl Section for TrainedGroups {
+    const KIND: Kind = Kind::LocalUpdate;
+    const NUMBER: u16 = 1;
+    const NAME: &'static str = "trained_groups";
+}
