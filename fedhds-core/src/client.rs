@@ -1,12 +1,16 @@
 //! A client's half of the selection: message in, message out. No I/O, no clock, no global state.
 
+mod gate;
+
+pub use gate::Pair;
+
 use crate::cluster::check_clustering;
 use crate::error::{Error, Result};
 use crate::method::checked::{run_selector, run_upload};
 use crate::method::pipeline::Grouped;
 use crate::method::{ClientStages, Pipeline, Regroup, Repeats};
 use crate::protocol::{
-    Ask, ClientSummary, Group, GroupScores, GroupsDigest, LocalUpdate, MAX_RECORDS, RecordKeys, Registered,
+    Ask, ClientSummary, GateLimit, Group, GroupScores, GroupsDigest, LocalUpdate, MAX_RECORDS, RecordKeys, Registered,
     RegisteredClient, RoundStart, SelectionOrder, SpareGroups, TrainedGroups, Wire as _,
 };
 use crate::saved;
@@ -37,6 +41,8 @@ pub struct ClientState {
     pub content: u64,
     /// Whether its one group is too small to show a centroid.
     pub hidden: bool,
+    /// Features of its records' prompts alone, where they are known.
+    pub prompts: Option<Matrix>,
 }
 
 /// What a client last marked as trained on.
@@ -59,6 +65,8 @@ pub struct SavedClient {
     pub secret: Option<Secret>,
     /// What it trained on last: open again where the server says that it did not count.
     pub last: Option<LastTrained>,
+    /// Records that did not pass an open gate, ascending.
+    pub refused: Vec<RowId>,
 }
 
 impl SavedClient {
@@ -97,6 +105,7 @@ pub struct Client {
     trained: BTreeSet<RowId>,
     secret: Option<Secret>,
     last: Option<LastTrained>,
+    refused: BTreeSet<RowId>,
     least_group: usize,
 }
 
@@ -110,6 +119,7 @@ impl Client {
             trained: BTreeSet::new(),
             secret: None,
             last: None,
+            refused: BTreeSet::new(),
             least_group: 1,
         }
     }
@@ -184,6 +194,15 @@ impl Client {
         {
             return Err(Error::input("scores", format!("{} rows, one for each record", records.len()), scores.rows()));
         }
+        if let Some(prompts) = records.prompts
+            && prompts.rows() != records.len()
+        {
+            return Err(Error::input(
+                "prompts",
+                format!("{} rows, one for each record", records.len()),
+                prompts.rows(),
+            ));
+        }
         if !records.copies.is_empty() && records.copies.len() != records.len() {
             let expected = format!("{} values, one for each record, or none", records.len());
             return Err(Error::input("copies", expected, records.copies.len()));
@@ -229,9 +248,10 @@ impl Client {
         let once = self.stages.regroup == Regroup::Once;
         let content = if once { content(records, records.len()) } else { 0 };
         let scores = records.scores.cloned();
+        let prompts = records.prompts.cloned();
         let keys_seed = keys.map(|RecordKeys(seed)| seed);
         if let Some(state) = self.state.as_ref().filter(|state| once && state.content == content) {
-            return Ok(ClientState { round: start.round, scores, keys: keys_seed, ..state.clone() });
+            return Ok(ClientState { round: start.round, scores, prompts, keys: keys_seed, ..state.clone() });
         }
         let grown = self.state.as_ref().filter(|state| {
             let before = state.clustering.labels.len();
@@ -239,7 +259,7 @@ impl Client {
             once && !state.hidden && before < records.len() && same(before)
         });
         if let Some(state) = grown {
-            let state = ClientState { round: start.round, scores, keys: keys_seed, ..state.clone() };
+            let state = ClientState { round: start.round, scores, prompts, keys: keys_seed, ..state.clone() };
             return self.with_new_records(state, records, content, start, context);
         }
         let key = |keys: RecordKeys| (0..records.len()).map(|row| keys.of(self.id, RowId(row as u32))).collect();
@@ -270,6 +290,7 @@ impl Client {
             keys: keys_seed,
             content,
             hidden,
+            prompts,
         })
     }
 
@@ -356,6 +377,36 @@ impl Client {
     /// [`Error::Protocol`] when no summary was sent, when the order is for another client or round, or when it asks for a group
     /// that was not reported or for more records than the group holds; [`Error::Stage`] and the selector's own errors.
     pub fn choose(&self, order: &SelectionOrder, context: &Context) -> Result<Vec<RowId>> {
+        self.choose_by(order, context, &mut |rows| Ok((rows, Vec::new()))).map(|(chosen, _)| chosen)
+    }
+
+    /// [`choose`](Client::choose), leaving out what does not pass where the order's gate is open: `losses` gives the mean loss of each
+    /// [`Pair`], in nats, and is called with the candidates of one group at a time. Records that did not pass are remembered and not
+    /// looked at again. In the place of one that is left out comes the next of its group, then one of a spare group, then none: what is
+    /// missing goes to the next round. With a closed gate nothing is scored.
+    ///
+    /// # Errors
+    /// As [`choose`](Client::choose); what `losses` reports, and [`Error::Input`] for another number of losses than pairs.
+    pub fn choose_scored(
+        &mut self,
+        order: &SelectionOrder,
+        context: &Context,
+        losses: &mut dyn FnMut(&[Pair]) -> Result<Vec<f32>>,
+    ) -> Result<Vec<RowId>> {
+        let Some(limit) = order.sections.get::<GateLimit>()? else { return self.choose(order, context) };
+        let this = &*self;
+        let (chosen, refused) = this.choose_by(order, context, &mut |rows| this.passing(&rows, &limit, losses))?;
+        self.refused.extend(refused);
+        Ok(chosen)
+    }
+
+    /// The records of an order of which `passing` says which may train; and those that may not.
+    fn choose_by(
+        &self,
+        order: &SelectionOrder,
+        context: &Context,
+        passing: &mut dyn FnMut(Vec<RowId>) -> Result<(Vec<RowId>, Vec<RowId>)>,
+    ) -> Result<(Vec<RowId>, Vec<RowId>)> {
         order.check()?;
         let Some(state) = &self.state else {
             return Err(Error::protocol("selection_order", "a summary before the order", "no summary was made"));
@@ -372,7 +423,8 @@ impl Client {
                 members[label.index()].push(row);
             }
         }
-        let mut chosen = Vec::with_capacity(order.records().min(state.points.rows()));
+        let limit = order.sections.get::<GateLimit>()?;
+        let mut picked = Picked { tries: limit.map_or(1, |limit| limit.tries as usize), ..Picked::default() };
         let mut short = 0;
         for wanted in &order.clusters {
             let Some(rows) = members.get(wanted.cluster.index()) else {
@@ -395,14 +447,13 @@ impl Client {
             let known =
                 |row: &usize| self.stages.repeats != Repeats::Allow && self.trained.contains(&RowId(*row as u32));
             let (old, new): (Vec<usize>, Vec<usize>) = rows.iter().partition(|row| known(row));
-            let fresh = count.min(new.len());
-            chosen.extend(self.pick(state, wanted.cluster, new, fresh, &context)?);
-            match self.stages.repeats {
-                Repeats::Never => short += count - fresh,
-                _ => {
-                    chosen.extend(self.pick(state, wanted.cluster, old, count - fresh, &context.derive("again", 0))?)
-                }
+            if self.stages.repeats == Repeats::Never {
+                short += self.pick_passing(state, wanted.cluster, new, count, &context, passing, &mut picked)?;
+                continue;
             }
+            let fresh = count.min(new.len());
+            picked.chosen.extend(self.pick(state, wanted.cluster, new, fresh, &context)?);
+            picked.chosen.extend(self.pick(state, wanted.cluster, old, count - fresh, &context.derive("again", 0))?);
         }
         let spares = order.sections.get::<SpareGroups>()?.unwrap_or_default().0;
         for spare in spares {
@@ -413,25 +464,53 @@ impl Client {
                 let expected = format!("ids below {}", members.len());
                 return Err(Error::protocol("selection_order: spare_groups", expected, spare));
             };
-            let open = |row: &&usize| {
-                let row = RowId(**row as u32);
-                !self.trained.contains(&row) && !chosen.contains(&row)
-            };
-            let open: Vec<usize> = rows.iter().filter(open).copied().collect();
-            let count = short.min(open.len());
-            short -= count;
+            let new = rows.iter().filter(|row| !self.trained.contains(&RowId(**row as u32))).copied().collect();
             let context = context.derive("spare", spare.0.into());
-            chosen.extend(self.pick(state, spare, open, count, &context)?);
+            short = self.pick_passing(state, spare, new, short, &context, passing, &mut picked)?;
         }
+        let Picked { mut chosen, refused, .. } = picked;
         chosen.sort_unstable();
         tracing::debug!(
             client = %self.id,
             round = %order.round,
             records = chosen.len(),
+            refused = refused.len(),
             short,
             "records are chosen"
         );
-        Ok(chosen)
+        Ok((chosen, refused))
+    }
+
+    /// `count` of these rows of one group that may train, where there are so many among the first few; how many are missing.
+    #[allow(clippy::too_many_arguments)]
+    fn pick_passing(
+        &self,
+        state: &ClientState,
+        cluster: ClusterId,
+        rows: Vec<usize>,
+        count: usize,
+        context: &Context,
+        passing: &mut dyn FnMut(Vec<RowId>) -> Result<(Vec<RowId>, Vec<RowId>)>,
+        picked: &mut Picked,
+    ) -> Result<usize> {
+        let gated = picked.tries > 1;
+        let seen = |row: &usize, picked: &Picked| {
+            let row = RowId(*row as u32);
+            picked.chosen.contains(&row) || picked.refused.contains(&row) || gated && self.refused.contains(&row)
+        };
+        let mut open: Vec<usize> = rows.into_iter().filter(|row| !seen(row, picked)).collect();
+        let (mut missing, mut tries) = (count, count.saturating_mul(picked.tries));
+        while missing > 0 && tries > 0 && !open.is_empty() {
+            let next = missing.min(tries).min(open.len());
+            let candidates = self.pick(state, cluster, open.clone(), next, context)?;
+            open.retain(|row| !candidates.contains(&RowId(*row as u32)));
+            tries -= candidates.len();
+            let (passed, refused) = passing(candidates)?;
+            missing -= passed.len().min(missing);
+            picked.chosen.extend(passed);
+            picked.refused.extend(refused);
+        }
+        Ok(missing)
     }
 
     /// `count` of these rows of one group.
@@ -532,6 +611,7 @@ impl Client {
             trained: self.trained().collect(),
             secret: self.secret.clone(),
             last: self.last.clone(),
+            refused: self.refused.iter().copied().collect(),
         }
     }
 
@@ -545,6 +625,7 @@ impl Client {
         }
         self.trained.extend(saved.trained);
         self.last = saved.last;
+        self.refused.extend(saved.refused);
         if let Some(secret) = saved.secret {
             self.set_secret(secret);
         }
@@ -580,6 +661,15 @@ impl Client {
         self.state = Some(ClientState { points, clustering, ..state });
         Ok(())
     }
+}
+
+/// What an order has been answered with so far.
+#[derive(Default)]
+struct Picked {
+    chosen: Vec<RowId>,
+    refused: Vec<RowId>,
+    /// Records that are looked at for each that is ordered.
+    tries: usize,
 }
 
 /// The summary, or its digest where the server knows these groups.

@@ -27,7 +27,8 @@ mod traffic;
 
 pub use adapters::{GlobalAdapter, LocalUpdate};
 pub use known_sections::{
-    GroupScores, GroupsDigest, RecordKeys, Registered, RegisteredClient, SpareGroups, TrainedGroups,
+    GateAnswer, GateLimit, GateQuestion, GroupScores, GroupsDigest, RecordKeys, Registered, RegisteredClient,
+    SpareGroups, TrainedGroups,
 };
 pub use order::{ClusterOrder, SelectionOrder};
 pub use round_start::{Ask, RoundStart};

@@ -4,12 +4,14 @@
 //! [`receive`](Server::receive) for each trained adapter, [`finish_round`](Server::finish_round). Clients that stay silent are left
 //! out, and so is one whose message is refused; the order of arrival changes nothing.
 
+mod gate;
 mod receive;
 mod registry;
 mod report;
 mod selection;
 mod state;
 
+pub use gate::GateReport;
 pub use registry::Registry;
 pub(crate) use report::reason;
 pub use report::{FinishedRound, RoundReport};
@@ -19,10 +21,11 @@ pub use state::{Phase, ServerState};
 use crate::aggregate::AdapterShape;
 use crate::error::{Error, Result};
 use crate::method::checked::check_memory;
-use crate::method::{Pipeline, Regroup};
-use crate::protocol::{ClientSummary, LocalUpdate, RecordKeys, RoundStart, SelectionOrder};
+use crate::method::{GateConfig, Pipeline, Regroup};
+use crate::protocol::{ClientSummary, GateQuestion, LocalUpdate, RecordKeys, RoundStart, SelectionOrder};
 use crate::stage::{Aggregated, Aggregator, Memory, TrainedGroup};
 use crate::types::{Adapter, ClientId, ClusterId, Context, Round, Seed};
+use gate::Gate;
 use selection::Knowledge;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -111,6 +114,9 @@ impl Server {
         if let Some(registry) = &self.registry {
             start.sections.set(&registry.registered(&self.state.clients))?;
         }
+        if let Some(GateConfig { representatives, decoys, topics, .. }) = self.pipeline.server.gate {
+            start.sections.set(&GateQuestion { representatives, decoys, topics })?;
+        }
         Ok(start)
     }
 
@@ -135,10 +141,13 @@ impl Server {
         if let Some(registry) = &mut self.registry {
             registry.register(round, self.state.summaries.values());
         }
+        let gate = self.pipeline.server.gate.as_ref().zip(self.registry.as_ref());
+        let gate = gate.map(|(config, registry)| Gate::new(config, &registry.answers(), context));
         let known = Knowledge {
             covered: self.memory.as_ref().map(|memory| memory.covered()),
             registry: self.registry.as_ref(),
             clients: self.state.clients.len(),
+            gate: gate.as_ref(),
         };
         let selection = selection::select(&self.pipeline, round, self.state.summaries.values(), &known, context)?;
         tracing::debug!(
@@ -159,7 +168,10 @@ impl Server {
     /// [`Error::Protocol`] where an optional part cannot be encoded.
     pub fn orders(&self) -> Result<BTreeMap<ClientId, SelectionOrder>> {
         match (&self.state.selection, self.state.round) {
-            (Some(selection), Some(round)) => selection.orders(round, self.state.summaries.keys().copied()),
+            (Some(selection), Some(round)) => {
+                let clients = self.state.summaries.keys().copied();
+                selection.orders(round, clients, self.pipeline.server.gate.as_ref())
+            }
             _ => Ok(BTreeMap::new()),
         }
     }
@@ -275,6 +287,7 @@ impl Server {
         report.trained = trained.iter().map(|(client, groups)| (*client, records(groups))).collect();
         report.left_out = std::mem::take(&mut self.state.left_out);
         let asked = self.state.selection.as_ref().map_or(0, |selection| selection.asked);
+        report.gate = self.state.selection.as_ref().and_then(|selection| selection.gate.clone());
         report.missing = asked.saturating_sub(report.trained.values().sum());
         if let (Some(registry), Some(round)) = (&mut self.registry, self.state.round) {
             registry.credit(round, trained);

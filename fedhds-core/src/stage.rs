@@ -90,6 +90,8 @@ pub struct Rows<'a> {
     /// Which near copy each row is of, `[n]`: rows of one number say the same. Empty where each row says something of its own, or nothing
     /// is known.
     pub copies: &'a [u32],
+    /// Features of the rows' prompts alone, `[n, p]`, which tell topics apart where records are ranked by decoys; without them the points do.
+    pub prompts: Option<&'a Matrix>,
     /// What a selection is to lie near, for the server's selector where the server keeps the clients' groups; else the rows themselves.
     pub targets: Option<&'a Targets>,
 }
@@ -106,6 +108,7 @@ impl<'a> Rows<'a> {
             covered: None,
             keys: &[],
             copies: &[],
+            prompts: None,
             targets: None,
         }
     }
@@ -150,6 +153,12 @@ impl<'a> Rows<'a> {
     #[must_use]
     pub fn copies(self, copies: &'a [u32]) -> Self {
         Self { copies, ..self }
+    }
+
+    /// Adds features of the rows' prompts alone, `[n, p]`.
+    #[must_use]
+    pub fn prompts(self, prompts: impl Into<Option<&'a Matrix>>) -> Self {
+        Self { prompts: prompts.into(), ..self }
     }
 
     /// Adds what a selection is to lie near.

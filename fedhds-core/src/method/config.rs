@@ -2,7 +2,8 @@
 
 use super::frame::SharedFrame;
 use super::kinds::{
-    ClientClusterer, ClientSelector, LayerNormalizer, ReducerConfig, ServerClusterer, ServerMemory, ServerSelector,
+    ClientClusterer, ClientSelector, LayerNormalizer, ReducerConfig, ServerClusterer, ServerGate, ServerMemory,
+    ServerSelector,
 };
 use super::name::Preset;
 use super::options::{Count, Limits, NearCopies, Noise, Regroup, Repeats, Ungrouped};
@@ -95,6 +96,8 @@ pub struct ServerConfig {
     pub share_cap: Option<f64>,
     /// What is accepted of one client.
     pub limits: Limits,
+    /// Whether bad records are left out where there are enough of them.
+    pub gate: ServerGate,
 }
 
 /// A method: where its features come from, what runs on both levels, and how many records train in a round.
@@ -215,6 +218,7 @@ impl MethodConfig {
                 memory: located("server.memory", self.server.memory.build())?,
                 share_cap: self.server.share_cap,
                 limits: self.server.limits.clone(),
+                gate: located("server.gate", self.server.gate.build())?,
             },
         };
         // The rulebook's names are a configuration's keys.

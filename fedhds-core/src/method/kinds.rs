@@ -12,6 +12,7 @@ use crate::types::{Context, Matrix};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+use super::gate::GateConfig;
 use super::pipeline::MakeMemory;
 
 /// A choice without settings.
@@ -149,6 +150,29 @@ impl ServerMemory {
                 Some(Arc::new(move || Ok(Box::new(CoverageMemory::new(config.clone())?))))
             }
         })
+    }
+}
+
+/// Whether bad records are left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ServerGate {
+    /// Never (the paper).
+    None(NoParams),
+    /// Where enough of the answers are bad, by the ranks of own prompts among decoys.
+    Ranks(GateConfig),
+}
+
+impl ServerGate {
+    /// The settings; none for `none`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`](crate::Error::Parameter) for a setting out of range.
+    pub fn build(&self) -> Result<Option<GateConfig>> {
+        match self {
+            ServerGate::None(_) => Ok(None),
+            ServerGate::Ranks(config) => config.check().map(|()| Some(config.clone())),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 pub(crate) mod checked;
 mod config;
 mod frame;
+mod gate;
 mod kinds;
 mod name;
 mod options;
@@ -19,9 +20,10 @@ pub(crate) mod testing;
 pub use checked::check_selection;
 pub use config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig};
 pub use frame::{MakeProjection, SharedFrame};
+pub use gate::GateConfig;
 pub use kinds::{
-    ClientClusterer, ClientSelector, LayerNormalizer, NoParams, ReducerConfig, ServerClusterer, ServerMemory,
-    ServerSelector,
+    ClientClusterer, ClientSelector, LayerNormalizer, NoParams, ReducerConfig, ServerClusterer, ServerGate,
+    ServerMemory, ServerSelector,
 };
 pub use name::Preset;
 pub use options::{Count, Limits, NearCopies, Noise, Regroup, Repeats, Ungrouped};

@@ -2,6 +2,7 @@
 
 use super::checked::{run_clusterer, run_reducer};
 use super::frame::SharedFrame;
+use super::gate::GateConfig;
 use super::options::{Count, Limits, Noise, Regroup, Repeats, Ungrouped};
 use crate::cluster::centroid::weighted_centroids;
 use crate::cluster::merge_small;
@@ -88,6 +89,8 @@ pub struct ServerStages {
     pub share_cap: Option<f64>,
     /// What is accepted of one client.
     pub limits: Limits,
+    /// Whether bad records are left out where there are enough of them; never in the paper.
+    pub gate: Option<GateConfig>,
 }
 
 impl Default for ServerStages {
@@ -101,6 +104,7 @@ impl Default for ServerStages {
             memory: None,
             share_cap: None,
             limits: Limits::default(),
+            gate: None,
         }
     }
 }

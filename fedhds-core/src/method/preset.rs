@@ -1,8 +1,9 @@
 //! What each preset is made of.
 
 use super::config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig};
+use super::gate::GateConfig;
 use super::kinds::{
-    ClientClusterer, ClientSelector, NoParams, ReducerConfig, ServerClusterer, ServerMemory, ServerSelector,
+    ClientClusterer, ClientSelector, NoParams, ReducerConfig, ServerClusterer, ServerGate, ServerMemory, ServerSelector,
 };
 use super::name::Preset;
 use super::options::{Count, Limits, NearCopies, Noise, Regroup, Repeats, Ungrouped};
@@ -76,6 +77,7 @@ impl Preset {
                 let server = ServerConfig {
                     memory: ServerMemory::Coverage(CoverageMemoryConfig::default()),
                     share_cap: Some(SHARE_CAP),
+                    gate: ServerGate::Ranks(GateConfig::default()),
                     ..flat_server(ServerSelector::SaturatedCoverage)
                 };
                 (FeatureSource::Text, client, server, BUDGET)
@@ -119,6 +121,7 @@ fn paper_server() -> ServerConfig {
         memory: ServerMemory::None(NoParams {}),
         share_cap: None,
         limits: Limits::default(),
+        gate: ServerGate::None(NoParams {}),
     }
 }
 

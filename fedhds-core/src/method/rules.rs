@@ -77,6 +77,10 @@ impl Pipeline {
                 let expected = "a budget, a ratio or `all`: what groups have left is counted in records";
                 return fail("count", expected, "`per_cluster`");
             }
+            (_, Repeats::Allow | Repeats::Avoid) | (Regroup::EachRound, _) if server.gate.is_some() => {
+                let expected = "`none`: only where `client.regroup` is `once` and `client.repeats` is `never` can a record be refused";
+                return fail("server.gate", expected, "a gate");
+            }
             (Regroup::EachRound, Repeats::Never) => {
                 let expected =
                     "`allow` or `avoid`: only where `client.regroup` is `once` the server knows what is left";
@@ -111,7 +115,7 @@ impl Pipeline {
 mod tests {
     use super::*;
     use crate::cluster::{KMeans, KMeansConfig};
-    use crate::method::{ClientStages, ServerStages, SharedFrame};
+    use crate::method::{ClientStages, GateConfig, ServerStages, SharedFrame};
     use crate::select::{CoverageMemory, FacilityLocation, NearestCentroid};
     use std::sync::Arc;
 
@@ -141,7 +145,7 @@ mod tests {
         assert!(Pipeline::default().check().is_ok());
         assert!(good().check().is_ok());
         type Spoil = fn(&mut Pipeline);
-        let cases: [(&str, &str, Spoil); 19] = [
+        let cases: [(&str, &str, Spoil); 20] = [
             ("count.budget", "at least 1", |p| p.server.count = Count::Budget(0)),
             ("client.frame", "no groups", |p| p.client.clusterer = None),
             ("count", "nothing to cluster", |p| {
@@ -176,6 +180,7 @@ mod tests {
                 p.client.frame = None;
                 p.client.regroup = Regroup::Once;
             }),
+            ("server.gate", "can a record be refused", |p| p.server.gate = Some(GateConfig::default())),
             ("client.repeats", "what is left", |p| p.client.repeats = Repeats::Never),
             ("server.share_cap", "at least 1", |p| p.server.share_cap = Some(0.5)),
             ("server.share_cap", "at least 1", |p| p.server.share_cap = Some(f64::NAN)),

@@ -60,6 +60,8 @@ pub struct RegisteredClient {
     /// The last round whose update of this client counted; none where none did. What a client trained on in a later round was lost, and is
     /// open to it again.
     pub credited: Option<Round>,
+    /// Whether its answer to the [`GateQuestion`] is known: it is not asked again.
+    pub answered: bool,
 }
 
 impl Registered {
@@ -73,6 +75,68 @@ impl Section for Registered {
     const KIND: Kind = Kind::RoundStart;
     const NUMBER: u16 = 2;
     const NAME: &'static str = "registered";
+}
+
+/// Section 3 of a [`RoundStart`](super::RoundStart): how a client ranks its own prompts among decoys. It may decline, by not answering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateQuestion {
+    /// Records that it ranks.
+    pub representatives: u32,
+    /// Decoys of each.
+    pub decoys: u32,
+    /// Distinct topics that they have at least, else it abstains.
+    pub topics: u32,
+}
+
+impl Section for GateQuestion {
+    const KIND: Kind = Kind::RoundStart;
+    const NUMBER: u16 = 3;
+    const NAME: &'static str = "gate_question";
+}
+
+/// Section 3 of a [`ClientSummary`](super::ClientSummary): the answer to a [`GateQuestion`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GateAnswer {
+    /// The records, or their topics, are too few to tell.
+    Abstained,
+    /// How many of the ranked records have the rank of their own prompt in each eighth, the best first.
+    Ranks([u32; 8]),
+}
+
+impl GateAnswer {
+    /// (ranks in the worse half, ranks in all).
+    pub fn counts(&self) -> (u32, u32) {
+        match self {
+            GateAnswer::Abstained => (0, 0),
+            GateAnswer::Ranks(bins) => {
+                let sum = |bins: &[u32]| bins.iter().fold(0u32, |sum, bin| sum.saturating_add(*bin));
+                (sum(&bins[4..]), sum(bins))
+            }
+        }
+    }
+}
+
+impl Section for GateAnswer {
+    const KIND: Kind = Kind::ClientSummary;
+    const NUMBER: u16 = 3;
+    const NAME: &'static str = "gate_answer";
+}
+
+/// Section 2 of a [`SelectionOrder`](super::SelectionOrder): the gate is open, and only records that pass may train.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GateLimit {
+    /// The least mean of `ln(decoy loss) - ln(own loss)`, finite.
+    pub least_score: f32,
+    /// Decoys of a record, at least 1.
+    pub decoys: u32,
+    /// Records that are scored at most for each that is ordered, at least 1.
+    pub tries: u32,
+}
+
+impl Section for GateLimit {
+    const KIND: Kind = Kind::SelectionOrder;
+    const NUMBER: u16 = 2;
+    const NAME: &'static str = "gate_limit";
 }
 
 /// Section 2 of a [`ClientSummary`](super::ClientSummary): that its groups are those that the server knows. The message then names none.

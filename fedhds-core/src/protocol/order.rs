@@ -1,6 +1,6 @@
 //! Server to client: what to train on.
 
-use super::{Kind, MAX_GROUPS, MAX_RECORDS, Section as _, Sections, SpareGroups, Wire};
+use super::{GateLimit, Kind, MAX_GROUPS, MAX_RECORDS, Section as _, Sections, SpareGroups, Wire};
 use crate::error::{Error, Result};
 use crate::types::{ClientId, ClusterId, Round};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub struct SelectionOrder {
     pub round: Round,
     /// Groups in ascending order of their ids; empty where the client does not train in this round.
     pub clusters: Vec<ClusterOrder>,
-    /// Optional parts: [`SpareGroups`].
+    /// Optional parts: [`SpareGroups`], [`GateLimit`].
     pub sections: Sections,
 }
 
@@ -69,7 +69,13 @@ impl Wire for SelectionOrder {
         if records > MAX_RECORDS as u64 {
             return err("selection_order: records", format!("at most {MAX_RECORDS}"), records.to_string());
         }
-        self.sections.check(Self::KIND, &[SpareGroups::NUMBER])?;
+        self.sections.check(Self::KIND, &[SpareGroups::NUMBER, GateLimit::NUMBER])?;
+        if let Some(limit) = self.sections.get::<GateLimit>()?
+            && !(limit.least_score.is_finite() && limit.decoys > 0 && limit.tries > 0)
+        {
+            let expected = "a finite score, and at least one decoy and one try";
+            return err("selection_order: gate_limit", expected.into(), format!("{limit:?}"));
+        }
         if let Some(SpareGroups(spares)) = self.sections.get()? {
             let mut seen = BTreeSet::new();
             if let Some(twice) = spares.iter().find(|group| !seen.insert(**group)) {

@@ -1,6 +1,6 @@
 //! Server to client: a round begins.
 
-use super::{Kind, MAX_DIMS, RecordKeys, Registered, Section as _, Sections, Wire};
+use super::{GateQuestion, Kind, MAX_DIMS, RecordKeys, Registered, Section as _, Sections, Wire};
 use crate::error::{Error, Result};
 use crate::types::{Round, Seed};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub struct RoundStart {
     pub round: Round,
     /// What to send.
     pub ask: Ask,
-    /// Optional parts: [`RecordKeys`], [`Registered`].
+    /// Optional parts: [`RecordKeys`], [`Registered`], [`GateQuestion`].
     pub sections: Sections,
 }
 
@@ -44,8 +44,14 @@ impl Wire for RoundStart {
     const KIND: Kind = Kind::RoundStart;
 
     fn check(&self) -> Result<()> {
-        self.sections.check(Self::KIND, &[RecordKeys::NUMBER, Registered::NUMBER])?;
+        self.sections.check(Self::KIND, &[RecordKeys::NUMBER, Registered::NUMBER, GateQuestion::NUMBER])?;
         self.sections.get::<RecordKeys>()?;
+        if let Some(question) = self.sections.get::<GateQuestion>()?
+            && !(1..=64).contains(&question.representatives)
+        {
+            let got = question.representatives;
+            return Err(Error::protocol("round_start: gate_question: representatives", "1 to 64", got));
+        }
         if let Some(Registered(known)) = self.sections.get()?
             && known.windows(2).any(|pair| pair[0].client >= pair[1].client)
         {

@@ -1,6 +1,8 @@
 //! Client to server: its groups.
 
-use super::{GroupScores, GroupsDigest, Kind, MAX_DIMS, MAX_GROUPS, MAX_RECORDS, Section as _, Sections, Wire};
+use super::{
+    GateAnswer, GroupScores, GroupsDigest, Kind, MAX_DIMS, MAX_GROUPS, MAX_RECORDS, Section as _, Sections, Wire,
+};
 use crate::error::{Error, Result};
 use crate::types::{ClientId, ClusterId, Matrix, Round};
 use serde::{Deserialize, Serialize};
@@ -28,7 +30,7 @@ pub struct ClientSummary {
     pub groups: Vec<Group>,
     /// `[groups, dims]`: row j is the centroid of `groups[j]`. No columns where only counts were asked for.
     pub centroids: Matrix,
-    /// Optional parts: [`GroupScores`], [`GroupsDigest`].
+    /// Optional parts: [`GroupScores`], [`GroupsDigest`], [`GateAnswer`].
     pub sections: Sections,
 }
 
@@ -78,7 +80,8 @@ impl Wire for ClientSummary {
             let got = format!("{} at row {row}, column {column}", self.centroids.as_slice()[at]);
             return err("client_summary: centroids", "finite values".into(), got);
         }
-        self.sections.check(Self::KIND, &[GroupScores::NUMBER, GroupsDigest::NUMBER])?;
+        self.sections.check(Self::KIND, &[GroupScores::NUMBER, GroupsDigest::NUMBER, GateAnswer::NUMBER])?;
+        self.sections.get::<GateAnswer>()?;
         if self.sections.get::<GroupsDigest>()?.is_some() && !self.groups.is_empty() {
             let got = format!("{} groups", self.groups.len());
             return err("client_summary: groups_digest", "no groups beside it".into(), got);

@@ -3,7 +3,9 @@
 use super::report::reason;
 use super::{Arrived, Phase, Server, TrainedOn};
 use crate::error::{Error, Result};
-use crate::protocol::{Ask, ClientSummary, GroupsDigest, Kind, LocalUpdate, Message, TrainedGroups, Wire as _};
+use crate::protocol::{
+    Ask, ClientSummary, GateAnswer, GroupsDigest, Kind, LocalUpdate, Message, TrainedGroups, Wire as _,
+};
 use crate::stage::ClientUpdate;
 use crate::types::{ClientId, Round};
 
@@ -77,6 +79,13 @@ impl Server {
             }
             None => summary,
         };
+        if let Some(answer) = summary.sections.get::<GateAnswer>()? {
+            let most = self.pipeline.server.gate.as_ref().map_or(0, |gate| gate.representatives);
+            if answer.counts().1 > most {
+                let expected = format!("at most {most} ranks");
+                return Err(Error::protocol("client_summary: gate_answer", expected, answer.counts().1));
+            }
+        }
         summary.groups.iter_mut().for_each(|group| group.size = group.size.min(limits.max_group_records));
         let dims = summary.centroids.cols();
         // A lone group may hide its centroid, where the client is too small to show one.

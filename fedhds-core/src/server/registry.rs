@@ -1,7 +1,7 @@
 //! What the server keeps of the clients' groups between rounds.
 
 use crate::error::{Error, Result};
-use crate::protocol::{ClientSummary, Group, GroupsDigest, Registered, RegisteredClient};
+use crate::protocol::{ClientSummary, GateAnswer, Group, GroupsDigest, Registered, RegisteredClient};
 use crate::stage::Targets;
 use crate::types::{ClientId, ClusterId, Matrix, Round};
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,8 @@ struct Known {
     centroids: Matrix,
     seen: Round,
     credited: Option<Round>,
+    /// What it answered to the gate's question; none where it was not asked or declined.
+    answer: Option<GateAnswer>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -43,7 +45,8 @@ impl Registry {
     pub(super) fn registered(&self, clients: &BTreeSet<ClientId>) -> Registered {
         let known = clients.iter().filter_map(|client| {
             let known = self.clients.get(client)?;
-            Some(RegisteredClient { client: *client, digest: known.digest, credited: known.credited })
+            let answered = known.answer.is_some();
+            Some(RegisteredClient { client: *client, digest: known.digest, credited: known.credited, answered })
         });
         Registered(known.collect())
     }
@@ -85,6 +88,7 @@ impl Registry {
                 centroids: summary.centroids.clone(),
                 seen: round,
                 credited: before.and_then(|before| before.credited),
+                answer: summary.sections.get().ok().flatten().or(before.and_then(|before| before.answer)),
             };
             self.clients.insert(summary.client, known);
         }
@@ -129,9 +133,15 @@ impl Registry {
         self.debt = u32::try_from(records).unwrap_or(u32::MAX);
     }
 
-    /// Where all known groups lie, seen from their centre: `unit(unit(c) - centre)`, each weighing the square root of its size. The centre is
+    /// What the clients answered to the gate's question.
+    pub(super) fn answers(&self) -> BTreeMap<ClientId, GateAnswer> {
+        self.clients.iter().filter_map(|(client, known)| Some((*client, known.answer?))).collect()
+    }
+
+    /// Where all known groups lie, seen from their centre: `unit(unit(c) - centre)`, each weighing the square root of its size times the share of
+    /// its client's records that `pass` takes to be good. The centre is
     /// the mean over the clients of the mean of each one's groups, so that no client weighs more for sending more of them.
-    pub(super) fn targets(&self, dims: usize) -> (Centre, Targets) {
+    pub(super) fn targets(&self, dims: usize, pass: impl Fn(ClientId) -> f64) -> (Centre, Targets) {
         let fits = |known: &&Known| !known.groups.is_empty() && known.centroids.cols() == dims;
         let mut centre = vec![0.0f64; dims];
         let clients = self.clients.values().filter(fits).count();
@@ -143,10 +153,11 @@ impl Registry {
         }
         let centre = Centre(centre);
         let (mut points, mut weights) = (Vec::new(), Vec::new());
-        for known in self.clients.values().filter(fits) {
+        for (client, known) in self.clients.iter().filter(|(_, known)| fits(known)) {
+            let pass = pass(*client) as f32;
             for (group, point) in known.groups.iter().zip(known.centroids.iter_rows()) {
                 points.extend(centre.seen_from(point));
-                weights.push((group.size as f32).sqrt());
+                weights.push(pass * (group.size as f32).sqrt());
             }
         }
         let points = Matrix::new(weights.len(), dims, points).unwrap_or_default();
@@ -243,7 +254,7 @@ mod tests {
         let mut registry = Registry::default();
         let (a, b) = (summary(0, &[(0, 4, [1.0, 0.0])]), summary(1, &[(0, 9, [0.0, 1.0])]));
         registry.register(Round(0), [&a, &b].into_iter());
-        let (_, targets) = registry.targets(2);
+        let (_, targets) = registry.targets(2, |_| 1.0);
         assert_eq!(targets.weights, [2.0, 3.0]);
         let near = |a: f32, b: f32| (a - b).abs() < 1e-6;
         let half = 0.5f32.sqrt();
@@ -251,8 +262,8 @@ mod tests {
         // A client of many, far groups moves the centre as far as any other.
         let loud: Vec<(u32, u32, [f32; 2])> = (0..50).map(|i| (i, 1, [0.0, 1e30])).collect();
         registry.register(Round(1), [&summary(1, &loud)].into_iter());
-        let (_, again) = registry.targets(2);
+        let (_, again) = registry.targets(2, |_| 1.0);
         assert_eq!(again.points.row(0), targets.points.row(0));
-        assert!(registry.targets(3).1.weights.is_empty(), "other coordinates say nothing");
+        assert!(registry.targets(3, |_| 1.0).1.weights.is_empty(), "other coordinates say nothing");
     }
 }

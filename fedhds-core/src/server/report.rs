@@ -1,5 +1,6 @@
 //! What became of a round.
 
+use super::GateReport;
 use crate::error::Error;
 use crate::stage::AggregationReport;
 use crate::types::{Adapter, ClientId};
@@ -32,6 +33,8 @@ pub struct RoundReport {
     pub aggregation: AggregationReport,
     /// Records that the round asked for and that nobody trained on. Where the method groups once the next round makes up for them.
     pub missing: u32,
+    /// What the clients' ranks say, where the method has a gate.
+    pub gate: Option<GateReport>,
 }
 
 /// An error as a report repeats it: bounded, and on one line.

@@ -1,11 +1,12 @@
 //! Which groups give how many records: eq. 8 and 9, and the budget.
 
+use super::gate::{Gate, GateReport};
 use super::registry::Registry;
 use crate::error::{Error, Result};
 use crate::method::checked::{run_allocation, run_clusterer, run_selector};
 use crate::method::pipeline::{each_alone, keep_noise};
-use crate::method::{Noise, Pipeline, Repeats, ServerStages};
-use crate::protocol::{ClientSummary, ClusterOrder, GroupScores, SelectionOrder, SpareGroups};
+use crate::method::{GateConfig, Noise, Pipeline, Repeats, ServerStages};
+use crate::protocol::{ClientSummary, ClusterOrder, GateLimit, GroupScores, SelectionOrder, SpareGroups};
 use crate::select::quota::apportion;
 use crate::stage::{Budget, Clustering, Covered, Room, Rows, Targets};
 use crate::types::{ClientId, ClusterId, Context, Matrix, Round, RowId, Scores};
@@ -31,7 +32,7 @@ pub struct SelectedGroup {
 }
 
 /// What the server chose in one round.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Selection {
     /// Every group that was uploaded, in the order of (client, cluster).
     pub groups: Vec<SelectedGroup>,
@@ -41,20 +42,15 @@ pub struct Selection {
     pub asked: u32,
     /// Groups that may give where an ordered one holds fewer, by client, the first before the others.
     pub spares: BTreeMap<ClientId, Vec<ClusterId>>,
+    /// What the clients' ranks say, where the method has a gate.
+    pub gate: Option<GateReport>,
 }
 
 impl Selection {
-    fn add_hidden(&mut self, hidden: Vec<SelectedGroup>) {
-        self.groups.extend(hidden);
-    }
-
     /// Names the spare groups of each client that trains: those with records left, first those that give the least, then the larger.
-    fn name_spares(&mut self, registry: Option<&Registry>) {
+    fn name_spares(&mut self, known: &Knowledge<'_>) {
         for own in self.groups.chunk_by(|a, b| a.client == b.client) {
-            let left = |g: &SelectedGroup| {
-                let room = registry.and_then(|registry| registry.room(g.client, g.cluster)).unwrap_or(g.size);
-                room.saturating_sub(g.records)
-            };
+            let left = |g: &SelectedGroup| known.room(g).saturating_sub(g.records);
             let mut spares: Vec<&SelectedGroup> = own.iter().filter(|g| left(g) > 0).collect();
             spares.sort_by_key(|g| (g.records, std::cmp::Reverse(g.size), g.cluster));
             if own.iter().any(|g| g.records > 0) && !spares.is_empty() {
@@ -86,12 +82,19 @@ impl Selection {
         &self,
         round: Round,
         clients: impl Iterator<Item = ClientId>,
+        gate: Option<&GateConfig>,
     ) -> Result<BTreeMap<ClientId, SelectionOrder>> {
         let mut orders: BTreeMap<ClientId, SelectionOrder> =
             clients.map(|client| (client, SelectionOrder::new(client, round, Vec::new()))).collect();
         for group in self.groups.iter().filter(|g| g.records > 0) {
             if let Some(order) = orders.get_mut(&group.client) {
                 order.clusters.push(ClusterOrder { cluster: group.cluster, count: group.records });
+            }
+        }
+        if let (Some(config), true) = (gate, self.gate.as_ref().is_some_and(|gate| gate.open)) {
+            let GateConfig { least_score, decoys, tries, .. } = *config;
+            for order in orders.values_mut().filter(|order| !order.is_empty()) {
+                order.sections.set(&GateLimit { least_score, decoys, tries })?;
             }
         }
         for (client, spares) in &self.spares {
@@ -111,6 +114,35 @@ pub(super) struct Knowledge<'a> {
     pub registry: Option<&'a Registry>,
     /// Clients of the round, those that stayed silent too.
     pub clients: usize,
+    /// What the clients' ranks say, where the method has a gate.
+    pub gate: Option<&'a Gate>,
+}
+
+impl Knowledge<'_> {
+    /// The share of a client's records that is taken to be good.
+    fn pass(&self, client: ClientId) -> f64 {
+        self.gate.map_or(1.0, |gate| gate.pass(client))
+    }
+
+    /// Records that a group may give.
+    fn room(&self, group: &SelectedGroup) -> u32 {
+        let left = match self.registry {
+            Some(registry) => registry.room(group.client, group.cluster).unwrap_or(group.size),
+            None => group.size,
+        };
+        (f64::from(left) * self.pass(group.client)).floor() as u32
+    }
+
+    /// The most of each client, where there is a share cap. Whoever declined to rank its records gives no more than an equal share once the
+    /// gate is open.
+    fn shares(&self, asked: usize, cap: f64, groups: &[SelectedGroup]) -> BTreeMap<ClientId, u32> {
+        let answered = self.registry.filter(|_| self.gate.is_some_and(|gate| gate.report.open)).map(Registry::answers);
+        let of = |client: ClientId| match answered.as_ref().is_some_and(|answered| !answered.contains_key(&client)) {
+            true => share_of(asked, 1.0, self.clients),
+            false => share_of(asked, cap, self.clients),
+        };
+        groups.iter().map(|group| (group.client, of(group.client))).collect()
+    }
 }
 
 /// Selects from the summaries of a round, which come in the order of their clients.
@@ -144,23 +176,22 @@ pub(super) fn select<'a>(
         let own = summary.sections.get::<GroupScores>()?.map(|GroupScores(scores)| scores);
         scores.push((summary.groups.len(), own));
     }
-    let room_of = |group: &SelectedGroup| match known.registry {
-        Some(registry) => registry.room(group.client, group.cluster).unwrap_or(group.size),
-        None => group.size,
-    };
-    let rooms: Vec<u32> = groups.iter().chain(&hidden).map(room_of).collect();
+    let shown = groups.len();
+    groups.extend(hidden);
+    let rooms: Vec<u32> = groups.iter().map(|group| known.room(group)).collect();
     let records = rooms.iter().map(|&room| room as usize).sum();
     let debt = known.registry.map_or(0, Registry::debt);
     let asked = pipeline.server.count.asked(round, records).map(|asked| asked.saturating_add(debt));
     let budget = asked.map(|asked| asked.min(records));
-    let share = asked.zip(pipeline.server.share_cap).map(|(asked, cap)| share_of(asked, cap, known.clients));
+    let shares = asked.zip(pipeline.server.share_cap).map(|(asked, cap)| known.shares(asked, cap, &groups));
+    let hidden = groups.split_off(shown);
     let mut selection = Selection { groups, asked: to_u32(asked.unwrap_or_default()), ..Selection::default() };
     if selection.groups.is_empty() && hidden.is_empty() || budget == Some(0) {
-        selection.add_hidden(hidden);
+        selection.groups.extend(hidden);
         return Ok(selection);
     }
-    let shown = selection.groups.len();
-    let mut budget_left = Allowance::new(&selection.groups, &hidden, rooms, share);
+    let owners = selection.groups.iter().chain(&hidden).map(|group| group.client).collect();
+    let mut budget_left = Allowance { owners, groups: rooms, clients: shares.unwrap_or_default() };
     if budget == Some(records) {
         for (at, group) in selection.groups.iter_mut().enumerate() {
             group.records = budget_left.take(at, u32::MAX);
@@ -172,7 +203,7 @@ pub(super) fn select<'a>(
         let scores = joint_scores(&scores)?;
         // Coordinates that nothing was covered in yet, or that another method covered, say nothing of these.
         let covered = known.covered.filter(|c| c.points.cols() == points.cols());
-        let around = known.registry.map(|registry| Around::new(registry, &points, covered)).transpose()?;
+        let around = known.registry.map(|registry| Around::new(registry, known, &points, covered)).transpose()?;
         let rows = match &around {
             None => Rows::new(&points).covered(covered),
             Some(around) => around.rows(),
@@ -180,7 +211,7 @@ pub(super) fn select<'a>(
         let rows = rows.scores(scores.as_ref());
         among_groups(&pipeline.server, &mut selection, &mut budget_left, &rows, budget, context)?;
     }
-    selection.add_hidden(hidden);
+    selection.groups.extend(hidden);
     if let Some(budget) = budget {
         // What no group with a place could give.
         let mut left = budget.saturating_sub(selection.records());
@@ -192,8 +223,9 @@ pub(super) fn select<'a>(
     }
     selection.groups.sort_by_key(|group| (group.client, group.cluster));
     if pipeline.client.repeats == Repeats::Never {
-        selection.name_spares(known.registry);
+        selection.name_spares(known);
     }
+    selection.gate = known.gate.map(|gate| gate.report.clone());
     Ok(selection)
 }
 
@@ -216,12 +248,6 @@ struct Allowance {
 }
 
 impl Allowance {
-    fn new(shown: &[SelectedGroup], hidden: &[SelectedGroup], groups: Vec<u32>, share: Option<u32>) -> Self {
-        let owners: Vec<ClientId> = shown.iter().chain(hidden).map(|group| group.client).collect();
-        let clients = share.map(|share| owners.iter().map(|owner| (*owner, share)).collect()).unwrap_or_default();
-        Self { owners, groups, clients }
-    }
-
     /// What a group may still give.
     fn room(&self, group: usize) -> u32 {
         self.clients.get(&self.owners[group]).map_or(self.groups[group], |room| self.groups[group].min(*room))
@@ -246,8 +272,8 @@ struct Around {
 }
 
 impl Around {
-    fn new(registry: &Registry, points: &Matrix, covered: Option<&Covered>) -> Result<Self> {
-        let (centre, targets) = registry.targets(points.cols());
+    fn new(registry: &Registry, known: &Knowledge<'_>, points: &Matrix, covered: Option<&Covered>) -> Result<Self> {
+        let (centre, targets) = registry.targets(points.cols(), |client| known.pass(client));
         let covered = covered.map(|covered| -> Result<Covered> {
             Ok(Covered { points: centre.all_seen_from(&covered.points)?, mass: covered.mass.clone() })
         });

@@ -1,0 +1,196 @@
+//! A client's part in the quality gate: which pairs of a response and a prompt to take the loss of, and what the losses say.
+//!
+//! The client knows no model. It names [`Pair`]s; whoever runs a model gives the mean loss of each response under each prompt.
+
+use super::Client;
+use crate::error::{Error, Result};
+use crate::protocol::{ClientSummary, GateAnswer, GateLimit, GateQuestion, RecordKeys, Registered, RoundStart};
+use crate::types::{RowId, Seed};
+use serde::{Deserialize, Serialize};
+
+/// Cosine from which two prompts are of one topic.
+const SAME_TOPIC: f64 = 0.5;
+
+/// Records that are ranked at least, else the client abstains.
+const LEAST_RANKED: usize = 4;
+
+/// Losses are not below this when their logarithm is taken, in nats.
+const LEAST_LOSS: f64 = 1e-6;
+
+/// A response under a prompt: its loss is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pair {
+    /// The record whose response it is.
+    pub response: RowId,
+    /// The record whose prompt it is put under: its own, or a decoy's.
+    pub prompt: RowId,
+}
+
+/// A record with the decoys that it is ranked among.
+struct Ranked {
+    row: usize,
+    decoys: Vec<usize>,
+}
+
+impl Client {
+    /// What answers the server's question: the pairs whose losses [`answer`](Client::answer) takes, after
+    /// [`summarize`](Client::summarize). None where the server did not ask or knows the answer, and where this client's topics are
+    /// too few to tell. Of near copies one is looked at.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] for a section that cannot be read, and before a summary.
+    pub fn pilot(&self, start: &RoundStart) -> Result<Vec<Pair>> {
+        let Some(question) = self.asked(start)? else { return Ok(Vec::new()) };
+        Ok(self.ranked(start, &question)?.iter().flat_map(Ranked::pairs).collect())
+    }
+
+    /// The summary with the answer to the server's question: `losses` are the mean losses of [`pilot`](Client::pilot)'s pairs, in
+    /// nats, in their order; NaN where there is none. It abstains where its records or topics are too few to tell.
+    ///
+    /// # Errors
+    /// As [`pilot`](Client::pilot); [`Error::Input`] for another number of losses.
+    pub fn answer(&self, summary: &mut ClientSummary, start: &RoundStart, losses: &[f32]) -> Result<()> {
+        let Some(question) = self.asked(start)? else { return Ok(()) };
+        let ranked = self.ranked(start, &question)?;
+        let pairs: usize = ranked.iter().map(|ranked| 1 + ranked.decoys.len()).sum();
+        if losses.len() != pairs {
+            return Err(Error::input("losses", format!("{pairs}, one for each pair"), losses.len()));
+        }
+        let seed = self.pilot_seed(start)?.derive("rank", 0);
+        let mut bins = [0u32; 8];
+        let mut counted = 0;
+        let mut rest = losses;
+        for record in &ranked {
+            let (own, others) = rest.split_at(1);
+            let (decoys, later) = others.split_at(record.decoys.len());
+            rest = later;
+            if own[0].is_nan() || decoys.iter().any(|loss| loss.is_nan()) {
+                continue;
+            }
+            let below = decoys.iter().filter(|loss| **loss < own[0]).count() as f64;
+            let equal = decoys.iter().filter(|loss| **loss == own[0]).count() as f64;
+            // Anywhere within its step, and among equals: a rank is then uniform where the prompt means nothing.
+            let within = seed.derive("record", record.row as u64).0 as f64 / (u64::MAX as f64 + 1.0);
+            let rank = (below + within * (equal + 1.0)) / (decoys.len() + 1) as f64;
+            bins[((8.0 * rank) as usize).min(7)] += 1;
+            counted += 1;
+        }
+        let answer = if counted < LEAST_RANKED { GateAnswer::Abstained } else { GateAnswer::Ranks(bins) };
+        summary.sections.set(&answer)
+    }
+
+    /// The question, where the server asks this client.
+    fn asked(&self, start: &RoundStart) -> Result<Option<GateQuestion>> {
+        let known = start.sections.get::<Registered>()?.and_then(|registered| registered.of(self.id));
+        if known.is_some_and(|known| known.answered) {
+            return Ok(None);
+        }
+        start.sections.get()
+    }
+
+    fn pilot_seed(&self, start: &RoundStart) -> Result<Seed> {
+        let keys = start.sections.get::<RecordKeys>()?.map_or(Seed(0), |RecordKeys(seed)| seed);
+        Ok(keys.derive("pilot", u64::from(self.id.0)))
+    }
+
+    /// The records that answer the question; none where they are of too few topics.
+    fn ranked(&self, start: &RoundStart, question: &GateQuestion) -> Result<Vec<Ranked>> {
+        let representatives = self.representatives(self.pilot_seed(start)?, question.representatives as usize)?;
+        let mut leaders: Vec<usize> = Vec::new();
+        for &row in &representatives {
+            if !leaders.iter().any(|&leader| self.same_topic(row, leader)) {
+                leaders.push(row);
+            }
+        }
+        if leaders.len() < question.topics as usize {
+            return Ok(Vec::new());
+        }
+        let seed = self.pilot_seed(start)?;
+        let decoys = question.decoys as usize;
+        let ranked =
+            representatives.iter().map(|&row| Ranked { row, decoys: self.decoys(row, &representatives, decoys, seed) });
+        Ok(ranked.filter(|ranked| ranked.decoys.len() >= decoys.min(3)).collect())
+    }
+
+    /// Distinct records in groups, in the order of keys of their own, so many.
+    fn representatives(&self, seed: Seed, count: usize) -> Result<Vec<usize>> {
+        let Some(state) = &self.state else {
+            return Err(Error::protocol("gate", "a summary before it", "no summary was made"));
+        };
+        let labels = state.clustering.labels.iter().enumerate();
+        let mut rows: Vec<usize> = labels.filter(|(_, label)| label.is_some()).map(|(row, _)| row).collect();
+        rows.sort_by_cached_key(|&row| (seed.derive("representative", row as u64).0, row));
+        rows.truncate(count);
+        Ok(rows)
+    }
+
+    /// Prompts of other topics than a record's, at most so many, in an order of this record's own.
+    fn decoys(&self, row: usize, representatives: &[usize], count: usize, seed: Seed) -> Vec<usize> {
+        let seed = seed.derive("decoys", row as u64);
+        let other = |decoy: &usize| *decoy != row && !self.same_topic(row, *decoy);
+        let mut decoys: Vec<usize> = representatives.iter().copied().filter(other).collect();
+        decoys.sort_by_cached_key(|&decoy| (seed.derive("decoy", decoy as u64).0, decoy));
+        decoys.truncate(count);
+        decoys
+    }
+
+    fn same_topic(&self, a: usize, b: usize) -> bool {
+        let Some(state) = &self.state else { return false };
+        let prompts = state.prompts.as_ref().unwrap_or(&state.points);
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
+        let (a, b) = (prompts.row(a), prompts.row(b));
+        dot(a, b) >= SAME_TOPIC * (dot(a, a) * dot(b, b)).sqrt()
+    }
+
+    /// Of these records those that pass an open gate's limit, `losses` giving the mean loss of each pair, and those that do not. A record
+    /// without a decoy of another topic, or without losses, passes: nothing tells that it is bad.
+    pub(super) fn passing(
+        &self,
+        rows: &[RowId],
+        limit: &GateLimit,
+        losses: &mut dyn FnMut(&[Pair]) -> Result<Vec<f32>>,
+    ) -> Result<(Vec<RowId>, Vec<RowId>)> {
+        let seed = self.state.as_ref().and_then(|state| state.keys).unwrap_or(Seed(0));
+        let seed = seed.derive("pilot", u64::from(self.id.0));
+        // The same prompts for all records: whoever keeps what a model made of a prompt makes it once.
+        let representatives = self.representatives(seed, 2 * limit.decoys as usize + 4)?;
+        let ranked: Vec<Ranked> = rows
+            .iter()
+            .map(|row| Ranked {
+                row: row.index(),
+                decoys: self.decoys(row.index(), &representatives, limit.decoys as usize, seed),
+            })
+            .collect();
+        let pairs: Vec<Pair> =
+            ranked.iter().filter(|ranked| !ranked.decoys.is_empty()).flat_map(Ranked::pairs).collect();
+        let given = if pairs.is_empty() { Vec::new() } else { losses(&pairs)? };
+        if given.len() != pairs.len() {
+            return Err(Error::input("losses", format!("{}, one for each pair", pairs.len()), given.len()));
+        }
+        let (mut passed, mut failed) = (Vec::new(), Vec::new());
+        let mut rest = given.as_slice();
+        for (row, record) in rows.iter().zip(&ranked) {
+            if record.decoys.is_empty() {
+                passed.push(*row);
+                continue;
+            }
+            let (own, others) = rest.split_at(1);
+            let (decoys, later) = others.split_at(record.decoys.len());
+            rest = later;
+            let ln = |loss: f32| f64::from(loss).max(LEAST_LOSS).ln();
+            let score = decoys.iter().map(|&decoy| ln(decoy) - ln(own[0])).sum::<f64>() / decoys.len() as f64;
+            match score < f64::from(limit.least_score) {
+                true => failed.push(*row),
+                false => passed.push(*row),
+            }
+        }
+        Ok((passed, failed))
+    }
+}
+
+impl Ranked {
+    fn pairs(&self) -> impl Iterator<Item = Pair> + '_ {
+        let pair = |prompt: usize| Pair { response: RowId(self.row as u32), prompt: RowId(prompt as u32) };
+        std::iter::once(self.row).chain(self.decoys.iter().copied()).map(pair)
+    }
+}

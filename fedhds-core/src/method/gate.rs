@@ -1,0 +1,103 @@
+//! The quality gate: whether enough of the clients' answers are bad to leave bad ones out.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the quality gate.
+///
+/// A good response is likelier under its own prompt than under another one's (a decoy of another topic); a bad one, swapped or junk, is
+/// as likely under any, so that the rank of its own prompt among decoys is uniform. Each client ranks a few of its records, once, with any
+/// model that gives losses, and sends a histogram of eight numbers. The share of ranks in the worse half, doubled, is then the share of bad
+/// records plus a base that good ones have, with no clean data to compare with (the target-decoy idea of proteomics; knockoffs,
+/// arXiv 2301.00545). The gate opens where that share is surely above a margin; until then nothing is scored and nothing changes.
+///
+/// The defaults were fixed on the development seeds of the embedded tasks; `docs/selection.md` has the figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GateConfig {
+    /// Records that each client ranks, 4 to 64; default 8.
+    pub representatives: u32,
+    /// Decoys of a record, 1 to 63; default 4. Each is a pass of the model.
+    pub decoys: u32,
+    /// Distinct topics that the ranked records have at least; default 5. A client of fewer abstains: where all prompts are alike, own and
+    /// decoy say the same.
+    pub topics: u32,
+    /// Ranks of all clients that are needed before the gate may open; default 48.
+    pub counted: u32,
+    /// What the lower 95% bound of the doubled share must exceed, in [0, 1]; default 0.14.
+    pub margin: f64,
+    /// The doubled share where no record is bad, in [0, 1); default 0.12.
+    pub base: f64,
+    /// With an open gate a record trains only where its mean of `ln(decoy loss) - ln(own loss)` is at least this; default 0.2.
+    pub least_score: f32,
+    /// Records that are scored at most for each that is ordered, from 1; default 3.
+    pub tries: u32,
+}
+
+impl Default for GateConfig {
+    fn default() -> Self {
+        Self {
+            representatives: 8,
+            decoys: 4,
+            topics: 5,
+            counted: 48,
+            margin: 0.14,
+            base: 0.12,
+            least_score: 0.2,
+            tries: 3,
+        }
+    }
+}
+
+impl GateConfig {
+    /// # Errors
+    /// [`Error::Parameter`] for the first value outside its range.
+    pub fn check(&self) -> Result<()> {
+        let whole = |name: &str, value: u32, range: std::ops::RangeInclusive<u32>| match range.contains(&value) {
+            true => Ok(()),
+            false => Err(Error::parameter(name, format!("{} to {}", range.start(), range.end()), value)),
+        };
+        whole("representatives", self.representatives, 4..=64)?;
+        whole("decoys", self.decoys, 1..=63)?;
+        whole("topics", self.topics, 2..=self.representatives)?;
+        whole("counted", self.counted, 1..=u32::MAX)?;
+        whole("tries", self.tries, 1..=1000)?;
+        if !(0.0..=1.0).contains(&self.margin) {
+            return Err(Error::parameter("margin", "0 to 1", self.margin));
+        }
+        if !(0.0..1.0).contains(&self.base) {
+            return Err(Error::parameter("base", "at least 0 and below 1", self.base));
+        }
+        if !self.least_score.is_finite() {
+            return Err(Error::parameter("least_score", "a finite number", self.least_score));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        GateConfig::default().check().unwrap();
+        type Spoil = fn(&mut GateConfig);
+        let cases: [(&str, Spoil); 8] = [
+            ("representatives", |c| c.representatives = 3),
+            ("decoys", |c| c.decoys = 0),
+            ("topics", |c| c.topics = 9),
+            ("counted", |c| c.counted = 0),
+            ("margin", |c| c.margin = f64::NAN),
+            ("base", |c| c.base = 1.0),
+            ("least_score", |c| c.least_score = f32::INFINITY),
+            ("tries", |c| c.tries = 0),
+        ];
+        for (name, spoil) in cases {
+            let mut config = GateConfig::default();
+            spoil(&mut config);
+            assert!(config.check().unwrap_err().to_string().starts_with(name), "{name}");
+        }
+    }
+}
