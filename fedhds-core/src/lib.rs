@@ -13,14 +13,14 @@
 //! - `aggregate`, `cluster`, `dataset`, `metrics`, `privacy`, `reduce`, `select`: the stages that run no model
 //! - `peers`: other crates' implementations of stages, and ours behind linfa's traits
 //! - `model`: language models on burn
-//! - `features`, `train`: the stages that run one, with `generate`; what they found, kept
+//! - `features`, `train`: the stages that run one, with `generate`; what they found, kept; features of texts, which need none
 //! - `generate`: generation and evaluation
 //! - `method`: a configuration becomes stages
 //! - `client`, `server`: the state machines, message in, message out
 //! - `simulate`: the federation in one process
 //! - `experiment`: configurations, run records, tables, plots
 //!
-//! `model`, `train`, `generate` and the extractor in `features` are there with the feature `model`, `peers` and
+//! `model`, `train`, `generate` and `LayerFeatures` in `features` are there with the feature `model`, `peers` and
 //! `experiment` with the features of their names.
 
 pub mod error;

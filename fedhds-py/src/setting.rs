@@ -2,6 +2,7 @@
 
 use crate::plain::plain;
 use fedhds_core::dataset::GroupBy;
+use fedhds_core::dataset::embedded::TestTasks;
 use fedhds_core::features::Layers;
 use fedhds_core::metrics::RougeFlavor;
 use fedhds_core::model::Pooling;
@@ -289,6 +290,7 @@ macro_rules! choice {
 choice!(Pooling, "`last_token` or `mean`");
 choice!(RougeFlavor, "`rouge`, `rouge_score` or `rouge_score_stemmed`");
 choice!(GroupBy, "`category` or `family`");
+choice!(TestTasks, "`development`, `confirmation` or `all`");
 
 impl Setting for Layers {
     fn kind() -> String {

@@ -105,5 +105,7 @@ settings! {
 
 settings! {
     /// Which instruction tasks are generated.
-    EmbeddedTasks(embedded::EmbeddedTasks) { seed, tasks, records_per_task, test_records_per_task }
+    EmbeddedTasks(embedded::EmbeddedTasks) {
+        seed, tasks, records_per_task, test_records_per_task, test_tasks,
+    }
 }

@@ -191,6 +191,7 @@ def test_a_wrong_setting_of_embedded_records_is_named_with_its_value():
         ({"records_per_task": 0}, "records_per_task: expected a whole number from 1 to 1048576, got 0"),
         ({"test_records_per_task": 2**21}, "test_records_per_task: expected a whole number from 1 to 1048576, got 2097152"),
         ({"tasks": "all"}, "tasks: expected a whole number or None, got 'all'"),
+        ({"test_tasks": "confirm"}, "test_tasks: expected `development`, `confirmation` or `all`, got 'confirm'"),
         ({"seed": -1}, "seed: expected a whole number from 0 to 2**64 - 1, got -1"),
     ):
         with pytest.raises(fedhds.ParameterError) as caught:
@@ -203,6 +204,8 @@ def test_embedded_records_come_from_their_seed():
     assert (train, test) == fedhds.embedded_records(records_per_task=3, test_records_per_task=2, seed=5)
     assert train != fedhds.embedded_records(records_per_task=3, seed=6)[0]
     assert not {r.category for r in train} & {r.category for r in test}
+    confirmation = fedhds.embedded_records(records_per_task=3, test_records_per_task=2, test_tasks="confirmation", seed=5)
+    assert confirmation[0] == train and not {r.category for r in test} & {r.category for r in confirmation[1]}
     with pytest.raises(fedhds.ParameterError, match="tasks"):
         fedhds.embedded_records(tasks=0)
 

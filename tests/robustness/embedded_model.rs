@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use fedhds_core::dataset::embedded::EmbeddedTasks;
+use fedhds_core::dataset::embedded::{EmbeddedTasks, TestTasks};
 use fedhds_core::dataset::{PromptTemplate, RenderPrompt as _};
 use fedhds_core::generate::{GenerateConfig, ModelEvaluator, generate};
 use fedhds_core::model::{ChatMessage, Device, Example, LanguageModel};
@@ -31,7 +31,8 @@ fn the_folder_is_small_and_in_bf16() {
 #[test]
 fn every_record_is_short_in_its_tokens() {
     let model = load();
-    let (train, test) = EmbeddedTasks::default().generate().unwrap();
+    let every = EmbeddedTasks { test_tasks: TestTasks::All, ..EmbeddedTasks::default() };
+    let (train, test) = every.generate().unwrap();
     for record in train.records.iter().chain(&test.records) {
         for template in [PromptTemplate::Short, PromptTemplate::Alpaca] {
             let text = template.render(record).unwrap();

@@ -13,6 +13,7 @@ mod distance;
 pub mod hdbscan;
 pub mod kmeans;
 
+pub(crate) use hdbscan::DisjointSets;
 pub use hdbscan::{Hdbscan, HdbscanConfig, HdbscanFit};
 pub use kmeans::{KMeans, KMeansConfig, KMeansFit};
 

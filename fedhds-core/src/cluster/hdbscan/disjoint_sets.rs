@@ -1,17 +1,17 @@
-//! Which rows are connected so far: for the spanning tree, and for its hierarchy.
+//! Which rows are connected so far: for the spanning tree, its hierarchy, and for near copies.
 
 /// Disjoint sets of numbers, with path halving and union by size.
-pub(super) struct DisjointSets {
+pub(crate) struct DisjointSets {
     parent: Vec<u32>,
     size: Vec<u32>,
 }
 
 impl DisjointSets {
-    pub(super) fn new(n: usize) -> Self {
+    pub(crate) fn new(n: usize) -> Self {
         Self { parent: (0..n as u32).collect(), size: vec![1; n] }
     }
 
-    pub(super) fn find(&mut self, mut x: u32) -> u32 {
+    pub(crate) fn find(&mut self, mut x: u32) -> u32 {
         while self.parent[x as usize] != x {
             let grandparent = self.parent[self.parent[x as usize] as usize];
             self.parent[x as usize] = grandparent;
@@ -21,7 +21,7 @@ impl DisjointSets {
     }
 
     /// Whether the two were apart.
-    pub(super) fn union(&mut self, a: u32, b: u32) -> bool {
+    pub(crate) fn union(&mut self, a: u32, b: u32) -> bool {
         let (a, b) = (self.find(a), self.find(b));
         if a == b {
             return false;

@@ -12,6 +12,7 @@ mod spanning_tree;
 mod stability;
 
 pub use condense::{CondensedChild, CondensedEdge, CondensedTree};
+pub(crate) use disjoint_sets::DisjointSets;
 
 use super::centroid::weighted_centroids;
 use super::{all_noise, number_by_first_row};

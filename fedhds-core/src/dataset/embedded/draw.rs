@@ -1,5 +1,6 @@
 //! What a skill asks and answers, drawn by seed: a fact of the lexicon, a question, or a story.
 
+use super::confirmation;
 use super::lexicon::Lexicon;
 use super::questions::{bigger_animal, category, list, number, rhyme, sequence, unit_count};
 use super::skills::{Item, Skill};
@@ -50,6 +51,9 @@ impl Skill {
 
     /// Draws an item.
     pub fn draw(self, rng: &mut Rng) -> Item {
+        if let Some(item) = confirmation::draw(self, rng) {
+            return item;
+        }
         let lexicon = Lexicon::shipped();
         if let Some((table, from, to)) = self.lookup() {
             let pairs = lexicon.pairs(table, from, to);

@@ -4,7 +4,10 @@
 //! ways. Tasks of one family share facts and skills, and one fact comes up under several wordings: redundancy within and
 //! across clients is real, as it is in instruction data that people collect. The test tasks ask for skills that no train task
 //! asks for. The embedded model's pretraining corpus holds the facts of both as plain text.
+//!
+//! There are two sets of test tasks: choices are made on one, and what came out is confirmed on the other ([`TestTasks`]).
 
+mod confirmation;
 mod draw;
 mod format;
 pub mod lexicon;
@@ -14,6 +17,7 @@ mod stories;
 pub mod tasks;
 
 pub(super) use format::Embedded;
+pub use tasks::TestTasks;
 
 use super::Dataset;
 use crate::error::{Error, Result};
@@ -41,11 +45,20 @@ pub struct EmbeddedTasks {
     pub records_per_task: usize,
     /// Records of a test task, from 1; default 15.
     pub test_records_per_task: usize,
+    /// Which test tasks; default `development`. Written only where it is another.
+    #[serde(skip_serializing_if = "TestTasks::is_default")]
+    pub test_tasks: TestTasks,
 }
 
 impl Default for EmbeddedTasks {
     fn default() -> Self {
-        EmbeddedTasks { seed: 1, tasks: None, records_per_task: 30, test_records_per_task: 15 }
+        EmbeddedTasks {
+            seed: 1,
+            tasks: None,
+            records_per_task: 30,
+            test_records_per_task: 15,
+            test_tasks: TestTasks::Development,
+        }
     }
 }
 
@@ -66,13 +79,12 @@ impl EmbeddedTasks {
     /// [`Error::Parameter`] as of [`EmbeddedTasks::check`], or where a task has fewer different records than asked for.
     pub fn generate(&self) -> Result<(Dataset, Dataset)> {
         self.check()?;
-        let of = |split: Split| tasks::all().iter().filter(move |task| task.split == split);
         let wanted = self.tasks.unwrap_or(usize::MAX);
         let (mut train, mut test) = (Vec::new(), Vec::new());
-        for task in of(Split::Train).take(wanted) {
+        for task in tasks::all().iter().filter(|task| task.split == Split::Train).take(wanted) {
             train.extend(self.records(task, self.records_per_task, "records_per_task")?);
         }
-        for task in of(Split::Test) {
+        for task in tasks::all().iter().filter(|task| self.test_tasks.hold(task.split)) {
             test.extend(self.records(task, self.test_records_per_task, "test_records_per_task")?);
         }
         Ok((Dataset::new("embedded", train)?, Dataset::new("embedded, unseen tasks", test)?))

@@ -8,7 +8,8 @@ struct Data {
 }
 
 fn data() -> Data {
-    let (train, test) = EmbeddedTasks::default().generate().unwrap();
+    let every = EmbeddedTasks { test_tasks: TestTasks::All, ..EmbeddedTasks::default() };
+    let (train, test) = every.generate().unwrap();
     Data { train: train.records, test: test.records }
 }
 
@@ -16,7 +17,7 @@ fn data() -> Data {
 fn counts_are_as_asked() {
     let data = data();
     assert!(data.train.len() >= 2000, "{}", data.train.len());
-    assert!(data.test.len() >= 200, "{}", data.test.len());
+    assert!(data.test.len() >= 15 * (15 + 25), "{}", data.test.len());
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     data.train.iter().for_each(|record| *counts.entry(&record.category).or_default() += 1);
     assert!(counts.len() >= 40 && counts.values().all(|count| *count == 30), "{counts:?}");
@@ -29,6 +30,31 @@ fn a_seed_decides_every_record() {
     assert_eq!(EmbeddedTasks::default().generate().unwrap(), EmbeddedTasks::default().generate().unwrap());
     let (other, _) = EmbeddedTasks { seed: 2, ..EmbeddedTasks::default() }.generate().unwrap();
     assert_ne!(data().train, other.records);
+}
+
+/// Results are compared across versions: a task or a skill more leaves every older record as it is.
+#[test]
+fn older_records_stay_as_they_are() {
+    let hash = |records: &[Record]| blake3::hash(&serde_json::to_vec(records).unwrap()).to_hex().to_string();
+    let (train, test) = EmbeddedTasks::default().generate().unwrap();
+    assert_eq!(hash(&train.records), "57642d23be7078c7b5c7d76b29a6a9ac97f267fccb2b23371a90ae6a909bc001");
+    assert_eq!(hash(&test.records), "41d0892246e451d368a14e713ac41f82eb18f2c89842354597730352695153d6");
+    let written = serde_json::to_string(&EmbeddedTasks::default()).unwrap();
+    assert_eq!(written, r#"{"seed":1,"tasks":null,"records_per_task":30,"test_records_per_task":15}"#);
+}
+
+#[test]
+fn the_test_tasks_are_those_asked_for() {
+    let test = |test_tasks| EmbeddedTasks { test_tasks, ..EmbeddedTasks::default() }.generate().unwrap();
+    let [development, confirmation, all] = [TestTasks::Development, TestTasks::Confirmation, TestTasks::All].map(test);
+    assert_eq!(development.0, confirmation.0);
+    assert_eq!([development.1.records, confirmation.1.records].concat(), all.1.records);
+    let read: EmbeddedTasks = serde_json::from_str(r#"{"test_tasks": "confirmation"}"#).unwrap();
+    assert_eq!(read, EmbeddedTasks { test_tasks: TestTasks::Confirmation, ..EmbeddedTasks::default() });
+    assert_eq!(serde_json::from_str::<EmbeddedTasks>(&serde_json::to_string(&read).unwrap()).unwrap(), read);
+    let wrong = crate::parse::from_json::<EmbeddedTasks>("json", r#"{"test_tasks": "confirm"}"#).unwrap_err();
+    assert!(wrong.to_string().contains("`development`, `confirmation`, `all`"), "{wrong}");
+    assert!(wrong.to_string().contains("`confirm`"), "{wrong}");
 }
 
 #[test]

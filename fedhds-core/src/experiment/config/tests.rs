@@ -187,6 +187,12 @@ fn every_wrong_setting_is_named() {
         ("test = { records_per_task = 6 }", "test = []", "data.test", "expected a table, got a list"),
         (
             "test = { records_per_task = 6 }",
+            "embedded = { test_tasks = \"confirmaton\" }",
+            "data.embedded.test_tasks",
+            "did you mean `confirmation`?",
+        ),
+        (
+            "test = { records_per_task = 6 }",
             "test = { records_per_tsk = 6 }",
             "data.test.records_per_tsk",
             "did you mean",

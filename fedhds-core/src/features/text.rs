@@ -1,0 +1,98 @@
+//! Features of records without a model: what letters their texts are made of.
+
+use super::text_hasher::TextHasher;
+use crate::error::Result;
+use crate::loops;
+use crate::stage::FeatureExtractor;
+use crate::types::range::within;
+use crate::types::{Adapter, Context, Matrix, Record, Seed};
+use serde::{Deserialize, Serialize};
+
+/// The seed of the frame that clients share unless they agree on another: the paper's number, arXiv 2410.10926. It never changes.
+pub const TEXT_SEED: Seed = Seed(241_010_926);
+
+/// Records that one task reads: enough to be worth handing out, few enough to stop soon.
+const RECORDS: usize = 16;
+
+/// Settings of [`TextFeatures`]. Clients whose rows are to be compared have them alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TextFeaturesConfig {
+    /// Columns of the features, from 4 to 4,096; default 128, where a dot product of two rows is off by .09 (standard deviation).
+    pub dims: usize,
+    /// The seed of the hash: rows of one seed lie in one frame, whoever made them. Default [`TEXT_SEED`].
+    pub seed: Seed,
+}
+
+impl Default for TextFeaturesConfig {
+    fn default() -> Self {
+        Self { dims: 128, seed: TEXT_SEED }
+    }
+}
+
+impl TextFeaturesConfig {
+    /// # Errors
+    /// [`Error::Parameter`](crate::error::Error::Parameter) for the first value outside its range.
+    pub fn check(&self) -> Result<()> {
+        within("dims", self.dims, 4..=4096)
+    }
+}
+
+/// Texts as features, `[n, dims]`: a signed sparse hash of the character n-grams of instruction and answered input, straight into the frame
+/// that all clients share. No model, no vocabulary, no statistics over records or clients.
+///
+/// A row is what [`TextHasher`] makes of the record's instruction, and of its input and first response; it has length 1, or is all 0
+/// where the record has no text. Whoever takes these features needs no random projection after them: the map from n-grams to columns
+/// is one. A row depends on nothing but the record and the settings, to the last bit.
+#[derive(Debug, Clone)]
+pub struct TextFeatures {
+    config: TextFeaturesConfig,
+    hasher: TextHasher,
+}
+
+impl TextFeatures {
+    /// # Errors
+    /// [`Error::Parameter`](crate::error::Error::Parameter), see [`TextFeaturesConfig::check`].
+    pub fn new(config: TextFeaturesConfig) -> Result<Self> {
+        Ok(Self { hasher: TextHasher::new(&config)?, config })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &TextFeaturesConfig {
+        &self.config
+    }
+
+    /// What makes the rows one by one, for texts that are no records or do not fit into memory together.
+    pub fn hasher(&self) -> &TextHasher {
+        &self.hasher
+    }
+}
+
+impl FeatureExtractor for TextFeatures {
+    /// `[n, dims]`; neither adapter nor the context's seed has a say.
+    fn extract(&self, records: &[Record], _: Option<&Adapter>, context: &Context) -> Result<Matrix> {
+        let dims = self.hasher.dims();
+        let mut features = Matrix::zeros(records.len(), dims);
+        loops::try_parts(features.as_mut_slice(), RECORDS * dims, 1, |block, rows| {
+            context.control.check()?;
+            let records = records.iter().skip(block * RECORDS);
+            rows.chunks_mut(dims).zip(records).try_for_each(|(row, record)| {
+                self.hasher.row(&record.instruction, &[&record.input, record.response()], row)
+            })
+        })?;
+        Ok(features)
+    }
+
+    fn is_frozen(&self) -> bool {
+        true
+    }
+
+    fn fingerprint(&self) -> String {
+        // The first number is the version of the rows: it changes with any change of their bits.
+        format!("text-1-{}-{}", self.config.dims, self.config.seed.0)
+    }
+}
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;
