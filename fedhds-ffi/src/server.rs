@@ -162,7 +162,7 @@ pub unsafe extern "C" fn fedhds_server_order(
         // SAFETY: the caller's promise.
         let (out, count) = unsafe { (Out::new(order, "order")?, Out::new(records, "records")?) };
         let (message, records) = handle::read(server, |m| {
-            let orders = m.server.orders();
+            let orders = m.server.orders()?;
             let order = orders.get(&ClientId(client)).ok_or_else(|| {
                 Error::protocol("client", "one that sent a summary before the selection", client.to_string())
             })?;

@@ -111,7 +111,7 @@ impl Server {
 
     /// The orders of this round again; none before the selection.
     fn orders<'py>(&self, py: Python<'py>) -> PyResult<BTreeMap<u32, Bound<'py, PyBytes>>> {
-        let orders = encoded(self.inner.orders()).or_raise()?;
+        let orders = self.inner.orders().and_then(encoded).or_raise()?;
         Ok(orders.into_iter().map(|(client, order)| (client, PyBytes::new(py, &order))).collect())
     }
 

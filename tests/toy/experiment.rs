@@ -12,6 +12,7 @@ pub fn stages(trainer: ToyTrainer) -> Stages {
     Stages {
         model: Features::new(Arc::new(ToyFeatures::new(false)), 1),
         proxy: Features::new(Arc::new(ToyFeatures::new(true)), 1),
+        judge: None,
         trainer: Arc::new(trainer),
         evaluator: Arc::new(ToyEvaluator),
         aggregator: None,

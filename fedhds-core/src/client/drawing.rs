@@ -4,6 +4,7 @@
 use super::*;
 use crate::method::Preset;
 use crate::protocol::{Ask, ClusterOrder};
+use crate::types::{Round, Seed};
 use std::collections::BTreeSet;
 
 /// What a client of `random` with ten records trains on in these rounds, of which each orders so many.

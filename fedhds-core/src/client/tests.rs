@@ -2,8 +2,10 @@ use super::*;
 use crate::method::testing::{ByWholePart, by_whole_part, column};
 use crate::method::{Count, Noise, Repeats, SharedFrame, Ungrouped};
 use crate::protocol::ClusterOrder;
+use crate::protocol::GroupScores;
+use crate::stage::{Budget, Clustering};
 use crate::stage::{Clusterer, Reducer, Selector};
-use crate::types::{Adapter, Seed};
+use crate::types::{Adapter, Round, Scores, Seed};
 use std::sync::Arc;
 
 fn start(ask: Ask) -> RoundStart {

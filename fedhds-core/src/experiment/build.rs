@@ -7,7 +7,7 @@ use super::runner::Experiment;
 use crate::dataset::{PromptTemplate, RenderPrompt};
 use crate::error::{Error, Result};
 use crate::features::{FeatureParams, LayerFeatures};
-use crate::generate::{GenerateConfig, ModelEvaluator};
+use crate::generate::{GenerateConfig, ModelEvaluator, ResponseLoss, ResponseLossConfig};
 use crate::model::{Device, LanguageModel, Overlong, RecordTokenizer, prompt_renderer};
 use crate::train::{LoraTrainer, TrainConfig, write_adapter};
 use crate::types::{Control, Record};
@@ -72,6 +72,12 @@ pub fn model_stages(config: &ExperimentConfig, model: LanguageModel, proxy: Opti
     Ok(Stages {
         model: Features::new(Arc::new(features(&model)?), layers),
         proxy,
+        judge: Some(Arc::new(ResponseLoss::new(
+            model.clone(),
+            prompt.clone(),
+            &prompt_name,
+            ResponseLossConfig::default(),
+        )?)),
         trainer: Arc::new(LoraTrainer::new(model.clone(), prompt.clone(), config.adapter.clone(), train)?),
         evaluator: Arc::new(ModelEvaluator::new(model, prompt, generate)?),
         aggregator: None,

@@ -1,11 +1,12 @@
 //! The stages that an experiment runs on; [`build`](super) makes them from a configuration, tests and users from their own.
 
 use crate::error::Result;
+use crate::features::{TextFeatures, TextFeaturesConfig};
 use crate::method::FeatureSource;
-use crate::stage::{Aggregator, Evaluator, FeatureExtractor, Trainer};
+use crate::stage::{Aggregator, Evaluator, FeatureExtractor, Scorer, Trainer};
 use crate::types::{Adapter, Record};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A feature extractor, and how its vectors are made up.
 #[derive(Clone)]
@@ -23,6 +24,12 @@ impl Features {
     }
 }
 
+/// Features of the records' own text, for methods with `features = "text"`.
+static TEXT: LazyLock<Option<Features>> = LazyLock::new(|| {
+    let features = TextFeatures::new(TextFeaturesConfig::default()).ok()?;
+    Some(Features::new(Arc::new(features), 1))
+});
+
 /// Counts the tokens of a record: prompt, response and end of sequence.
 pub type CountTokens = dyn Fn(&Record) -> Result<usize> + Send + Sync;
 
@@ -36,6 +43,8 @@ pub struct Stages {
     pub model: Features,
     /// Features of the frozen proxy, for methods with `features = "proxy"`.
     pub proxy: Features,
+    /// Losses of responses under prompts, for methods with a quality gate; without them clients decline its question.
+    pub judge: Option<Arc<dyn Scorer>>,
     /// Local training.
     pub trainer: Arc<dyn Trainer>,
     /// Evaluation.
@@ -59,6 +68,7 @@ impl Stages {
             FeatureSource::None => None,
             FeatureSource::Model => Some(&self.model),
             FeatureSource::Proxy => Some(&self.proxy),
+            FeatureSource::Text => TEXT.as_ref(),
         }
     }
 }

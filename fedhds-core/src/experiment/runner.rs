@@ -9,7 +9,7 @@ use super::{ExperimentConfig, summary};
 use crate::dataset::{ClientData, FederatedDataset};
 use crate::error::{Error, Result};
 use crate::features::RecordCache;
-use crate::method::{Count, FeatureSource, Preset};
+use crate::method::{Count, FeatureSource, Preset, ServerGate};
 use crate::simulate::{FolderLock, Outcome, RunIdentity, Simulation, TestSet, atomic_write, content_hash};
 use crate::stage::Aggregator;
 use crate::types::{Context, Control, Record, Seed};
@@ -243,6 +243,9 @@ impl Experiment {
         if let Some(Features { extractor, .. }) = features {
             simulation = simulation.extractor(extractor.clone());
         }
+        if let (Some(judge), ServerGate::Ranks(_)) = (&self.stages.judge, &plan.method.server.gate) {
+            simulation = simulation.judge(judge.clone());
+        }
         let outcome = simulation.run()?;
         if let Some(save) = &self.stages.save_adapter {
             save(&folder.join("adapter"), &outcome.adapter)?;
@@ -316,6 +319,9 @@ impl Experiment {
         identity.set("seed", plan.seed);
         if let Some(features) = self.stages.features(plan.method.features) {
             identity.set("features", features.extractor.fingerprint());
+        }
+        if let (Some(judge), ServerGate::Ranks(_)) = (&self.stages.judge, &plan.method.server.gate) {
+            identity.set("judge", judge.fingerprint());
         }
         let records: Vec<Record> = plan.clients.iter().flat_map(|c| c.records.iter().cloned()).collect();
         let sizes: Vec<String> = plan.clients.iter().map(|c| format!("{}:{}", c.client, c.records.len())).collect();

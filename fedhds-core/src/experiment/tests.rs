@@ -24,6 +24,7 @@ impl Toys {
         Stages {
             model: Features::new(Arc::new(ToyFeatures::new(false)), 1),
             proxy: Features::new(self.proxy.clone(), 1),
+            judge: None,
             trainer: self.trainer.clone(),
             evaluator: Arc::new(ToyEvaluator),
             aggregator: None,

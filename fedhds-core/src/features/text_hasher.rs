@@ -58,7 +58,7 @@ struct Key(u64, u64);
 impl Key {
     /// Of three code points, and the fourth where there is one.
     fn hash(self, three: u64, fourth: Option<u64>) -> u64 {
-        let fourth = fourth.map_or(0, |code| code | 1 << 32);
+        let fourth = fourth.map_or(0, |code| code | (1 << 32));
         mix(mix(three ^ self.0, fourth ^ self.1), ODD)
     }
 }
@@ -137,7 +137,7 @@ impl Sums {
         for (block, ends) in self.starts.windows(2).enumerate() {
             let [start, end] = *ends else { continue };
             let bits = (hash >> (16 * block)) as usize & 0xFFFF;
-            let column = start + ((bits >> 1) * (end - start) >> 15);
+            let column = start + (((bits >> 1) * (end - start)) >> 15);
             if let Some(sum) = self.values.get_mut(column) {
                 *sum += if bits & 1 == 0 { 1 } else { -1 };
             }

@@ -6,7 +6,7 @@ use super::kinds::{
     ServerSelector,
 };
 use super::name::Preset;
-use super::options::{Count, Limits, NearCopies, Noise, Regroup, Repeats, Ungrouped};
+use super::options::{Copies, Count, Limits, Noise, Regroup, Repeats, Ungrouped};
 use super::pipeline::{ClientStages, Pipeline, ServerStages};
 use crate::error::{Error, Result};
 use crate::privacy::UploadConfig;
@@ -75,7 +75,7 @@ pub struct ClientConfig {
     pub min_group_size: usize,
     /// Whether near copies among a client's records count as one, where the records' texts are there to tell
     /// ([`near_copies`](crate::features::near_copies)): one of them stands for all and may train.
-    pub near_copies: NearCopies,
+    pub near_copies: Copies,
 }
 
 /// What runs on the server.
@@ -209,6 +209,7 @@ impl MethodConfig {
                 upload: located("client.upload", self.client.upload.build())?,
                 regroup: self.client.regroup,
                 min_group_size: self.client.min_group_size,
+                near_copies: self.client.near_copies,
             },
             server: ServerStages {
                 clusterer: located("server.clusterer", self.server.clusterer.build())?,

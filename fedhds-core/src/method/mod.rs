@@ -26,5 +26,5 @@ pub use kinds::{
     ServerMemory, ServerSelector,
 };
 pub use name::Preset;
-pub use options::{Count, Limits, NearCopies, Noise, Regroup, Repeats, Ungrouped};
+pub use options::{Copies, Count, Limits, Noise, Regroup, Repeats, Ungrouped};
 pub use pipeline::{ClientStages, MakeMemory, Pipeline, ServerStages};

@@ -59,7 +59,7 @@ pub enum Regroup {
 /// What near copies among a client's records count for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum NearCopies {
+pub enum Copies {
     /// Each is a record (the paper).
     #[default]
     Keep,

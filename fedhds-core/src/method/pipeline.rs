@@ -3,7 +3,7 @@
 use super::checked::{run_clusterer, run_reducer};
 use super::frame::SharedFrame;
 use super::gate::GateConfig;
-use super::options::{Count, Limits, Noise, Regroup, Repeats, Ungrouped};
+use super::options::{Copies, Count, Limits, Noise, Regroup, Repeats, Ungrouped};
 use crate::cluster::centroid::weighted_centroids;
 use crate::cluster::merge_small;
 use crate::error::{Error, Result};
@@ -44,6 +44,8 @@ pub struct ClientStages {
     /// Distinct records that a group has at least, from 1 (the paper). A smaller one becomes part of the group whose centroid is nearest;
     /// a client of fewer distinct records sends one group without a centroid, which is chosen last.
     pub min_group_size: usize,
+    /// What near copies count for, where whoever runs the client can tell them ([`Rows::copies`]).
+    pub near_copies: Copies,
 }
 
 impl Default for ClientStages {
@@ -62,6 +64,7 @@ impl Default for ClientStages {
             upload: None,
             regroup: Regroup::EachRound,
             min_group_size: 1,
+            near_copies: Copies::Keep,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::kinds::{
     ClientClusterer, ClientSelector, NoParams, ReducerConfig, ServerClusterer, ServerGate, ServerMemory, ServerSelector,
 };
 use super::name::Preset;
-use super::options::{Count, Limits, NearCopies, Noise, Regroup, Repeats, Ungrouped};
+use super::options::{Copies, Count, Limits, Noise, Regroup, Repeats, Ungrouped};
 use crate::cluster::{HdbscanConfig, KMeansConfig};
 use crate::privacy::UploadConfig;
 use crate::reduce::{PerplexityLimit, TsneConfig};
@@ -71,7 +71,7 @@ impl Preset {
                     repeats: Repeats::Never,
                     regroup: Regroup::Once,
                     min_group_size: MIN_GROUP_SIZE,
-                    near_copies: NearCopies::Collapse,
+                    near_copies: Copies::Collapse,
                     ..paper_client()
                 };
                 let server = ServerConfig {
@@ -109,7 +109,7 @@ fn paper_client() -> ClientConfig {
         upload: UploadConfig::default(),
         regroup: Regroup::EachRound,
         min_group_size: 1,
-        near_copies: NearCopies::Keep,
+        near_copies: Copies::Keep,
     }
 }
 

@@ -92,6 +92,14 @@ impl RecordTokenizer {
         }
     }
 
+    /// As [`examples`](Self::examples), but where nothing of a response fits, the example has none.
+    ///
+    /// # Errors
+    /// As [`sequences`](Self::sequences).
+    pub fn truncated(&self, records: &[Record]) -> Result<Vec<Example>> {
+        self.all(records)
+    }
+
     /// The tokens that a causal model reads before it answers: those that the record's [`Example`] has before its response.
     ///
     /// # Errors

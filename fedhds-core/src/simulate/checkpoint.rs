@@ -148,6 +148,8 @@ mod tests {
                 adapter_changed: false,
                 left_out: BTreeMap::new(),
                 aggregation: Default::default(),
+                missing: 0,
+                gate: None,
                 seconds: BTreeMap::from([("select".into(), 0.1)]),
                 evaluation: None,
             }],

@@ -2,13 +2,15 @@
 
 use super::simulation::Simulation;
 use super::{ClientRecord, RoundRecord};
-use crate::client::Client;
+use crate::client::{Client, Pair};
 use crate::dataset::ClientData;
 use crate::error::{Error, Result};
+use crate::features::{NearCopiesConfig, TextFeaturesConfig, TextHasher, near_copies};
+use crate::method::Copies;
 use crate::parallel;
 use crate::protocol::{Ask, GlobalAdapter, Kind, RoundStart, SelectionOrder, Traffic, Wire as _};
 use crate::server::Server;
-use crate::stage::{Rows, Trained};
+use crate::stage::{Rows, Scorer, Trained};
 use crate::types::{Adapter, ClientId, Context, Matrix, Record, Round, RowId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -21,8 +23,10 @@ pub(super) struct RoundStep<'a> {
     adapter: &'a Adapter,
     /// Clients whose frozen features were charged in an earlier round.
     charged: BTreeSet<ClientId>,
-    /// What each client trained on in earlier rounds.
+    /// What each client trained on in earlier rounds, where it counted.
     trained: BTreeMap<ClientId, BTreeSet<&'a str>>,
+    /// What of each client did not pass the gate in earlier rounds.
+    refused: BTreeMap<ClientId, BTreeSet<&'a str>>,
 }
 
 /// A client at work in the round.
@@ -42,10 +46,14 @@ impl<'a> RoundStep<'a> {
     ) -> Self {
         let charged = before.iter().flat_map(|r| &r.clients).map(|c| c.client).collect();
         let mut trained: BTreeMap<ClientId, BTreeSet<&str>> = BTreeMap::new();
-        for client in before.iter().flat_map(|r| &r.clients) {
-            trained.entry(client.client).or_default().extend(client.selected.iter().map(String::as_str));
+        let mut refused = trained.clone();
+        for (round, client) in before.iter().flat_map(|round| round.clients.iter().map(move |client| (round, client))) {
+            refused.entry(client.client).or_default().extend(client.refused.iter().map(String::as_str));
+            if !round.left_out.contains_key(&client.client) {
+                trained.entry(client.client).or_default().extend(client.selected.iter().map(String::as_str));
+            }
         }
-        Self { simulation, round, adapter, charged, trained }
+        Self { simulation, round, adapter, charged, trained, refused }
     }
 
     /// The record of the round, and the new global adapter where it changed.
@@ -108,6 +116,8 @@ impl<'a> RoundStep<'a> {
             adapter_changed: finished.adapter.is_some(),
             left_out: finished.report.left_out,
             aggregation: finished.report.aggregation,
+            missing: finished.report.missing,
+            gate: finished.report.gate,
             seconds,
             evaluation: None,
         };
@@ -132,14 +142,18 @@ impl<'a> RoundStep<'a> {
             tokens: 0,
             skipped: 0,
             losses: Vec::new(),
+            passes: 0,
             traffic: Traffic::default(),
             seconds: BTreeMap::new(),
+            refused: Vec::new(),
         };
         let mut machine = Client::new(data.client, &self.simulation.pipeline);
-        if let Some(trained) = self.trained.get(&data.client) {
-            let rows = data.records.iter().enumerate().filter(|(_, r)| trained.contains(r.id.as_str()));
-            machine.mark_trained(rows.map(|(row, _)| RowId(row as u32)));
-        }
+        let rows_of = |ids: &BTreeSet<&str>| {
+            let rows = data.records.iter().zip(0..).filter(|(record, _)| ids.contains(record.id.as_str()));
+            rows.map(|(_, row)| RowId(row)).collect::<Vec<_>>()
+        };
+        self.trained.get(&data.client).into_iter().for_each(|ids| machine.mark_trained(rows_of(ids)));
+        self.refused.get(&data.client).into_iter().for_each(|ids| machine.mark_refused(rows_of(ids)));
         Active { data, machine, record, has_adapter: false }
     }
 
@@ -186,9 +200,19 @@ impl<'a> RoundStep<'a> {
         let clock = Instant::now();
         let none = Matrix::zeros(client.data.records.len(), 0);
         let features = features.as_ref().map_or(&none, |f| &f.values);
-        let rows = Rows::new(features).scores(scores.as_ref());
-        let summary = client.machine.summarize(&start, rows, &self.client_context(client, "summarize"))?;
+        let copies = self.copies(&client.data.records)?;
+        let prompts = match sim.pipeline.server.gate {
+            Some(_) if sim.judge.is_some() => Some(prompt_features(&client.data.records)?),
+            _ => None,
+        };
+        let rows = Rows::new(features).scores(scores.as_ref()).copies(&copies).prompts(prompts.as_ref());
+        let mut summary = client.machine.summarize(&start, rows, &self.client_context(client, "summarize"))?;
         client.record.seconds.insert("summarize".into(), clock.elapsed().as_secs_f64());
+        if let Some(judge) = &sim.judge {
+            let pairs = client.machine.pilot(&start)?;
+            let losses = self.losses(judge.as_ref(), client.data, &pairs, &mut client.record)?;
+            client.machine.answer(&mut summary, &start, &losses)?;
+        }
         client.record.centroids = if summary.centroids.cols() > 0 { summary.centroids.rows() } else { 0 };
         let bytes = summary.encode()?;
         client.record.traffic.add(Kind::ClientSummary, bytes.len());
@@ -209,8 +233,21 @@ impl<'a> RoundStep<'a> {
         client.record.traffic.add(Kind::SelectionOrder, bytes.len());
         let order = SelectionOrder::decode(&bytes)?;
         let clock = Instant::now();
-        let rows = client.machine.choose(&order, &self.client_context(client, "choose"))?;
-        client.record.seconds.insert("choose".into(), clock.elapsed().as_secs_f64());
+        let context = self.client_context(client, "choose");
+        let (data, record) = (client.data, &mut client.record);
+        let rows = match &sim.judge {
+            None => client.machine.choose(&order, &context)?,
+            Some(judge) => {
+                let mut losses = |pairs: &[Pair]| self.losses(judge.as_ref(), data, pairs, record);
+                client.machine.choose_scored(&order, &context, &mut losses)?
+            }
+        };
+        let known = self.refused.get(&data.client);
+        let refused = client.machine.refused().filter_map(|row| data.records.get(row.index()));
+        let new = refused.filter(|record| known.is_none_or(|known| !known.contains(record.id.as_str())));
+        client.record.refused = new.map(|record| record.id.clone()).collect();
+        let judged = client.record.seconds.get("judge").copied().unwrap_or_default();
+        client.record.seconds.insert("choose".into(), (clock.elapsed().as_secs_f64() - judged).max(0.0));
         let chosen = records_of(client.data, &rows)?;
         if chosen.is_empty() {
             return Ok(None);
@@ -228,6 +265,56 @@ impl<'a> RoundStep<'a> {
         client.record.traffic.add(Kind::LocalUpdate, update.len());
         Ok(Some(update))
     }
+}
+
+impl RoundStep<'_> {
+    /// Which near copy each record is of, where the method lets them count as one.
+    fn copies(&self, records: &[Record]) -> Result<Vec<u32>> {
+        if self.simulation.pipeline.client.near_copies == Copies::Keep {
+            return Ok(Vec::new());
+        }
+        let groups = near_copies(records, NearCopiesConfig::default(), &self.simulation.control)?;
+        Ok(groups.into_iter().map(|group| group as u32).collect())
+    }
+
+    /// The loss of each pair: of the one record's response under the other's prompt.
+    fn losses(
+        &self,
+        judge: &dyn Scorer,
+        data: &ClientData,
+        pairs: &[Pair],
+        record: &mut ClientRecord,
+    ) -> Result<Vec<f32>> {
+        if pairs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sim = self.simulation;
+        let joined: Vec<Record> = records_of(data, &pairs.iter().map(|pair| pair.prompt).collect::<Vec<_>>())?
+            .into_iter()
+            .zip(records_of(data, &pairs.iter().map(|pair| pair.response).collect::<Vec<_>>())?)
+            .map(|(prompt, response)| Record {
+                id: format!("{} / {}", response.id, prompt.id),
+                responses: response.responses,
+                ..prompt
+            })
+            .collect();
+        let context = self.context("client", data.client.0, "judge");
+        let (scores, seconds) = sim.cache.scores(judge, &joined, None, &context)?;
+        record.passes += pairs.len() as u64;
+        *record.seconds.entry("judge".into()).or_default() += seconds;
+        Ok(scores.values().iter_rows().map(|row| row.first().copied().unwrap_or(f32::NAN)).collect())
+    }
+}
+
+/// Features of the prompts alone, `[n, d]`.
+fn prompt_features(records: &[Record]) -> Result<Matrix> {
+    let hasher = TextHasher::new(&TextFeaturesConfig::default())?;
+    let mut features = Matrix::zeros(records.len(), hasher.dims());
+    records
+        .iter()
+        .enumerate()
+        .try_for_each(|(row, record)| hasher.row(&record.instruction, &[], features.row_mut(row)))?;
+    Ok(features)
 }
 
 /// What went wrong with clients of a round: each is left out, with its reason in the round's report.

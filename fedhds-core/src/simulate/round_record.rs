@@ -4,6 +4,7 @@
 //! interrupted or not, at any thread count.
 
 use crate::protocol::Traffic;
+use crate::server::GateReport;
 use crate::stage::AggregationReport;
 use crate::types::{ClientId, Round};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,12 @@ pub struct RoundRecord {
     /// How the aggregation came about.
     #[serde(default)]
     pub aggregation: AggregationReport,
+    /// Records that the round asked for and that nobody trained on.
+    #[serde(default)]
+    pub missing: u32,
+    /// What the clients' ranks say of the quality of their records, where the method has a gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateReport>,
     /// Seconds of the server by stage: `select`, `aggregate`.
     pub seconds: BTreeMap<String, f64>,
     /// The evaluation after this round, where the schedule asks for one.
@@ -50,11 +57,17 @@ pub struct ClientRecord {
     /// Mean loss on response tokens of each step, in nats, in order; a loss that is not finite is `null`.
     #[serde(with = "finite_or_null")]
     pub losses: Vec<f32>,
+    /// Forward passes over records that scoring took in this round.
+    #[serde(default)]
+    pub passes: u64,
     /// Encoded bytes by kind of message.
     pub traffic: Traffic,
     /// Seconds by stage: `features` (of a frozen extractor: what the one extraction took, in the first round that needs it),
-    /// `scores`, `summarize`, `choose`, `train`.
+    /// `scores`, `summarize`, `judge` (losses for the quality gate), `choose`, `train`.
     pub seconds: BTreeMap<String, f64>,
+    /// Ids of records that did not pass an open gate in this round.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
 }
 
 impl ClientRecord {
@@ -151,8 +164,10 @@ mod tests {
             tokens: 12,
             skipped: 1,
             losses: vec![0.1, f32::NAN],
+            passes: 3,
             traffic: Traffic::default(),
             seconds: BTreeMap::from([("train".to_owned(), 1.5), ("choose".to_owned(), 0.5)]),
+            refused: Vec::new(),
         }
     }
 
@@ -174,6 +189,8 @@ mod tests {
             adapter_changed: true,
             left_out: BTreeMap::new(),
             aggregation: AggregationReport::default(),
+            missing: 0,
+            gate: None,
             seconds: BTreeMap::from([("select".to_owned(), 3.0)]),
             evaluation: None,
         };

@@ -22,6 +22,7 @@ pub struct Simulation {
     pub(super) clients: Arc<Vec<ClientData>>,
     pub(super) extractor: Option<Arc<dyn FeatureExtractor>>,
     pub(super) scorer: Option<Arc<dyn Scorer>>,
+    pub(super) judge: Option<Arc<dyn Scorer>>,
     pub(super) cache: Arc<RecordCache>,
     pub(super) trainer: Arc<dyn Trainer>,
     pub(super) control: Control,
@@ -46,6 +47,7 @@ impl Simulation {
             clients,
             extractor: None,
             scorer: None,
+            judge: None,
             cache: Arc::default(),
             trainer,
             control: Control::default(),
@@ -81,6 +83,14 @@ impl Simulation {
     #[must_use]
     pub fn scorer(mut self, scorer: Arc<dyn Scorer>) -> Self {
         self.scorer = Some(scorer);
+        self
+    }
+
+    /// Sets what judges responses for the quality gate: a frozen scorer whose first number is the mean loss of a record's response under its
+    /// prompt. It is asked for records' responses under other records' prompts too. Without it the clients decline the gate's question.
+    #[must_use]
+    pub fn judge(mut self, judge: Arc<dyn Scorer>) -> Self {
+        self.judge = Some(judge);
         self
     }
 
@@ -147,6 +157,10 @@ impl Simulation {
         }
         if self.pipeline.client.clusterer.is_some() && self.extractor.is_none() {
             return Err(Error::input("feature extractor", "one, since the method groups records by features", "none"));
+        }
+        if self.judge.as_ref().is_some_and(|judge| !judge.is_frozen()) {
+            let expected = "a frozen scorer: what a client answers once must stay true";
+            return Err(Error::input("judge", expected, "one that follows the adapter"));
         }
         Ok(())
     }

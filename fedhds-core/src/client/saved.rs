@@ -1,0 +1,151 @@
+//! What a client keeps from one message, or one process, to the next.
+
+use super::Client;
+use crate::cluster::check_clustering;
+use crate::error::{Error, Result};
+use crate::protocol::{ClientSummary, Wire as _};
+use crate::saved;
+use crate::stage::Clustering;
+use crate::types::{ClientId, Matrix, Round, RowId, Scores, Secret, Seed};
+use serde::{Deserialize, Serialize};
+
+/// What a client remembers between its summary and the order that answers it. Serialisable, so that a client may end in
+/// between and go on elsewhere (with Flower: in `context.state`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClientState {
+    /// Whose it is.
+    pub client: ClientId,
+    /// The round of the summary.
+    pub round: Round,
+    /// Its records in the frame of the uploaded centroids, `[records, dims]`; no columns where no features were looked at.
+    pub points: Matrix,
+    /// The groups of its records, row i being record i; centroids in the same frame.
+    pub clustering: Clustering,
+    /// Scores of its records, where it has any.
+    pub scores: Option<Scores>,
+    /// What was sent, where an upload stage made something else of the groups: it is sent again when it is asked for again.
+    pub released: Option<ClientSummary>,
+    /// What the random keys of its records come from, where the server said so.
+    pub keys: Option<Seed>,
+    /// What the features hold, where the method groups once: other features are grouped anew.
+    pub content: u64,
+    /// Whether its one group is too small to show a centroid.
+    pub hidden: bool,
+    /// Features of its records' prompts alone, where they are known.
+    pub prompts: Option<Matrix>,
+}
+
+/// What a client last marked as trained on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastTrained {
+    /// The round.
+    pub round: Round,
+    /// The records that it had not trained on before, ascending.
+    pub rows: Vec<RowId>,
+}
+
+/// Everything that a client keeps from one process to the next. It holds its secret, so it belongs on the client's disk alone.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SavedClient {
+    /// What it remembers of its last summary.
+    pub state: Option<ClientState>,
+    /// The records that were marked as trained on, ascending.
+    pub trained: Vec<RowId>,
+    /// The secret of its upload stage, with how often it was drawn from, so that no draw comes twice.
+    pub secret: Option<Secret>,
+    /// What it trained on last: open again where the server says that it did not count.
+    pub last: Option<LastTrained>,
+    /// Records that did not pass an open gate, ascending.
+    pub refused: Vec<RowId>,
+}
+
+impl SavedClient {
+    const HEAD: &[u8] = b"FHDS client state 2\n";
+
+    /// As bytes, for [`from_bytes`](SavedClient::from_bytes).
+    ///
+    /// # Errors
+    /// [`Error::Input`] where it cannot be encoded.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        saved::write("client state", Self::HEAD, self)
+    }
+
+    /// From bytes that [`to_bytes`](SavedClient::to_bytes) gave.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] for other bytes, those of another release among them.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        saved::read("client state", Self::HEAD, bytes)
+    }
+}
+
+impl Client {
+    /// The secret that its upload stage draws from; none before the first draw.
+    pub fn secret(&self) -> Option<&Secret> {
+        self.secret.as_ref()
+    }
+
+    /// Gives it its secret: the one that it had in an earlier process, or a known one in tests. Without it the operating system gives
+    /// one at the first draw. A client that forgets how often it drew would draw the same noise again, so it is kept with the state.
+    pub fn set_secret(&mut self, secret: Secret) {
+        self.secret = Some(secret);
+    }
+
+    /// Everything that it keeps, to go on in another process.
+    pub fn saved(&self) -> SavedClient {
+        SavedClient {
+            state: self.state.clone(),
+            trained: self.trained().collect(),
+            secret: self.secret.clone(),
+            last: self.last.clone(),
+            refused: self.refused.iter().copied().collect(),
+        }
+    }
+
+    /// Goes on from what [`saved`](Client::saved) gave.
+    ///
+    /// # Errors
+    /// As [`resume`](Client::resume).
+    pub fn restore(&mut self, saved: SavedClient) -> Result<()> {
+        if let Some(state) = saved.state {
+            self.resume(state)?;
+        }
+        self.trained.extend(saved.trained);
+        self.last = saved.last;
+        self.refused.extend(saved.refused);
+        if let Some(secret) = saved.secret {
+            self.set_secret(secret);
+        }
+        Ok(())
+    }
+
+    /// What it remembers of its last summary; none before the first.
+    pub fn state(&self) -> Option<&ClientState> {
+        self.state.as_ref()
+    }
+
+    /// Goes on from a state that [`state`](Client::state) gave, here or in another process.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] when it is another client's, [`Error::Input`] or [`Error::Stage`] when it does not fit together.
+    pub fn resume(&mut self, state: ClientState) -> Result<()> {
+        if state.client != self.id {
+            return Err(Error::protocol("client state: client", self.id.to_string(), state.client));
+        }
+        // A deserialised matrix is checked by nobody before this.
+        let whole = |m: Matrix| Matrix::new(m.rows(), m.cols(), m.into_vec());
+        let points = whole(state.points)?;
+        let clustering = Clustering { centroids: whole(state.clustering.centroids)?, ..state.clustering };
+        check_clustering("client state", &clustering, points.rows(), points.cols())?;
+        if let Some(scores) = &state.scores
+            && scores.rows() != points.rows()
+        {
+            return Err(Error::input("client state: scores", format!("{} rows", points.rows()), scores.rows()));
+        }
+        if let Some(released) = &state.released {
+            released.check()?;
+        }
+        self.state = Some(ClientState { points, clustering, ..state });
+        Ok(())
+    }
+}
