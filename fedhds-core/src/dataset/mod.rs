@@ -23,6 +23,7 @@ mod partition;
 pub mod presets;
 mod prompt;
 mod reader;
+pub mod rules;
 mod source;
 mod values;
 

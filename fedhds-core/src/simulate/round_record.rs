@@ -50,6 +50,9 @@ pub struct ClientRecord {
     /// Mean loss on response tokens of each step, in nats, in order; a loss that is not finite is `null`.
     #[serde(with = "finite_or_null")]
     pub losses: Vec<f32>,
+    /// Forward passes over records that scoring took in this round.
+    #[serde(default)]
+    pub passes: u64,
     /// Encoded bytes by kind of message.
     pub traffic: Traffic,
     /// Seconds by stage: `features` (of a frozen extractor: what the one extraction took, in the first round that needs it),
@@ -151,6 +154,7 @@ mod tests {
             tokens: 12,
             skipped: 1,
             losses: vec![0.1, f32::NAN],
+            passes: 3,
             traffic: Traffic::default(),
             seconds: BTreeMap::from([("train".to_owned(), 1.5), ("choose".to_owned(), 0.5)]),
         }
