@@ -51,7 +51,10 @@ pub fn run(configs: &[ExperimentConfig], dry_run: bool, control: &Control) -> Ex
             for run in &failed {
                 eprintln!("failed: {}: {run}", run.experiment);
             }
-            eprintln!("{} runs failed, all others are finished. The same command tries the failed ones again.", failed.len());
+            eprintln!(
+                "{} runs failed, all others are finished. The same command tries the failed ones again.",
+                failed.len()
+            );
             ExitCode::FAILURE
         }
         Err(Error::Cancelled) => {

@@ -61,6 +61,9 @@ impl Experiment {
             tracing::info!(condition, method = plan.label, seed = plan.seed, "finished before");
             return Ok(record);
         }
+        if plan.clients.iter().all(|client| client.records.is_empty()) {
+            return Err(Error::input("records that the filter leaves", "at least one", "none"));
+        }
         let features = self.stages.features(plan.features());
         let pipeline = match &plan.arm {
             Arm::Method(method) => method.pipeline(features.map_or(1, |f| f.layers))?,

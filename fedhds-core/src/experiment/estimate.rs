@@ -96,7 +96,8 @@ impl Experiment {
         if self.pool().is_some() {
             let all = self.cells();
             let left: u64 = runs.iter().map(|r| r.runs).sum();
-            cost.notes.push(format!("{left} of {all} runs are not finished; one seed of each condition stands for all"));
+            cost.notes
+                .push(format!("{left} of {all} runs are not finished; one seed of each condition stands for all"));
         }
         Ok(cost)
     }
@@ -138,7 +139,10 @@ impl Experiment {
         let context = Context { seed: Seed(0), control: control.clone() };
         let first = match runs.first() {
             Some(run) => run.federation.clone(),
-            None => self.federation(self.conditions().first().copied().flatten(), self.config.seeds.first().copied().unwrap_or_default())?,
+            None => self.federation(
+                self.conditions().first().copied().flatten(),
+                self.config.seeds.first().copied().unwrap_or_default(),
+            )?,
         };
         let pick = |records: Vec<&Record>, n: usize| {
             let known = |r: &&Record| first.tokens.get(&r.id).or(self.test.tokens.get(&r.id)).copied();

@@ -25,7 +25,10 @@ pub fn run_all(experiments: &[Experiment], control: &Control) -> Result<Finished
     for experiment in experiments {
         let config = &experiment.config;
         if !names.insert(config.name.as_str()) {
-            return Err(Error::config("name", format!("expected a name for each experiment, got `{}` twice", config.name)));
+            return Err(Error::config(
+                "name",
+                format!("expected a name for each experiment, got `{}` twice", config.name),
+            ));
         }
         if !folders.insert(config.out.as_path()) {
             let message = format!("expected a folder for each experiment, got {} twice", config.out.display());

@@ -56,7 +56,8 @@ impl TrueTasks {
             names.into_iter().zip(0u32..).map(|(name, number)| (name.to_owned(), number as f32)).collect()
         };
         let tasks = number(truth.records.values().map(|record| record.task.as_str()).collect());
-        let original = |id: &str| truth.records.get(id).and_then(|r| r.copy_of.clone()).unwrap_or_else(|| id.to_owned());
+        let original =
+            |id: &str| truth.records.get(id).and_then(|r| r.copy_of.clone()).unwrap_or_else(|| id.to_owned());
         let originals: BTreeMap<&String, String> = truth.records.keys().map(|id| (id, original(id))).collect();
         let numbers = number(originals.values().map(String::as_str).collect());
         let row = |id: &String| -> Option<[f32; COLUMNS]> {

@@ -65,7 +65,7 @@ pub(super) fn runs(config: &ExperimentConfig, federation: &Federation, seed: u64
             plan.select_in_all(records, entry.has_count());
         }
         if plan.filter == Some(Filter::Rules) {
-            plan.filter_by_rules()?;
+            plan.filter_by_rules();
         }
         if *plan.arm.count() == Count::All {
             plan.cap(config);
@@ -97,7 +97,7 @@ impl RunPlan {
     }
 
     /// Takes from the clients what the plain rules know to be bad, and says so. Clients that are left with nothing stay.
-    fn filter_by_rules(&mut self) -> Result<()> {
+    fn filter_by_rules(&mut self) {
         let mut counts = BTreeMap::new();
         let cut = |client: &ClientData| {
             let rules = rules::left_out(&client.records);
@@ -107,14 +107,10 @@ impl RunPlan {
         };
         let clients: Vec<ClientData> = self.clients.iter().map(cut).collect();
         let (kept, all) = (held(&clients), held(&self.clients));
-        if kept == 0 {
-            return Err(Error::input("records that the rules leave", "at least one", "none"));
-        }
         let each: Vec<String> = counts.iter().map(|(rule, count)| format!("{count} {}", rule.name())).collect();
         let each = if each.is_empty() { String::new() } else { format!(" ({})", each.join(", ")) };
         self.notes.push(format!("{}: the rules left out {} of {all} records{each}", self.label, all - kept));
         self.clients = Arc::new(clients);
-        Ok(())
     }
 
     /// Applies the limits of FedIT and says so.
@@ -219,4 +215,41 @@ fn count_of(round: &RoundRecord, compute: bool) -> usize {
     let selected: usize = round.clients.iter().map(|client| client.selected.len()).sum();
     let passes: u64 = round.clients.iter().map(|client| client.passes).sum();
     if compute { selected + (STEPS_A_PASS * passes as f64).round() as usize } else { selected }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::protocol::Traffic;
+    use crate::simulate::ClientRecord;
+    use crate::stage::AggregationReport;
+
+    #[test]
+    fn compute_is_spent_on_records_at_the_published_rate() {
+        let client = |selected: usize, passes: u64| ClientRecord {
+            client: ClientId(0),
+            records: 9,
+            centroids: 0,
+            selected: vec!["x".into(); selected],
+            tokens: 0,
+            skipped: 0,
+            losses: Vec::new(),
+            passes,
+            traffic: Traffic::default(),
+            seconds: BTreeMap::new(),
+        };
+        let round = RoundRecord {
+            round: Round(0),
+            clients: vec![client(3, 20), client(2, 5)],
+            adapter_changed: true,
+            left_out: BTreeMap::new(),
+            aggregation: AggregationReport::default(),
+            seconds: BTreeMap::new(),
+            evaluation: None,
+        };
+        // 25 passes at .30 are 7.5 steps, rounded half up.
+        assert_eq!((count_of(&round, false), count_of(&round, true)), (5, 13));
+        assert_eq!(STEPS_A_PASS, 0.30);
+    }
 }

@@ -1,6 +1,8 @@
 //! Whole experiments over toy stages: what is kept, what is compared, what is refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod grid;
+
 use super::*;
 use crate::error::Error;
 use crate::simulate::toy::{self, ToyEvaluator, ToyFeatures, ToyTrainer};

@@ -68,8 +68,8 @@ impl SeedMean {
             return Err(Error::input("values of seeds", "finite numbers", value));
         }
         let (n, mean) = (values.len(), mean(values));
-        let deviation = (n > 1)
-            .then(|| (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1) as f64).sqrt());
+        let deviation =
+            (n > 1).then(|| (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1) as f64).sqrt());
         let interval = match (deviation, student(n)) {
             (Some(deviation), Some(student)) => {
                 let half = student.inverse_cdf(0.5 + level / 2.0) * deviation / (n as f64).sqrt();

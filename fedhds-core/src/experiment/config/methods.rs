@@ -277,7 +277,8 @@ mod tests {
 
     #[test]
     fn the_oracle_is_an_arm_with_a_count_alone() {
-        let text = r#"methods = ["oracle", { preset = "oracle", name = "oracle 4", count = { budget = 4 } }, "random"]"#;
+        let text =
+            r#"methods = ["oracle", { preset = "oracle", name = "oracle 4", count = { budget = 4 } }, "random"]"#;
         let methods = entries(text);
         let counts: Vec<Count> = methods.iter().map(|m| m.arm(7, "methods[0]").unwrap().count().clone()).collect();
         assert_eq!(counts, [Count::Budget(7), Count::Budget(4), Count::Budget(7)]);

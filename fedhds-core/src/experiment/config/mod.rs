@@ -266,7 +266,8 @@ impl ExperimentConfig {
             method.filter(&key)?;
             method.check_follows(self.methods.get(..i).unwrap_or_default(), &key)?;
             if method.is_oracle() && self.data.conditions.is_empty() {
-                let message = "expected `data.conditions` beside the oracle: without them nobody knows the truth of a record";
+                let message =
+                    "expected `data.conditions` beside the oracle: without them nobody knows the truth of a record";
                 return Err(Error::config(key, message));
             }
         }

@@ -113,9 +113,8 @@ impl Part<'_> {
         }
         let losses: Vec<f64> = cells.iter().filter_map(|cell| cell.loss).collect();
         let truths: Vec<TrainedTruth> = cells.iter().filter_map(|cell| cell.truth).collect();
-        let truth_mean = |value: &dyn Fn(&TrainedTruth) -> f64| {
-            truths.iter().map(value).sum::<f64>() / truths.len().max(1) as f64
-        };
+        let truth_mean =
+            |value: &dyn Fn(&TrainedTruth) -> f64| truths.iter().map(value).sum::<f64>() / truths.len().max(1) as f64;
         let client_rounds: usize = cells.iter().map(|cell| cell.client_rounds).sum();
         let bytes = |[up, down]: [u64; 2], cell: &&Cell| [up + cell.bytes[0], down + cell.bytes[1]];
         let [up, down] = cells.iter().fold([0; 2], bytes).map(|sum| sum as f64 / client_rounds.max(1) as f64);
@@ -142,11 +141,7 @@ impl Part<'_> {
         }))
     }
 
-    fn recovered(
-        &self,
-        condition: Option<&str>,
-        cells: &[&Cell],
-    ) -> Result<Option<crate::metrics::RecoveredShare>> {
+    fn recovered(&self, condition: Option<&str>, cells: &[&Cell]) -> Result<Option<crate::metrics::RecoveredShare>> {
         let random = self.of(condition, Preset::Random.name());
         let oracle: Vec<&Cell> =
             self.cells.iter().filter(|cell| cell.oracle && cell.condition.as_deref() == condition).collect();

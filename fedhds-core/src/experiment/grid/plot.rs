@@ -26,8 +26,7 @@ const GREY: RGBColor = RGBColor(200, 200, 200);
 /// # Errors
 /// [`Error::Stage`] where it cannot be drawn.
 pub(in crate::experiment) fn svg(grid: &Grid) -> Result<String> {
-    let shown: Vec<&GridComparison> =
-        grid.comparisons.iter().filter(|c| c.baseline == Preset::Random.name()).collect();
+    let shown: Vec<&GridComparison> = grid.comparisons.iter().filter(|c| c.baseline == Preset::Random.name()).collect();
     let mut groups: Vec<(String, Vec<&GridComparison>)> = Vec::new();
     let several = shown.iter().any(|c| shown.iter().any(|other| other.experiment != c.experiment));
     for comparison in shown {

@@ -77,7 +77,8 @@ impl Grid {
                 cells.push(p(found.and_then(|c| c.holm)));
             }
             cells.push(row.recovered.map_or("-".to_owned(), |recovered| {
-                let interval = recovered.interval.map_or(String::new(), |[low, high]| format!(" [{low:.2}, {high:.2}]"));
+                let interval =
+                    recovered.interval.map_or(String::new(), |[low, high]| format!(" [{low:.2}, {high:.2}]"));
                 format!("{:.2}{interval}", recovered.share)
             }));
             layout.push(cells);
