@@ -13,6 +13,7 @@ mod messages;
 mod natural_instructions;
 mod table;
 
+pub mod conditions;
 mod family;
 mod fields;
 mod format;
@@ -39,6 +40,7 @@ const FORMATS: &[Format] = &[
     Format::of(&embedded::Embedded),
 ];
 
+pub use conditions::{Condition, Flaw, JunkGenerators, JunkKind, Knob, Reached, RecordTruth, Swap, Truth};
 pub use family::family_of;
 pub use fields::Fields;
 pub use format::{Format, GUESS, Loaded, check_name, load};
