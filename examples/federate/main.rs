@@ -6,7 +6,8 @@
 //! ```
 //!
 //! It says what the work will cost before it starts (`--dry-run` stops there), keeps every finished round, and goes on
-//! where it was stopped when the same command is given again.
+//! where it was stopped when the same command is given again. Several files are several experiments, each in its own folder, and one
+//! table of all.
 
 use clap::Parser;
 use fedhds_core::experiment::{ExperimentConfig, Overrides};
@@ -19,9 +20,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Federated instruction tuning on a selected coreset.
 #[derive(Parser)]
 struct Arguments {
-    /// The experiment, a TOML file.
-    #[arg(long)]
-    config: PathBuf,
+    /// An experiment, a TOML file; several give one table of all.
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// The same without `--config`.
+    #[arg(value_name = "FILE", required_unless_present = "config")]
+    files: Vec<PathBuf>,
     /// The data: a file or folder in the configuration's format; in place of `data.path`.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -31,7 +35,7 @@ struct Arguments {
     /// The frozen model that extracts features for `fedhds_turbo`; in place of `model.proxy`.
     #[arg(long)]
     proxy: Option<PathBuf>,
-    /// Where run records, tables and checkpoints go; in place of `out`.
+    /// Where run records, tables and checkpoints go; in place of `out`, of one experiment alone.
     #[arg(long)]
     out: Option<PathBuf>,
     /// The seeds, comma-separated; in place of `seeds`.
@@ -55,12 +59,17 @@ fn main() -> ExitCode {
         seeds: arguments.seeds,
         methods: arguments.methods,
     };
-    let config = match ExperimentConfig::load(&arguments.config, overrides) {
-        Ok(config) => config,
+    let files: Vec<PathBuf> = arguments.config.into_iter().chain(arguments.files).collect();
+    if files.len() > 1 && overrides.out.is_some() {
+        eprintln!("error: --out: expected one experiment, got {}: each needs a folder of its own", files.len());
+        return ExitCode::FAILURE;
+    }
+    let configs: Result<Vec<_>, _> = files.iter().map(|file| ExperimentConfig::load(file, overrides.clone())).collect();
+    match configs {
+        Ok(configs) => fedhds_examples::run(&configs, arguments.dry_run, &fedhds_examples::control()),
         Err(error) => {
             eprintln!("error: {error}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
-    fedhds_examples::run(&config, arguments.dry_run, &fedhds_examples::control())
+    }
 }

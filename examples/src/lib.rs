@@ -1,6 +1,6 @@
 //! Shared by the examples: the log, Ctrl-C and the way an experiment is run and printed.
 
-use fedhds_core::experiment::{self, ExperimentConfig, Finished};
+use fedhds_core::experiment::{Experiment, ExperimentConfig, FailedRun, Finished, run_all};
 use fedhds_core::simulate::{LogWriter, TerminalProgress};
 use fedhds_core::types::{CancelToken, Control};
 use fedhds_core::{Error, Result};
@@ -42,14 +42,26 @@ fn log_to(writer: LogWriter) {
     }
 }
 
-/// States the cost, runs the experiment unless `dry_run`, and prints its table; says how to go on after Ctrl-C.
-pub fn run(config: &ExperimentConfig, dry_run: bool, control: &Control) -> ExitCode {
-    match attempt(config, dry_run, control) {
-        Ok(()) => ExitCode::SUCCESS,
+/// States the cost of these experiments, runs them unless `dry_run`, one after the other, and prints their table; says how to go on after
+/// Ctrl-C. It is a failure where a run failed, though everything else is finished.
+pub fn run(configs: &[ExperimentConfig], dry_run: bool, control: &Control) -> ExitCode {
+    match attempt(configs, dry_run, control) {
+        Ok(failed) if failed.is_empty() => ExitCode::SUCCESS,
+        Ok(failed) => {
+            for run in &failed {
+                eprintln!("failed: {}: {run}", run.experiment);
+            }
+            eprintln!(
+                "{} runs failed, all others are finished. The same command tries the failed ones again.",
+                failed.len()
+            );
+            ExitCode::FAILURE
+        }
         Err(Error::Cancelled) => {
+            let folders: Vec<String> = configs.iter().map(|config| config.out.display().to_string()).collect();
             eprintln!(
                 "stopped; every finished round is kept in {}. The same command goes on from there.",
-                config.out.display()
+                folders.join(", ")
             );
             ExitCode::from(130)
         }
@@ -60,16 +72,20 @@ pub fn run(config: &ExperimentConfig, dry_run: bool, control: &Control) -> ExitC
     }
 }
 
-fn attempt(config: &ExperimentConfig, dry_run: bool, control: &Control) -> Result<()> {
-    let experiment = experiment::Experiment::prepare(config, control)?;
-    println!("{}", experiment.describe());
-    println!("{}", experiment.cost(control)?.to_text());
+fn attempt(configs: &[ExperimentConfig], dry_run: bool, control: &Control) -> Result<Vec<FailedRun>> {
+    let mut experiments = Vec::new();
+    for config in configs {
+        let experiment = Experiment::prepare(config, control)?;
+        println!("{}", experiment.describe());
+        println!("{}", experiment.cost(control)?.to_text());
+        experiments.push(experiment);
+    }
     if dry_run {
         println!("dry run: nothing was trained");
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let Finished { table, out } = experiment.run(control)?;
-    println!("{}", table.to_text());
+    let Finished { results, out, failed } = run_all(&experiments, control)?;
+    println!("{}", results.to_text());
     println!("run records, table and plots: {}", out.display());
-    Ok(())
+    Ok(failed)
 }

@@ -39,5 +39,5 @@ fn simulate<'py>(
         return Ok((plain(py, &cost)?, cost.to_text(), out));
     }
     let finished = heavy(py, move |control| prepared(control)?.0.run(control))?;
-    Ok((plain(py, &finished.table)?, finished.table.to_text(), finished.out))
+    Ok((plain(py, &finished.results)?, finished.results.to_text(), finished.out))
 }

@@ -51,7 +51,8 @@ fn a_stopped_experiment_ends_with_the_bits_of_one_that_was_not() {
     let whole = tempfile::tempdir().unwrap();
     let experiment = prepare(whole.path());
     assert!(experiment.describe().contains("the untuned model itself serves, frozen"));
-    let table = experiment.run(&Control::default()).unwrap().table;
+    let table = experiment.run(&Control::default()).unwrap().results;
+    let table = table.table().unwrap();
     assert_eq!(table.rows.len(), 1 + METHODS.len());
 
     let stopped = tempfile::tempdir().unwrap();
@@ -60,7 +61,7 @@ fn a_stopped_experiment_ends_with_the_bits_of_one_that_was_not() {
     let control = Control { cancel, progress: Some(Arc::new(stop)) };
     assert!(matches!(prepare(stopped.path()).run(&control), Err(Error::Cancelled)));
     assert!(!stopped.path().join("fedhds_turbo/seed-3/run.json").exists());
-    let again = prepare(stopped.path()).run(&Control::default()).unwrap().table;
+    let again = prepare(stopped.path()).run(&Control::default()).unwrap().results;
 
     for method in METHODS {
         let read = |out: &Path| {
@@ -74,7 +75,7 @@ fn a_stopped_experiment_ends_with_the_bits_of_one_that_was_not() {
         assert_eq!(read(whole.path()), read(stopped.path()), "{method}");
     }
     let metrics = |t: &fedhds_core::experiment::Table| t.rows.iter().map(|r| r.metrics.clone()).collect::<Vec<_>>();
-    assert_eq!(metrics(&table), metrics(&again));
+    assert_eq!(metrics(table), metrics(again.table().unwrap()));
     let cost = prepare(stopped.path()).cost(&Control::default()).unwrap();
     assert!(cost.to_text().contains("every run is finished"));
 }

@@ -13,6 +13,7 @@ mod messages;
 mod natural_instructions;
 mod table;
 
+pub mod conditions;
 mod family;
 mod fields;
 mod format;
@@ -23,6 +24,7 @@ mod partition;
 pub mod presets;
 mod prompt;
 mod reader;
+pub mod rules;
 mod source;
 mod values;
 
@@ -38,6 +40,7 @@ const FORMATS: &[Format] = &[
     Format::of(&embedded::Embedded),
 ];
 
+pub use conditions::{Condition, Flaw, JunkGenerators, JunkKind, Knob, Reached, RecordTruth, Swap, Truth};
 pub use family::family_of;
 pub use fields::Fields;
 pub use format::{Format, GUESS, Loaded, check_name, load};

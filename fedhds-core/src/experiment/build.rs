@@ -25,8 +25,12 @@ impl Experiment {
         let model = LanguageModel::load(&config.model.path, &device)?;
         let proxy = config.model.proxy.as_ref().map(|path| LanguageModel::load(path, &device)).transpose()?;
         let stages = model_stages(config, model, proxy)?;
-        let (data, notes) = data::load(&config.data, stages.count_tokens.as_ref(), control)?;
-        Self::new(config.clone(), data, stages, notes)
+        if config.data.preset.is_some() {
+            let (data, notes) = data::load(&config.data, stages.count_tokens.as_ref(), control)?;
+            return Self::new(config.clone(), data, stages, notes);
+        }
+        let pool = data::load_pool(&config.data, stages.count_tokens.as_ref(), control)?;
+        Self::over(config.clone(), pool, stages)
     }
 }
 

@@ -2,12 +2,23 @@
 
 use super::config::{DataConfig, TooLong};
 use super::parts::CountTokens;
-use crate::dataset::{Dataset, FederatedDataset, TestRecords, sample};
+use crate::dataset::{ClientData, Dataset, FederatedDataset, TestRecords, sample};
 use crate::error::{Error, Result};
 use crate::types::{Control, Record, Seed};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::path::Path;
+
+/// The records of an experiment before they are dealt to clients.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pool {
+    /// What clients will hold.
+    pub train: Dataset,
+    /// What none of them holds.
+    pub test: Dataset,
+    /// What was left out, in words.
+    pub notes: Vec<String>,
+}
 
 /// The clients' records and the test set, and what was left out, in words.
 ///
@@ -19,26 +30,39 @@ pub fn load(
     count_tokens: &CountTokens,
     control: &Control,
 ) -> Result<(FederatedDataset, Vec<String>)> {
-    config.check()?;
-    config.check_path()?;
-    let seed = Seed(config.seed);
-    let mut notes = Vec::new();
     if let (Some(preset), Some(path)) = (config.preset, &config.path) {
+        config.check()?;
+        config.check_path()?;
         let mut dropped = 0;
         let mut usable = |record: &Record| {
             let fits = fits(record, "", config, count_tokens)?;
             dropped += usize::from(!fits);
             Ok(fits)
         };
-        let data = preset.load(path, &mut usable, seed, control)?;
+        let data = preset.load(path, &mut usable, Seed(config.seed), control)?;
+        let mut notes = Vec::new();
         if dropped > 0 {
             notes.push(format!("{dropped} records are longer than {} tokens and were left out", config.max_tokens));
         }
         return Ok((data, notes));
     }
-    let Some(partition) = config.partition else {
-        return Err(Error::config("data.partition", "expected how records are dealt to clients, got none"));
-    };
+    let Pool { train, test, notes } = load_pool(config, count_tokens, control)?;
+    let clients = deal(config, &train, Seed(config.seed))?;
+    Ok((FederatedDataset { clients, test }, notes))
+}
+
+/// The records before they are dealt: read once for all conditions and seeds of a grid.
+///
+/// # Errors
+/// As [`load`], and [`Error::Config`] for a preset, which deals the records itself.
+pub fn load_pool(config: &DataConfig, count_tokens: &CountTokens, control: &Control) -> Result<Pool> {
+    config.check()?;
+    config.check_path()?;
+    if config.preset.is_some() {
+        return Err(Error::config("data.preset", "expected a `partition` in its place: the preset deals the records"));
+    }
+    let seed = Seed(config.seed);
+    let mut notes = Vec::new();
     let (mut train, mut test) = read(config, control)?;
     for (data, key) in [(&mut train, "train"), (&mut test, "test")] {
         limit_length(data, key, config, count_tokens, &mut notes)?;
@@ -56,13 +80,23 @@ pub fn load(
             return Err(Error::config(format!("data.{key}"), message));
         }
     }
-    let clients = partition.deal(&train, seed.derive("partition", 0)).map_err(|error| match error {
+    Ok(Pool { train, test, notes })
+}
+
+/// Deals the records by the configuration's partition.
+///
+/// # Errors
+/// [`Error::Config`] with the key where the records do not allow it.
+pub(super) fn deal(config: &DataConfig, train: &Dataset, seed: Seed) -> Result<Vec<ClientData>> {
+    let Some(partition) = config.partition else {
+        return Err(Error::config("data.partition", "expected how records are dealt to clients, got none"));
+    };
+    partition.deal(train, seed.derive("partition", 0)).map_err(|error| match error {
         Error::Parameter { name, expected, got } => {
             Error::config(format!("data.partition.{name}"), format!("expected {expected}, got {got}"))
         }
         other => other,
-    })?;
-    Ok((FederatedDataset { clients, test }, notes))
+    })
 }
 
 /// Train and test records as the files have them.
@@ -132,7 +166,11 @@ fn limit_length(
 
 /// Whether a record is short enough; one that is not is an error unless the configuration drops such records.
 fn fits(record: &Record, key: &str, config: &DataConfig, count_tokens: &CountTokens) -> Result<bool> {
-    let tokens = count_tokens(record)?;
+    is_short(record, count_tokens(record)?, key, config)
+}
+
+/// Whether a record of so many tokens is short enough, likewise; `key` says which records it belongs to.
+pub(super) fn is_short(record: &Record, tokens: usize, key: &str, config: &DataConfig) -> Result<bool> {
     if tokens <= config.max_tokens || config.too_long == TooLong::Drop {
         return Ok(tokens <= config.max_tokens);
     }

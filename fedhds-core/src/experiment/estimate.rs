@@ -1,16 +1,31 @@
 //! The cost of an experiment: what its runs ask of the stages, times what a unit of work takes here.
 
 use super::cost::{Cost, Probe, Rates, typical};
+use super::federation::Federation;
 use super::plan::{self, RunPlan};
-use super::runner::{Experiment, UNTUNED};
+use super::run_record::UNTUNED;
+use super::runner::Experiment;
 use crate::error::Result;
 use crate::method::FeatureSource;
 use crate::simulate::content_hash;
 use crate::types::{Context, Control, Record, Round, Seed};
 use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Runs of one method that are not finished, known by one of them.
+struct Unfinished {
+    federation: Arc<Federation>,
+    plan: RunPlan,
+    /// How many runs it stands for.
+    runs: u64,
+}
+
+/// Records whose frozen features somebody has extracted: the extractor and the record's content.
+type Seen = BTreeSet<(String, [u8; 32])>;
 
 impl Experiment {
-    /// What the experiment will cost, from a short measurement of each stage; runs that are finished cost nothing.
+    /// What the experiment will cost, from a short measurement of each stage; runs that are finished cost nothing. Of a grid one seed
+    /// of each condition stands for all.
     ///
     /// # Errors
     /// What the stages report.
@@ -23,8 +38,9 @@ impl Experiment {
             return Ok(cost);
         }
         let rates = self.rates(&runs, control)?;
-        let generated = self.test.generate().iter().filter(|g| **g).count() as u64;
-        let (test_records, test_tokens) = (self.summary.test_records as u64, self.summary.test_tokens);
+        let generated = self.test.set.generate().iter().filter(|g| **g).count() as u64;
+        let test_records = self.test.tokens.len() as u64;
+        let test_tokens: u64 = self.test.tokens.values().map(|n| *n as u64).sum();
         let evaluation = |cost: &mut Cost, label: &str, times: u64| {
             let (records, tokens) = (test_records * times, test_tokens * times);
             cost.add(label, "evaluation: loss", records, tokens, rates.loss * tokens as f64);
@@ -34,26 +50,28 @@ impl Experiment {
         if evaluates {
             evaluation(&mut cost, UNTUNED, 1);
         }
-        let mut proxied: BTreeSet<(String, [u8; 32])> = BTreeSet::new();
+        let pool = self.pooled();
+        let mut seen = Seen::new();
         let mut guessed = false;
         for label in self.config.methods.iter().map(|m| m.label()) {
             let (mut features, mut trained, mut evaluations) = ((0, 0, 0.0), (0, 0), 0);
-            for plan in runs.iter().filter(|p| p.label == label) {
-                let source = self.stages.features(plan.method.features);
+            for Unfinished { federation, plan, runs } in runs.iter().filter(|r| r.plan.label == label) {
+                let source = self.stages.features(plan.features());
                 let frozen = source.is_some_and(|f| f.extractor.is_frozen());
-                let mut work = plan.workload(&self.tokens, self.config.training.local_epochs, frozen);
-                if frozen && let Some(source) = source {
-                    work.extracted = self.not_yet(plan, &source.extractor.fingerprint(), &mut proxied);
-                }
-                let rate = match plan.method.features {
+                let work = plan.workload(&federation.tokens, self.config.training.local_epochs, frozen);
+                let extracted = match source.filter(|_| frozen) {
+                    Some(source) => not_yet(plan, federation, &source.extractor.fingerprint(), *runs, &pool, &mut seen),
+                    None => (work.extracted.0 * runs, work.extracted.1 * runs),
+                };
+                let rate = match plan.features() {
                     FeatureSource::Proxy => rates.proxy_features,
                     _ => rates.tuned_features,
                 };
-                features.0 += work.extracted.0;
-                features.1 += work.extracted.1;
-                features.2 += rate * work.extracted.1 as f64;
-                trained = (trained.0 + work.trained.0, trained.1 + work.trained.1);
-                evaluations += work.evaluations;
+                features.0 += extracted.0;
+                features.1 += extracted.1;
+                features.2 += rate * extracted.1 as f64;
+                trained = (trained.0 + work.trained.0 * runs, trained.1 + work.trained.1 * runs);
+                evaluations += work.evaluations * runs;
                 guessed |= work.guessed;
             }
             cost.add(label, "features", features.0, features.1, features.2);
@@ -61,7 +79,8 @@ impl Experiment {
             evaluation(&mut cost, label, evaluations);
         }
         let adapter = self.stages.trainer.init(&Context { seed: Seed(0), control: control.clone() })?;
-        let most = runs.iter().map(|p| p.settings.participation.clients_of(p.clients.len())).max().unwrap_or_default();
+        let clients = runs.iter().map(|r| r.plan.settings.participation.clients_of(r.plan.clients.len()));
+        let most = clients.max().unwrap_or_default();
         let bytes = self.aggregator()?.memory(most, adapter.parameters());
         cost.notes.push(format!(
             "aggregating holds at most {:.1} MB: {} values in an adapter, {most} clients in a round",
@@ -74,44 +93,67 @@ impl Experiment {
                 "where the clustering decides on the number of records, one a client and round is assumed".into(),
             );
         }
+        if self.pool().is_some() {
+            let all = self.cells();
+            let left: u64 = runs.iter().map(|r| r.runs).sum();
+            cost.notes
+                .push(format!("{left} of {all} runs are not finished; one seed of each condition stands for all"));
+        }
         Ok(cost)
     }
 
-    fn unfinished(&self) -> Result<Vec<RunPlan>> {
-        let mut runs = plan::runs(&self.config, &self.clients)?;
-        runs.retain(|p| !self.run_folder(&p.label, p.seed).join("run.json").exists());
-        Ok(runs)
-    }
-
-    /// Records and tokens of the clients whose frozen features no run before this one extracts.
-    fn not_yet(&self, plan: &RunPlan, fingerprint: &str, seen: &mut BTreeSet<(String, [u8; 32])>) -> (u64, u64) {
-        let ids: Vec<_> = plan.clients.iter().map(|c| c.client).collect();
-        let mut sum = (0, 0);
-        for round in 0..plan.settings.rounds {
-            let round = Round(u32::try_from(round).unwrap_or(u32::MAX));
-            let sampled = plan.settings.participation.sample(&ids, round, Seed(plan.seed));
-            for client in plan.clients.iter().filter(|c| sampled.binary_search(&c.client).is_ok()) {
-                if seen.insert((fingerprint.to_owned(), content_hash(&client.records))) {
-                    let tokens: usize = client.records.iter().filter_map(|r| self.tokens.get(&r.id)).sum();
-                    sum = (sum.0 + client.records.len() as u64, sum.1 + tokens as u64);
+    /// The runs that are not finished: of an experiment without conditions each by itself, of a grid one seed of each condition for all
+    /// of them.
+    fn unfinished(&self) -> Result<Vec<Unfinished>> {
+        let mut unfinished = Vec::new();
+        for condition in self.conditions() {
+            let name = self.condition_name(condition);
+            let open = |label: &str, seed: u64| !self.cell_folder(name, label, seed).join("run.json").exists();
+            let labels: Vec<&str> = self.config.methods.iter().map(|m| m.label()).collect();
+            let any = |seed: &&u64| labels.iter().any(|label| open(label, **seed));
+            let seeds: Vec<u64> = self.config.seeds.iter().filter(any).copied().collect();
+            let sampled = if condition.is_some() { 1 } else { seeds.len() };
+            for &seed in seeds.iter().take(sampled) {
+                let federation = self.federation(condition, seed)?;
+                for plan in plan::runs(&self.config, &federation, seed)? {
+                    let runs = match condition {
+                        None => u64::from(open(&plan.label, seed)),
+                        Some(_) => seeds.iter().filter(|seed| open(&plan.label, **seed)).count() as u64,
+                    };
+                    if runs > 0 {
+                        unfinished.push(Unfinished { federation: federation.clone(), plan, runs });
+                    }
                 }
             }
         }
-        sum
+        Ok(unfinished)
+    }
+
+    /// The contents of the records that are dealt anew: every seed meets them again.
+    fn pooled(&self) -> BTreeSet<[u8; 32]> {
+        self.pool().into_iter().flat_map(|pool| &pool.records).map(content).collect()
     }
 
     /// Seconds for each unit of work, measured on a few records of typical lengths.
-    fn rates(&self, runs: &[RunPlan], control: &Control) -> Result<Rates> {
+    fn rates(&self, runs: &[Unfinished], control: &Control) -> Result<Rates> {
         let context = Context { seed: Seed(0), control: control.clone() };
+        let first = match runs.first() {
+            Some(run) => run.federation.clone(),
+            None => self.federation(
+                self.conditions().first().copied().flatten(),
+                self.config.seeds.first().copied().unwrap_or_default(),
+            )?,
+        };
         let pick = |records: Vec<&Record>, n: usize| {
-            let tokens: Vec<usize> = records.iter().map(|r| self.tokens.get(&r.id).copied().unwrap_or(1)).collect();
+            let known = |r: &&Record| first.tokens.get(&r.id).or(self.test.tokens.get(&r.id)).copied();
+            let tokens: Vec<usize> = records.iter().map(|r| known(r).unwrap_or(1)).collect();
             let rows = typical(&tokens, n);
             let chosen: Vec<Record> = rows.iter().filter_map(|&i| records.get(i).map(|r| (*r).clone())).collect();
             let tokens: Vec<usize> = rows.iter().filter_map(|&i| tokens.get(i).copied()).collect();
             (chosen, tokens)
         };
-        let train: Vec<&Record> = self.clients.iter().flat_map(|c| &c.records).collect();
-        let uses = |source: FeatureSource| runs.iter().any(|p| p.method.features == source);
+        let train: Vec<&Record> = first.clients.iter().flat_map(|c| &c.records).collect();
+        let uses = |source: FeatureSource| runs.iter().any(|r| r.plan.features() == source);
         let mut rates = Rates::default();
         let (records, tokens) = pick(train.clone(), 8);
         let workers = self.config.workers();
@@ -128,11 +170,45 @@ impl Experiment {
                 .training(self.stages.trainer.as_ref(), &context)?;
             rates.training /= self.config.training.local_epochs.max(1) as f64;
         }
-        let generates = self.test.generate().iter().any(|g| *g);
+        let generates = self.test.set.generate().iter().any(|g| *g);
         let most = self.config.generation.batch_size * workers;
-        let (records, tokens) = pick(self.test.records().iter().collect(), most);
+        let (records, tokens) = pick(self.test.set.records().iter().collect(), most);
         let probe = Probe { records: &records, tokens: &tokens, workers };
         (rates.loss, rates.generation) = probe.evaluation(self.stages.evaluator.as_ref(), generates, &context)?;
         Ok(rates)
     }
+}
+
+/// Records and tokens whose frozen features no run before this one extracts. What the pool holds is extracted once for all seeds,
+/// what a condition made is new in each of the `runs`.
+fn not_yet(
+    plan: &RunPlan,
+    federation: &Federation,
+    fingerprint: &str,
+    runs: u64,
+    pool: &BTreeSet<[u8; 32]>,
+    seen: &mut Seen,
+) -> (u64, u64) {
+    let ids: Vec<_> = plan.clients.iter().map(|c| c.client).collect();
+    let mut sum = (0, 0);
+    for round in 0..plan.settings.rounds {
+        let round = Round(u32::try_from(round).unwrap_or(u32::MAX));
+        let sampled = plan.settings.participation.sample(&ids, round, Seed(plan.seed));
+        for client in plan.clients.iter().filter(|c| sampled.binary_search(&c.client).is_ok()) {
+            for record in &client.records {
+                let content = content(record);
+                let times = if pool.contains(&content) { 1 } else { runs };
+                if seen.insert((fingerprint.to_owned(), content)) {
+                    let tokens = federation.tokens.get(&record.id).copied().unwrap_or_default() as u64;
+                    sum = (sum.0 + times, sum.1 + times * tokens);
+                }
+            }
+        }
+    }
+    sum
+}
+
+/// What a cache knows a record by: everything but its id.
+fn content(record: &Record) -> [u8; 32] {
+    content_hash(&[Record { id: String::new(), ..record.clone() }])
 }

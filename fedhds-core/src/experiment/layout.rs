@@ -5,11 +5,18 @@
 pub(super) struct Layout {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
+    /// Columns of text, the first ones.
+    names: usize,
 }
 
 impl Layout {
     pub(super) fn new(header: &[&str]) -> Self {
-        Self { header: header.iter().map(|h| (*h).to_owned()).collect(), rows: Vec::new() }
+        Self { header: header.iter().map(|h| (*h).to_owned()).collect(), rows: Vec::new(), names: 1 }
+    }
+
+    /// Says how many of the first columns are text; 1 without it.
+    pub(super) fn names(self, names: usize) -> Self {
+        Self { names, ..self }
     }
 
     /// Adds a row; missing cells are empty, surplus ones are left out.
@@ -22,13 +29,13 @@ impl Layout {
         self.rows.is_empty()
     }
 
-    /// Columns as wide as their widest cell; the first is flush left, the others flush right, as numbers are read.
+    /// Columns as wide as their widest cell; names are flush left, the others flush right, as numbers are read.
     pub(super) fn to_text(&self) -> String {
         let widths = self.widths();
         let rule = vec![String::new(); self.header.len()];
-        let mut lines = vec![line(&self.header, &widths, ' ', "  ")];
-        lines.push(line(&rule, &widths, '-', "  "));
-        lines.extend(self.rows.iter().map(|row| line(row, &widths, ' ', "  ")));
+        let mut lines = vec![self.line(&self.header, &widths, ' ')];
+        lines.push(self.line(&rule, &widths, '-'));
+        lines.extend(self.rows.iter().map(|row| self.line(row, &widths, ' ')));
         lines.join("\n") + "\n"
     }
 
@@ -37,7 +44,7 @@ impl Layout {
             format!("| {} |", cells.iter().map(|c| c.replace('|', "\\|")).collect::<Vec<_>>().join(" | "))
         };
         let rule: Vec<String> =
-            (0..self.header.len()).map(|i| if i == 0 { "---" } else { "---:" }.to_owned()).collect();
+            (0..self.header.len()).map(|i| if i < self.names { "---" } else { "---:" }.to_owned()).collect();
         let mut lines = vec![row(&self.header), row(&rule)];
         lines.extend(self.rows.iter().map(|r| row(r)));
         lines.join("\n") + "\n"
@@ -50,14 +57,14 @@ impl Layout {
         };
         (0..self.header.len()).map(width).collect()
     }
-}
 
-fn line(cells: &[String], widths: &[usize], fill: char, gap: &str) -> String {
-    let padded = cells.iter().zip(widths).enumerate().map(|(i, (cell, width))| {
-        let padding: String = std::iter::repeat_n(fill, width.saturating_sub(cell.chars().count())).collect();
-        if i == 0 { format!("{cell}{padding}") } else { format!("{padding}{cell}") }
-    });
-    padded.collect::<Vec<_>>().join(gap).trim_end().to_owned()
+    fn line(&self, cells: &[String], widths: &[usize], fill: char) -> String {
+        let padded = cells.iter().zip(widths).enumerate().map(|(i, (cell, width))| {
+            let padding: String = std::iter::repeat_n(fill, width.saturating_sub(cell.chars().count())).collect();
+            if i < self.names { format!("{cell}{padding}") } else { format!("{padding}{cell}") }
+        });
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    }
 }
 
 #[cfg(test)]

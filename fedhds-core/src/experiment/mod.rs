@@ -1,16 +1,22 @@
 //! A configuration becomes a federation, run records, tables and plots.
 //!
 //! [`ExperimentConfig`] is a TOML file; [`Experiment`] runs every method with every seed on one federation, states the [`Cost`]
-//! before it starts, keeps what is finished, and ends with a [`Table`]. It needs nothing but [`Stages`]: with the feature
-//! `model` they are built from the configuration's model files.
+//! before it starts, keeps what is finished, and ends with a [`Table`]. With `[data.conditions]` it is a grid: every method with every
+//! seed in every condition, each seed a federation of its own, and ends with a [`Grid`]; [`run_all`] puts several experiments into one.
+//! It needs nothing but [`Stages`]: with the feature `model` they are built from the configuration's model files.
 
 #[cfg(feature = "model")]
 mod build;
+mod cell;
 mod config;
 mod cost;
 mod data;
 mod estimate;
+mod federation;
+mod grid;
+mod joint;
 mod layout;
+mod oracle;
 mod parts;
 mod picture;
 mod plan;
@@ -19,19 +25,24 @@ mod run_record;
 mod runner;
 mod summary;
 mod table;
+mod truth;
 
 #[cfg(feature = "model")]
 pub use build::model_stages;
 pub use config::{
-    Caps, DataConfig, ExperimentConfig, FeditCaps, MethodEntry, ModelSettings, Overrides, TestConfig, TooLong,
+    Arm, Caps, Conditions, DataConfig, ExperimentConfig, FeditCaps, Filter, MethodEntry, ModelSettings, Oracle,
+    Overrides, STEPS_A_PASS, Statistics, TestConfig, TooLong,
 };
 pub use cost::{Cost, Probe, Rates, StageCost, typical};
-pub use data::load as load_data;
+pub use data::{Pool, load as load_data, load_pool};
+pub use grid::{Grid, GridComparison, GridRow, MeanTruth, WorstFamily};
+pub use joint::run_all;
 pub use parts::{CountTokens, Features, SaveAdapter, Stages};
 pub use plot::SelectionPlot;
-pub use run_record::{DataSummary, Metrics, RunRecord, SCHEMA, Versions, peak_memory};
-pub use runner::{Experiment, Finished, UNTUNED};
+pub use run_record::{DataSummary, Metrics, RunRecord, SCHEMA, UNTUNED, Versions, peak_memory};
+pub use runner::{Experiment, FailedRun, Finished, Results};
 pub use table::{Comparison, Row, Table};
+pub use truth::TrainedTruth;
 
 #[cfg(test)]
 mod tests;

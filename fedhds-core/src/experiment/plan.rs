@@ -1,10 +1,13 @@
-//! The runs of an experiment, and what each of them asks of the stages.
+//! The runs of one condition and seed, and what each of them asks of the stages.
 
 use super::ExperimentConfig;
-use crate::dataset::{ClientData, sample};
-use crate::error::Result;
-use crate::method::{Count, FeatureSource, MethodConfig};
-use crate::simulate::{EvaluationSchedule, SimulationSettings};
+use super::config::{Arm, Filter, MethodEntry, STEPS_A_PASS};
+use super::federation::Federation;
+use super::run_record::RunRecord;
+use crate::dataset::{ClientData, rules, sample};
+use crate::error::{Error, Result};
+use crate::method::{Count, FeatureSource};
+use crate::simulate::{EvaluationSchedule, RoundRecord, SimulationSettings};
 use crate::types::{ClientId, Round, Seed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,15 +16,25 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(super) struct RunPlan {
     pub(super) label: String,
-    pub(super) method: MethodConfig,
-    /// The method whose record counts it takes, round by round.
-    pub(super) count_of: Option<String>,
+    pub(super) arm: Arm,
+    /// The method that says how many records, round by round.
+    pub(super) follows: Option<Follows>,
+    /// What was taken from the clients.
+    pub(super) filter: Option<Filter>,
     pub(super) seed: u64,
     pub(super) settings: SimulationSettings,
-    /// The clients; FedIT's may hold fewer records, see [`FeditCaps`](super::FeditCaps).
+    /// The clients; FedIT's may hold fewer records, see [`FeditCaps`](super::FeditCaps), and a filter may leave some with none.
     pub(super) clients: Arc<Vec<ClientData>>,
     /// What a reader must know.
     pub(super) notes: Vec<String>,
+}
+
+/// Whose counts a run takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Follows {
+    label: String,
+    /// Whether its passes are spent on records as well.
+    compute: bool,
 }
 
 /// Records and tokens that a run sends through its stages.
@@ -33,59 +46,123 @@ pub(super) struct Workload {
     pub(super) guessed: bool,
 }
 
-/// Every run of the experiment: seed by seed, so that the methods can be compared as early as possible.
-pub(super) fn runs(config: &ExperimentConfig, clients: &Arc<Vec<ClientData>>) -> Result<Vec<RunPlan>> {
-    let mut runs = Vec::new();
-    for &seed in &config.seeds {
-        for (i, entry) in config.methods.iter().enumerate() {
-            let method = entry.resolve(config.budget, &format!("methods[{i}]"))?;
-            let mut plan = RunPlan {
-                label: entry.label().to_owned(),
-                count_of: entry.count_of().map(str::to_owned),
-                seed,
-                settings: config.federation.clone(),
-                clients: clients.clone(),
-                notes: Vec::new(),
-                method,
-            };
-            if plan.method.count == Count::All {
-                cap(&mut plan, config);
-            }
-            runs.push(plan);
+/// Every run of these clients with this seed, in the order of the methods.
+pub(super) fn runs(config: &ExperimentConfig, federation: &Federation, seed: u64) -> Result<Vec<RunPlan>> {
+    let plan = |(i, entry): (usize, &MethodEntry)| {
+        let key = format!("methods[{i}]");
+        let follows = |of: Option<&str>, compute| of.map(|label| Follows { label: label.to_owned(), compute });
+        let mut plan = RunPlan {
+            label: entry.label().to_owned(),
+            arm: entry.arm(config.budget, &key)?,
+            follows: follows(entry.count_of(), false).or_else(|| follows(entry.compute_of(), true)),
+            filter: entry.filter(&key)?,
+            seed,
+            settings: config.federation.clone(),
+            clients: federation.clients.clone(),
+            notes: Vec::new(),
+        };
+        if let Some(records) = federation.scarce().filter(|_| plan.follows.is_none()) {
+            plan.select_in_all(records, entry.has_count());
         }
-    }
-    Ok(runs)
-}
-
-/// Applies the limits of FedIT and says so.
-fn cap(plan: &mut RunPlan, config: &ExperimentConfig) {
-    if let Some(rounds) = config.fedit.rounds
-        && rounds < plan.settings.rounds
-    {
-        let label = &plan.label;
-        plan.notes.push(format!("{label} was stopped after {rounds} of {} rounds", plan.settings.rounds));
-        plan.settings.rounds = rounds;
-        if plan.settings.evaluate == EvaluationSchedule::Never {
-            plan.settings.evaluate = EvaluationSchedule::Last;
+        if plan.filter == Some(Filter::Rules) {
+            plan.filter_by_rules();
         }
-    }
-    if let Some(most) = config.fedit.records_per_client
-        && plan.clients.iter().any(|c| c.records.len() > most)
-    {
-        let seed = Seed(plan.seed).derive("fedit records", 0);
-        let capped = plan.clients.iter().map(|c| ClientData {
-            records: sample(&c.records, most, seed.derive("client", u64::from(c.client.0))),
-            ..c.clone()
-        });
-        let capped: Vec<ClientData> = capped.collect();
-        let count = |clients: &[ClientData]| clients.iter().map(|c| c.records.len()).sum::<usize>();
-        let (kept, all) = (count(&capped), count(&plan.clients));
-        plan.notes.push(format!("{} saw at most {most} records of each client ({kept} of {all})", plan.label));
-        plan.clients = Arc::new(capped);
-    }
+        if *plan.arm.count() == Count::All {
+            plan.cap(config);
+        }
+        Ok(plan)
+    };
+    config.methods.iter().enumerate().map(plan).collect()
 }
 
 impl RunPlan {
+    /// The whole run selects so many records: as evenly over the rounds as they go, in fewer rounds where there are fewer records.
+    fn select_in_all(&mut self, records: usize, own_count: bool) {
+        let label = &self.label;
+        if own_count || !matches!(self.arm.count(), Count::Budget(_)) {
+            self.notes.push(format!("{label} has a count of its own, which `scarce` does not change"));
+            return;
+        }
+        let before = self.settings.rounds;
+        let rounds = before.min(records).max(1);
+        let (each, more) = (records / rounds, records % rounds);
+        self.settings.rounds = rounds;
+        let count = match more {
+            0 => Count::Budget(each),
+            _ => Count::PerRound((0..rounds).map(|round| each + usize::from(round < more)).collect()),
+        };
+        self.arm.set_count(count);
+        let each = if more == 0 { each.to_string() } else { format!("{each} or {}", each + 1) };
+        self.notes.push(format!("scarce: {records} records in all, {each} a round in {rounds} of {before} rounds"));
+    }
+
+    /// Takes from the clients what the plain rules know to be bad, and says so. Clients that are left with nothing stay.
+    fn filter_by_rules(&mut self) {
+        let mut counts = BTreeMap::new();
+        let cut = |client: &ClientData| {
+            let rules = rules::left_out(&client.records);
+            rules.iter().flatten().for_each(|rule| *counts.entry(*rule).or_insert(0usize) += 1);
+            let kept = client.records.iter().zip(rules).filter(|(_, rule)| rule.is_none());
+            ClientData { records: kept.map(|(record, _)| record.clone()).collect(), ..client.clone() }
+        };
+        let clients: Vec<ClientData> = self.clients.iter().map(cut).collect();
+        let (kept, all) = (held(&clients), held(&self.clients));
+        let each: Vec<String> = counts.iter().map(|(rule, count)| format!("{count} {}", rule.name())).collect();
+        let each = if each.is_empty() { String::new() } else { format!(" ({})", each.join(", ")) };
+        self.notes.push(format!("{}: the rules left out {} of {all} records{each}", self.label, all - kept));
+        self.clients = Arc::new(clients);
+    }
+
+    /// Applies the limits of FedIT and says so.
+    fn cap(&mut self, config: &ExperimentConfig) {
+        if let Some(rounds) = config.fedit.rounds
+            && rounds < self.settings.rounds
+        {
+            let label = &self.label;
+            self.notes.push(format!("{label} was stopped after {rounds} of {} rounds", self.settings.rounds));
+            self.settings.rounds = rounds;
+            if self.settings.evaluate == EvaluationSchedule::Never {
+                self.settings.evaluate = EvaluationSchedule::Last;
+            }
+        }
+        if let Some(most) = config.fedit.records_per_client
+            && self.clients.iter().any(|c| c.records.len() > most)
+        {
+            let seed = Seed(self.seed).derive("fedit records", 0);
+            let capped = self.clients.iter().map(|c| ClientData {
+                records: sample(&c.records, most, seed.derive("client", u64::from(c.client.0))),
+                ..c.clone()
+            });
+            let capped: Vec<ClientData> = capped.collect();
+            let (kept, all) = (held(&capped), held(&self.clients));
+            self.notes.push(format!("{} saw at most {most} records of each client ({kept} of {all})", self.label));
+            self.clients = Arc::new(capped);
+        }
+    }
+
+    /// Whose features it looks at; the oracle's are no model's.
+    pub(super) fn features(&self) -> FeatureSource {
+        match &self.arm {
+            Arm::Method(method) => method.features,
+            Arm::Oracle(_) => FeatureSource::None,
+        }
+    }
+
+    /// The plan with the counts of the method that it follows, which ran before with the same clients and seed.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where that run failed.
+    pub(super) fn matched(&self, before: &[RunRecord]) -> Result<Self> {
+        let mut plan = self.clone();
+        let Some(Follows { label, compute }) = &self.follows else { return Ok(plan) };
+        let followed = before.iter().find(|r| r.method == *label && r.seed == plan.seed);
+        let followed =
+            followed.ok_or_else(|| Error::input("the run that it follows", format!("`{label}` finished"), "none"))?;
+        let counts = followed.rounds.iter().map(|round| count_of(round, *compute)).collect();
+        plan.arm.set_count(Count::PerRound(counts));
+        Ok(plan)
+    }
+
     /// What the run asks for; `tokens` gives a record's tokens by its id, `epochs` is training's.
     ///
     /// The clients of each round are known beforehand; where a clustering decides on the number of records, one a client is
@@ -102,7 +179,7 @@ impl RunPlan {
             .collect();
         let mut work = Workload {
             evaluations: self.settings.evaluate.count(self.settings.rounds) as u64,
-            guessed: self.method.count == Count::PerCluster || self.count_of.is_some(),
+            guessed: *self.arm.count() == Count::PerCluster || self.follows.is_some(),
             ..Workload::default()
         };
         let mut seen = BTreeSet::new();
@@ -112,12 +189,12 @@ impl RunPlan {
             let sum = |clients: &mut dyn Iterator<Item = &ClientId>| {
                 clients.filter_map(|c| sizes.get(c)).fold((0, 0), |(r, t), s| (r + s.0, t + s.1))
             };
-            if self.method.features != FeatureSource::None {
+            if self.features() != FeatureSource::None {
                 let (records, tokens) = sum(&mut sampled.iter().filter(|c| !frozen || seen.insert(**c)));
                 work.extracted = (work.extracted.0 + records, work.extracted.1 + tokens);
             }
             let (held, held_tokens) = sum(&mut sampled.iter());
-            let budget = self.method.count.budget(round, held as usize).filter(|_| self.count_of.is_none());
+            let budget = self.arm.count().budget(round, held as usize).filter(|_| self.follows.is_none());
             let chosen = match budget {
                 Some(budget) => budget as u64,
                 None => (sampled.len() as u64).min(held),
@@ -126,5 +203,56 @@ impl RunPlan {
             work.trained.1 += chosen * epochs as u64 * held_tokens / held.max(1);
         }
         work
+    }
+}
+
+fn held(clients: &[ClientData]) -> usize {
+    clients.iter().map(|client| client.records.len()).sum()
+}
+
+/// Records that train in a round of equal count, or of equal compute.
+fn count_of(round: &RoundRecord, compute: bool) -> usize {
+    let selected: usize = round.clients.iter().map(|client| client.selected.len()).sum();
+    let passes: u64 = round.clients.iter().map(|client| client.passes).sum();
+    if compute { selected + (STEPS_A_PASS * passes as f64).round() as usize } else { selected }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::protocol::Traffic;
+    use crate::simulate::ClientRecord;
+    use crate::stage::AggregationReport;
+
+    #[test]
+    fn compute_is_spent_on_records_at_the_published_rate() {
+        let client = |selected: usize, passes: u64| ClientRecord {
+            client: ClientId(0),
+            records: 9,
+            centroids: 0,
+            selected: vec!["x".into(); selected],
+            tokens: 0,
+            skipped: 0,
+            losses: Vec::new(),
+            passes,
+            traffic: Traffic::default(),
+            seconds: BTreeMap::new(),
+            refused: Vec::new(),
+        };
+        let round = RoundRecord {
+            round: Round(0),
+            clients: vec![client(3, 20), client(2, 5)],
+            adapter_changed: true,
+            left_out: BTreeMap::new(),
+            aggregation: AggregationReport::default(),
+            missing: 0,
+            gate: None,
+            seconds: BTreeMap::new(),
+            evaluation: None,
+        };
+        // 25 passes at .30 are 7.5 steps, rounded half up.
+        assert_eq!((count_of(&round, false), count_of(&round, true)), (5, 13));
+        assert_eq!(STEPS_A_PASS, 0.30);
     }
 }

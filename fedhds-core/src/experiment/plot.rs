@@ -38,7 +38,7 @@ const MOST_POINTS: usize = 5_000;
 /// Characters of a name in the legend.
 const MOST_LETTERS: usize = 28;
 /// Tableau's 20 colours, the strong ones first.
-const COLOURS: [(u8, u8, u8); 20] = [
+pub(super) const COLOURS: [(u8, u8, u8); 20] = [
     (31, 119, 180),
     (255, 127, 14),
     (44, 160, 44),
@@ -62,7 +62,7 @@ const COLOURS: [(u8, u8, u8); 20] = [
 ];
 const GREY: RGBColor = RGBColor(170, 170, 170);
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 impl SelectionPlot<'_> {
     /// The picture as the text of an SVG file; equal input gives equal text.
@@ -137,7 +137,7 @@ impl SelectionPlot<'_> {
     }
 }
 
-type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
+pub(super) type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 
 /// A chosen record: larger, ringed in white and black, so that it stands out among points of its own colour.
 fn draw_chosen(area: &Area<'_>, at: (i32, i32), colour: RGBColor) -> Drawn {
@@ -240,7 +240,7 @@ impl<'a> Legend<'a> {
 const WHITE_GREY: RGBColor = RGBColor(235, 235, 235);
 
 /// The text without characters that XML forbids, cut to so many characters. (The backend escapes the marks of XML.)
-fn readable(text: &str, most: usize) -> String {
+pub(super) fn readable(text: &str, most: usize) -> String {
     let clean = |c: char| if c.is_control() || ('\u{fffe}'..='\u{ffff}').contains(&c) { ' ' } else { c };
     let mut out: String = text.chars().map(clean).take(most).collect();
     if text.chars().nth(most).is_some() {

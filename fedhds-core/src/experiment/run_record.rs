@@ -3,8 +3,10 @@
 //! The schema has a number, [`SCHEMA`]. A record of another number is refused, never misread. Everything but times, memory
 //! and versions is the same on every repetition: [`RunRecord::repeatable`].
 
+use super::truth::TrainedTruth;
 use crate::error::{Error, Result};
 use crate::metrics::Interval;
+use crate::protocol::Direction;
 use crate::simulate::{RoundRecord, RunIdentity, atomic_write};
 use crate::stage::RecordScore;
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,9 @@ use std::path::Path;
 
 /// The number of the run record's schema; it changes whenever a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
+
+/// The label of the model as it came.
+pub const UNTUNED: &str = "untuned";
 
 /// One run: one method with one seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +26,9 @@ pub struct RunRecord {
     pub schema: u32,
     /// The experiment's name.
     pub experiment: String,
+    /// The data condition by its name; none in an experiment without conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
     /// The method's label; `untuned` for the model as it came.
     pub method: String,
     /// The seed; 0 for the untuned model, which has none.
@@ -41,6 +49,9 @@ pub struct RunRecord {
     pub metrics: Option<Metrics>,
     /// Its scores, one for each test record, in their order.
     pub scores: Vec<RecordScore>,
+    /// What the truth says of the records that it trained on, where there is a condition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truth: Option<TrainedTruth>,
     /// What a reader must know, for example that FedIT was capped.
     pub notes: Vec<String>,
     /// The most memory that the process had held when the run ended, in bytes, what came before the run in the same process
@@ -157,6 +168,16 @@ impl RunRecord {
         let records = self.rounds.iter().flat_map(|r| &r.clients);
         let pairs = records.flat_map(|c| c.selected.iter().map(move |id| (c.client, id)));
         pairs.collect::<std::collections::BTreeSet<_>>().len()
+    }
+
+    /// Forward passes over records that scoring took, over all clients and rounds.
+    pub fn passes(&self) -> u64 {
+        self.rounds.iter().flat_map(|r| &r.clients).map(|c| c.passes).sum()
+    }
+
+    /// Bytes in this direction, over all clients and rounds.
+    pub fn bytes(&self, direction: Direction) -> u64 {
+        self.rounds.iter().flat_map(|r| &r.clients).map(|c| c.traffic.bytes(direction)).sum()
     }
 
     /// Records trained on, each as often as it was.

@@ -1,184 +1,448 @@
-//! An experiment: every method with every seed, resumable, and one table at the end.
+//! An experiment: every method with every seed, in every condition; resumable, and one table at the end.
 
-use super::parts::{Features, Stages};
-use super::picture::Picture;
-use super::plan::{self, RunPlan};
-use super::run_record::{DataSummary, RunRecord, SCHEMA, Versions, peak_memory};
+use super::ExperimentConfig;
+use super::config::folder_of;
+use super::data::{self, Pool};
+use super::federation::{Federation, TestData};
+use super::grid::{self, Cell, Grid};
+use super::parts::Stages;
+use super::plan;
+use super::run_record::{DataSummary, RunRecord};
 use super::table::{self, Table};
-use super::{ExperimentConfig, summary};
-use crate::dataset::{ClientData, FederatedDataset};
+use super::truth;
+use crate::dataset::{Dataset, FederatedDataset};
 use crate::error::{Error, Result};
 use crate::features::RecordCache;
-use crate::method::{Count, FeatureSource, Preset, ServerGate};
-use crate::simulate::{FolderLock, Outcome, RunIdentity, Simulation, TestSet, atomic_write, content_hash};
-use crate::stage::Aggregator;
-use crate::types::{Context, Control, Record, Seed};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::method::Preset;
+use crate::simulate::{FolderLock, atomic_write};
+use crate::types::{Control, Seed};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// The label of the model as it came.
-pub const UNTUNED: &str = "untuned";
 
 /// An experiment that is ready to run: configuration, data and stages, all checked.
 pub struct Experiment {
     pub(super) config: ExperimentConfig,
     pub(super) stages: Stages,
-    pub(super) clients: Arc<Vec<ClientData>>,
-    pub(super) test: Arc<TestSet>,
-    /// Tokens by record id, of clients and test set.
-    pub(super) tokens: BTreeMap<String, usize>,
-    pub(super) summary: DataSummary,
-    notes: Vec<String>,
-    cache: Arc<RecordCache>,
+    source: Source,
+    pub(super) test: TestData,
+    pub(super) notes: Vec<String>,
+    pub(super) cache: Arc<RecordCache>,
+}
+
+/// Where the clients of a run come from.
+enum Source {
+    /// They are the same for all runs.
+    Dealt(Arc<Federation>),
+    /// These records are dealt anew for each seed and condition.
+    Pool(Dataset),
 }
 
 /// What a finished experiment left.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finished {
     /// The results.
-    pub table: Table,
+    pub results: Results,
     /// The folder of run records, table and plots.
     pub out: PathBuf,
+    /// The runs that failed; everything else is finished. Run again, they are tried again.
+    pub failed: Vec<FailedRun>,
+}
+
+/// The results of an experiment: of a grid, or of one federation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Results {
+    /// Methods on one federation.
+    Table(Table),
+    /// Conditions and methods.
+    Grid(Grid),
+}
+
+/// A run that failed, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FailedRun {
+    /// The experiment's name.
+    pub experiment: String,
+    /// The condition; none in an experiment without conditions.
+    pub condition: Option<String>,
+    /// The method; none where the clients of this condition and seed could not be made, so that every method failed.
+    pub method: Option<String>,
+    /// The seed.
+    pub seed: u64,
+    /// What went wrong.
+    pub error: String,
+}
+
+/// How far the cells of all experiments at work are.
+pub(super) struct Counter<'a> {
+    control: &'a Control,
+    done: usize,
+    of: usize,
+}
+
+impl<'a> Counter<'a> {
+    /// The stage that is reported.
+    const STAGE: &'static str = "cells";
+
+    pub(super) fn begin(control: &'a Control, cells: usize) -> Self {
+        control.begin(Self::STAGE, Some(cells as u64));
+        Self { control, done: 0, of: cells }
+    }
+
+    fn advance(&mut self, cells: usize) {
+        self.done += cells;
+        self.control.advance(Self::STAGE, cells as u64);
+    }
+}
+
+impl Drop for Counter<'_> {
+    fn drop(&mut self) {
+        self.control.end(Self::STAGE);
+    }
+}
+
+/// What the runs of an experiment gave.
+pub(super) struct Worked {
+    pub(super) finished: Finished,
+    /// The runs as cells, for a table of several experiments.
+    pub(super) cells: Vec<Cell>,
+}
+
+impl Results {
+    /// The table of an experiment without conditions.
+    pub fn table(&self) -> Option<&Table> {
+        match self {
+            Results::Table(table) => Some(table),
+            Results::Grid(_) => None,
+        }
+    }
+
+    /// The grid of an experiment with conditions, or of several experiments.
+    pub fn grid(&self) -> Option<&Grid> {
+        match self {
+            Results::Table(_) => None,
+            Results::Grid(grid) => Some(grid),
+        }
+    }
+
+    /// The results for a terminal.
+    pub fn to_text(&self) -> String {
+        match self {
+            Results::Table(table) => table.to_text(),
+            Results::Grid(grid) => grid.to_text(),
+        }
+    }
+
+    /// The results as Markdown.
+    pub fn to_markdown(&self) -> String {
+        match self {
+            Results::Table(table) => table.to_markdown(),
+            Results::Grid(grid) => grid.to_markdown(),
+        }
+    }
+
+    /// Writes `<name>.txt`, `<name>.md`, `<name>.json`, and of a grid `<name>.svg`.
+    pub(super) fn save(&self, folder: &Path, name: &str) -> Result<()> {
+        let path = |end: &str| folder.join(format!("{name}.{end}"));
+        atomic_write(path("txt"), self.to_text().as_bytes())?;
+        atomic_write(path("md"), self.to_markdown().as_bytes())?;
+        let json = serde_json::to_vec_pretty(self).map_err(|e| Error::input("table", "finite numbers", e))?;
+        atomic_write(path("json"), &json)?;
+        match self.grid() {
+            Some(grid) => atomic_write(path("svg"), grid::svg(grid)?.as_bytes()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Display for FailedRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let condition = self.condition.as_ref().map_or(String::new(), |condition| format!("{condition}, "));
+        let method = self.method.as_deref().unwrap_or("every method");
+        write!(f, "{condition}{method}, seed {}: {}", self.seed, self.error)
+    }
 }
 
 impl Experiment {
-    /// An experiment over these data and stages; `notes` are said in the output beside the stages' own.
+    /// An experiment over these clients, which all runs share; `notes` are said in the output beside the stages' own.
     ///
     /// # Errors
-    /// [`Error::Config`] for a configuration that cannot be run; [`Error::Input`] for data without clients, records or test
-    /// records, and for record ids that occur twice.
-    pub fn new(
+    /// [`Error::Config`] for a configuration that cannot be run, one with conditions among them; [`Error::Input`] for data without
+    /// clients, records or test records, and for record ids that occur twice.
+    pub fn new(config: ExperimentConfig, data: FederatedDataset, stages: Stages, notes: Vec<String>) -> Result<Self> {
+        config.check_settings()?;
+        if !config.data.conditions.is_empty() {
+            let message = "expected none over clients that are dealt already: conditions deal a pool of records anew";
+            return Err(Error::config("data.conditions", message));
+        }
+        let count = stages.count_tokens.as_ref();
+        let test = TestData::new(data.test, config.generation.records, count)?;
+        let federation = Arc::new(Federation::of(data.clients, &test, count)?);
+        Self::ready(config, stages, Source::Dealt(federation), test, notes)
+    }
+
+    /// An experiment over records that are not dealt yet. With conditions they are dealt anew for each seed and condition, else once by
+    /// the configuration's partition and seed.
+    ///
+    /// # Errors
+    /// As [`Experiment::new`] (but for conditions), and [`Error::Config`] for a partition or condition that the records do not allow with
+    /// the first seed.
+    pub fn over(config: ExperimentConfig, pool: Pool, stages: Stages) -> Result<Self> {
+        config.check_settings()?;
+        let Pool { train, test, notes } = pool;
+        if config.data.conditions.is_empty() {
+            let clients = data::deal(&config.data, &train, Seed(config.data.seed))?;
+            return Self::new(config, FederatedDataset { clients, test }, stages, notes);
+        }
+        let test = TestData::new(test, config.generation.records, stages.count_tokens.as_ref())?;
+        Self::ready(config, stages, Source::Pool(train), test, notes)
+    }
+
+    /// Draws the first federation of each condition, so that what cannot be drawn is found before any work, and says what is known of it.
+    fn ready(
         config: ExperimentConfig,
-        data: FederatedDataset,
         stages: Stages,
+        source: Source,
+        test: TestData,
         mut notes: Vec<String>,
     ) -> Result<Self> {
-        config.check_settings()?;
-        if data.clients.is_empty() {
-            return Err(Error::input("clients", "at least one client", "none"));
-        }
-        if let Some(empty) = data.clients.iter().find(|c| c.records.is_empty()) {
-            let what = format!("client {} (`{}`)", empty.client, empty.name);
-            return Err(Error::input(&what, "at least one record", "none"));
-        }
-        if data.test.is_empty() {
-            return Err(Error::input("test set", "at least one record", "none"));
-        }
-        let mut tokens = BTreeMap::new();
-        let mut count = |record: &Record| -> Result<u64> {
-            let n = (stages.count_tokens)(record)?;
-            match tokens.insert(record.id.clone(), n) {
-                None => Ok(n as u64),
-                Some(_) => Err(Error::input("records", "an id of its own for each", format!("`{}` twice", record.id))),
-            }
-        };
-        let mut summary = DataSummary { clients: data.clients.len(), ..DataSummary::default() };
-        for record in data.clients.iter().flat_map(|c| &c.records) {
-            summary.records += 1;
-            summary.tokens += count(record)?;
-        }
-        for record in &data.test.records {
-            summary.test_records += 1;
-            summary.test_tokens += count(record)?;
-        }
         notes.extend(stages.notes.iter().cloned());
-        let test = Arc::new(TestSet::new(data.test.records, config.generation.records));
-        let clients = Arc::new(data.clients);
-        for plan in plan::runs(&config, &clients)? {
-            notes.extend(plan.notes);
+        let cache = Arc::new(RecordCache::on_disk(config.out.join("features")));
+        let mut experiment = Self { config, stages, source, test, notes, cache };
+        let seeds = experiment.config.seeds.clone();
+        for condition in experiment.conditions() {
+            let shared = experiment.config.data.conditions.is_empty();
+            for &seed in seeds.iter().take(if shared { seeds.len() } else { 1 }) {
+                let federation = experiment.federation(condition, seed)?;
+                let plans = plan::runs(&experiment.config, &federation, seed)?;
+                let told = federation.notes.iter().cloned().chain(plans.into_iter().flat_map(|plan| plan.notes));
+                let place = federation.name().map_or(String::new(), |name| format!("{name}, seed {seed}: "));
+                experiment.notes.extend(told.map(|note| format!("{place}{note}")));
+            }
         }
         let mut said = BTreeSet::new();
-        notes.retain(|note| said.insert(note.clone()));
-        let cache = Arc::new(RecordCache::on_disk(config.out.join("features")));
-        Ok(Self { config, stages, clients, test, tokens, summary, notes, cache })
+        experiment.notes.retain(|note| said.insert(note.clone()));
+        Ok(experiment)
+    }
+
+    /// The conditions by their places; one `None` for an experiment without any.
+    pub(super) fn conditions(&self) -> Vec<Option<usize>> {
+        match self.config.data.conditions.len() {
+            0 => vec![None],
+            n => (0..n).map(Some).collect(),
+        }
+    }
+
+    /// The name of a condition.
+    pub(super) fn condition_name(&self, condition: Option<usize>) -> Option<&str> {
+        condition.and_then(|place| self.config.data.conditions.get(place)).map(|(name, _)| name)
+    }
+
+    /// The clients of a condition and seed.
+    pub(super) fn federation(&self, condition: Option<usize>, seed: u64) -> Result<Arc<Federation>> {
+        let named = condition.and_then(|place| self.config.data.conditions.get(place));
+        match (&self.source, named) {
+            (Source::Dealt(federation), _) => Ok(federation.clone()),
+            (Source::Pool(pool), Some(named)) => {
+                let count = self.stages.count_tokens.as_ref();
+                Federation::draw(&self.config.data, named, pool, seed, &self.test, count).map(Arc::new)
+            }
+            (Source::Pool(_), None) => Err(Error::input("condition", "one of the configuration's", "another")),
+        }
+    }
+
+    /// The records that are dealt anew, where they are.
+    pub(super) fn pool(&self) -> Option<&Dataset> {
+        match &self.source {
+            Source::Dealt(_) => None,
+            Source::Pool(pool) => Some(pool),
+        }
+    }
+
+    /// The data in numbers; of a grid the records before they are dealt.
+    pub(super) fn summary(&self) -> DataSummary {
+        match &self.source {
+            Source::Dealt(federation) => federation.summary.clone(),
+            Source::Pool(pool) => {
+                let count = |record| (self.stages.count_tokens)(record).unwrap_or_default() as u64;
+                DataSummary {
+                    clients: 0,
+                    records: pool.len(),
+                    tokens: pool.records.par_iter().map(count).sum(),
+                    test_records: self.test.tokens.len(),
+                    test_tokens: self.test.tokens.values().map(|n| *n as u64).sum(),
+                }
+            }
+        }
+    }
+
+    /// How many runs there are.
+    pub fn cells(&self) -> usize {
+        self.conditions().len() * self.config.seeds.len() * self.config.methods.len()
     }
 
     /// Data and models in words.
     pub fn describe(&self) -> String {
-        let s = &self.summary;
+        let s = self.summary();
+        let held = match &self.source {
+            Source::Dealt(_) => format!("{} clients, {} records", s.clients, s.records),
+            Source::Pool(_) => format!("{} records to deal", s.records),
+        };
         let mut text = format!(
-            "{}: {} clients, {} records, {} tokens ({} a record); test: {} records, {} tokens, text generated for {}",
+            "{}: {held}, {} tokens ({} a record); test: {} records, {} tokens, text generated for {}",
             self.config.name,
-            s.clients,
-            s.records,
             s.tokens,
             s.tokens / (s.records as u64).max(1),
             s.test_records,
             s.test_tokens,
-            self.test.generate().iter().filter(|g| **g).count(),
+            self.test.set.generate().iter().filter(|g| **g).count(),
         );
+        if self.pool().is_some() {
+            let names: Vec<&str> = self.config.data.conditions.iter().map(|(name, _)| name).collect();
+            let (methods, seeds) = (self.config.methods.len(), self.config.seeds.len());
+            text.push_str(&format!(
+                "\n{} runs: {} conditions ({}), {methods} methods, {seeds} seeds",
+                self.cells(),
+                names.len(),
+                names.join(", ")
+            ));
+        }
         for note in &self.notes {
             text.push_str(&format!("\n  note: {note}"));
         }
         text
     }
 
-    /// Runs what is not finished, and makes the table of all.
+    /// Runs what is not finished, and makes the table of all. A run that fails does not end the others: it is among
+    /// [`Finished::failed`].
     ///
     /// # Errors
     /// [`Error::Checkpoint`] when the output folder holds runs of other settings, or when another process is at work in it; what
-    /// the stages report; [`Error::Cancelled`]. Finished runs and rounds are kept.
+    /// the evaluation of the untuned model reports; the first run's error where every run failed; [`Error::Cancelled`]. Finished
+    /// runs and rounds are kept.
     pub fn run(&self, control: &Control) -> Result<Finished> {
+        let mut counter = Counter::begin(control, self.cells());
+        self.work(&mut counter).map(|worked| worked.finished)
+    }
+
+    /// Runs what is not finished and saves the results in the experiment's folder.
+    pub(super) fn work(&self, counter: &mut Counter<'_>) -> Result<Worked> {
         let out = &self.config.out;
         let _lock = FolderLock::acquire(out)?;
         let text = toml::to_string(&self.config)
             .map_err(|e| Error::config("(document)", format!("expected a configuration that can be written: {e}")))?;
         atomic_write(out.join("config.toml"), text.as_bytes())?;
-        let untuned = self.untuned(control)?;
-        let plans = plan::runs(&self.config, &self.clients)?;
-        let mut records = vec![untuned];
-        control.begin("runs", Some(plans.len() as u64));
-        let result = plans.iter().try_for_each(|plan| {
-            let plan = matched(plan, &records);
-            records.push(self.one(&plan, control)?);
-            control.advance("runs", 1);
-            Ok(())
-        });
-        control.end("runs");
-        result?;
-        let table = table::build(&records, &self.pairs(), self.summary.records, &self.notes)?;
-        atomic_write(out.join("table.txt"), table.to_text().as_bytes())?;
-        atomic_write(out.join("table.md"), table.to_markdown().as_bytes())?;
-        let json = serde_json::to_vec_pretty(&table).map_err(|e| Error::input("table", "finite numbers", e))?;
-        atomic_write(out.join("table.json"), &json)?;
-        self.pictures(&records, &plans, control)?;
-        Ok(Finished { table, out: out.clone() })
+        let untuned = self.untuned(counter.control)?;
+        let mut failed = Failures::default();
+        // Of an experiment without conditions every record, for its table; of a grid what its table needs of each.
+        let mut cells = vec![self.cell(&untuned)];
+        let mut kept = vec![untuned];
+        for &seed in &self.config.seeds {
+            for condition in self.conditions() {
+                let records = self.runs_of(condition, seed, counter, &mut failed)?;
+                cells.extend(records.iter().map(|record| self.cell(record)));
+                if condition.is_none() {
+                    kept.extend(records);
+                }
+            }
+        }
+        if cells.len() == 1
+            && let Some(error) = failed.first
+        {
+            return Err(error);
+        }
+        let mut notes = self.notes.clone();
+        notes.extend(failed.runs.iter().map(|run| format!("failed: {run}")));
+        let results = if self.pool().is_some() {
+            let part = self.part(&cells);
+            Results::Grid(grid::build(&[part], &notes)?)
+        } else {
+            Results::Table(table::build(&kept, &self.pairs(), self.summary().records, &notes)?)
+        };
+        results.save(out, "table")?;
+        if let (Source::Dealt(federation), Results::Table(_)) = (&self.source, &results) {
+            self.pictures(&kept, federation, counter.control)?;
+        }
+        Ok(Worked { finished: Finished { results, out: out.clone(), failed: failed.runs }, cells })
     }
 
-    /// A picture of each run's selection, in one plane for all: that of the frozen features, where a method used them.
-    fn pictures(&self, records: &[RunRecord], plans: &[RunPlan], control: &Control) -> Result<()> {
-        let path = |r: &RunRecord| self.run_folder(&r.method, r.seed).join("selection.svg");
-        let runs: Vec<&RunRecord> = records.iter().filter(|r| !r.rounds.is_empty()).collect();
-        if runs.iter().all(|r| path(r).exists()) || !self.stages.proxy.extractor.is_frozen() {
-            return Ok(());
+    /// Every method on the clients of one condition and seed.
+    fn runs_of(
+        &self,
+        condition: Option<usize>,
+        seed: u64,
+        counter: &mut Counter<'_>,
+        failed: &mut Failures,
+    ) -> Result<Vec<RunRecord>> {
+        let name = self.condition_name(condition);
+        let failure = |method: Option<&str>| FailedRun {
+            experiment: self.config.name.clone(),
+            condition: name.map(str::to_owned),
+            method: method.map(str::to_owned),
+            seed,
+            error: String::new(),
+        };
+        let drawn = self.federation(condition, seed);
+        let planned = drawn.and_then(|federation| Ok((plan::runs(&self.config, &federation, seed)?, federation)));
+        let (plans, federation) = match planned {
+            Ok(planned) => planned,
+            Err(error) => {
+                failed.note(failure(None), error)?;
+                counter.advance(self.config.methods.len());
+                return Ok(Vec::new());
+            }
+        };
+        let mut records = Vec::new();
+        for plan in &plans {
+            counter.control.check()?;
+            tracing::info!(
+                cell = counter.done + 1,
+                of = counter.of,
+                condition = name,
+                method = plan.label,
+                seed,
+                "begins"
+            );
+            let made = plan.matched(&records).and_then(|plan| self.one(&plan, &federation, counter.control));
+            match made {
+                Ok(record) => records.push(record),
+                Err(error) => failed.note(failure(Some(&plan.label)), error)?,
+            }
+            counter.advance(1);
         }
-        let proxied: BTreeSet<&str> =
-            plans.iter().filter(|p| p.method.features == FeatureSource::Proxy).map(|p| p.label.as_str()).collect();
-        let seen: BTreeSet<_> = runs
-            .iter()
-            .filter(|r| proxied.contains(r.method.as_str()))
-            .flat_map(|r| r.rounds.iter().flat_map(|round| &round.clients))
-            .map(|c| c.client)
-            .collect();
-        let clients = self.clients.iter().filter(|c| seen.contains(&c.client));
-        if let Some(picture) = Picture::new(clients, &self.stages.proxy, &self.cache, control)? {
-            runs.iter().try_for_each(|r| picture.save(r, &path(r)))?;
+        if let (Some(name), Some(truth), false) = (name, &federation.truth, records.is_empty()) {
+            let folder = self.config.out.join(folder_of(name));
+            truth::write(truth, name, seed, &folder.join(format!("truth-seed-{seed}.json")))?;
         }
-        Ok(())
+        Ok(records)
     }
 
-    /// The folder of one run.
-    pub fn run_folder(&self, label: &str, seed: u64) -> PathBuf {
-        let folder: String =
-            label.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
-        let folder = self.config.out.join(folder);
-        if label == UNTUNED { folder } else { folder.join(format!("seed-{seed}")) }
+    fn cell(&self, record: &RunRecord) -> Cell {
+        let oracle = self.config.methods.iter().any(|entry| entry.is_oracle() && entry.label() == record.method);
+        Cell::of(record, oracle)
+    }
+
+    /// The experiment's part of a grid.
+    pub(super) fn part<'a>(&'a self, cells: &'a [Cell]) -> grid::Part<'a> {
+        grid::Part {
+            experiment: &self.config.name,
+            conditions: self.conditions().into_iter().map(|place| self.condition_name(place)).collect(),
+            methods: self.config.methods.iter().map(|entry| entry.label()).collect(),
+            pairs: self.pairs(),
+            families: &self.test.families,
+            margin: self.config.statistics.margin,
+            cells,
+        }
     }
 
     /// Labels of what is compared: (method, baseline). A method whose count others took is compared with those, at equal record
-    /// count; the others with `random` and `stratified`, and these with each other.
-    fn pairs(&self) -> Vec<(String, String)> {
+    /// count, and one whose compute others took with those as well; the others with `random` and `stratified`, and these with each
+    /// other.
+    pub(super) fn pairs(&self) -> Vec<(String, String)> {
         let methods = &self.config.methods;
         let matched = |label: &str| methods.iter().any(|m| m.count_of() == Some(label));
         let mut pairs = Vec::new();
@@ -186,10 +450,11 @@ impl Experiment {
             let general = [Preset::Random, Preset::Stratified].iter().position(|b| b.name() == baseline.label());
             for method in methods.iter().filter(|m| m.label() != baseline.label()) {
                 let label = method.label();
-                let compared = match (general, baseline.count_of()) {
+                let own = method.follows().is_none() && !matched(label);
+                let compared = match (general, baseline.follows()) {
                     (_, Some(of)) => label == of,
-                    (Some(0), None) => method.count_of().is_none() && !matched(label),
-                    (Some(_), None) => method.count_of().is_none() && !matched(label) && label != Preset::Random.name(),
+                    (Some(0), None) => own,
+                    (Some(_), None) => own && label != Preset::Random.name(),
                     (None, None) => false,
                 };
                 if compared && label != table::FEDIT {
@@ -199,166 +464,25 @@ impl Experiment {
         }
         pairs
     }
-
-    fn untuned(&self, control: &Control) -> Result<RunRecord> {
-        let mut identity = self.identity(&[])?;
-        identity.set("method", UNTUNED);
-        let path = self.run_folder(UNTUNED, 0).join("run.json");
-        if let Some(record) = finished(&path, &identity)? {
-            return Ok(record);
-        }
-        let context = Context { seed: Seed(0), control: control.clone() };
-        let scores = self.test.evaluate(self.stages.evaluator.as_ref(), None, &context)?;
-        let outcome = Outcome { adapter: Default::default(), rounds: Vec::new(), scores };
-        let record = self.record(UNTUNED, 0, identity, serde_json::Value::Null, outcome, Vec::new())?;
-        record.save(&path)?;
-        tracing::info!(
-            loss = record.metrics.as_ref().map(|m| format!("{:.4}", m.loss)),
-            "the untuned model is evaluated"
-        );
-        Ok(record)
-    }
-
-    fn one(&self, plan: &RunPlan, control: &Control) -> Result<RunRecord> {
-        let identity = self.run_identity(plan)?;
-        let folder = self.run_folder(&plan.label, plan.seed);
-        let path = folder.join("run.json");
-        if let Some(record) = finished(&path, &identity)? {
-            tracing::info!(method = plan.label, seed = plan.seed, "finished before");
-            return Ok(record);
-        }
-        tracing::info!(method = plan.label, seed = plan.seed, "begins");
-        let features = self.stages.features(plan.method.features);
-        let pipeline = plan.method.pipeline(features.map_or(1, |f| f.layers))?;
-        let checkpoint = folder.join("checkpoint.bin");
-        let mut simulation =
-            Simulation::new(pipeline, plan.clients.clone(), self.stages.trainer.clone(), self.aggregator()?)
-                .settings(plan.settings.clone())
-                .seed(Seed(plan.seed))
-                .cache(self.cache.clone())
-                .evaluate(self.stages.evaluator.clone(), self.test.clone())
-                .checkpoint(&checkpoint, identity.clone())
-                .clients_at_once(self.config.workers())
-                .control(control.clone());
-        if let Some(Features { extractor, .. }) = features {
-            simulation = simulation.extractor(extractor.clone());
-        }
-        if let (Some(judge), ServerGate::Ranks(_)) = (&self.stages.judge, &plan.method.server.gate) {
-            simulation = simulation.judge(judge.clone());
-        }
-        let outcome = simulation.run()?;
-        if let Some(save) = &self.stages.save_adapter {
-            save(&folder.join("adapter"), &outcome.adapter)?;
-        }
-        let method = serde_json::to_value(&plan.method).map_err(|e| Error::config("methods", e.to_string()))?;
-        let record = self.record(&plan.label, plan.seed, identity, method, outcome, plan.notes.clone())?;
-        record.save(&path)?;
-        Ok(record)
-    }
-
-    /// A fresh aggregator: the stages' own, else the configuration's.
-    pub(super) fn aggregator(&self) -> Result<Box<dyn Aggregator>> {
-        match &self.stages.aggregator {
-            Some(own) => Ok(own()),
-            None => self.config.aggregator.build().map_err(|e| e.under("aggregator")),
-        }
-    }
-
-    fn record(
-        &self,
-        label: &str,
-        seed: u64,
-        identity: RunIdentity,
-        method: serde_json::Value,
-        outcome: Outcome,
-        notes: Vec<String>,
-    ) -> Result<RunRecord> {
-        let config = serde_json::to_value(&self.config).map_err(|e| Error::config("(document)", e.to_string()))?;
-        let metrics = summary::of_scores(&outcome.scores)?;
-        Ok(RunRecord {
-            schema: SCHEMA,
-            experiment: self.config.name.clone(),
-            method: label.to_owned(),
-            seed,
-            method_settings: method,
-            config,
-            identity,
-            versions: Versions::current(),
-            data: self.summary.clone(),
-            rounds: outcome.rounds,
-            metrics,
-            scores: outcome.scores,
-            notes,
-            peak_memory_bytes: peak_memory(),
-        })
-    }
-
-    /// What every run of the experiment depends on, and these parts of the configuration.
-    fn identity(&self, parts: &[&str]) -> Result<RunIdentity> {
-        let config = serde_json::to_value(&self.config).map_err(|e| Error::config("(document)", e.to_string()))?;
-        let mut identity = RunIdentity::default();
-        for part in ["prompt", "generation"].iter().chain(parts) {
-            identity.set_json(part, config.get(*part).unwrap_or(&serde_json::Value::Null));
-        }
-        for (name, value) in &self.stages.identity {
-            identity.set(name, value);
-        }
-        identity.set("test records", hex(content_hash(self.test.records())));
-        Ok(identity)
-    }
-
-    fn run_identity(&self, plan: &RunPlan) -> Result<RunIdentity> {
-        let mut parts = vec!["adapter", "training", "aggregator"];
-        if plan.method.count == Count::All {
-            parts.push("fedit");
-        }
-        let mut identity = self.identity(&parts)?;
-        let json = |e: serde_json::Error| Error::config("methods", e.to_string());
-        identity.set_json("method", &serde_json::to_value(&plan.method).map_err(json)?);
-        identity.set_json("federation", &serde_json::to_value(&plan.settings).map_err(json)?);
-        identity.set("seed", plan.seed);
-        if let Some(features) = self.stages.features(plan.method.features) {
-            identity.set("features", features.extractor.fingerprint());
-        }
-        if let (Some(judge), ServerGate::Ranks(_)) = (&self.stages.judge, &plan.method.server.gate) {
-            identity.set("judge", judge.fingerprint());
-        }
-        let records: Vec<Record> = plan.clients.iter().flat_map(|c| c.records.iter().cloned()).collect();
-        let sizes: Vec<String> = plan.clients.iter().map(|c| format!("{}:{}", c.client, c.records.len())).collect();
-        identity.set("clients", hex(*blake3::hash(sizes.join(",").as_bytes()).as_bytes()));
-        identity.set("client records", hex(content_hash(&records)));
-        Ok(identity)
-    }
 }
 
-/// The plan with the record counts of the method that it follows, which ran before with the same seed.
-fn matched(plan: &RunPlan, before: &[RunRecord]) -> RunPlan {
-    let mut plan = plan.clone();
-    let followed = before.iter().find(|r| Some(&r.method) == plan.count_of.as_ref() && r.seed == plan.seed);
-    if let Some(followed) = followed {
-        let counts = followed.rounds.iter().map(|round| round.clients.iter().map(|c| c.selected.len()).sum());
-        plan.method.count = Count::PerRound(counts.collect());
-    }
-    plan
+/// The runs that failed, and the first error itself.
+#[derive(Default)]
+struct Failures {
+    runs: Vec<FailedRun>,
+    first: Option<Error>,
 }
 
-/// The record of a run that was finished before.
-fn finished(path: &Path, identity: &RunIdentity) -> Result<Option<RunRecord>> {
-    if !path.exists() {
-        return Ok(None);
+impl Failures {
+    /// Keeps an error of one run; one that concerns all of them ends the work.
+    fn note(&mut self, run: FailedRun, error: Error) -> Result<()> {
+        if matches!(error, Error::Cancelled | Error::Checkpoint { .. }) {
+            return Err(error);
+        }
+        let run = FailedRun { error: error.to_string(), ..run };
+        tracing::warn!(condition = run.condition, method = run.method, seed = run.seed, "failed: {error}");
+        self.runs.push(run);
+        self.first.get_or_insert(error);
+        Ok(())
     }
-    let record = RunRecord::load(path)?;
-    match identity.difference(&record.identity) {
-        None => Ok(Some(record)),
-        Some(difference) => Err(Error::Checkpoint {
-            path: path.to_path_buf(),
-            message: format!(
-                "it is of another run; use another output folder, or delete it. What differs: {difference}"
-            ),
-        }),
-    }
-}
-
-fn hex(bytes: [u8; 32]) -> String {
-    blake3::Hash::from_bytes(bytes).to_hex().to_string()
 }

@@ -7,7 +7,7 @@ use crate::stage::RecordScore;
 use crate::types::Seed;
 
 /// Intervals are drawn from this seed in every table, so that a table made again is the same.
-const SEED: Seed = Seed(0);
+pub(super) const SEED: Seed = Seed(0);
 
 /// Means of one evaluation; `None` without scores.
 pub(super) fn of_scores(scores: &[RecordScore]) -> Result<Option<Metrics>> {
@@ -32,17 +32,31 @@ pub(super) fn over_seeds(runs: &[&RunRecord]) -> Result<Option<Metrics>> {
 /// Differences in loss and Rouge-L, `mine` minus `theirs`; `None` where either side was not evaluated.
 pub(super) fn differences(mine: &[&RunRecord], theirs: &[&RunRecord]) -> Result<Option<(Paired, Option<Paired>)>> {
     let (mine, theirs) = (evaluations(mine), evaluations(theirs));
+    let Some(loss) = paired(&mine, &theirs, Measure::Loss)? else { return Ok(None) };
+    Ok(Some((loss, paired(&mine, &theirs, Measure::RougeL)?)))
+}
+
+/// The difference of two methods, `mine` minus `theirs`, each with the evaluations of its seeds; `None` where either side was not
+/// measured.
+pub(super) fn paired(
+    mine: &[Vec<RecordScore>],
+    theirs: &[Vec<RecordScore>],
+    measure: Measure,
+) -> Result<Option<Paired>> {
     if mine.is_empty() || theirs.is_empty() {
         return Ok(None);
     }
-    let (mine, theirs) = (mean_of_runs(&mine)?, mean_of_runs(&theirs)?);
-    let difference = |measure: Measure| {
-        let (mine, theirs) = (measured(&mine, measure), measured(&theirs, measure));
-        let some = (!mine.is_empty()).then(|| compare(&theirs, &mine, measure, &Bootstrap::default(), SEED));
-        some.transpose()
-    };
-    let Some(loss) = difference(Measure::Loss)? else { return Ok(None) };
-    Ok(Some((loss, difference(Measure::RougeL)?)))
+    let (mine, theirs) = (measured(&mean_of_runs(mine)?, measure), measured(&mean_of_runs(theirs)?, measure));
+    let some = (!mine.is_empty()).then(|| compare(&theirs, &mine, measure, &Bootstrap::default(), SEED));
+    some.transpose()
+}
+
+/// The mean loss over tasks and records, a record's value being its mean over the evaluations of the seeds; `None` without any.
+pub(super) fn loss(evaluations: &[Vec<RecordScore>]) -> Result<Option<Interval>> {
+    if evaluations.is_empty() {
+        return Ok(None);
+    }
+    Measure::Loss.interval(&mean_of_runs(evaluations)?, &Bootstrap::default(), SEED).map(Some)
 }
 
 fn evaluations(runs: &[&RunRecord]) -> Vec<Vec<RecordScore>> {

@@ -119,10 +119,7 @@ fn pace(runs: &[&RunRecord]) -> Option<f64> {
 fn row(runs: &[&RunRecord], fedit_pace: Option<f64>, all_records: usize) -> Result<Row> {
     let records = mean(runs, |r| r.distinct_records() as f64);
     let client_rounds: usize = runs.iter().map(|r| r.client_rounds()).sum();
-    let bytes = |direction| {
-        let clients = runs.iter().flat_map(|r| &r.rounds).flat_map(|r| &r.clients);
-        clients.map(|c| c.traffic.bytes(direction)).sum::<u64>() as f64 / client_rounds.max(1) as f64
-    };
+    let bytes = |direction| runs.iter().map(|r| r.bytes(direction)).sum::<u64>() as f64 / client_rounds.max(1) as f64;
     let losses: Vec<f64> = runs.iter().filter_map(|r| r.metrics.as_ref()).map(|m| m.loss.mean).collect();
     Ok(Row {
         method: runs.first().map(|r| r.method.clone()).unwrap_or_default(),

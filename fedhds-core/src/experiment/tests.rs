@@ -1,6 +1,8 @@
 //! Whole experiments over toy stages: what is kept, what is compared, what is refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod grid;
+
 use super::*;
 use crate::error::Error;
 use crate::simulate::toy::{self, ToyEvaluator, ToyFeatures, ToyTrainer};
@@ -65,12 +67,19 @@ fn toys() -> Toys {
     Toys::new(ToyTrainer::default())
 }
 
+/// The table of a run in which nothing failed.
+fn run(experiment: &Experiment) -> Table {
+    let Finished { results, failed, .. } = experiment.run(&Control::default()).unwrap();
+    assert_eq!(failed, []);
+    results.table().unwrap().clone()
+}
+
 #[test]
 fn every_method_and_seed_leaves_a_record_and_the_table_compares_them() {
     let out = tempfile::tempdir().unwrap();
     let toys = toys();
     let experiment = experiment(out.path(), &toys, ("", ""));
-    let Finished { table, .. } = experiment.run(&Control::default()).unwrap();
+    let table = run(&experiment);
     let labels: Vec<&str> = table.rows.iter().map(|r| r.method.as_str()).collect();
     assert_eq!(labels, ["untuned", "all", "random", "stratified", "fedhds_coverage", "turbo"]);
     assert!(table.rows.iter().skip(1).all(|r| r.seeds == 2 && r.loss_deviation.is_some() && r.up > 0.0));
@@ -117,7 +126,7 @@ fn a_baseline_takes_the_counts_of_the_method_that_it_follows() {
     let methods = r#"{ preset = "fedhds_turbo", client.clusterer.min_cluster_size = 2 },
         { preset = "random", name = "random, as turbo", count_of = "fedhds_turbo" }, "all", "#;
     let experiment = experiment(out.path(), &toys(), (r#""all", "#, methods));
-    let table = experiment.run(&Control::default()).unwrap().table;
+    let table = run(&experiment);
     let mut seen = std::collections::BTreeSet::new();
     for seed in [1, 2] {
         let counts = |label| -> Vec<usize> {

@@ -123,7 +123,7 @@ pub(super) fn mean(values: &[f64]) -> f64 {
 }
 
 /// Linear interpolation between order statistics, as NumPy's default.
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub(super) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let at = q * (sorted.len().saturating_sub(1)) as f64;
     let value = |i: usize| sorted.get(i).or(sorted.last()).copied().unwrap_or_default();
     let (below, above) = (value(at.floor() as usize), value(at.ceil() as usize));

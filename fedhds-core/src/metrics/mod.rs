@@ -5,9 +5,13 @@ mod interval;
 mod paired;
 mod porter;
 mod rouge;
+#[cfg(feature = "experiment")]
+mod seeds;
 
 pub use clustering::{adjusted_rand, calinski_harabasz, davies_bouldin, normalized_mutual_information, silhouette};
 pub use interval::{Bootstrap, Interval, mean_by_task};
 pub use paired::{Measure, Paired, compare, mean_of_runs};
 pub use porter::porter_stem;
 pub use rouge::{RougeFlavor, RougeL, rouge_l, rouge_l_best};
+#[cfg(feature = "experiment")]
+pub use seeds::{BySeed, RecoveredShare, SeedDifference, SeedMean, holm, paired_by_seed, recovered_share};

@@ -67,7 +67,9 @@ impl<'a> RoundStep<'a> {
         let units = 2 * sampled.len() as u64;
         sim.control.begin("clients of the round", Some(units));
         let result = (|| {
-            let chosen = sim.clients.iter().filter(|c| sampled.binary_search(&c.client).is_ok());
+            // Who holds nothing stays silent: the server goes on without it.
+            let chosen = sim.clients.iter().filter(|c| !c.records.is_empty());
+            let chosen = chosen.filter(|c| sampled.binary_search(&c.client).is_ok());
             let mut active: Vec<Active<'_>> = chosen.map(|data| self.active(data)).collect();
             let ids: Vec<ClientId> = active.iter().map(|client| client.data.client).collect();
             let mut failures = Failures::default();

@@ -27,6 +27,7 @@ pub struct Simulation {
     pub(super) trainer: Arc<dyn Trainer>,
     pub(super) control: Control,
     pub(super) clients_at_once: usize,
+    pub(super) empty_clients: bool,
     pub(super) aggregator: Box<dyn Aggregator>,
     pub(super) evaluation: Option<(Arc<dyn Evaluator>, Arc<TestSet>)>,
     pub(super) checkpoint: Option<(PathBuf, RunIdentity)>,
@@ -52,6 +53,7 @@ impl Simulation {
             trainer,
             control: Control::default(),
             clients_at_once: 1,
+            empty_clients: false,
             aggregator,
             evaluation: None,
             checkpoint: None,
@@ -126,6 +128,14 @@ impl Simulation {
         self
     }
 
+    /// Whether clients may hold no records, as a filter may leave them: they are sampled like any other, so that all runs of a seed meet
+    /// the same clients, and stay silent. Default false.
+    #[must_use]
+    pub fn empty_clients(mut self, allowed: bool) -> Self {
+        self.empty_clients = allowed;
+        self
+    }
+
     /// Sets progress and cancellation.
     #[must_use]
     pub fn control(mut self, control: Control) -> Self {
@@ -136,7 +146,7 @@ impl Simulation {
     /// Checks everything that can be checked before any work.
     ///
     /// # Errors
-    /// [`Error::Input`] for no clients, a client without records, ids that do not ascend, an empty test set, or a method that
+    /// [`Error::Input`] for no clients, a client without records that is not allowed to be, ids that do not ascend, an empty test set, or a method that
     /// looks at features without an extractor; [`Error::Parameter`] for settings and pipeline.
     pub fn check(&self) -> Result<()> {
         self.settings.check()?;
@@ -144,7 +154,7 @@ impl Simulation {
         if self.clients.is_empty() {
             return Err(Error::input("clients", "at least one client", "none"));
         }
-        if let Some(empty) = self.clients.iter().find(|c| c.records.is_empty()) {
+        if let Some(empty) = self.clients.iter().find(|c| c.records.is_empty() && !self.empty_clients) {
             let what = format!("client {} (`{}`)", empty.client, empty.name);
             return Err(Error::input(&what, "at least one record", "none"));
         }

@@ -25,7 +25,6 @@ pub(crate) fn above_zero<T: Into<f64> + Debug + Copy>(name: &str, value: T) -> R
 
 /// # Errors
 /// [`Error::Parameter`] for negative numbers, infinity and NaN.
-#[cfg_attr(not(feature = "model"), allow(dead_code))] // of optimisers alone
 pub(crate) fn not_negative<T: Into<f64> + Debug + Copy>(name: &str, value: T) -> Result<()> {
     real(name, value, |x| x >= 0.0, "a number of at least 0")
 }
@@ -40,6 +39,12 @@ pub(crate) fn below_one<T: Into<f64> + Debug + Copy>(name: &str, value: T) -> Re
 /// [`Error::Parameter`] for numbers outside of (0, 1], and NaN.
 pub(crate) fn share<T: Into<f64> + Debug + Copy>(name: &str, value: T) -> Result<()> {
     real(name, value, |x| x > 0.0 && x <= 1.0, "a number in (0, 1]")
+}
+
+/// # Errors
+/// [`Error::Parameter`] for numbers outside of [0, 1], and NaN.
+pub(crate) fn part<T: Into<f64> + Debug + Copy>(name: &str, value: T) -> Result<()> {
+    real(name, value, |x| (0.0..=1.0).contains(&x), "a number in [0, 1]")
 }
 
 fn real<T: Into<f64> + Debug + Copy>(name: &str, value: T, fits: impl Fn(f64) -> bool, expected: &str) -> Result<()> {
@@ -75,6 +80,7 @@ mod tests {
         assert_eq!(says(above_zero("x", 0.0)), "x: expected a number above 0, got 0.0");
         assert_eq!(says(not_negative("x", -0.1)), "x: expected a number of at least 0, got -0.1");
         assert_eq!(says(below_one("x", 1.0f32)), "x: expected a number in [0, 1), got 1.0");
+        assert_eq!(says(part("x", 1.5)), "x: expected a number in [0, 1], got 1.5");
         assert_eq!(says(share("x", 0.0)), "x: expected a number in (0, 1], got 0.0");
         assert_eq!(says(above_zero("x", -1e300)), "x: expected a number above 0, got -1e300");
         // A number of f32 is shown as it was written, not as the nearest of f64.
@@ -84,6 +90,8 @@ mod tests {
     #[test]
     fn the_ends_of_a_range_belong_to_it_as_it_says() {
         let fit = [at_least("n", 1, 1), within("n", 1, 1..=4), within("n", 4, 1..=4), at_least("n", usize::MAX, 1)];
+        assert!(fit.iter().all(Result::is_ok));
+        let fit = [part("x", 0.0), part("x", 1.0)];
         assert!(fit.iter().all(Result::is_ok));
         let fit = [above_zero("x", f64::MIN_POSITIVE), not_negative("x", 0.0), below_one("x", 0.0), share("x", 1.0)];
         assert!(fit.iter().all(Result::is_ok));

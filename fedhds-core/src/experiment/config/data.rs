@@ -1,5 +1,6 @@
-//! The data of an experiment: what is read, what is left out, what is held back for the test.
+//! The data of an experiment: what is read, what is left out, what is held back for the test, what is done to the rest.
 
+use super::conditions::Conditions;
 use crate::dataset::embedded::EmbeddedTasks;
 use crate::dataset::{
     BlankResponse, DataPreset, Fields, Format, LoadOptions, NaturalInstructionsOptions, Partition, ReadFrom,
@@ -30,7 +31,8 @@ pub struct DataConfig {
     /// The file or folder; none for a format whose records are generated.
     #[serde(default)]
     pub path: Option<PathBuf>,
-    /// The seed of caps, test split and partition; the same for all runs, so that they share one federation.
+    /// The seed of caps, test split and partition; the same for all runs, so that they share one federation. With `conditions` partition
+    /// and condition are drawn by it and the run's seed together, so that each seed is a federation of its own.
     #[serde(default)]
     pub seed: u64,
     /// Longest record in tokens (prompt, response and end of sequence), at least 2.
@@ -63,6 +65,9 @@ pub struct DataConfig {
     /// In place of `partition`, `train` and `test`: the paper's preparation of Natural Instructions or Dolly, by name.
     #[serde(default)]
     pub preset: Option<DataPreset>,
+    /// What is done to the data, by name: a grid of conditions, methods and seeds. Left out: nothing, and no name in any folder.
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub conditions: Conditions,
 }
 
 /// Limits on what is used; caps are drawn by `data.seed`.
@@ -128,8 +133,13 @@ impl DataConfig {
             return Err(Error::config(format!("data.{key}"), "expected at least 1, got 0"));
         }
         self.check_options()?;
+        self.conditions.check()?;
         let partition = match (&self.partition, self.preset) {
             (Some(partition), None) => partition,
+            (None, Some(_)) if !self.conditions.is_empty() => {
+                let message = "expected none beside `preset`, which deals the records as the paper does";
+                return Err(Error::config("data.conditions", message));
+            }
             (None, Some(preset)) => return self.check_preset(preset),
             (None, None) => {
                 let message =

@@ -1,20 +1,94 @@
-//! A method of an experiment: a preset's name, or a table that changes a preset.
+//! A method of an experiment: a preset's name, or a table that changes a preset; or the oracle.
 
 use crate::error::{Error, Result};
 use crate::method::{Count, MethodConfig};
+use crate::parse::{self, Value};
 use serde::{Deserialize, Serialize};
 
 /// A method of an experiment, as it was written.
 ///
 /// In TOML: `"fedhds_shared"`, or `{ preset = "fedhds_shared", name = "shared, 64 dims", <any setting of the method> }` as in
-/// [`MethodConfig`]. With `count_of = "<name>"` it selects as many records in each round as that method did, which stands before it in
-/// the list: a baseline at equal record count for a method whose clustering decides on the count.
+/// [`MethodConfig`]. Beside these:
+///
+/// - `count_of = "<name>"`: it selects as many records in each round as that method did, which stands before it in the list: a baseline
+///   at equal record count for a method whose clustering decides on the count.
+/// - `compute_of = "<name>"`: as many, and [`STEPS_A_PASS`] of a record more for each forward pass that the method spent on scoring in the
+///   round: a baseline at equal compute.
+/// - `filter = "rules"`: what [`rules`](crate::dataset::rules) know to be bad is taken from the clients before the run.
+/// - `preset = "oracle"`, or the bare name `"oracle"`: the arm that is told the truth of [`data.conditions`](super::Conditions).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MethodEntry(toml::Value);
 
+/// What one forward pass over a record costs in training steps of one record: the exchange rate of every comparison at equal compute. A
+/// step is a forward and a backward pass with the update, about three times a forward pass.
+pub const STEPS_A_PASS: f64 = 0.30;
+
 /// The key that names the method whose counts are taken.
 const COUNT_OF: &str = "count_of";
+/// The key that names the method whose compute is taken.
+const COMPUTE_OF: &str = "compute_of";
+/// The key of what is taken from the clients before the run.
+const FILTER: &str = "filter";
+/// What is no setting of a method.
+const OWN_KEYS: [&str; 3] = [COUNT_OF, COMPUTE_OF, FILTER];
+/// The name of the arm that is told the truth.
+const ORACLE: &str = "oracle";
+
+/// What an entry of the list of methods is, all its settings resolved.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Arm {
+    /// A method.
+    Method(Box<MethodConfig>),
+    /// The arm that is told which records are good, which are copies, and their tasks.
+    Oracle(Oracle),
+}
+
+/// The arm that is told the truth: clean, distinct records, spread over the tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Oracle {
+    /// `oracle`.
+    preset: String,
+    /// What tables call it.
+    #[serde(default)]
+    name: Option<String>,
+    /// Records of a round.
+    #[serde(default)]
+    pub count: Count,
+}
+
+/// What is taken from the clients before a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Filter {
+    /// What the plain rules of [`rules`](crate::dataset::rules) know.
+    Rules,
+}
+
+impl Arm {
+    /// How many records train.
+    pub fn count(&self) -> &Count {
+        match self {
+            Arm::Method(method) => &method.count,
+            Arm::Oracle(oracle) => &oracle.count,
+        }
+    }
+
+    /// Sets how many records train.
+    pub fn set_count(&mut self, count: Count) {
+        match self {
+            Arm::Method(method) => method.count = count,
+            Arm::Oracle(oracle) => oracle.count = count,
+        }
+    }
+
+    /// Whether it is told the truth.
+    pub fn is_oracle(&self) -> bool {
+        matches!(self, Arm::Oracle(_))
+    }
+}
 
 impl MethodEntry {
     /// A preset as it is.
@@ -33,53 +107,125 @@ impl MethodEntry {
         self.0.get(COUNT_OF).and_then(toml::Value::as_str)
     }
 
-    /// Checks that the method whose counts it takes is one of those before it.
+    /// The name of the method whose compute it spends on records, round by round.
+    pub fn compute_of(&self) -> Option<&str> {
+        self.0.get(COMPUTE_OF).and_then(toml::Value::as_str)
+    }
+
+    /// The name of the method that it follows, in count or in compute.
+    pub fn follows(&self) -> Option<&str> {
+        self.count_of().or_else(|| self.compute_of())
+    }
+
+    /// Whether it names a count of its own.
+    pub fn has_count(&self) -> bool {
+        self.0.get("count").is_some()
+    }
+
+    /// Whether it is the arm that is told the truth.
+    pub fn is_oracle(&self) -> bool {
+        let preset = self.0.as_str().or_else(|| self.0.get("preset").and_then(toml::Value::as_str));
+        preset == Some(ORACLE)
+    }
+
+    /// What is taken from the clients before the run.
     ///
     /// # Errors
     /// [`Error::Config`] with the key under `key`.
-    pub fn check_count_of(&self, before: &[MethodEntry], key: &str) -> Result<()> {
-        let Some(value) = self.0.get(COUNT_OF) else { return Ok(()) };
-        let at = format!("{key}.{COUNT_OF}");
-        if self.0.get("count").is_some() {
-            return Err(Error::config(at, "expected no `count` beside it: it says how many records"));
+    pub fn filter(&self, key: &str) -> Result<Option<Filter>> {
+        let Some(value) = self.0.get(FILTER) else { return Ok(None) };
+        let at = format!("{key}.{FILTER}");
+        if self.is_oracle() {
+            return Err(Error::config(at, "expected none for the oracle, which is told what is good"));
         }
-        let names: Vec<&str> = before.iter().map(MethodEntry::label).collect();
-        if !value.as_str().is_some_and(|name| names.contains(&name)) {
-            let expected = if names.is_empty() { "none is".to_owned() } else { format!("one of {}", names.join(", ")) };
-            return Err(Error::config(at, format!("expected a method that stands before it, {expected}, got {value}")));
+        parse::from_value(&at, value.clone().into()).map(Some)
+    }
+
+    /// Checks that the method that it follows is one of those before it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key under `key`.
+    pub fn check_follows(&self, before: &[MethodEntry], key: &str) -> Result<()> {
+        for name in [COUNT_OF, COMPUTE_OF] {
+            let Some(value) = self.0.get(name) else { continue };
+            let at = format!("{key}.{name}");
+            if self.has_count() {
+                return Err(Error::config(at, "expected no `count` beside it: it says how many records"));
+            }
+            if name == COMPUTE_OF && self.0.get(COUNT_OF).is_some() {
+                return Err(Error::config(at, "expected no `count_of` beside it: each says how many records"));
+            }
+            let names: Vec<&str> = before.iter().map(MethodEntry::label).collect();
+            if !value.as_str().is_some_and(|name| names.contains(&name)) {
+                let expected =
+                    if names.is_empty() { "none is".to_owned() } else { format!("one of {}", names.join(", ")) };
+                let message = format!("expected a method that stands before it, {expected}, got {value}");
+                return Err(Error::config(at, message));
+            }
         }
         Ok(())
     }
 
-    /// The method, checked. Where the preset selects to a budget and the entry names no count of its own, the budget is the
+    /// The method or the oracle, checked. Where it selects to a budget and the entry names no count of its own, the budget is the
     /// experiment's.
     ///
     /// # Errors
     /// [`Error::Config`] with the key under `key`, the entry's place in the configuration.
-    pub fn resolve(&self, budget: usize, key: &str) -> Result<MethodConfig> {
+    pub fn arm(&self, budget: usize, key: &str) -> Result<Arm> {
         let at = |error: Error| error.under(key);
-        if self.label().is_empty() {
+        let label = self.label();
+        if label.is_empty() {
             let message = format!("expected a preset's name, or a table with one under `preset`, got {}", self.0);
             return Err(Error::config(key, message));
         }
         let mut entry = self.0.clone();
-        let follows = entry.as_table_mut().is_some_and(|table| table.remove(COUNT_OF).is_some());
-        let mut method = MethodConfig::from_toml(entry).map_err(at)?;
-        if follows {
-            // Known when the other method has run; until then it would select none.
-            method.count = Count::PerRound(Vec::new());
-            method.check().map_err(at)?;
-        } else if matches!(method.count, Count::Budget(_)) && self.0.get("count").is_none() {
-            method.count = Count::Budget(budget);
+        if let Some(table) = entry.as_table_mut() {
+            OWN_KEYS.iter().for_each(|own| drop(table.remove(*own)));
         }
-        let label = self.label();
+        let mut arm = if self.is_oracle() {
+            Arm::Oracle(oracle(entry).map_err(at)?)
+        } else {
+            Arm::Method(Box::new(MethodConfig::from_toml(entry).map_err(at)?))
+        };
+        if self.follows().is_some() {
+            // Known when the other method has run; until then it would select none.
+            arm.set_count(Count::PerRound(Vec::new()));
+        } else if !self.has_count() && (arm.is_oracle() || matches!(arm.count(), Count::Budget(_))) {
+            arm.set_count(Count::Budget(budget));
+        }
+        match &arm {
+            Arm::Method(method) => method.check().map_err(at)?,
+            Arm::Oracle(oracle) if oracle.count == Count::PerCluster => {
+                let message = "expected a budget, a ratio or `all`: the oracle has no clusters to count";
+                return Err(Error::config(format!("{key}.count"), message));
+            }
+            Arm::Oracle(oracle) => oracle.count.check().map_err(at)?,
+        }
         if label.contains(['/', '\\']) || label.starts_with('.') {
             return Err(Error::config(
                 format!("{key}.name"),
                 format!("expected a name that can be a folder's, got `{label}`"),
             ));
         }
-        Ok(method)
+        Ok(arm)
+    }
+
+    /// The method of an entry that is one, as [`arm`](Self::arm) resolves it.
+    ///
+    /// # Errors
+    /// As [`arm`](Self::arm), and [`Error::Config`] for the oracle, which is no method.
+    pub fn resolve(&self, budget: usize, key: &str) -> Result<MethodConfig> {
+        match self.arm(budget, key)? {
+            Arm::Method(method) => Ok(*method),
+            Arm::Oracle(_) => Err(Error::config(key, "expected a method, got the oracle")),
+        }
+    }
+}
+
+fn oracle(entry: toml::Value) -> Result<Oracle> {
+    match entry {
+        toml::Value::String(preset) => Ok(Oracle { preset, name: None, count: Count::default() }),
+        table => parse::from_value(ORACLE, Value::from(table)),
     }
 }
 
@@ -114,12 +260,53 @@ mod tests {
         let methods = entries(text);
         assert_eq!((methods[0].count_of(), methods[1].count_of()), (None, Some("fedhds_turbo")));
         assert_eq!(methods[1].resolve(7, "methods[1]").unwrap().count, Count::PerRound(Vec::new()));
-        methods[1].check_count_of(&methods[..1], "methods[1]").unwrap();
-        let error = methods[1].check_count_of(&[], "methods[1]").unwrap_err().to_string();
+        methods[1].check_follows(&methods[..1], "methods[1]").unwrap();
+        let error = methods[1].check_follows(&[], "methods[1]").unwrap_err().to_string();
         assert!(error.contains("`methods[1].count_of`") && error.contains("before it"), "{error}");
-        let text = r#"methods = [{ preset = "random", count_of = "all", count = { budget = 3 } }]"#;
-        let error = entries(text)[0].check_count_of(&methods, "methods[0]").unwrap_err().to_string();
-        assert!(error.contains("no `count` beside it"), "{error}");
+        for (text, word) in [
+            (r#"count_of = "fedhds_turbo", count = { budget = 3 }"#, "no `count` beside it"),
+            (r#"compute_of = "fedhds_turbo", count = { budget = 3 }"#, "no `count` beside it"),
+            (r#"compute_of = "fedhds_turbo", count_of = "fedhds_turbo""#, "no `count_of` beside it"),
+            (r#"compute_of = "all""#, "before it, one of fedhds_turbo"),
+        ] {
+            let entry = entries(&format!(r#"methods = [{{ preset = "random", {text} }}]"#));
+            let error = entry[0].check_follows(&methods[..1], "methods[0]").unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_oracle_is_an_arm_with_a_count_alone() {
+        let text =
+            r#"methods = ["oracle", { preset = "oracle", name = "oracle 4", count = { budget = 4 } }, "random"]"#;
+        let methods = entries(text);
+        let counts: Vec<Count> = methods.iter().map(|m| m.arm(7, "methods[0]").unwrap().count().clone()).collect();
+        assert_eq!(counts, [Count::Budget(7), Count::Budget(4), Count::Budget(7)]);
+        assert_eq!(methods.iter().map(MethodEntry::is_oracle).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(methods[1].label(), "oracle 4");
+        assert!(methods[0].resolve(7, "methods[0]").is_err());
+        for (text, word) in [
+            (r#"conut = "all""#, "did you mean `count`?"),
+            (r#"count = "per_cluster""#, "no clusters to count"),
+            (r#"count = { budget = 0 }"#, "at least 1"),
+            (r#"features = "model""#, "methods[0].features"),
+        ] {
+            let entry = entries(&format!(r#"methods = [{{ preset = "oracle", {text} }}]"#));
+            let error = entry[0].arm(7, "methods[0]").unwrap_err().to_string();
+            assert!(error.contains("methods[0]") && error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_named() {
+        let filter = |text: &str| entries(text)[0].filter("methods[0]");
+        let rules = r#"methods = [{ preset = "random", filter = "rules" }]"#;
+        assert_eq!(filter(rules).unwrap(), Some(Filter::Rules));
+        assert_eq!(entries(rules)[0].resolve(7, "").unwrap(), MethodEntry::preset("random").resolve(7, "").unwrap());
+        assert_eq!(filter(r#"methods = ["random"]"#).unwrap(), None);
+        let error = filter(r#"methods = [{ preset = "random", filter = "rule" }]"#).unwrap_err().to_string();
+        assert!(error.contains("`methods[0].filter`") && error.contains("did you mean `rules`?"), "{error}");
+        assert!(filter(r#"methods = [{ preset = "oracle", filter = "rules" }]"#).is_err());
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! nearest known one, with line and column; [`ExperimentConfig::load`] checks all there is to check before any work starts. Relative paths are
 //! relative to the working directory.
 
+mod conditions;
 mod data;
 mod methods;
 
+pub use conditions::Conditions;
 pub use data::{Caps, DataConfig, TestConfig, TooLong};
-pub use methods::MethodEntry;
+pub use methods::{Arm, Filter, MethodEntry, Oracle, STEPS_A_PASS};
 
 use crate::aggregate::AggregatorConfig;
 use crate::dataset::Prompt;
@@ -17,12 +19,13 @@ use crate::parse;
 use crate::settings::{GenerateConfig, TrainConfig};
 use crate::simulate::SimulationSettings;
 use crate::types::AdapterConfig;
-use crate::types::range::at_least;
+use crate::types::range::{above_zero, at_least};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// An experiment: every method with every seed on one federation.
+/// An experiment: every method with every seed on one federation; with `[data.conditions]` every method with every seed in every
+/// condition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExperimentConfig {
@@ -32,7 +35,8 @@ pub struct ExperimentConfig {
     /// Where run records, tables, plots and checkpoints go; left out: `runs/<name>`.
     #[serde(default)]
     pub out: PathBuf,
-    /// The seeds of the federation, at least one, each once. Data and partition have their own: [`DataConfig::seed`].
+    /// The seeds of the federation, at least one, each once. Data and partition have their own: [`DataConfig::seed`];
+    /// with conditions both seeds draw the partition.
     #[serde(default = "default_seeds")]
     pub seeds: Vec<u64>,
     /// The methods, at least one: names of presets, or tables with a preset and what to change in it.
@@ -70,6 +74,31 @@ pub struct ExperimentConfig {
     /// Limits of FedIT, the method `all`, which trains on every record and costs the most.
     #[serde(default)]
     pub fedit: FeditCaps,
+    /// How the results of a grid are compared; no run depends on it.
+    #[serde(default)]
+    pub statistics: Statistics,
+}
+
+/// How the results of a grid are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Statistics {
+    /// Two methods whose mean losses differ by less count as level, in nats, above 0: the margin of the two one-sided tests. Default 0.03.
+    pub margin: f64,
+}
+
+impl Default for Statistics {
+    fn default() -> Self {
+        Self { margin: 0.03 }
+    }
+}
+
+impl Statistics {
+    /// # Errors
+    /// [`Error::Parameter`] for a margin that is not above 0.
+    pub fn check(&self) -> Result<()> {
+        above_zero("margin", self.margin)
+    }
 }
 
 /// Where the models are.
@@ -233,8 +262,14 @@ impl ExperimentConfig {
         distinct("methods", &labels)?;
         for (i, method) in self.methods.iter().enumerate() {
             let key = format!("methods[{i}]");
-            method.resolve(self.budget, &key)?;
-            method.check_count_of(self.methods.get(..i).unwrap_or_default(), &key)?;
+            method.arm(self.budget, &key)?;
+            method.filter(&key)?;
+            method.check_follows(self.methods.get(..i).unwrap_or_default(), &key)?;
+            if method.is_oracle() && self.data.conditions.is_empty() {
+                let message =
+                    "expected `data.conditions` beside the oracle: without them nobody knows the truth of a record";
+                return Err(Error::config(key, message));
+            }
         }
         at_least("budget", self.budget, 1).map_err(|e| e.under(""))?;
         self.workers.map_or(Ok(()), |workers| at_least("workers", workers, 1)).map_err(|e| e.under(""))?;
@@ -247,6 +282,7 @@ impl ExperimentConfig {
         self.aggregator.build().map_err(|e| e.under("aggregator"))?;
         self.federation.check().map_err(|e| e.under("federation"))?;
         self.generation.check().map_err(|e| e.under("generation"))?;
+        self.statistics.check().map_err(|e| e.under("statistics"))?;
         self.fedit.check().map_err(|e| e.under("fedit"))
     }
 
@@ -255,6 +291,11 @@ impl ExperimentConfig {
         let on_cpu = self.model.device.as_deref().is_none_or(|device| device.starts_with("cpu"));
         self.workers.unwrap_or_else(|| if on_cpu { rayon::current_num_threads().clamp(1, 4) } else { 1 })
     }
+}
+
+/// The folder of a method or condition of this name.
+pub(super) fn folder_of(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
 }
 
 fn distinct<T: Ord + std::fmt::Display>(key: &str, values: &[T]) -> Result<()> {

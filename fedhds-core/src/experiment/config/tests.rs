@@ -285,3 +285,19 @@ fn missing_files_are_found_before_anything_starts() {
     let missing = ExperimentConfig::load(folder.path().join("none.toml"), Overrides::default()).unwrap_err();
     assert!(matches!(missing, Error::Io { .. }) && missing.to_string().contains("none.toml"));
 }
+
+#[test]
+fn the_experiment_of_conditions_can_be_run() {
+    let config = ExperimentConfig::parse(include_str!("../../../../examples/experiments/conditions.toml")).unwrap();
+    config.check_settings().unwrap();
+    let names: Vec<&str> = config.data.conditions.iter().map(|(name, _)| name).collect();
+    let expected = ["clean", "duplicates .8", "tail 1.5", "swap_across .5", "junk .5", "bad_clients .3", "mix"];
+    assert_eq!(names, expected);
+    let labels: Vec<&str> = config.methods.iter().map(MethodEntry::label).collect();
+    assert_eq!(labels, ["random", "stratified", "rule filter", "fedhds_coverage", "oracle"]);
+    assert_eq!((config.budget, config.federation.rounds, config.statistics.margin), (20, 10, 0.03));
+    assert!(
+        message(&WHOLE.replacen("\"random\",", "\"oracle\",", 1)).1.contains("`data.conditions` beside the oracle")
+    );
+    assert_eq!(message(&format!("{WHOLE}[statistics]\nmargin = 0\n")).0, "statistics.margin");
+}

@@ -1,0 +1,224 @@
+//! One run of an experiment: what it is, where it is kept, and the work.
+
+use super::config::{Arm, Filter, folder_of};
+use super::federation::Federation;
+use super::oracle::{self, TrueTasks};
+use super::parts::Features;
+use super::plan::RunPlan;
+use super::run_record::{RunRecord, SCHEMA, UNTUNED, Versions, peak_memory};
+use super::runner::Experiment;
+use super::summary;
+use super::truth::TrainedTruth;
+use crate::error::{Error, Result};
+use crate::method::{Count, ServerGate};
+use crate::simulate::{Outcome, RunIdentity, Simulation, content_hash};
+use crate::stage::{Aggregator, FeatureExtractor, Scorer};
+use crate::types::{Context, Control, Record, Seed};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+impl Experiment {
+    /// The folder of one run of an experiment without conditions.
+    pub fn run_folder(&self, label: &str, seed: u64) -> PathBuf {
+        self.cell_folder(None, label, seed)
+    }
+
+    /// The folder of one run: `<out>/<condition>/<method>/seed-<n>`, without a condition where there is none.
+    pub fn cell_folder(&self, condition: Option<&str>, label: &str, seed: u64) -> PathBuf {
+        let mut folder = self.config.out.clone();
+        folder.extend(condition.map(folder_of));
+        folder.push(folder_of(label));
+        if label == UNTUNED { folder } else { folder.join(format!("seed-{seed}")) }
+    }
+
+    /// The untuned model on the test set: done once.
+    pub(super) fn untuned(&self, control: &Control) -> Result<RunRecord> {
+        let mut identity = self.identity(&[])?;
+        identity.set("method", UNTUNED);
+        let path = self.run_folder(UNTUNED, 0).join("run.json");
+        if let Some(record) = finished(&path, &identity)? {
+            return Ok(record);
+        }
+        let context = Context { seed: Seed(0), control: control.clone() };
+        let scores = self.test.set.evaluate(self.stages.evaluator.as_ref(), None, &context)?;
+        let outcome = Outcome { adapter: Default::default(), rounds: Vec::new(), scores };
+        let record = RunRecord { data: self.summary(), ..self.record(UNTUNED, 0, identity, outcome)? };
+        record.save(&path)?;
+        tracing::info!(
+            loss = record.metrics.as_ref().map(|m| format!("{:.4}", m.loss)),
+            "the untuned model is evaluated"
+        );
+        Ok(record)
+    }
+
+    /// The record of a run: read where it was finished before, else made.
+    pub(super) fn one(&self, plan: &RunPlan, federation: &Federation, control: &Control) -> Result<RunRecord> {
+        let identity = self.run_identity(plan, federation)?;
+        let condition = federation.name();
+        let folder = self.cell_folder(condition, &plan.label, plan.seed);
+        let path = folder.join("run.json");
+        if let Some(record) = finished(&path, &identity)? {
+            tracing::info!(condition, method = plan.label, seed = plan.seed, "finished before");
+            return Ok(record);
+        }
+        if plan.clients.iter().all(|client| client.records.is_empty()) {
+            return Err(Error::input("records that the filter leaves", "at least one", "none"));
+        }
+        let features = self.stages.features(plan.features());
+        let pipeline = match &plan.arm {
+            Arm::Method(method) => method.pipeline(features.map_or(1, |f| f.layers))?,
+            Arm::Oracle(oracle) => oracle::pipeline(oracle.count.clone())?,
+        };
+        let checkpoint = folder.join("checkpoint.bin");
+        let mut simulation =
+            Simulation::new(pipeline, plan.clients.clone(), self.stages.trainer.clone(), self.aggregator()?)
+                .settings(plan.settings.clone())
+                .seed(Seed(plan.seed))
+                .cache(self.cache.clone())
+                .evaluate(self.stages.evaluator.clone(), self.test.set.clone())
+                .checkpoint(&checkpoint, identity.clone())
+                .clients_at_once(self.config.workers())
+                .empty_clients(plan.filter.is_some())
+                .control(control.clone());
+        let extractor: Option<Arc<dyn FeatureExtractor>> = match (&plan.arm, &federation.truth, features) {
+            (Arm::Method(_), _, features) => features.map(|Features { extractor, .. }| extractor.clone()),
+            (Arm::Oracle(_), Some(truth), _) => Some(Arc::new(TrueTasks::new(truth))),
+            (Arm::Oracle(_), None, _) => {
+                return Err(Error::config("methods", "expected `data.conditions` beside the oracle, got none"));
+            }
+        };
+        if let Some(extractor) = extractor {
+            simulation = simulation.extractor(extractor);
+        }
+        if let Some(judge) = self.judge(&plan.arm) {
+            simulation = simulation.judge(judge.clone());
+        }
+        let outcome = simulation.run()?;
+        if let Some(save) = self.stages.save_adapter.as_ref().filter(|_| condition.is_none()) {
+            save(&folder.join("adapter"), &outcome.adapter)?;
+        }
+        let truth = federation.truth.as_ref().map(|truth| TrainedTruth::of(&outcome.rounds, truth));
+        let record = RunRecord {
+            condition: condition.map(str::to_owned),
+            method_settings: settings(&plan.arm)?,
+            data: federation.summary.clone(),
+            notes: plan.notes.clone(),
+            truth,
+            ..self.record(&plan.label, plan.seed, identity, outcome)?
+        };
+        record.save(&path)?;
+        if condition.is_some() {
+            // A grid has thousands of cells: what the run record does not hold is not kept.
+            std::fs::remove_file(&checkpoint).map_err(|e| Error::io(&checkpoint, e))?;
+        }
+        Ok(record)
+    }
+
+    /// A fresh aggregator: the stages' own, else the configuration's.
+    pub(super) fn aggregator(&self) -> Result<Box<dyn Aggregator>> {
+        match &self.stages.aggregator {
+            Some(own) => Ok(own()),
+            None => self.config.aggregator.build().map_err(|e| e.under("aggregator")),
+        }
+    }
+
+    /// What judges the responses, where the method has a gate.
+    fn judge(&self, arm: &Arm) -> Option<&Arc<dyn Scorer>> {
+        match arm {
+            Arm::Method(method) if matches!(method.server.gate, ServerGate::Ranks(_)) => self.stages.judge.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What every record of the experiment has, and the outcome.
+    fn record(&self, label: &str, seed: u64, identity: RunIdentity, outcome: Outcome) -> Result<RunRecord> {
+        let config = serde_json::to_value(&self.config).map_err(|e| Error::config("(document)", e.to_string()))?;
+        let metrics = summary::of_scores(&outcome.scores)?;
+        Ok(RunRecord {
+            schema: SCHEMA,
+            experiment: self.config.name.clone(),
+            condition: None,
+            method: label.to_owned(),
+            seed,
+            method_settings: serde_json::Value::Null,
+            config,
+            identity,
+            versions: Versions::current(),
+            data: Default::default(),
+            rounds: outcome.rounds,
+            metrics,
+            scores: outcome.scores,
+            truth: None,
+            notes: Vec::new(),
+            peak_memory_bytes: peak_memory(),
+        })
+    }
+
+    /// What every run of the experiment depends on, and these parts of the configuration.
+    fn identity(&self, parts: &[&str]) -> Result<RunIdentity> {
+        let config = serde_json::to_value(&self.config).map_err(|e| Error::config("(document)", e.to_string()))?;
+        let mut identity = RunIdentity::default();
+        for part in ["prompt", "generation"].iter().chain(parts) {
+            identity.set_json(part, config.get(*part).unwrap_or(&serde_json::Value::Null));
+        }
+        for (name, value) in &self.stages.identity {
+            identity.set(name, value);
+        }
+        identity.set("test records", hex(content_hash(self.test.set.records())));
+        Ok(identity)
+    }
+
+    fn run_identity(&self, plan: &RunPlan, federation: &Federation) -> Result<RunIdentity> {
+        let mut parts = vec!["adapter", "training", "aggregator"];
+        if *plan.arm.count() == Count::All {
+            parts.push("fedit");
+        }
+        let mut identity = self.identity(&parts)?;
+        let json = |e: serde_json::Error| Error::config("methods", e.to_string());
+        identity.set_json("method", &settings(&plan.arm)?);
+        identity.set_json("federation", &serde_json::to_value(&plan.settings).map_err(json)?);
+        identity.set("seed", plan.seed);
+        if let Some((_, condition)) = &federation.condition {
+            identity.set_json("condition", &serde_json::to_value(condition).map_err(json)?);
+        }
+        if let Some(Filter::Rules) = plan.filter {
+            identity.set("filter", "rules");
+        }
+        if let Some(features) = self.stages.features(plan.features()) {
+            identity.set("features", features.extractor.fingerprint());
+        }
+        if let Some(judge) = self.judge(&plan.arm) {
+            identity.set("judge", judge.fingerprint());
+        }
+        let records: Vec<Record> = plan.clients.iter().flat_map(|c| c.records.iter().cloned()).collect();
+        let sizes: Vec<String> = plan.clients.iter().map(|c| format!("{}:{}", c.client, c.records.len())).collect();
+        identity.set("clients", hex(*blake3::hash(sizes.join(",").as_bytes()).as_bytes()));
+        identity.set("client records", hex(content_hash(&records)));
+        Ok(identity)
+    }
+}
+
+fn settings(arm: &Arm) -> Result<serde_json::Value> {
+    serde_json::to_value(arm).map_err(|e| Error::config("methods", e.to_string()))
+}
+
+/// The record of a run that was finished before.
+fn finished(path: &Path, identity: &RunIdentity) -> Result<Option<RunRecord>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let record = RunRecord::load(path)?;
+    match identity.difference(&record.identity) {
+        None => Ok(Some(record)),
+        Some(difference) => Err(Error::Checkpoint {
+            path: path.to_path_buf(),
+            message: format!(
+                "it is of another run; use another output folder, or delete it. What differs: {difference}"
+            ),
+        }),
+    }
+}
+
+fn hex(bytes: [u8; 32]) -> String {
+    blake3::Hash::from_bytes(bytes).to_hex().to_string()
+}
