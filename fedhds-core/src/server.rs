@@ -114,7 +114,7 @@ impl Server {
         if let Some(registry) = &self.registry {
             start.sections.set(&registry.registered(&self.state.clients))?;
         }
-        if let Some(GateConfig { representatives, decoys, topics, .. }) = self.pipeline.server.gate {
+        if let Some(GateConfig { representatives, rank_decoys: decoys, topics, .. }) = self.pipeline.server.gate {
             start.sections.set(&GateQuestion { representatives, decoys, topics })?;
         }
         Ok(start)

@@ -233,6 +233,12 @@ pub trait Scorer: Send + Sync {
 
     /// Identifies model and settings: equal fingerprints promise equal scores.
     fn fingerprint(&self) -> String;
+
+    /// How many passes of a model over a whole record scoring these records takes, at least 0: what a comparison at equal compute counts.
+    /// The default is one for each; a scorer that makes less of what records share says so.
+    fn passes(&self, records: &[Record]) -> Result<f64> {
+        Ok(records.len() as f64)
+    }
 }
 
 /// Groups of rows.

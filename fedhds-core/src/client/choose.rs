@@ -16,8 +16,17 @@ type Passing<'a> = dyn FnMut(Vec<RowId>) -> Result<(Vec<RowId>, Vec<RowId>)> + '
 struct Picked {
     chosen: Vec<RowId>,
     refused: Vec<RowId>,
-    /// Records that are looked at for each that is ordered.
+}
+
+/// Records that are wanted of one group.
+struct Slot {
+    cluster: ClusterId,
+    /// Rows that were not looked at.
+    open: Vec<usize>,
+    missing: usize,
+    /// Rows that may still be looked at.
     tries: usize,
+    context: Context,
 }
 
 impl Client {
@@ -76,8 +85,9 @@ impl Client {
             }
         }
         let limit = order.sections.get::<GateLimit>()?;
-        let mut picked = Picked { tries: limit.map_or(1, |limit| limit.tries as usize), ..Picked::default() };
-        let mut short = 0;
+        let (gated, tries) = (limit.is_some(), limit.map_or(1, |limit| limit.tries as usize));
+        let mut picked = Picked::default();
+        let mut slots = Vec::new();
         for wanted in &order.clusters {
             let Some(rows) = members.get(wanted.cluster.index()) else {
                 let expected = format!("an id below {}", members.len());
@@ -100,13 +110,15 @@ impl Client {
                 |row: &usize| self.stages.repeats != Repeats::Allow && self.trained.contains(&RowId(*row as u32));
             let (old, new): (Vec<usize>, Vec<usize>) = rows.iter().partition(|row| known(row));
             if self.stages.repeats == Repeats::Never {
-                short += self.pick_passing(state, wanted.cluster, new, count, &context, passing, &mut picked)?;
+                slots.push(self.slot(wanted.cluster, new, count, tries, gated, context));
                 continue;
             }
             let fresh = count.min(new.len());
             picked.chosen.extend(self.pick(state, wanted.cluster, new, fresh, &context)?);
             picked.chosen.extend(self.pick(state, wanted.cluster, old, count - fresh, &context.derive("again", 0))?);
         }
+        self.fill(state, &mut slots, passing, &mut picked)?;
+        let mut short: usize = slots.iter().map(|slot| slot.missing).sum();
         let spares = order.sections.get::<SpareGroups>()?.unwrap_or_default().0;
         for spare in spares {
             if short == 0 {
@@ -116,11 +128,16 @@ impl Client {
                 let expected = format!("ids below {}", members.len());
                 return Err(Error::protocol("selection_order: spare_groups", expected, spare));
             };
-            let new = rows.iter().filter(|row| !self.trained.contains(&RowId(**row as u32))).copied().collect();
+            let seen = |row: RowId| {
+                self.trained.contains(&row) || picked.chosen.contains(&row) || picked.refused.contains(&row)
+            };
+            let new = rows.iter().filter(|row| !seen(RowId(**row as u32))).copied().collect();
             let context = context.derive("spare", spare.0.into());
-            short = self.pick_passing(state, spare, new, short, &context, passing, &mut picked)?;
+            let mut slots = [self.slot(spare, new, short, tries, gated, context)];
+            self.fill(state, &mut slots, passing, &mut picked)?;
+            short = slots[0].missing;
         }
-        let Picked { mut chosen, refused, .. } = picked;
+        let Picked { mut chosen, refused } = picked;
         chosen.sort_unstable();
         tracing::debug!(
             client = %self.id,
@@ -133,36 +150,50 @@ impl Client {
         Ok((chosen, refused))
     }
 
-    /// `count` of these rows of one group that may train, where there are so many among the first few; how many are missing.
-    #[allow(clippy::too_many_arguments)]
-    fn pick_passing(
+    /// `count` records of these rows of a group, of which `tries` times as many are looked at.
+    fn slot(
+        &self,
+        cluster: ClusterId,
+        mut rows: Vec<usize>,
+        count: usize,
+        tries: usize,
+        gated: bool,
+        context: Context,
+    ) -> Slot {
+        if gated {
+            rows.retain(|row| !self.refused.contains(&RowId(*row as u32)));
+        }
+        Slot { cluster, open: rows, missing: count, tries: count.saturating_mul(tries), context }
+    }
+
+    /// Fills the slots with records that may train, where there are so many among the first few of each. The candidates of all slots are
+    /// looked at together, so that what they share is made once.
+    fn fill(
         &self,
         state: &ClientState,
-        cluster: ClusterId,
-        rows: Vec<usize>,
-        count: usize,
-        context: &Context,
+        slots: &mut [Slot],
         passing: &mut Passing<'_>,
         picked: &mut Picked,
-    ) -> Result<usize> {
-        let gated = picked.tries > 1;
-        let seen = |row: &usize, picked: &Picked| {
-            let row = RowId(*row as u32);
-            picked.chosen.contains(&row) || picked.refused.contains(&row) || gated && self.refused.contains(&row)
-        };
-        let mut open: Vec<usize> = rows.into_iter().filter(|row| !seen(row, picked)).collect();
-        let (mut missing, mut tries) = (count, count.saturating_mul(picked.tries));
-        while missing > 0 && tries > 0 && !open.is_empty() {
-            let next = missing.min(tries).min(open.len());
-            let candidates = self.pick(state, cluster, open.clone(), next, context)?;
-            open.retain(|row| !candidates.contains(&RowId(*row as u32)));
-            tries -= candidates.len();
-            let (passed, refused) = passing(candidates)?;
-            missing -= passed.len().min(missing);
+    ) -> Result<()> {
+        loop {
+            let mut candidates = Vec::new();
+            for (at, slot) in slots.iter_mut().enumerate() {
+                let next = slot.missing.min(slot.tries).min(slot.open.len());
+                let rows = self.pick(state, slot.cluster, slot.open.clone(), next, &slot.context)?;
+                slot.open.retain(|row| !rows.contains(&RowId(*row as u32)));
+                slot.tries -= rows.len();
+                candidates.extend(rows.into_iter().map(|row| (row, at)));
+            }
+            if candidates.is_empty() {
+                return Ok(());
+            }
+            let (passed, refused) = passing(candidates.iter().map(|(row, _)| *row).collect())?;
+            for (_, at) in candidates.iter().filter(|(row, _)| passed.contains(row)) {
+                slots[*at].missing -= 1;
+            }
             picked.chosen.extend(passed);
             picked.refused.extend(refused);
         }
-        Ok(missing)
     }
 
     /// `count` of these rows of one group.

@@ -14,6 +14,9 @@ const SAME_TOPIC: f64 = 0.5;
 /// Records that are ranked at least, else the client abstains.
 const LEAST_RANKED: usize = 4;
 
+/// Prompts that decoys of an open gate are taken from.
+const DECOY_PROMPTS: usize = 8;
+
 /// Losses are not below this when their logarithm is taken, in nats.
 const LEAST_LOSS: f64 = 1e-6;
 
@@ -152,13 +155,14 @@ impl Client {
     ) -> Result<(Vec<RowId>, Vec<RowId>)> {
         let seed = self.state.as_ref().and_then(|state| state.keys).unwrap_or(Seed(0));
         let seed = seed.derive("pilot", u64::from(self.id.0));
-        // The same prompts for all records: whoever keeps what a model made of a prompt makes it once.
-        let representatives = self.representatives(seed, 2 * limit.decoys as usize + 4)?;
+        // The same few prompts for all records: whoever keeps what a model made of a prompt makes it once.
+        let representatives = self.representatives(seed, DECOY_PROMPTS.max(2 * limit.decoys as usize))?;
         let ranked: Vec<Ranked> = rows
             .iter()
-            .map(|row| Ranked {
-                row: row.index(),
-                decoys: self.decoys(row.index(), &representatives, limit.decoys as usize, seed),
+            .map(|row| {
+                let other = |decoy: &usize| *decoy != row.index() && !self.same_topic(row.index(), *decoy);
+                let decoys = representatives.iter().copied().filter(other).take(limit.decoys as usize);
+                Ranked { row: row.index(), decoys: decoys.collect() }
             })
             .collect();
         let pairs: Vec<Pair> =

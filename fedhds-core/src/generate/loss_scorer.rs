@@ -1,12 +1,13 @@
 //! Losses of responses as a scorer: what judges records for the quality gate, or ranks them for a selector.
 
-use super::response_loss::response_losses;
+use super::response_loss::losses_under_prompts;
 use crate::dataset::RenderPrompt;
 use crate::error::{Error, Result};
-use crate::model::{LanguageModel, Overlong, RecordTokenizer};
+use crate::model::{Example, LanguageModel, Overlong, RecordTokenizer};
 use crate::stage::Scorer;
 use crate::types::range::at_least;
 use crate::types::{Adapter, Context, Matrix, Record};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Settings of [`ResponseLoss`].
@@ -14,7 +15,7 @@ use std::sync::Arc;
 pub struct ResponseLossConfig {
     /// Tokens of a response that are looked at, from its first, at least 1; default 32.
     pub max_response_tokens: usize,
-    /// Records in a batch, at least 1; default 8.
+    /// Prompts, and responses, in a batch, at least 1; default 8.
     pub batch_size: usize,
     /// Whether the model stays as it came, whatever adapter there is; default yes: each record is scored once.
     pub frozen: bool,
@@ -60,6 +61,16 @@ impl ResponseLoss {
         let reader = RecordTokenizer::new(&model, prompt, usize::MAX, Overlong::Truncate);
         Ok(Self { model, reader, config, fingerprint })
     }
+
+    /// The records of which something can be scored, with their numbers.
+    fn examples(&self, records: &[Record]) -> Result<Vec<(usize, Example)>> {
+        let mut examples = self.reader.truncated(records)?;
+        for example in &mut examples {
+            example.ids.truncate(example.response_start.saturating_add(self.config.max_response_tokens));
+        }
+        let scored = |example: &Example| example.response_start > 0 && example.response_tokens() > 0;
+        Ok(examples.into_iter().enumerate().filter(|(_, example)| scored(example)).collect())
+    }
 }
 
 impl Scorer for ResponseLoss {
@@ -71,24 +82,22 @@ impl Scorer for ResponseLoss {
     fn score(&self, records: &[Record], adapter: Option<&Adapter>, context: &Context) -> Result<Matrix> {
         let lora = self.model.lora(adapter.filter(|_| !self.config.frozen))?;
         let mut losses = vec![f32::NAN; records.len()];
-        let (mut rows, mut examples) = (Vec::new(), Vec::new());
-        for (row, mut example) in self.reader.truncated(records)?.into_iter().enumerate() {
-            example.ids.truncate(example.response_start + self.config.max_response_tokens);
-            if example.response_tokens() > 0 && example.response_start > 0 {
-                rows.push(row);
-                examples.push(example);
-            }
-        }
-        let found = response_losses(
-            self.model.transformer.as_ref(),
-            &examples,
-            self.config.batch_size,
-            lora.as_ref(),
-            1,
-            &context.control,
-        )?;
+        let (rows, examples): (Vec<usize>, Vec<Example>) = self.examples(records)?.into_iter().unzip();
+        let model = self.model.transformer.as_ref();
+        let found = losses_under_prompts(model, &examples, self.config.batch_size, lora.as_ref(), &context.control)?;
         rows.into_iter().zip(found).for_each(|(row, loss)| losses[row] = loss as f32);
         Matrix::new(records.len(), 1, losses)
+    }
+
+    /// Tokens that go through the model, a prompt that several records share once, in the unit of a whole record's.
+    fn passes(&self, records: &[Record]) -> Result<f64> {
+        let examples: Vec<Example> = self.examples(records)?.into_iter().map(|(_, example)| example).collect();
+        let whole: usize = examples.iter().map(|example| example.ids.len()).sum();
+        let prompts: BTreeSet<&[u32]> = examples.iter().map(Example::prompt).collect();
+        // A prompt's last token goes with each response: it predicts the first of it.
+        let shared: usize = prompts.iter().map(|prompt| prompt.len() - 1).sum();
+        let own: usize = examples.iter().map(Example::response_tokens).sum();
+        Ok(if whole == 0 { 0.0 } else { (shared + own) as f64 * examples.len() as f64 / whole as f64 })
     }
 
     fn is_frozen(&self) -> bool {

@@ -10,5 +10,5 @@ pub use crate::settings::GenerateConfig;
 pub use evaluator::ModelEvaluator;
 pub use greedy::generate;
 pub use loss_scorer::{ResponseLoss, ResponseLossConfig};
-pub use response_loss::response_losses;
+pub use response_loss::{losses_under_prompts, response_losses};
 pub use texts::generate_texts;

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 pub struct GateConfig {
     /// Records that each client ranks, 4 to 64; default 8.
     pub representatives: u32,
-    /// Decoys of a record, 1 to 63; default 4. Each is a pass of the model.
-    pub decoys: u32,
+    /// Decoys that each of them is ranked among, 1 to 63; default 4.
+    pub rank_decoys: u32,
     /// Distinct topics that the ranked records have at least; default 5. A client of fewer abstains: where all prompts are alike, own and
     /// decoy say the same.
     pub topics: u32,
@@ -28,8 +28,10 @@ pub struct GateConfig {
     pub margin: f64,
     /// The doubled share where no record is bad, in [0, 1); default 0.12.
     pub base: f64,
-    /// With an open gate a record trains only where its mean of `ln(decoy loss) - ln(own loss)` is at least this; default 0.2.
+    /// With an open gate a record trains only where its mean of `ln(decoy loss) - ln(own loss)` is at least this; default 0.1.
     pub least_score: f32,
+    /// Decoys of a record that is scored so, 1 to 63; default 2.
+    pub decoys: u32,
     /// Records that are scored at most for each that is ordered, from 1; default 3.
     pub tries: u32,
 }
@@ -38,12 +40,13 @@ impl Default for GateConfig {
     fn default() -> Self {
         Self {
             representatives: 8,
-            decoys: 4,
+            rank_decoys: 4,
             topics: 5,
             counted: 48,
             margin: 0.14,
             base: 0.12,
-            least_score: 0.2,
+            least_score: 0.1,
+            decoys: 2,
             tries: 3,
         }
     }
@@ -58,6 +61,7 @@ impl GateConfig {
             false => Err(Error::parameter(name, format!("{} to {}", range.start(), range.end()), value)),
         };
         whole("representatives", self.representatives, 4..=64)?;
+        whole("rank_decoys", self.rank_decoys, 1..=63)?;
         whole("decoys", self.decoys, 1..=63)?;
         whole("topics", self.topics, 2..=self.representatives)?;
         whole("counted", self.counted, 1..=u32::MAX)?;
@@ -84,9 +88,10 @@ mod tests {
     fn values_out_of_range_are_named() {
         GateConfig::default().check().unwrap();
         type Spoil = fn(&mut GateConfig);
-        let cases: [(&str, Spoil); 8] = [
+        let cases: [(&str, Spoil); 9] = [
             ("representatives", |c| c.representatives = 3),
-            ("decoys", |c| c.decoys = 0),
+            ("rank_decoys", |c| c.rank_decoys = 0),
+            ("decoys", |c| c.decoys = 64),
             ("topics", |c| c.topics = 9),
             ("counted", |c| c.counted = 0),
             ("margin", |c| c.margin = f64::NAN),

@@ -302,7 +302,7 @@ impl RoundStep<'_> {
             .collect();
         let context = self.context("client", data.client.0, "judge");
         let (scores, seconds) = sim.cache.scores(judge, &joined, None, &context)?;
-        record.passes += pairs.len() as u64;
+        record.passes += judge.passes(&joined)?.round() as u64;
         *record.seconds.entry("judge".into()).or_default() += seconds;
         Ok(scores.values().iter_rows().map(|row| row.first().copied().unwrap_or(f32::NAN)).collect())
     }

@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 const TRAINED: &str = "What was trained on, and what it cost (means over the seeds):";
 const COMPARED: &str = "Differences in loss (below 0 the method is better): over seeds, tasks fixed; and over tasks:";
 
+/// A cell that says which runs a row is of, from its experiment and condition.
+type Place = fn(&str, Option<&str>) -> String;
+
 impl Grid {
     /// The grid for a terminal, columns aligned.
     pub fn to_text(&self) -> String {
@@ -40,9 +43,9 @@ impl Grid {
         Layout::new(&header).names(self.places().len() + 1)
     }
 
-    fn places(&self) -> Vec<(&'static str, fn(&str, Option<&str>) -> String)> {
+    fn places(&self) -> Vec<(&'static str, Place)> {
         let experiments: BTreeSet<&str> = self.rows.iter().map(|row| row.experiment.as_str()).collect();
-        let mut places: Vec<(&'static str, fn(&str, Option<&str>) -> String)> = Vec::new();
+        let mut places: Vec<(&'static str, Place)> = Vec::new();
         if experiments.len() > 1 {
             places.push(("experiment", |experiment, _| experiment.to_owned()));
         }
