@@ -6,8 +6,10 @@ use crate::types::{Adapter, CancelToken, Context, Progress};
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 
+// One worker: toy features differ by id, and of two near copies that are equal the one that is read first gives those of both.
 const GRID: &str = r#"
 name = "grid"
+workers = 1
 seeds = [1, 2]
 budget = 6
 methods = [
@@ -200,14 +202,7 @@ fn a_stopped_grid_goes_on_and_finished_cells_are_not_run_again() {
         grid.rows.iter_mut().for_each(|row| row.seconds = 0.0);
         grid
     };
-    let (expected, finished) = (bare(expected), bare(finished));
-    for (a, b) in expected.rows.iter().zip(&finished.rows) {
-        assert_eq!(a, b);
-    }
-    for (a, b) in expected.comparisons.iter().zip(&finished.comparisons) {
-        assert_eq!(a, b);
-    }
-    assert_eq!(expected.notes, finished.notes);
+    assert!(bare(expected) == bare(finished));
 }
 
 #[test]
@@ -443,7 +438,7 @@ fn the_cost_of_a_grid_stands_for_all_seeds() {
     // The pool once, and what a condition changed in each seed.
     assert!((81..=80 + 2 * 80).contains(&features), "{features}");
     assert!(cost.to_text().contains("30 of 30 runs are not finished; one seed of each condition stands for all"));
-    assert_eq!(toys.trainer.calls.load(Ordering::Relaxed), 2, "a warm measurement, nothing else");
+    assert_eq!(toys.trainer.calls.load(Ordering::Relaxed), 1, "a measurement, nothing else");
 }
 
 #[test]
