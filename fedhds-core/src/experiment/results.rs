@@ -44,6 +44,20 @@ pub struct FailedRun {
     pub error: String,
 }
 
+impl Finished {
+    /// The same where nothing failed: for those who would rather have an error than a table with gaps.
+    ///
+    /// # Errors
+    /// [`Error::Stage`] that names how many runs failed, and the first of them.
+    pub fn whole(self) -> Result<Self> {
+        let Some(first) = self.failed.first() else { return Ok(self) };
+        let (failed, out) = (self.failed.len(), self.out.display());
+        let message =
+            format!("{failed} runs failed, all others are finished and their table is in {out}; the first: {first}");
+        Err(Error::stage("experiment", message))
+    }
+}
+
 impl Results {
     /// The table of an experiment without conditions.
     pub fn table(&self) -> Option<&Table> {

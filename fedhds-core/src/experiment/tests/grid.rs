@@ -270,6 +270,8 @@ fn a_cell_that_fails_ends_no_other() {
         assert!(experiment.cell_folder(Some("clean"), label, 2).join("run.json").exists());
     }
     assert!(finished.results.grid().unwrap().rows.iter().any(|row| row.method == "random" && row.seeds == 2));
+    let error = finished.clone().whole().unwrap_err().to_string();
+    assert!(error.contains("8 runs failed") && error.contains("broken, random, seed 1: "), "{error}");
     // It is tried again.
     assert_eq!(grid(out.path(), stages(), &changes).run(&Control::default()).unwrap().failed, finished.failed);
     // Where every run fails the error itself is told.
