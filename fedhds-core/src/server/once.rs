@@ -258,7 +258,7 @@ fn a_client_that_asks_for_larger_groups_shows_none() {
     // Two records are too few to show a centroid: the client has no place, and gives what others cannot.
     let mut federation = Federation::new(pipeline(45, false), &[vec![0; 40], vec![1; 2]]);
     let played = federation.play(0, &[0, 1], &[], false).unwrap();
-    assert_eq!(federation.clients[1].0.state().unwrap().hidden, true);
+    assert!(federation.clients[1].0.state().unwrap().hidden);
     assert_eq!(
         played.chosen.values().map(Vec::len).collect::<Vec<_>>(),
         [34, 2],
