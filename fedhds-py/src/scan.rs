@@ -5,14 +5,14 @@ use crate::error::{OrRaise as _, raised};
 use crate::records::{Records, read_options};
 use crate::run::heavy;
 use crate::settings::{NearCopiesConfig, TextFeaturesConfig};
-use fedhds_core::dataset::{Format, GUESS, LoadOptions, Source};
+use fedhds_core::dataset::{At, Format, GUESS, LoadOptions, Source};
 use fedhds_core::features::{NearCopies, TextHasher};
 use fedhds_core::types::{Control, Matrix, Record};
 use fedhds_core::{Error, Result};
 use numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// Adds the class to the module.
@@ -22,6 +22,10 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// The rows `[n, dims]`, the near copy that each record is of, the number of its category, and the categories.
 type Scanned<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<u32>>, Vec<String>);
+
+/// Of a file: its format, the names of its fields by what they hold, whether its records are lines, the line or row of each, and how many
+/// were left out.
+type FileRead = (&'static str, BTreeMap<&'static str, String>, bool, Vec<Option<usize>>, usize);
 
 /// Features of texts, near copies and categories of records that are read one by one and not kept.
 #[pyclass(module = "fedhds._native")]
@@ -55,7 +59,7 @@ impl TextScan {
         format: &str,
         mut options: LoadOptions,
         control: &Control,
-    ) -> Result<(Format, Vec<Option<usize>>, usize)> {
+    ) -> Result<FileRead> {
         let format = match format {
             GUESS => {
                 let (format, fields) = Format::guess(Source::Path(path), &options.fields)?;
@@ -64,16 +68,18 @@ impl TextScan {
             }
             name => Format::by_name(name)?,
         };
-        let mut lines = Vec::new();
+        let (mut lines, mut by_line) = (Vec::new(), true);
         let mut failed = Ok(());
         let left_out = format.each(Source::Path(path), &options, control, &mut |record, origin| {
+            by_line &= matches!(origin.at, Some(At::Line(_)));
             lines.push(origin.at.map(|at| at.number()));
             let taken = self.take(&record);
             if failed.is_ok() {
                 failed = taken;
             }
         })?;
-        failed.map(|()| (format, lines, left_out))
+        let named = options.fields.named().map(|(role, name)| (role, name.to_owned())).collect();
+        failed.map(|()| (format.name(), named, by_line, lines, left_out))
     }
 }
 
@@ -90,7 +96,8 @@ impl TextScan {
         })
     }
 
-    /// Reads a file: its format, the line or row of each record, and how many were left out.
+    /// Reads a file: its format and the names of its fields, whether its records are lines, the line or row of each, and how many were
+    /// left out.
     #[pyo3(signature = (path, format, **options))]
     fn read(
         &mut self,
@@ -98,10 +105,9 @@ impl TextScan {
         path: PathBuf,
         format: &str,
         options: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<(&'static str, Vec<Option<usize>>, usize)> {
+    ) -> PyResult<FileRead> {
         let options = read_options(options)?;
-        let (format, lines, left_out) = heavy(py, |control| self.read_file(&path, format, options, control))?;
-        Ok((format.name(), lines, left_out))
+        heavy(py, |control| self.read_file(&path, format, options, control))
     }
 
     /// Takes in records that were read elsewhere.

@@ -66,7 +66,7 @@ class Experiments:
     @property
     def out(self) -> str:
         """The folder of the results; of several experiments that of the first."""
-        return os.fspath(self._native.out)
+        return str(self._native.out)
 
     def describe(self) -> list[str]:
         """Data and models of each experiment in words."""

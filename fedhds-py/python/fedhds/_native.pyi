@@ -64,6 +64,7 @@ __all__ = [
     "Condition",
     "TextFeatures",
     "NearCopies",
+    "TextScan",
     "ResponseLoss",
     "Truth",
     "Experiments",
@@ -405,6 +406,21 @@ class NearCopies:
     def __new__(cls, config: NearCopiesConfig) -> NearCopies: ...
     def add(self, records: list[Record]) -> None: ...
     def groups(self) -> NDArray[np.int64]: ...
+
+@final
+class TextScan:
+    def __new__(cls, features: TextFeaturesConfig, copies: NearCopiesConfig) -> TextScan: ...
+    def read(
+        self,
+        path: str | os.PathLike[str],
+        format: str,
+        *,
+        fields: Mapping[str, str] = ...,
+        blank_response: str = ...,
+        split: str | None = ...,
+    ) -> tuple[str, dict[str, str], bool, list[int | None], int]: ...
+    def add(self, records: list[Record]) -> None: ...
+    def finish(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.uint32], list[str]]: ...
 
 @final
 class ResponseLoss:

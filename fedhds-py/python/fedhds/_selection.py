@@ -212,7 +212,7 @@ class Client:
         return self._native.pilot(_bytes(start, "round_start"))
 
     def answer(self, summary: bytes, start: bytes, losses: Iterable[float]) -> bytes:
-        """The summary with the answer to the gate's question, eight numbers; it goes to the server in the place of the summary.
+        """The summary with the answer to the gate's question, a histogram; it goes to the server in the place of the summary.
 
         Args:
             summary: what :meth:`summarize` gave.
