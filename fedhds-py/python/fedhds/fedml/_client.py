@@ -86,8 +86,9 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
         """The client's data as records, in their order: what a method needs that looks at texts, lets near copies count as one, or has a
         quality gate. None, the default for data of another kind than :class:`fedhds.Record`, does without.
         """
-        records = [train_data[row] for row in range(len(train_data))]
-        return records if all(isinstance(record, Record) for record in records) else None
+        if len(train_data) and not isinstance(train_data[0], Record):
+            return None  # a row may cost much to load
+        return [train_data[row] for row in range(len(train_data))]
 
     def set_model_params(self, model_parameters: Any) -> None:
         state, messages = split(model_parameters)
