@@ -2,7 +2,7 @@
 
 use fedhds_core::dataset::PromptTemplate;
 use fedhds_core::error::Error;
-use fedhds_core::features::{Cached, FeatureParams, LayerFeatures, Layers, Pooling};
+use fedhds_core::features::{Cached, FeatureParams, LayerFeatures, Layers, Pooling, TextFeatures, TextFeaturesConfig};
 use fedhds_core::model::{Device, LanguageModel};
 use fedhds_core::stage::FeatureExtractor;
 use fedhds_core::types::{Adapter, AdapterConfig, AdapterTensor, Context, Record, Seed};
@@ -79,6 +79,7 @@ fn check(extractor: &dyn FeatureExtractor, name: &str) {
 
 #[test]
 fn every_extractor_keeps_the_contract() {
+    check(&TextFeatures::new(TextFeaturesConfig::default()).unwrap(), "text");
     for name in ["llama", "llama2", "qwen2", "gpt2", "bert"] {
         check(&layers(name, FeatureParams::default()), name);
         check(

@@ -84,7 +84,7 @@ struct Signature {
     /// The whole question.
     whole: u64,
     /// The question without some words before and behind: equal to another record's whole where those are a template's.
-    cut: Vec<u64>,
+    cut: Box<[u64]>,
     /// The question without its lead-in, where there is one and the input says what is asked: may equal another record's.
     core: Option<u64>,
 }

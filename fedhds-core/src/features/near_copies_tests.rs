@@ -231,16 +231,6 @@ fn measure(records: &[Record], of: &[usize]) -> (f64, usize) {
     let pairs = |counts: Vec<f64>| counts.iter().map(|n| n * (n - 1.0) / 2.0).sum::<f64>();
     let share = pairs(found.into_values().collect()) / pairs(all.into_values().collect());
     let mixed = members.values().filter(|group| group.iter().any(|original| *original != group[0]));
-    for (g, m) in &members {
-        if m.iter().any(|o| *o != m[0]) {
-            println!("MIXED {g}");
-            for (i, r) in records.iter().enumerate() {
-                if groups[i] == *g {
-                    println!("   {} {:?} | {:?} | {:?}", of[i], r.instruction, r.input, r.response());
-                }
-            }
-        }
-    }
     (share, mixed.map(Vec::len).sum())
 }
 
@@ -251,15 +241,14 @@ fn copies_among_thousands_are_found() {
     assert_eq!(clean, (0..3000).collect::<Vec<_>>());
     let (records, of) = with_copies(&originals, 9000, Seed(1));
     let (share, mixed) = measure(&records, &of);
-    println!("share of pairs {share:.3}, mixed {mixed}");
-    assert!(share > 0.95 && mixed == 0);
+    assert!(share > 0.95 && mixed == 0, "{share} {mixed}");
 }
 
 /// The figures of docs/text_features.md: nothing of the clean data falls away, and copies are found with their originals or without.
 #[cfg(feature = "experiment")]
 #[test]
 fn the_embedded_tasks_keep_their_records_and_lose_their_copies() {
-    for seed in 1..=3 {
+    for seed in 1..=2 {
         let tasks = crate::dataset::embedded::EmbeddedTasks { seed, ..Default::default() };
         let (train, _) = tasks.generate().unwrap();
         let clean = near_copies(&train.records, NearCopiesConfig::default(), &Control::default()).unwrap();
@@ -267,9 +256,8 @@ fn the_embedded_tasks_keep_their_records_and_lose_their_copies() {
         let (records, of) = with_copies(&train.records, 3 * train.records.len(), Seed(seed));
         let with = measure(&records, &of);
         let without = measure(&records[train.records.len()..], &of[train.records.len()..]);
-        println!("seed {seed}: {} records, copies with originals {with:.3?}, without {without:.3?}", clean.len());
-        assert!(with.0 > 0.95 && with.1 == 0);
-        assert!(without.0 > 0.7 && without.1 == 0);
+        assert!(with.0 > 0.95 && with.1 == 0, "{with:?}");
+        assert!(without.0 > 0.93 && without.1 == 0, "{without:?}");
     }
 }
 
