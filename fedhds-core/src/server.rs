@@ -328,6 +328,8 @@ impl Server {
 mod tests;
 
 #[cfg(test)]
+mod once;
+#[cfg(test)]
 mod released_code;
 #[cfg(test)]
 mod topics;

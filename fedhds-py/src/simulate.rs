@@ -38,6 +38,6 @@ fn simulate<'py>(
         })?;
         return Ok((plain(py, &cost)?, cost.to_text(), out));
     }
-    let finished = heavy(py, move |control| prepared(control)?.0.run(control))?;
+    let finished = heavy(py, move |control| prepared(control)?.0.run(control)?.whole())?;
     Ok((plain(py, &finished.results)?, finished.results.to_text(), finished.out))
 }

@@ -163,14 +163,15 @@ fn a_configuration_file_is_named_in_its_errors() {
 
 #[test]
 fn the_shipped_configurations_can_be_run() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/configs");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     let mut seen = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
+    for entry in ["configs", "experiments"].iter().flat_map(|folder| std::fs::read_dir(examples.join(folder)).unwrap())
+    {
         let path = entry.unwrap().path();
         let config = ExperimentConfig::parse(&std::fs::read_to_string(&path).unwrap());
         let checked = config.and_then(|c| c.check_settings());
         assert!(checked.is_ok(), "{}: {}", path.display(), checked.unwrap_err());
         seen += 1;
     }
-    assert!(seen >= 3);
+    assert!(seen >= 5);
 }

@@ -196,8 +196,24 @@ impl Client {
         }
     }
 
-    /// `count` of these rows of one group.
+    /// `count` of these rows of one group, those that stand for near copies last: what has copies here has them elsewhere, so that several
+    /// clients would train on one record.
     fn pick(
+        &self,
+        state: &ClientState,
+        cluster: ClusterId,
+        rows: Vec<usize>,
+        count: usize,
+        context: &Context,
+    ) -> Result<Vec<RowId>> {
+        let (copied, single): (Vec<usize>, Vec<usize>) = rows.into_iter().partition(|&row| state.has_copies(row));
+        let first = count.min(single.len());
+        let mut picks = self.pick_alike(state, cluster, single, first, context)?;
+        picks.extend(self.pick_alike(state, cluster, copied, count - first, context)?);
+        Ok(picks)
+    }
+
+    fn pick_alike(
         &self,
         state: &ClientState,
         cluster: ClusterId,

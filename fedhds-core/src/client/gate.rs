@@ -29,7 +29,13 @@ pub struct Pair {
     pub prompt: RowId,
 }
 
-/// A record with the decoys that it is ranked among.
+/// How much likelier a response is under its own prompt than under a decoy.
+fn score(own: f32, decoy: f32) -> f64 {
+    let ln = |loss: f32| f64::from(loss).max(LEAST_LOSS).ln();
+    ln(decoy) - ln(own)
+}
+
+/// A record with the decoys that it is scored against.
 struct Ranked {
     row: usize,
     decoys: Vec<usize>,
@@ -59,9 +65,8 @@ impl Client {
         if losses.len() != pairs {
             return Err(Error::input("losses", format!("{pairs}, one for each pair"), losses.len()));
         }
-        let seed = self.pilot_seed(start)?.derive("rank", 0);
-        let mut bins = [0u32; 8];
-        let mut counted = 0;
+        let mut bins = [0u32; 14];
+        let mut records = 0;
         let mut rest = losses;
         for record in &ranked {
             let (own, others) = rest.split_at(1);
@@ -70,15 +75,11 @@ impl Client {
             if own[0].is_nan() || decoys.iter().any(|loss| loss.is_nan()) {
                 continue;
             }
-            let below = decoys.iter().filter(|loss| **loss < own[0]).count() as f64;
-            let equal = decoys.iter().filter(|loss| **loss == own[0]).count() as f64;
-            // Anywhere within its step, and among equals: a rank is then uniform where the prompt means nothing.
-            let within = seed.derive("record", record.row as u64).0 as f64 / (u64::MAX as f64 + 1.0);
-            let rank = (below + within * (equal + 1.0)) / (decoys.len() + 1) as f64;
-            bins[((8.0 * rank) as usize).min(7)] += 1;
-            counted += 1;
+            decoys.iter().for_each(|&decoy| bins[GateAnswer::bin(score(own[0], decoy))] += 1);
+            records += 1;
         }
-        let answer = if counted < LEAST_RANKED { GateAnswer::Abstained } else { GateAnswer::Ranks(bins) };
+        let scored = records as usize >= LEAST_RANKED;
+        let answer = if scored { GateAnswer::Scored { records, bins } } else { GateAnswer::Abstained };
         summary.sections.set(&answer)
     }
 
@@ -122,7 +123,8 @@ impl Client {
         };
         let labels = state.clustering.labels.iter().enumerate();
         let mut rows: Vec<usize> = labels.filter(|(_, label)| label.is_some()).map(|(row, _)| row).collect();
-        rows.sort_by_cached_key(|&row| (seed.derive("representative", row as u64).0, row));
+        // What has copies here has them elsewhere: one original in many clients' answers would count many times.
+        rows.sort_by_cached_key(|&row| (state.has_copies(row), seed.derive("representative", row as u64).0, row));
         rows.truncate(count);
         Ok(rows)
     }
@@ -181,9 +183,8 @@ impl Client {
             let (own, others) = rest.split_at(1);
             let (decoys, later) = others.split_at(record.decoys.len());
             rest = later;
-            let ln = |loss: f32| f64::from(loss).max(LEAST_LOSS).ln();
-            let score = decoys.iter().map(|&decoy| ln(decoy) - ln(own[0])).sum::<f64>() / decoys.len() as f64;
-            match score < f64::from(limit.least_score) {
+            let mean = decoys.iter().map(|&decoy| score(own[0], decoy)).sum::<f64>() / decoys.len() as f64;
+            match mean < f64::from(limit.least_score) {
                 true => failed.push(*row),
                 false => passed.push(*row),
             }

@@ -7,7 +7,7 @@ use crate::method::pipeline::Grouped;
 use crate::protocol::{ClientSummary, Group, GroupScores, GroupsDigest, RecordKeys, RoundStart, Wire as _};
 use crate::stage::{Clustering, Rows};
 use crate::types::{ClusterId, Context, Matrix, Round, RowId, Scores, Seed};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Client {
     /// The records in their groups: those of an earlier round where the method groups once and the records are still the same.
@@ -57,6 +57,7 @@ impl Client {
         if once {
             number_by_place(&mut clustering)?;
         }
+        let copied = copied(records, &clustering);
         Ok(ClientState {
             client: self.id,
             round: start.round,
@@ -68,6 +69,7 @@ impl Client {
             content,
             hidden,
             prompts,
+            copied,
         })
     }
 
@@ -105,7 +107,8 @@ impl Client {
             clustering.strength[row] = grouped.clustering.strength[at];
         }
         clustering.centroids = Matrix::stack([&clustering.centroids, &grouped.clustering.centroids])?;
-        Ok(ClientState { points: all, clustering, released: None, content, ..state })
+        let copied = copied(records, &clustering);
+        Ok(ClientState { points: all, clustering, released: None, content, copied, ..state })
     }
 
     /// The summary that names all groups.
@@ -133,6 +136,14 @@ impl Client {
         summary.check()?;
         Ok(summary)
     }
+}
+
+/// The records in groups that have near copies.
+fn copied(records: &Rows<'_>, clustering: &Clustering) -> Vec<RowId> {
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    records.copies.iter().for_each(|copy| *counts.entry(*copy).or_default() += 1);
+    let labelled = records.copies.iter().zip(&clustering.labels).zip(0u32..);
+    labelled.filter(|((copy, label), _)| label.is_some() && counts[copy] > 1).map(|(_, row)| RowId(row)).collect()
 }
 
 /// Numbers groups by a hash of their centroids: their order tells nothing of the order of the records.

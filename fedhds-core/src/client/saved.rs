@@ -33,6 +33,15 @@ pub struct ClientState {
     pub hidden: bool,
     /// Features of its records' prompts alone, where they are known.
     pub prompts: Option<Matrix>,
+    /// Records that stand for near copies of theirs, ascending.
+    pub copied: Vec<RowId>,
+}
+
+impl ClientState {
+    /// Whether a record stands for near copies of it.
+    pub(super) fn has_copies(&self, row: usize) -> bool {
+        u32::try_from(row).is_ok_and(|row| self.copied.binary_search(&RowId(row)).is_ok())
+    }
 }
 
 /// What a client last marked as trained on.

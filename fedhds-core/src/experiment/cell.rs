@@ -58,9 +58,10 @@ impl Experiment {
         let folder = self.cell_folder(condition, &plan.label, plan.seed);
         let path = folder.join("run.json");
         if let Some(record) = finished(&path, &identity)? {
-            tracing::info!(condition, method = plan.label, seed = plan.seed, "finished before");
+            tracing::info!("finished before");
             return Ok(record);
         }
+        tracing::info!("begins");
         if plan.clients.iter().all(|client| client.records.is_empty()) {
             return Err(Error::input("records that the filter leaves", "at least one", "none"));
         }

@@ -1,7 +1,10 @@
 //! Several experiments in one table.
 
+use super::counter::Counter;
 use super::grid;
-use super::runner::{Counter, Experiment, Finished, Results, Worked};
+use super::results::{Finished, Results};
+use super::runner::Experiment;
+use super::work::Worked;
 use crate::error::{Error, Result};
 use crate::types::Control;
 use std::collections::BTreeSet;

@@ -10,6 +10,7 @@ mod build;
 mod cell;
 mod config;
 mod cost;
+mod counter;
 mod data;
 mod estimate;
 mod federation;
@@ -21,11 +22,13 @@ mod parts;
 mod picture;
 mod plan;
 mod plot;
+mod results;
 mod run_record;
 mod runner;
 mod summary;
 mod table;
 mod truth;
+mod work;
 
 #[cfg(feature = "model")]
 pub use build::model_stages;
@@ -39,8 +42,9 @@ pub use grid::{Grid, GridComparison, GridRow, MeanTruth, WorstFamily};
 pub use joint::run_all;
 pub use parts::{CountTokens, Features, SaveAdapter, Stages};
 pub use plot::SelectionPlot;
+pub use results::{FailedRun, Finished, Results};
 pub use run_record::{DataSummary, Metrics, RunRecord, SCHEMA, UNTUNED, Versions, peak_memory};
-pub use runner::{Experiment, FailedRun, Finished, Results};
+pub use runner::Experiment;
 pub use table::{Comparison, Row, Table};
 pub use truth::TrainedTruth;
 

@@ -175,3 +175,68 @@ impl Selector for LeastCoveredTask {
         true
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::dataset::{Flaw, RecordTruth, Swap};
+    use crate::stage::Covered;
+
+    fn truth() -> Truth {
+        let record = |task: &str, copy_of: Option<&str>, flaw| RecordTruth {
+            task: task.into(),
+            family: task.into(),
+            copy_of: copy_of.map(str::to_owned),
+            flaw,
+        };
+        let records = [
+            ("r0", record("b", None, None)),
+            ("r1", record("a", None, Some(Flaw::BadClient))),
+            ("r2", record("b", Some("r0"), None)),
+            ("r3", record("a", None, Some(Flaw::Swapped(Swap::Within)))),
+            ("r4", record("a", Some("r9"), Some(Flaw::Swapped(Swap::Across)))),
+        ];
+        Truth { records: records.map(|(id, record)| (id.to_owned(), record)).into(), ..Truth::default() }
+    }
+
+    fn features(ids: &[&str]) -> Result<Matrix> {
+        let records: Vec<Record> = ids.iter().map(|id| Record { id: (*id).into(), ..Record::default() }).collect();
+        TrueTasks::new(&truth()).extract(&records, None, &Context::new(0))
+    }
+
+    #[test]
+    fn good_records_of_one_original_are_one_group_and_bad_ones_none() {
+        let points = features(&["r0", "r1", "r2", "r3", "r4"]).unwrap();
+        assert_eq!(points.row(0), points.row(2), "a copy stands where its original does");
+        let groups = SameOriginal.cluster(&Rows::new(&points), None, &Context::new(0)).unwrap();
+        let label = |id: u32| Some(ClusterId(id));
+        // Swapped within a task is no harm; the rest of what is flawed has no place.
+        assert_eq!(groups.labels, [label(0), None, label(0), label(1), None]);
+        assert_eq!(groups.centroids.row(0), points.row(0));
+        assert!(features(&["gone"]).unwrap_err().to_string().contains("record `gone`"));
+        assert_eq!(features(&[]).unwrap().cols(), COLUMNS);
+    }
+
+    #[test]
+    fn the_least_covered_task_comes_first_and_no_original_twice() {
+        // Tasks 0 and 1; originals 0 to 4, the second held by two clients.
+        let points =
+            Matrix::from_rows(&[[0.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 2.0], [1.0, 3.0], [1.0, 4.0]]).unwrap();
+        let covered = Covered { points: Matrix::from_rows(&[[0.0, 9.0], [1.0, 3.0]]).unwrap(), mass: vec![2.0, 1.0] };
+        for seed in 0..20 {
+            let pick = |total| {
+                let rows = Rows::new(&points).covered(&covered);
+                LeastCoveredTask.select(&rows, Budget::Total(total), &Context::new(seed)).unwrap()
+            };
+            let one: Vec<u32> = pick(1).into_iter().map(|row| row.0).collect();
+            assert!(one == [3] || one == [5], "task 1, and not what was trained on: {one:?}");
+            let four = pick(4);
+            assert!(four.len() == 4 && !four.contains(&RowId(4)));
+            assert!(!(four.contains(&RowId(1)) && four.contains(&RowId(2))), "{four:?}");
+            assert_eq!(pick(6).len(), 6, "a budget is met all the same");
+        }
+        let per_cluster = LeastCoveredTask.select(&Rows::new(&points), Budget::PerCluster(1), &Context::new(0));
+        assert!(per_cluster.is_err());
+    }
+}

@@ -1,25 +1,19 @@
 //! An experiment: every method with every seed, in every condition; resumable, and one table at the end.
 
 use super::ExperimentConfig;
-use super::config::folder_of;
+use super::counter::Counter;
 use super::data::{self, Pool};
 use super::federation::{Federation, TestData};
-use super::grid::{self, Cell, Grid};
 use super::parts::Stages;
 use super::plan;
-use super::run_record::{DataSummary, RunRecord};
-use super::table::{self, Table};
-use super::truth;
+use super::results::Finished;
+use super::run_record::DataSummary;
 use crate::dataset::{Dataset, FederatedDataset};
 use crate::error::{Error, Result};
 use crate::features::RecordCache;
-use crate::method::Preset;
-use crate::simulate::{FolderLock, atomic_write};
 use crate::types::{Control, Seed};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// An experiment that is ready to run: configuration, data and stages, all checked.
@@ -38,133 +32,6 @@ enum Source {
     Dealt(Arc<Federation>),
     /// These records are dealt anew for each seed and condition.
     Pool(Dataset),
-}
-
-/// What a finished experiment left.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Finished {
-    /// The results.
-    pub results: Results,
-    /// The folder of run records, table and plots.
-    pub out: PathBuf,
-    /// The runs that failed; everything else is finished. Run again, they are tried again.
-    pub failed: Vec<FailedRun>,
-}
-
-/// The results of an experiment: of a grid, or of one federation.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Results {
-    /// Methods on one federation.
-    Table(Table),
-    /// Conditions and methods.
-    Grid(Grid),
-}
-
-/// A run that failed, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FailedRun {
-    /// The experiment's name.
-    pub experiment: String,
-    /// The condition; none in an experiment without conditions.
-    pub condition: Option<String>,
-    /// The method; none where the clients of this condition and seed could not be made, so that every method failed.
-    pub method: Option<String>,
-    /// The seed.
-    pub seed: u64,
-    /// What went wrong.
-    pub error: String,
-}
-
-/// How far the cells of all experiments at work are.
-pub(super) struct Counter<'a> {
-    control: &'a Control,
-    done: usize,
-    of: usize,
-}
-
-impl<'a> Counter<'a> {
-    /// The stage that is reported.
-    const STAGE: &'static str = "cells";
-
-    pub(super) fn begin(control: &'a Control, cells: usize) -> Self {
-        control.begin(Self::STAGE, Some(cells as u64));
-        Self { control, done: 0, of: cells }
-    }
-
-    fn advance(&mut self, cells: usize) {
-        self.done += cells;
-        self.control.advance(Self::STAGE, cells as u64);
-    }
-}
-
-impl Drop for Counter<'_> {
-    fn drop(&mut self) {
-        self.control.end(Self::STAGE);
-    }
-}
-
-/// What the runs of an experiment gave.
-pub(super) struct Worked {
-    pub(super) finished: Finished,
-    /// The runs as cells, for a table of several experiments.
-    pub(super) cells: Vec<Cell>,
-}
-
-impl Results {
-    /// The table of an experiment without conditions.
-    pub fn table(&self) -> Option<&Table> {
-        match self {
-            Results::Table(table) => Some(table),
-            Results::Grid(_) => None,
-        }
-    }
-
-    /// The grid of an experiment with conditions, or of several experiments.
-    pub fn grid(&self) -> Option<&Grid> {
-        match self {
-            Results::Table(_) => None,
-            Results::Grid(grid) => Some(grid),
-        }
-    }
-
-    /// The results for a terminal.
-    pub fn to_text(&self) -> String {
-        match self {
-            Results::Table(table) => table.to_text(),
-            Results::Grid(grid) => grid.to_text(),
-        }
-    }
-
-    /// The results as Markdown.
-    pub fn to_markdown(&self) -> String {
-        match self {
-            Results::Table(table) => table.to_markdown(),
-            Results::Grid(grid) => grid.to_markdown(),
-        }
-    }
-
-    /// Writes `<name>.txt`, `<name>.md`, `<name>.json`, and of a grid `<name>.svg`.
-    pub(super) fn save(&self, folder: &Path, name: &str) -> Result<()> {
-        let path = |end: &str| folder.join(format!("{name}.{end}"));
-        atomic_write(path("txt"), self.to_text().as_bytes())?;
-        atomic_write(path("md"), self.to_markdown().as_bytes())?;
-        let json = serde_json::to_vec_pretty(self).map_err(|e| Error::input("table", "finite numbers", e))?;
-        atomic_write(path("json"), &json)?;
-        match self.grid() {
-            Some(grid) => atomic_write(path("svg"), grid::svg(grid)?.as_bytes()),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::fmt::Display for FailedRun {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let condition = self.condition.as_ref().map_or(String::new(), |condition| format!("{condition}, "));
-        let method = self.method.as_deref().unwrap_or("every method");
-        write!(f, "{condition}{method}, seed {}: {}", self.seed, self.error)
-    }
 }
 
 impl Experiment {
@@ -255,6 +122,14 @@ impl Experiment {
         }
     }
 
+    /// The clients of all runs, where these share them.
+    pub(super) fn dealt(&self) -> Option<&Arc<Federation>> {
+        match &self.source {
+            Source::Dealt(federation) => Some(federation),
+            Source::Pool(_) => None,
+        }
+    }
+
     /// The records that are dealt anew, where they are.
     pub(super) fn pool(&self) -> Option<&Dataset> {
         match &self.source {
@@ -327,162 +202,5 @@ impl Experiment {
     pub fn run(&self, control: &Control) -> Result<Finished> {
         let mut counter = Counter::begin(control, self.cells());
         self.work(&mut counter).map(|worked| worked.finished)
-    }
-
-    /// Runs what is not finished and saves the results in the experiment's folder.
-    pub(super) fn work(&self, counter: &mut Counter<'_>) -> Result<Worked> {
-        let out = &self.config.out;
-        let _lock = FolderLock::acquire(out)?;
-        let text = toml::to_string(&self.config)
-            .map_err(|e| Error::config("(document)", format!("expected a configuration that can be written: {e}")))?;
-        atomic_write(out.join("config.toml"), text.as_bytes())?;
-        let untuned = self.untuned(counter.control)?;
-        let mut failed = Failures::default();
-        // Of an experiment without conditions every record, for its table; of a grid what its table needs of each.
-        let mut cells = vec![self.cell(&untuned)];
-        let mut kept = vec![untuned];
-        for &seed in &self.config.seeds {
-            for condition in self.conditions() {
-                let records = self.runs_of(condition, seed, counter, &mut failed)?;
-                cells.extend(records.iter().map(|record| self.cell(record)));
-                if condition.is_none() {
-                    kept.extend(records);
-                }
-            }
-        }
-        if cells.len() == 1
-            && let Some(error) = failed.first
-        {
-            return Err(error);
-        }
-        let mut notes = self.notes.clone();
-        notes.extend(failed.runs.iter().map(|run| format!("failed: {run}")));
-        let results = if self.pool().is_some() {
-            let part = self.part(&cells);
-            Results::Grid(grid::build(&[part], &notes)?)
-        } else {
-            Results::Table(table::build(&kept, &self.pairs(), self.summary().records, &notes)?)
-        };
-        results.save(out, "table")?;
-        if let (Source::Dealt(federation), Results::Table(_)) = (&self.source, &results) {
-            self.pictures(&kept, federation, counter.control)?;
-        }
-        Ok(Worked { finished: Finished { results, out: out.clone(), failed: failed.runs }, cells })
-    }
-
-    /// Every method on the clients of one condition and seed.
-    fn runs_of(
-        &self,
-        condition: Option<usize>,
-        seed: u64,
-        counter: &mut Counter<'_>,
-        failed: &mut Failures,
-    ) -> Result<Vec<RunRecord>> {
-        let name = self.condition_name(condition);
-        let failure = |method: Option<&str>| FailedRun {
-            experiment: self.config.name.clone(),
-            condition: name.map(str::to_owned),
-            method: method.map(str::to_owned),
-            seed,
-            error: String::new(),
-        };
-        let drawn = self.federation(condition, seed);
-        let planned = drawn.and_then(|federation| Ok((plan::runs(&self.config, &federation, seed)?, federation)));
-        let (plans, federation) = match planned {
-            Ok(planned) => planned,
-            Err(error) => {
-                failed.note(failure(None), error)?;
-                counter.advance(self.config.methods.len());
-                return Ok(Vec::new());
-            }
-        };
-        let mut records = Vec::new();
-        for plan in &plans {
-            counter.control.check()?;
-            tracing::info!(
-                cell = counter.done + 1,
-                of = counter.of,
-                condition = name,
-                method = plan.label,
-                seed,
-                "begins"
-            );
-            let made = plan.matched(&records).and_then(|plan| self.one(&plan, &federation, counter.control));
-            match made {
-                Ok(record) => records.push(record),
-                Err(error) => failed.note(failure(Some(&plan.label)), error)?,
-            }
-            counter.advance(1);
-        }
-        if let (Some(name), Some(truth), false) = (name, &federation.truth, records.is_empty()) {
-            let folder = self.config.out.join(folder_of(name));
-            truth::write(truth, name, seed, &folder.join(format!("truth-seed-{seed}.json")))?;
-        }
-        Ok(records)
-    }
-
-    fn cell(&self, record: &RunRecord) -> Cell {
-        let oracle = self.config.methods.iter().any(|entry| entry.is_oracle() && entry.label() == record.method);
-        Cell::of(record, oracle)
-    }
-
-    /// The experiment's part of a grid.
-    pub(super) fn part<'a>(&'a self, cells: &'a [Cell]) -> grid::Part<'a> {
-        grid::Part {
-            experiment: &self.config.name,
-            conditions: self.conditions().into_iter().map(|place| self.condition_name(place)).collect(),
-            methods: self.config.methods.iter().map(|entry| entry.label()).collect(),
-            pairs: self.pairs(),
-            families: &self.test.families,
-            margin: self.config.statistics.margin,
-            cells,
-        }
-    }
-
-    /// Labels of what is compared: (method, baseline). A method whose count others took is compared with those, at equal record
-    /// count, and one whose compute others took with those as well; the others with `random` and `stratified`, and these with each
-    /// other.
-    pub(super) fn pairs(&self) -> Vec<(String, String)> {
-        let methods = &self.config.methods;
-        let matched = |label: &str| methods.iter().any(|m| m.count_of() == Some(label));
-        let mut pairs = Vec::new();
-        for baseline in methods {
-            let general = [Preset::Random, Preset::Stratified].iter().position(|b| b.name() == baseline.label());
-            for method in methods.iter().filter(|m| m.label() != baseline.label()) {
-                let label = method.label();
-                let own = method.follows().is_none() && !matched(label);
-                let compared = match (general, baseline.follows()) {
-                    (_, Some(of)) => label == of,
-                    (Some(0), None) => own,
-                    (Some(_), None) => own && label != Preset::Random.name(),
-                    (None, None) => false,
-                };
-                if compared && label != table::FEDIT {
-                    pairs.push((label.to_owned(), baseline.label().to_owned()));
-                }
-            }
-        }
-        pairs
-    }
-}
-
-/// The runs that failed, and the first error itself.
-#[derive(Default)]
-struct Failures {
-    runs: Vec<FailedRun>,
-    first: Option<Error>,
-}
-
-impl Failures {
-    /// Keeps an error of one run; one that concerns all of them ends the work.
-    fn note(&mut self, run: FailedRun, error: Error) -> Result<()> {
-        if matches!(error, Error::Cancelled | Error::Checkpoint { .. }) {
-            return Err(error);
-        }
-        let run = FailedRun { error: error.to_string(), ..run };
-        tracing::warn!(condition = run.condition, method = run.method, seed = run.seed, "failed: {error}");
-        self.runs.push(run);
-        self.first.get_or_insert(error);
-        Ok(())
     }
 }

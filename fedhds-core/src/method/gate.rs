@@ -6,31 +6,33 @@ use serde::{Deserialize, Serialize};
 /// Settings of the quality gate.
 ///
 /// A good response is likelier under its own prompt than under another one's (a decoy of another topic); a bad one, swapped or junk, is
-/// as likely under any, so that the rank of its own prompt among decoys is uniform. Each client ranks a few of its records, once, with any
-/// model that gives losses, and sends a histogram of eight numbers. The share of ranks in the worse half, doubled, is then the share of bad
+/// as likely under any: its score `ln(decoy loss) - ln(own loss)` is as often below 0 as above. Each client scores a few of its records,
+/// once, with any model that gives losses, and sends a histogram of the scores. Twice the share of scores below 0 is then the share of bad
 /// records plus a base that good ones have, with no clean data to compare with (the target-decoy idea of proteomics; knockoffs,
-/// arXiv 2301.00545). The gate opens where that share is surely above a margin; until then nothing is scored and nothing changes.
+/// arXiv 2301.00545). The gate opens where that is surely above a margin; until then nothing more is scored and nothing changes. With an
+/// open gate a record trains only where its own score is above a limit, which the histogram sets too: bad records lie symmetrically, so
+/// that as many of them pass a limit as lie below its negative.
 ///
 /// The defaults were fixed on the development seeds of the embedded tasks; `docs/selection.md` has the figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GateConfig {
-    /// Records that each client ranks, 4 to 64; default 8.
+    /// Records that each client scores, 4 to 64; default 8.
     pub representatives: u32,
-    /// Decoys that each of them is ranked among, 1 to 63; default 4.
+    /// Decoys of each of them, 1 to 63; default 4.
     pub rank_decoys: u32,
-    /// Distinct topics that the ranked records have at least; default 5. A client of fewer abstains: where all prompts are alike, own and
-    /// decoy say the same.
+    /// Distinct topics that they have at least; default 5. A client of fewer abstains: where all prompts are alike, own and decoy say the
+    /// same.
     pub topics: u32,
-    /// Ranks of all clients that are needed before the gate may open; default 48.
+    /// Records of all clients that are scored before the gate may open; default 48.
     pub counted: u32,
-    /// What the lower 95% bound of the doubled share must exceed, in [0, 1]; default 0.14.
+    /// What the lower 95% bound of the doubled share must exceed, in [0, 1]; default 0.2.
     pub margin: f64,
-    /// The doubled share where no record is bad, in [0, 1); default 0.12.
+    /// The doubled share where no record is bad, in [0, 1); default 0.155.
     pub base: f64,
-    /// With an open gate a record trains only where its mean of `ln(decoy loss) - ln(own loss)` is at least this; default 0.1.
-    pub least_score: f32,
-    /// Decoys of a record that is scored so, 1 to 63; default 2.
+    /// The share of bad records among those that pass which the limit aims at, in (0, 1); default 0.1.
+    pub bad_passing: f64,
+    /// Decoys of a record that wants to pass an open gate, 1 to 63; default 2.
     pub decoys: u32,
     /// Records that are scored at most for each that is ordered, from 1; default 3.
     pub tries: u32,
@@ -43,9 +45,9 @@ impl Default for GateConfig {
             rank_decoys: 4,
             topics: 5,
             counted: 48,
-            margin: 0.14,
-            base: 0.12,
-            least_score: 0.1,
+            margin: 0.2,
+            base: 0.155,
+            bad_passing: 0.1,
             decoys: 2,
             tries: 3,
         }
@@ -72,8 +74,8 @@ impl GateConfig {
         if !(0.0..1.0).contains(&self.base) {
             return Err(Error::parameter("base", "at least 0 and below 1", self.base));
         }
-        if !self.least_score.is_finite() {
-            return Err(Error::parameter("least_score", "a finite number", self.least_score));
+        if !(self.bad_passing > 0.0 && self.bad_passing < 1.0) {
+            return Err(Error::parameter("bad_passing", "above 0 and below 1", self.bad_passing));
         }
         Ok(())
     }
@@ -96,7 +98,7 @@ mod tests {
             ("counted", |c| c.counted = 0),
             ("margin", |c| c.margin = f64::NAN),
             ("base", |c| c.base = 1.0),
-            ("least_score", |c| c.least_score = f32::INFINITY),
+            ("bad_passing", |c| c.bad_passing = 0.0),
             ("tries", |c| c.tries = 0),
         ];
         for (name, spoil) in cases {

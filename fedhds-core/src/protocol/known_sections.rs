@@ -99,19 +99,37 @@ impl Section for GateQuestion {
 pub enum GateAnswer {
     /// The records, or their topics, are too few to tell.
     Abstained,
-    /// How many of the ranked records have the rank of their own prompt in each eighth, the best first.
-    Ranks([u32; 8]),
+    /// How the scored records fare against their decoys.
+    Scored {
+        /// Records that were scored.
+        records: u32,
+        /// How many scores `ln(decoy loss) - ln(own loss)` lie between two neighbours of [`GateAnswer::EDGES`], the lowest first.
+        bins: [u32; 14],
+    },
 }
 
 impl GateAnswer {
-    /// (ranks in the worse half, ranks in all).
-    pub fn counts(&self) -> (u32, u32) {
+    /// Where the bins end: bin i holds scores from the edge before it, included, to edge i.
+    pub const EDGES: [f64; 13] = [-0.8, -0.6, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8];
+
+    /// The bin of a score.
+    pub fn bin(score: f64) -> usize {
+        Self::EDGES.iter().take_while(|edge| **edge <= score).count()
+    }
+
+    /// Records that were scored.
+    pub fn records(&self) -> u32 {
         match self {
-            GateAnswer::Abstained => (0, 0),
-            GateAnswer::Ranks(bins) => {
-                let sum = |bins: &[u32]| bins.iter().fold(0u32, |sum, bin| sum.saturating_add(*bin));
-                (sum(&bins[4..]), sum(bins))
-            }
+            GateAnswer::Abstained => 0,
+            GateAnswer::Scored { records, .. } => *records,
+        }
+    }
+
+    /// The histogram of the scores; empty where there are none.
+    pub fn bins(&self) -> [u32; 14] {
+        match self {
+            GateAnswer::Abstained => [0; 14],
+            GateAnswer::Scored { bins, .. } => *bins,
         }
     }
 }

@@ -167,10 +167,10 @@ mod tests {
 
     #[test]
     fn sections_without_order_and_too_many_are_refused() {
-        let mut bytes = summary(&[(3, b"a"), (4, b"b")]).encode().unwrap();
+        let mut bytes = summary(&[(33, b"a"), (34, b"b")]).encode().unwrap();
         let at = bytes.len() - 3;
-        assert_eq!(bytes[at], 4);
-        bytes[at] = 3;
+        assert_eq!(bytes[at], 34);
+        bytes[at] = 33;
         assert!(ClientSummary::decode(&bytes).is_err());
         let many: Vec<(u16, &[u8])> = (10..80).map(|n| (n, &b""[..])).collect();
         assert!(summary(&many).encode().unwrap_err().to_string().contains("at most 64"));

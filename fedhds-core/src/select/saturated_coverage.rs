@@ -23,13 +23,13 @@ use std::collections::{BTreeMap, BinaryHeap};
 /// within each.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SaturatedCoverage {
-    /// Cosine below which two points say nothing of each other, in [-1, 1).
+    /// Cosine below which two points say nothing of each other, in [-1, 1); default 0.1.
     pub threshold: f32,
 }
 
 impl Default for SaturatedCoverage {
     fn default() -> Self {
-        Self { threshold: 0.0 }
+        Self { threshold: 0.1 }
     }
 }
 
@@ -201,7 +201,7 @@ mod tests {
     fn allocate(rows: &Rows<'_>, room: &[u32], owners: &[(u32, u32)], total: usize) -> Vec<u32> {
         let owners = owners.iter().map(|&(owner, room)| (ClientId(owner), room)).collect();
         let room = Room::new(room, &owners);
-        SaturatedCoverage::default().allocate(rows, &room, total, &Context::new(0)).unwrap().unwrap()
+        SaturatedCoverage { threshold: 0.0 }.allocate(rows, &room, total, &Context::new(0)).unwrap().unwrap()
     }
 
     #[test]

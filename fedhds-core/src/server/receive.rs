@@ -80,10 +80,13 @@ impl Server {
             None => summary,
         };
         if let Some(answer) = summary.sections.get::<GateAnswer>()? {
-            let most = self.pipeline.server.gate.as_ref().map_or(0, |gate| gate.representatives);
-            if answer.counts().1 > most {
-                let expected = format!("at most {most} ranks");
-                return Err(Error::protocol("client_summary: gate_answer", expected, answer.counts().1));
+            let gate = self.pipeline.server.gate.as_ref();
+            let (most, decoys) = gate.map_or((0, 0), |gate| (gate.representatives, gate.rank_decoys));
+            let scores: u64 = answer.bins().iter().map(|&bin| u64::from(bin)).sum();
+            if answer.records() > most || scores > u64::from(answer.records()) * u64::from(decoys) {
+                let expected = format!("at most {most} records of {decoys} scores each");
+                let got = format!("{} records, {scores} scores", answer.records());
+                return Err(Error::protocol("client_summary: gate_answer", expected, got));
             }
         }
         summary.groups.iter_mut().for_each(|group| group.size = group.size.min(limits.max_group_records));

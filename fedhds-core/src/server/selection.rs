@@ -91,8 +91,8 @@ impl Selection {
                 order.clusters.push(ClusterOrder { cluster: group.cluster, count: group.records });
             }
         }
-        if let (Some(config), true) = (gate, self.gate.as_ref().is_some_and(|gate| gate.open)) {
-            let GateConfig { least_score, decoys, tries, .. } = *config;
+        if let (Some(config), Some(report)) = (gate, self.gate.as_ref().filter(|report| report.open)) {
+            let (least_score, GateConfig { decoys, tries, .. }) = (report.least_score, config.clone());
             for order in orders.values_mut().filter(|order| !order.is_empty()) {
                 order.sections.set(&GateLimit { least_score, decoys, tries })?;
             }

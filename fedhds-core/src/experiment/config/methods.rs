@@ -187,19 +187,23 @@ impl MethodEntry {
         } else {
             Arm::Method(Box::new(MethodConfig::from_toml(entry).map_err(at)?))
         };
-        if self.follows().is_some() {
-            // Known when the other method has run; until then it would select none.
-            arm.set_count(Count::PerRound(Vec::new()));
-        } else if !self.has_count() && (arm.is_oracle() || matches!(arm.count(), Count::Budget(_))) {
-            arm.set_count(Count::Budget(budget));
-        }
-        match &arm {
-            Arm::Method(method) => method.check().map_err(at)?,
-            Arm::Oracle(oracle) if oracle.count == Count::PerCluster => {
+        if let Arm::Oracle(Oracle { count, .. }) = &arm
+            && self.has_count()
+        {
+            if *count == Count::PerCluster {
                 let message = "expected a budget, a ratio or `all`: the oracle has no clusters to count";
                 return Err(Error::config(format!("{key}.count"), message));
             }
-            Arm::Oracle(oracle) => oracle.count.check().map_err(at)?,
+            count.check().map_err(at)?;
+        }
+        if self.follows().is_some() {
+            // Known when the other method has run; until then it would select none.
+            arm.set_count(Count::PerRound(Vec::new()));
+            if let Arm::Method(method) = &arm {
+                method.check().map_err(at)?;
+            }
+        } else if !self.has_count() && (arm.is_oracle() || matches!(arm.count(), Count::Budget(_))) {
+            arm.set_count(Count::Budget(budget));
         }
         if label.contains(['/', '\\']) || label.starts_with('.') {
             return Err(Error::config(

@@ -6,7 +6,7 @@ use super::super::truth::TrainedTruth;
 use super::{Grid, GridComparison, GridRow, MeanTruth, WorstFamily};
 use crate::error::Result;
 use crate::method::Preset;
-use crate::metrics::{Bootstrap, BySeed, Measure, SeedMean, holm, paired_by_seed, recovered_share};
+use crate::metrics::{Bootstrap, BySeed, Measure, RecoveredShare, SeedMean, holm, paired_by_seed, recovered_share};
 use crate::protocol::Direction;
 use crate::stage::RecordScore;
 use std::collections::BTreeMap;
@@ -141,7 +141,7 @@ impl Part<'_> {
         }))
     }
 
-    fn recovered(&self, condition: Option<&str>, cells: &[&Cell]) -> Result<Option<crate::metrics::RecoveredShare>> {
+    fn recovered(&self, condition: Option<&str>, cells: &[&Cell]) -> Result<Option<RecoveredShare>> {
         let random = self.of(condition, Preset::Random.name());
         let oracle: Vec<&Cell> =
             self.cells.iter().filter(|cell| cell.oracle && cell.condition.as_deref() == condition).collect();
@@ -169,11 +169,11 @@ impl Part<'_> {
 
     fn comparison(&self, condition: Option<&str>, method: &str, baseline: &str) -> Result<Option<GridComparison>> {
         let (mut mine, mut theirs) = (self.of(condition, method), self.of(condition, baseline));
-        let has = |cells: &[&Cell], seed: u64| cells.iter().any(|cell| cell.seed == seed && cell.loss.is_some());
-        let both = |seed: u64| has(&self.of(condition, method), seed) && has(&self.of(condition, baseline), seed);
-        mine.retain(|cell| both(cell.seed));
-        theirs.retain(|cell| both(cell.seed));
-        let Some(over_seeds) = paired_by_seed(&by_seed(&mine), &by_seed(&theirs), LEVEL)? else { return Ok(None) };
+        let (of_mine, of_theirs) = (by_seed(&mine), by_seed(&theirs));
+        let both = |cell: &&Cell| of_mine.contains_key(&cell.seed) && of_theirs.contains_key(&cell.seed);
+        mine.retain(both);
+        theirs.retain(both);
+        let Some(over_seeds) = paired_by_seed(&of_mine, &of_theirs, LEVEL)? else { return Ok(None) };
         let Some(over_tasks) = summary::paired(&scores(&mine), &scores(&theirs), Measure::Loss)? else {
             return Ok(None);
         };

@@ -67,7 +67,8 @@ fn draw(area: &Area<'_>, groups: &[(String, Vec<&GridComparison>)], bottom: i32)
         let x = scale.place(tick);
         let width = if tick == 0.0 { 2 } else { 1 };
         area.draw(&PathElement::new([(x, TOP - 8), (x, bottom)], GREY.stroke_width(width)))?;
-        write(format!("{tick:+.2}"), (x - 16, TOP - 26), 13)?;
+        let digits = if scale.step() < 0.01 { 3 } else { 2 };
+        write(format!("{tick:+.digits$}"), (x - 16, TOP - 26), 13)?;
     }
     let mut colours = BTreeMap::<&str, RGBColor>::new();
     let mut y = TOP + ROW / 2;
@@ -121,11 +122,15 @@ impl Scale {
         MARGIN + NAMES + (share * f64::from(PLOT)).round() as i32
     }
 
-    /// Round numbers, about six.
-    fn ticks(&self) -> Vec<f64> {
+    /// A round number, about a sixth of the width.
+    fn step(&self) -> f64 {
         let rough = (self.high - self.low) / 6.0;
         let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * power).find(|step| *step >= rough).unwrap_or(rough);
+        [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * power).find(|step| *step >= rough).unwrap_or(rough)
+    }
+
+    fn ticks(&self) -> Vec<f64> {
+        let step = self.step();
         let (first, last) = ((self.low / step).ceil() as i64, (self.high / step).floor() as i64);
         (first..=last).map(|n| n as f64 * step).collect()
     }

@@ -10,9 +10,6 @@ use std::collections::BTreeSet;
 const TRAINED: &str = "What was trained on, and what it cost (means over the seeds):";
 const COMPARED: &str = "Differences in loss (below 0 the method is better): over seeds, tasks fixed; and over tasks:";
 
-/// A cell that says which runs a row is of, from its experiment and condition.
-type Place = fn(&str, Option<&str>) -> String;
-
 impl Grid {
     /// The grid for a terminal, columns aligned.
     pub fn to_text(&self) -> String {
@@ -37,26 +34,28 @@ impl Grid {
         text
     }
 
-    /// A table whose first columns say which runs a row is of: the experiment where there are several, the condition where there is any.
+    /// A table whose first columns say which runs a row is of.
     fn layout(&self, columns: &[&str]) -> Layout {
-        let header: Vec<&str> = self.places().iter().map(|(name, _)| *name).chain(columns.iter().copied()).collect();
-        Layout::new(&header).names(self.places().len() + 1)
+        let (experiments, conditions) = self.told();
+        let places = [("experiment", experiments), ("condition", conditions)];
+        let places: Vec<&str> = places.into_iter().filter(|(_, told)| *told).map(|(name, _)| name).collect();
+        let header: Vec<&str> = places.iter().chain(columns).copied().collect();
+        Layout::new(&header).names(places.len() + 1)
     }
 
-    fn places(&self) -> Vec<(&'static str, Place)> {
-        let experiments: BTreeSet<&str> = self.rows.iter().map(|row| row.experiment.as_str()).collect();
-        let mut places: Vec<(&'static str, Place)> = Vec::new();
-        if experiments.len() > 1 {
-            places.push(("experiment", |experiment, _| experiment.to_owned()));
-        }
-        if self.rows.iter().any(|row| row.condition.is_some()) {
-            places.push(("condition", |_, condition| condition.unwrap_or("-").to_owned()));
-        }
-        places
-    }
-
+    /// The first cells of a row.
     fn place(&self, experiment: &str, condition: Option<&str>) -> Vec<String> {
-        self.places().into_iter().map(|(_, name)| name(experiment, condition)).collect()
+        let (experiments, conditions) = self.told();
+        let mut cells = Vec::new();
+        cells.extend(experiments.then(|| experiment.to_owned()));
+        cells.extend(conditions.then(|| condition.unwrap_or("-").to_owned()));
+        cells
+    }
+
+    /// Whether a row says its experiment, where there are several, and its condition, where there is any.
+    fn told(&self) -> (bool, bool) {
+        let experiments: BTreeSet<&str> = self.rows.iter().map(|row| row.experiment.as_str()).collect();
+        (experiments.len() > 1, self.rows.iter().any(|row| row.condition.is_some()))
     }
 
     fn results(&self) -> Layout {
