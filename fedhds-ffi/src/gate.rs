@@ -13,7 +13,7 @@ use fedhds_core::client::Pair;
 use fedhds_core::protocol::{ClientSummary, RoundStart, SelectionOrder, Wire as _};
 use std::ffi::c_void;
 
-/// A response under a prompt: its mean loss for each token of the response is asked for, in nats, by any model.
+/// A response under a prompt: its loss is asked for, in nats, the mean over the tokens of the response, by any model.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct fedhds_pair_t {
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn fedhds_client_pilot(
     })
 }
 
-/// The summary with the answer to the gate's question, eight numbers: it goes to the server in the summary's place. `losses` are those of
+/// The summary with the answer to the gate's question, a histogram of what the losses say: it goes to the server in the summary's place. `losses` are those of
 /// `fedhds_client_pilot`'s pairs, in their order, NaN where there is none. With no pairs the answer is that this client abstains; where
 /// the server does not ask, the summary stays as it is.
 ///
