@@ -255,7 +255,7 @@ typedef int32_t (*fedhds_select_fn)(const struct fedhds_rows_t *rows,
                                     uint32_t *chosen,
                                     void *user_data);
 
-// A response under a prompt: its mean loss for each token of the response is asked for, in nats, by any model.
+// A response under a prompt: its loss is asked for, in nats, the mean over the tokens of the response, by any model.
 typedef struct fedhds_pair_t {
   // The row of the record whose response it is.
   uint32_t response;

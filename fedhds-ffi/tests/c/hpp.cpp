@@ -345,7 +345,8 @@ private:
 // Scores, an upload stage and a memory of the program's own.
 void own_method() {
     fedhds::Method method =
-        fedhds::Method::create("preset = \"fedhds_coverage\"\ncount = { budget = 2 }\nclient = { shared_dims = 4 }")
+        fedhds::Method::create("preset = \"fedhds_coverage\"\ncount = { budget = 2 }\n"
+                               "client = { shared_dims = 4, min_group_size = 1 }")
             .value();
     std::vector<std::uint8_t> drawn(9);
     method
