@@ -114,10 +114,13 @@ AROUND = {
         "(void)values, (void)rows, (void)columns, (void)start, (void)length, (void)number, (void)seed; }\n",
     ),
     "cpp": (
-        "#include <fedhds.hpp>\nvoid outer(fedhds::Method& method);\nvoid outer(fedhds::Method& method) {\n"
+        "#include <fedhds.hpp>\nfloat loss_of(std::uint32_t response, std::uint32_t prompt);\n"
+        "void outer(fedhds::Method& method, const fedhds::Records& records);\n"
+        "void outer(fedhds::Method& method, const fedhds::Records& records) {\n"
         "[[maybe_unused]] const auto app = [&](float* values, std::size_t rows, std::size_t columns,"
-        " fedhds::BytesView start, std::uint32_t number, std::uint64_t seed) {\n",
-        "(void)values, (void)rows, (void)columns, (void)start, (void)number, (void)seed; };\n(void)method; }\n",
+        " fedhds::BytesView start, fedhds::BytesView order, std::uint32_t number, std::uint64_t seed) {\n",
+        "(void)values, (void)rows, (void)columns, (void)start, (void)order, (void)number, (void)seed; };\n"
+        "(void)method, (void)records; }\n",
     ),
 }
 
@@ -165,7 +168,7 @@ def valgrind() -> None:
     """The same under Valgrind's memcheck, with less work for the models."""
     build = BUILDS / "plain"
     cmake(TESTS, build)
-    whole = ["pointers", "handles", "values", "numerics", "hpp", "hpp_abi", "hpp_no_exceptions"]
+    whole = ["pointers", "handles", "values", "robust", "numerics", "hpp", "hpp_abi", "hpp_no_exceptions"]
     programs: list[list[object]] = [["models", MODEL, build / "out-models", "quick"]]
     for name in ("threads", "messages", "stages"):
         programs.append([name, "quick"])

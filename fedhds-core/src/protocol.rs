@@ -27,13 +27,13 @@ mod traffic;
 
 pub use adapters::{GlobalAdapter, LocalUpdate};
 pub use known_sections::{
-    GateAnswer, GateLimit, GateQuestion, GroupScores, GroupsDigest, RecordKeys, Registered, RegisteredClient,
-    SpareGroups, TrainedGroups,
+    GateAnswer, GateLimit, GateQuestion, GroupScores, RecordKeys, Registered, RegisteredClient, SpareGroups,
+    TrainedGroups,
 };
 pub use order::{ClusterOrder, SelectionOrder};
 pub use round_start::{Ask, RoundStart};
 pub use sections::{MUST_UNDERSTAND, Section, Sections};
-pub use summary::{ClientSummary, Group};
+pub use summary::{ClientSummary, Group, GroupsDigest};
 pub use traffic::{Direction, Sent, Traffic};
 
 use crate::error::{Error, Result};

@@ -3,8 +3,9 @@
 // - Every function that can fail returns a fedhds_status_t; fedhds_last_error_message() says what was expected and what came.
 // - Out-parameters stand last and are written only on success.
 // - Objects are handles with a _free; a handle is looked up, so that a freed or foreign one is an error. NULL may be freed.
-// - Objects that never change (models, adapters, matrices, bytes, clusterings, principal components) may be used by any number of
-//   threads at once; one that changes (clients, servers, records, methods, controls) serves one call at a time, and a second thread gets FEDHDS_STATUS_BUSY.
+// - Objects that never change (models, adapters, matrices, bytes, clusterings, principal components, text features) may be used by any
+//   number of threads at once; one that changes (clients, servers, records, near copies, methods, controls) serves one call at a time,
+//   and a second thread gets FEDHDS_STATUS_BUSY.
 // - What a pointer of the caller's points to is read during the call and not kept, but for callbacks' user_data.
 
 
@@ -130,6 +131,10 @@ typedef struct fedhds_method_t fedhds_method_t;
 typedef struct fedhds_model_t fedhds_model_t;
 #endif
 
+// Finds near copies in records that come one by one: copies that differ in blanks, case, punctuation or template wording. It keeps a few
+// hashes of each record, and no text. Freed with `fedhds_near_copies_free`.
+typedef struct fedhds_near_copies_t fedhds_near_copies_t;
+
 // Principal components that were found of some rows and take others. They never change. Freed with `fedhds_pca_free`.
 typedef struct fedhds_pca_t fedhds_pca_t;
 
@@ -142,30 +147,14 @@ typedef struct fedhds_secret_t fedhds_secret_t;
 // The server. Its state between a round's beginning and the first update survives in `fedhds_server_state`. Freed with `fedhds_server_free`.
 typedef struct fedhds_server_t fedhds_server_t;
 
+// What makes features of texts: a hash of the runs of letters in them, straight into the coordinates that all clients share. It never
+// changes. Freed with `fedhds_text_features_free`.
+typedef struct fedhds_text_features_t fedhds_text_features_t;
+
 #if defined(FEDHDS_MODELS)
 // What a training gave. Freed with `fedhds_trained_free`.
 typedef struct fedhds_trained_t fedhds_trained_t;
 #endif
-
-// Rows of float32 in memory of the caller's, which the library reads during the call and does not keep.
-typedef struct fedhds_matrix_view_t {
-  // The first value; may be NULL where there are no values.
-  const float *data;
-  // Number of rows.
-  size_t rows;
-  // Number of columns.
-  size_t cols;
-  // Values from one row's beginning to the next's, at least `cols`; 0 means `cols`.
-  size_t row_stride;
-} fedhds_matrix_view_t;
-
-// Named numbers of rows: losses, ranks, lengths.
-typedef struct fedhds_scores_t {
-  // `values.cols` distinct names, each ending with NUL; the owner of the structure owns them.
-  const char *const *names;
-  // One row for each record or group, one column for each name. A value may be NaN where there is nothing to say; it is never infinite.
-  struct fedhds_matrix_view_t values;
-} fedhds_scores_t;
 
 // Settings of `fedhds_hdbscan`, filled by `fedhds_hdbscan_config_init`.
 typedef struct fedhds_hdbscan_config_t {
@@ -197,6 +186,18 @@ typedef struct fedhds_kmeans_config_t {
   double tol;
 } fedhds_kmeans_config_t;
 
+// Rows of float32 in memory of the caller's, which the library reads during the call and does not keep.
+typedef struct fedhds_matrix_view_t {
+  // The first value; may be NULL where there are no values.
+  const float *data;
+  // Number of rows.
+  size_t rows;
+  // Number of columns.
+  size_t cols;
+  // Values from one row's beginning to the next's, at least `cols`; 0 means `cols`.
+  size_t row_stride;
+} fedhds_matrix_view_t;
+
 // Hears of progress. `event` is 0 for the beginning of a stage (`units` are expected, 0 where that is not known), 1 for `units` more done, 2
 // for its end. `stage` is valid during the call.
 typedef void (*fedhds_progress_fn)(const char *stage, int32_t event, uint64_t units, void *user_data);
@@ -207,6 +208,14 @@ typedef int32_t (*fedhds_reduce_fn)(struct fedhds_matrix_view_t features,
                                     size_t columns,
                                     float *reduced,
                                     void *user_data);
+
+// Named numbers of rows: losses, ranks, lengths.
+typedef struct fedhds_scores_t {
+  // `values.cols` distinct names, each ending with NUL; the owner of the structure owns them.
+  const char *const *names;
+  // One row for each record or group, one column for each name. A value may be NaN where there is nothing to say; it is never infinite.
+  struct fedhds_matrix_view_t values;
+} fedhds_scores_t;
 
 // What a clusterer or selector of the caller's looks at: records on a client, uploaded groups on the server. All of it is the
 // library's and valid during the call. Later versions add fields at the end.
@@ -245,6 +254,19 @@ typedef int32_t (*fedhds_select_fn)(const struct fedhds_rows_t *rows,
                                     size_t per_cluster,
                                     uint32_t *chosen,
                                     void *user_data);
+
+// A response under a prompt: its loss is asked for, in nats, the mean over the tokens of the response, by any model.
+typedef struct fedhds_pair_t {
+  // The row of the record whose response it is.
+  uint32_t response;
+  // The row of the record whose prompt (instruction and input) it is put under: its own, or another one's.
+  uint32_t prompt;
+} fedhds_pair_t;
+
+// Losses of responses under prompts: fills `losses`, one for each of `count` pairs, in nats, mean over the response's tokens; what it leaves NaN
+// has none. `pairs` is the library's and valid during the call. The same few prompts come again and again: whoever keeps what a model made
+// of a prompt makes it once. 0 is success.
+typedef int32_t (*fedhds_losses_fn)(const struct fedhds_pair_t *pairs, size_t count, float *losses, void *user_data);
 
 // Hears of a log line. `level` is 1 error, 2 warning, 3 info, 4 debug, 5 trace; `target` and `message` are valid during the call.
 typedef void (*fedhds_log_fn)(int32_t level, const char *target, const char *message, void *user_data);
@@ -345,6 +367,34 @@ typedef struct fedhds_group_t {
   // Records that were ordered of it.
   uint32_t ordered;
 } fedhds_group_t;
+
+// What an app knows of its records beside their features. Begin with `fedhds_summarize_options_t mine = {sizeof mine}`: what is not set is 0
+// or NULL.
+typedef struct fedhds_summarize_options_t {
+  // The size of this structure.
+  size_t struct_size;
+  // How many records there are, where there are no features: for methods that look at none.
+  size_t records;
+  // Numbers of the records, row i of record i, or NULL: a scorer of the app's own is the app calling its own function before. The client's
+  // clusterer and selector see them; the mean over each group goes up where the method has `client.share_scores`.
+  const struct fedhds_scores_t *scores;
+  // Which near copy each record is of, one number for each, as of `fedhds_near_copies_labels`; NULL where nothing is known. A method with
+  // `client.near_copies = "collapse"` counts records of one number once, and one of them may train.
+  const uint32_t *copies;
+  // Features of the records' prompts alone, row i of record i, as of `fedhds_text_features_of_prompts`, which tell topics apart where the gate
+  // puts responses under other prompts; NULL takes the features.
+  const struct fedhds_matrix_view_t *prompts;
+} fedhds_summarize_options_t;
+
+// Settings of `fedhds_text_features_new`, filled by `fedhds_text_features_config_init`. Clients of one federation have them alike.
+typedef struct fedhds_text_features_config_t {
+  // The size of this structure, as `_init` set it.
+  size_t struct_size;
+  // Columns, 4 to 4096; default 128, which is also the default of a method's `client.shared_dims`: the two must be equal.
+  size_t dims;
+  // The seed of the hash; default 241010926, which never changes.
+  uint64_t seed;
+} fedhds_text_features_config_t;
 
 // What a client is about to send, for its upload stage. The library owns all of it.
 typedef struct fedhds_summary_t {
@@ -538,25 +588,6 @@ fedhds_status_t fedhds_client_new(uint32_t number,
                                   uint64_t seed,
                                   struct fedhds_client_t **client);
 
-// Groups the records and reports the groups, in answer to the server's round start. `features` has row i for record i; NULL is for methods
-// that look at none, with the number of `records`.
-//
-// `scores` are numbers of the records that the app has, row i of record i, or NULL: a scorer of the app's own is the app calling its own
-// function before this one. The client's clusterer and selector see them; the mean over each group goes up where the method has
-// `client.share_scores`.
-//
-// # Safety
-// `start` is readable for `length` bytes; `features` and its values are where it is not NULL, and so are `scores`, its names and values;
-// `summary` is valid for a write.
-fedhds_status_t fedhds_client_summarize(struct fedhds_client_t *client,
-                                        const uint8_t *start,
-                                        size_t length,
-                                        const struct fedhds_matrix_view_t *features,
-                                        size_t records,
-                                        const struct fedhds_scores_t *scores,
-                                        const struct fedhds_control_t *watch,
-                                        struct fedhds_bytes_t **summary);
-
 // The rows of the records to train on, ascending, into a buffer of `capacity` numbers; NULL asks for their number alone. No rows: the client
 // does not train in this round.
 //
@@ -593,6 +624,12 @@ fedhds_status_t fedhds_client_groups(const struct fedhds_client_t *client,
 // `secret` is readable for 32 bytes.
 fedhds_status_t fedhds_client_set_secret(struct fedhds_client_t *client,
                                          const uint8_t *secret);
+
+// Agrees to show groups of at least so many distinct records, whatever the method asks for: where the method's `client.min_group_size` is
+// smaller, this client answers without groups, and so does not train. It is the app's to say in each process: it is not in the client's
+// state. 1 at first.
+fedhds_status_t fedhds_client_set_least_group(struct fedhds_client_t *client,
+                                              size_t records);
 
 // What the client remembers, to go on in another process; with the secret of its upload stage, and how often it drew, so that no draw
 // comes twice. It belongs on the client's disk alone.
@@ -761,6 +798,54 @@ fedhds_status_t fedhds_server_end_round(struct fedhds_server_t *server,
 // Leaves the round as if it had not selected anyone; what came in is dropped. Between rounds it does nothing.
 fedhds_status_t fedhds_server_abandon_round(struct fedhds_server_t *server);
 
+// What the server's gate asks of this client after its summary: the pairs whose losses `fedhds_client_answer` takes, into a buffer of
+// `capacity` pairs; NULL asks for their number alone. None where the server does not ask, or knows the answer, and where the client's
+// records are of too few topics to tell. A client may decline by sending its summary as it is.
+//
+// # Safety
+// `start` is readable for `length` bytes; `pairs` is NULL or valid for writes of `capacity` pairs; `count` is valid for a write.
+fedhds_status_t fedhds_client_pilot(const struct fedhds_client_t *client,
+                                    const uint8_t *start,
+                                    size_t length,
+                                    struct fedhds_pair_t *pairs,
+                                    size_t capacity,
+                                    size_t *count);
+
+// The summary with the answer to the gate's question, a histogram of what the losses say: it goes to the server in the summary's place. `losses` are those of
+// `fedhds_client_pilot`'s pairs, in their order, NaN where there is none. With no pairs the answer is that this client abstains; where
+// the server does not ask, the summary stays as it is.
+//
+// # Safety
+// `start`, `summary` and `losses` are readable for so many bytes and numbers; `answered` is valid for a write.
+fedhds_status_t fedhds_client_answer(const struct fedhds_client_t *client,
+                                     const uint8_t *start,
+                                     size_t start_length,
+                                     const uint8_t *summary,
+                                     size_t summary_length,
+                                     const float *losses,
+                                     size_t count,
+                                     struct fedhds_bytes_t **answered);
+
+// `fedhds_client_choose`, leaving out bad records where the order says that the gate is open; else `losses` is not called. What did not pass is
+// remembered, also in `fedhds_client_state`, and not asked for again.
+//
+// `losses` is called with the candidates, and again for those that take the place of what did not pass. Where it fails, the call does, and
+// nothing is remembered. A buffer of NULL asks for the most rows there may be, and a buffer that has no room for so many is too small: then
+// `losses` is not called. As many as the order asks for always suffice.
+//
+// # Safety
+// `order` is readable for `length` bytes; `user_data` bears what `losses` does with it; `rows` is NULL or valid for writes of `capacity`
+// numbers; `chosen` is valid for a write.
+fedhds_status_t fedhds_client_choose_scored(struct fedhds_client_t *client,
+                                            const uint8_t *order,
+                                            size_t length,
+                                            fedhds_losses_fn losses,
+                                            void *user_data,
+                                            const struct fedhds_control_t *watch,
+                                            uint32_t *rows,
+                                            size_t capacity,
+                                            size_t *chosen);
+
 // Sets who hears log lines of at most this `level` (1 errors to 5 everything), for the whole process; NULL is nobody.
 //
 // # Safety
@@ -822,6 +907,40 @@ fedhds_status_t fedhds_rouge_l(const char *prediction,
                                size_t count,
                                int32_t flavor,
                                struct fedhds_rouge_t *rouge);
+
+// No records yet. `options` is NULL or JSON such as `{"extra_words": 6, "template_words": ["please", "task"]}`: how many words a template may
+// add to an instruction, and the words that say nothing at the ends of an instruction or an input.
+//
+// # Safety
+// `options` is NULL or ends with NUL; `copies` is valid for a write.
+fedhds_status_t fedhds_near_copies_new(const char *options,
+                                       struct fedhds_near_copies_t **copies);
+
+// Takes in a record; `input` may be NULL, `response` is the one that training uses.
+//
+// # Safety
+// The texts that are not NULL end with NUL.
+fedhds_status_t fedhds_near_copies_add(struct fedhds_near_copies_t *copies,
+                                       const char *instruction,
+                                       const char *input,
+                                       const char *response);
+
+// Takes in records, in their order, each with its first response.
+fedhds_status_t fedhds_near_copies_add_records(struct fedhds_near_copies_t *copies,
+                                               const struct fedhds_records_t *records);
+
+// A number for each record that came, in their order, into a buffer of `capacity` numbers; NULL asks for their number alone. Near copies have
+// the same one; numbers are dense, in the order of the first of each. It is what `copies` of `fedhds_summarize_options_t` takes.
+//
+// # Safety
+// `labels` is NULL or valid for writes of `capacity` numbers; `count` is valid for a write.
+fedhds_status_t fedhds_near_copies_labels(const struct fedhds_near_copies_t *copies,
+                                          uint32_t *labels,
+                                          size_t capacity,
+                                          size_t *count);
+
+// Frees it; NULL is fine.
+fedhds_status_t fedhds_near_copies_free(struct fedhds_near_copies_t *copies);
 
 // Principal components: `[n, d]` to `[n, n_components]`, each scaled to unit variance where `whiten` is 1.
 //
@@ -1122,6 +1241,86 @@ const char *fedhds_last_error_message(void);
 
 // The name of a status, for example `FEDHDS_STATUS_OK`; `unknown` for a number that is none. Never NULL, valid for ever.
 const char *fedhds_status_name(int32_t status);
+
+// Groups the records and reports the groups, in answer to the server's round start. `features` has row i for record i; NULL is for methods
+// that look at none, with the number of `records`. `scores` are as in `fedhds_summarize_options_t`, or NULL.
+//
+// # Safety
+// `start` is readable for `length` bytes; `features` and its values are where it is not NULL, and so are `scores`, its names and values;
+// `summary` is valid for a write.
+fedhds_status_t fedhds_client_summarize(struct fedhds_client_t *client,
+                                        const uint8_t *start,
+                                        size_t length,
+                                        const struct fedhds_matrix_view_t *features,
+                                        size_t records,
+                                        const struct fedhds_scores_t *scores,
+                                        const struct fedhds_control_t *watch,
+                                        struct fedhds_bytes_t **summary);
+
+// `fedhds_client_summarize` with what else the app knows of its records: near copies, and features of the prompts. `options` is read during the
+// call; NULL is for nothing beside the features. Where the method groups once and the server knows the groups, the message is a digest.
+//
+// # Safety
+// `start` is readable for `length` bytes; `features` and its values are where it is not NULL; `options` is NULL or points to a structure of the
+// size that it begins with, and what is not NULL in it is readable, `copies` for as many numbers as there are records; `summary` is
+// valid for a write.
+fedhds_status_t fedhds_client_summarize_with(struct fedhds_client_t *client,
+                                             const uint8_t *start,
+                                             size_t length,
+                                             const struct fedhds_matrix_view_t *features,
+                                             const struct fedhds_summarize_options_t *options,
+                                             const struct fedhds_control_t *watch,
+                                             struct fedhds_bytes_t **summary);
+
+// Fills in the defaults. `size` is `sizeof *config`: a program that was compiled against an older header has a shorter structure.
+//
+// # Safety
+// `config` is valid for writes of `size` bytes.
+fedhds_status_t fedhds_text_features_config_init(struct fedhds_text_features_config_t *config,
+                                                 size_t size);
+
+// What makes features of texts.
+//
+// # Safety
+// `config` is readable; `features` is valid for a write.
+fedhds_status_t fedhds_text_features_new(const struct fedhds_text_features_config_t *config,
+                                         struct fedhds_text_features_t **features);
+
+// The row of one record, into a buffer of `capacity` values; NULL asks for their number alone, which is `dims`. It has length 1, or is all 0
+// where there is no word. It depends on nothing but the texts and the settings, to the last bit.
+//
+// `input` and `response` may be NULL: with both NULL it is the row of a prompt, of which `fedhds_summarize_options_t` takes a matrix.
+//
+// # Safety
+// The texts that are not NULL end with NUL; `row` is NULL or valid for writes of `capacity` values; `count` is valid for a write.
+fedhds_status_t fedhds_text_features_row(const struct fedhds_text_features_t *features,
+                                         const char *instruction,
+                                         const char *input,
+                                         const char *response,
+                                         float *row,
+                                         size_t capacity,
+                                         size_t *count);
+
+// The rows of records, `[records, dims]`: of instruction, input and first response.
+//
+// # Safety
+// `matrix` is valid for a write.
+fedhds_status_t fedhds_text_features_of_records(const struct fedhds_text_features_t *features,
+                                                const struct fedhds_records_t *records,
+                                                const struct fedhds_control_t *watch,
+                                                struct fedhds_matrix_t **matrix);
+
+// The rows of the records' instructions alone, `[records, dims]`: what `prompts` of `fedhds_summarize_options_t` takes.
+//
+// # Safety
+// `matrix` is valid for a write.
+fedhds_status_t fedhds_text_features_of_prompts(const struct fedhds_text_features_t *features,
+                                                const struct fedhds_records_t *records,
+                                                const struct fedhds_control_t *watch,
+                                                struct fedhds_matrix_t **matrix);
+
+// Frees it; NULL is fine.
+fedhds_status_t fedhds_text_features_free(struct fedhds_text_features_t *features);
 
 // Puts the caller's stage between grouping and sending: clipping, noise, groups that are too small to show. It takes the place of the
 // method's `client.upload`. It is called once a round: a client that is asked again sends the same bytes again.

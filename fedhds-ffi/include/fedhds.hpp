@@ -928,6 +928,94 @@ private:
     detail::Owner<Raw, fedhds_records_free> owner_;
 };
 
+// Settings of `TextFeatures` with the defaults of the library; the fields stand in fedhds.h.
+struct TextFeaturesConfig : fedhds_text_features_config_t {
+    TextFeaturesConfig() noexcept : fedhds_text_features_config_t{} {
+        if (!detail::mismatch()) fedhds_text_features_config_init(this, sizeof(fedhds_text_features_config_t));
+    }
+};
+
+// Features of texts without a model, in the coordinates that all clients share. It never changes.
+class TextFeatures {
+public:
+    using Raw = fedhds_text_features_t;
+
+    // Clients of one federation have the settings alike.
+    static Result<TextFeatures> create(const TextFeaturesConfig& config = {}) {
+        return detail::made<TextFeatures>({}, [&](Raw** out) { return fedhds_text_features_new(&config, out); });
+    }
+
+    // Takes over a handle of the C ABI.
+    explicit TextFeatures(Raw* raw) noexcept : owner_(raw) {}
+
+    // The row of one record; of its prompt alone without input and response.
+    Result<std::vector<float>> row(Text instruction, Text input = {}, Text response = {}) const {
+        if (Result<void> fit = detail::run({instruction, input, response}, [] { return FEDHDS_STATUS_OK; }); !fit)
+            return fit.error();
+        const auto call = [&](float* to, std::size_t capacity, std::size_t* count) {
+            return fedhds_text_features_row(
+                raw(), instruction.raw(), input.raw(), response.raw(), to, capacity, count);
+        };
+        return detail::filled<float>(0, call);
+    }
+
+    // The rows of records: of instruction, input and response.
+    Result<Matrix> of_records(const Records& records, const Control* control = nullptr) const {
+        return detail::made<Matrix>({}, [&](auto** out) {
+            return fedhds_text_features_of_records(raw(), records.raw(), detail::raw(control), out);
+        });
+    }
+
+    // The rows of the records' instructions alone: what RecordFacts has as `prompts`.
+    Result<Matrix> of_prompts(const Records& records, const Control* control = nullptr) const {
+        return detail::made<Matrix>({}, [&](auto** out) {
+            return fedhds_text_features_of_prompts(raw(), records.raw(), detail::raw(control), out);
+        });
+    }
+
+    Raw* raw() const noexcept { return owner_.get(); }
+
+private:
+    detail::Owner<Raw, fedhds_text_features_free> owner_;
+};
+
+// Finds near copies in records that come one by one. It keeps a few hashes of each, and no text.
+class NearCopies {
+public:
+    using Raw = fedhds_near_copies_t;
+
+    // `options` is JSON such as {"extra_words": 6, "template_words": ["please", "task"]}.
+    static Result<NearCopies> create(Text options = {}) {
+        return detail::made<NearCopies>({options}, [&](Raw** out) { return fedhds_near_copies_new(options.raw(), out); });
+    }
+
+    // Takes over a handle of the C ABI.
+    explicit NearCopies(Raw* raw) noexcept : owner_(raw) {}
+
+    Result<void> add(Text instruction, Text input, Text response) {
+        return detail::run({instruction, input, response}, [&] {
+            return fedhds_near_copies_add(raw(), instruction.raw(), input.raw(), response.raw());
+        });
+    }
+
+    Result<void> add(const Records& records) {
+        return detail::run({}, [&] { return fedhds_near_copies_add_records(raw(), records.raw()); });
+    }
+
+    // A number for each record that came; near copies have the same one. It is what RecordFacts has as `copies`.
+    Result<std::vector<std::uint32_t>> labels() const {
+        const auto call = [&](std::uint32_t* to, std::size_t capacity, std::size_t* count) {
+            return fedhds_near_copies_labels(raw(), to, capacity, count);
+        };
+        return detail::filled<std::uint32_t>(0, call);
+    }
+
+    Raw* raw() const noexcept { return owner_.get(); }
+
+private:
+    detail::Owner<Raw, fedhds_near_copies_free> owner_;
+};
+
 #if defined(FEDHDS_MODELS)
 
 // The records of the embedded data.
@@ -1242,6 +1330,19 @@ class Aggregator;
 #endif
 class Adapter;
 
+// A response under a prompt, by the rows of their records: its mean loss over the response's tokens is asked for, in nats.
+using Pair = fedhds_pair_t;
+
+// What an app knows of its records beside their features, row i of record i.
+struct RecordFacts {
+    // Numbers of the records.
+    const Scores* scores = nullptr;
+    // Which near copy each record is of, as of NearCopies::labels; empty where nothing is known.
+    Span<const std::uint32_t> copies{};
+    // Features of the prompts alone, as of TextFeatures::of_prompts; without rows the features are taken.
+    MatrixView prompts{};
+};
+
 // A client. What it remembers survives in `state`.
 class Client {
 public:
@@ -1262,19 +1363,43 @@ public:
     // Groups the records and reports the groups, in answer to the server's round start. Row i of the features is record
     // i.
     Result<Bytes> summarize(BytesView start, MatrixView features, const Control* control = nullptr) {
-        return summarize(start, &features.raw(), 0, nullptr, control);
+        return summarize(start, &features.raw(), features.rows(), {}, control);
     }
 
     // The same with scores of the records: a scorer of the app's own is the app calling its own function before. Row i of
     // the scores is record i.
     Result<Bytes> summarize(
         BytesView start, MatrixView features, const Scores& scores, const Control* control = nullptr) {
-        return summarize(start, &features.raw(), 0, &scores, control);
+        return summarize(start, &features.raw(), features.rows(), {&scores}, control);
+    }
+
+    // The same with what else is known of the records.
+    Result<Bytes> summarize(
+        BytesView start, MatrixView features, const RecordFacts& facts, const Control* control = nullptr) {
+        return summarize(start, &features.raw(), features.rows(), facts, control);
     }
 
     // The same for methods that look at no features, with the number of records.
     Result<Bytes> summarize(BytesView start, std::size_t records, const Control* control = nullptr) {
-        return summarize(start, nullptr, records, nullptr, control);
+        return summarize(start, nullptr, records, {}, control);
+    }
+
+    // What the server's gate asks of it after its summary: the pairs whose losses `answer` takes. None where it does not ask,
+    // or knows the answer. A client may decline by sending its summary as it is.
+    Result<std::vector<Pair>> pilot(BytesView start) const {
+        const auto call = [&](Pair* to, std::size_t capacity, std::size_t* count) {
+            return fedhds_client_pilot(raw(), start.data(), start.size(), to, capacity, count);
+        };
+        return detail::filled<Pair>(0, call);
+    }
+
+    // The summary with the answer to the gate's question, to be sent in its place: the losses of `pilot`'s pairs, in their
+    // order, NaN where there is none.
+    Result<Bytes> answer(BytesView start, BytesView summary, Span<const float> losses) const {
+        return detail::made<Bytes>({}, [&](auto** out) {
+            return fedhds_client_answer(raw(), start.data(), start.size(), summary.data(), summary.size(),
+                losses.data(), losses.size(), out);
+        });
     }
 
     // The rows of the records to train on, ascending. None: the client does not train in this round.
@@ -1290,9 +1415,34 @@ public:
         return detail::explained<Chosen>([&] { return detail::filled<std::uint32_t>(rows, call); });
     }
 
+    // `choose`, leaving out bad records where the order says that the gate is open. `losses(Span<const Pair>, Span<float>)`
+    // fills in the loss of each pair, where there is one; it returns nothing or a Result<void>. What did not pass is
+    // remembered, and not asked for again.
+    template <class F>
+    Result<std::vector<std::uint32_t>> choose_scored(BytesView order, F&& losses, const Control* control = nullptr) {
+        using Losses = std::remove_reference_t<F>;
+        const auto judge = [](const Pair* pairs, std::size_t count, float* to, void* user_data) {
+            return detail::guarded(
+                *static_cast<Losses*>(user_data), Span<const Pair>(pairs, count), Span<float>(to, count));
+        };
+        const auto call = [&](std::uint32_t* to, std::size_t capacity, std::size_t* count) {
+            void* const user_data = const_cast<void*>(static_cast<const void*>(std::addressof(losses)));
+            return fedhds_client_choose_scored(
+                raw(), order.data(), order.size(), judge, user_data, detail::raw(control), to, capacity, count);
+        };
+        using Chosen = Result<std::vector<std::uint32_t>>;
+        return detail::explained<Chosen>([&] { return detail::filled<std::uint32_t>(0, call); });
+    }
+
     // Remembers rows that it has trained on: most methods prefer others in later rounds.
     Result<void> mark_trained(Span<const std::uint32_t> rows) {
         return detail::run({}, [&] { return fedhds_client_mark_trained(raw(), rows.data(), rows.size()); });
+    }
+
+    // Agrees to show groups of at least so many distinct records: where the method's are smaller, it answers without groups,
+    // and does not train. It is not in its state.
+    Result<void> set_least_group(std::size_t records) {
+        return detail::run({}, [&] { return fedhds_client_set_least_group(raw(), records); });
     }
 
     // The group of each record after `summarize`, -1 for none.
@@ -1329,11 +1479,11 @@ public:
     Raw* raw() const noexcept { return owner_.get(); }
 
 private:
-    Result<Bytes> summarize(
-        BytesView start, const fedhds_matrix_view_t* features, std::size_t records, const Scores* scores,
-        const Control* control) {
+    Result<Bytes> summarize(BytesView start, const fedhds_matrix_view_t* features, std::size_t records,
+        const RecordFacts& facts, const Control* control) {
         std::vector<const char*> names;
         fedhds_scores_t given{nullptr, {nullptr, 0, 0, 0}};
+        const Scores* const scores = facts.scores;
         if (scores != nullptr) {
             if (scores->size() != scores->values().cols()) {
                 const std::string expected = std::to_string(scores->values().cols());
@@ -1347,10 +1497,20 @@ private:
             }
             given = {names.data(), scores->values().raw()};
         }
+        if (!facts.copies.empty() && facts.copies.size() != records) {
+            const std::string expected = "copies: expected one for each of " + std::to_string(records);
+            return Error(FEDHDS_STATUS_INPUT, expected + " records, got " + std::to_string(facts.copies.size()));
+        }
+        fedhds_summarize_options_t options{};
+        options.struct_size = sizeof options;
+        options.records = records;
+        options.scores = scores == nullptr ? nullptr : &given;
+        options.copies = facts.copies.empty() ? nullptr : facts.copies.data();
+        options.prompts = facts.prompts.rows() == 0 ? nullptr : &facts.prompts.raw();
         return detail::explained<Result<Bytes>>([&] {
             return detail::made<Bytes>({}, [&](auto** out) {
-                return fedhds_client_summarize(raw(), start.data(), start.size(), features, records,
-                    scores == nullptr ? nullptr : &given, detail::raw(control), out);
+                return fedhds_client_summarize_with(
+                    raw(), start.data(), start.size(), features, &options, detail::raw(control), out);
             });
         });
     }

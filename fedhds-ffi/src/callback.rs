@@ -3,6 +3,7 @@
 //! Every callback has a `user_data` of its own. Callbacks may be called from worker threads, several at once; the caller sees to it that
 //! what `user_data` points to bears that, and lives as long as the object that holds the callback.
 
+use crate::gate::fedhds_pair_t;
 use crate::matrix::fedhds_matrix_view_t;
 use crate::rows::fedhds_rows_t;
 use std::ffi::{c_char, c_void};
@@ -52,6 +53,13 @@ pub type fedhds_select_fn = Option<
         chosen: *mut u32,
         user_data: *mut c_void,
     ) -> i32,
+>;
+
+/// Losses of responses under prompts: fills `losses`, one for each of `count` pairs, in nats, mean over the response's tokens; what it leaves NaN
+/// has none. `pairs` is the library's and valid during the call. The same few prompts come again and again: whoever keeps what a model made
+/// of a prompt makes it once. 0 is success.
+pub type fedhds_losses_fn = Option<
+    unsafe extern "C" fn(pairs: *const fedhds_pair_t, count: usize, losses: *mut f32, user_data: *mut c_void) -> i32,
 >;
 
 /// A pointer of the caller's that goes back to the caller's functions.

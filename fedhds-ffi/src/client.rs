@@ -3,15 +3,12 @@
 use crate::buffer::{bytes, fedhds_bytes_t};
 use crate::control::{control, fedhds_control_t};
 use crate::handle::{self, Handle};
-use crate::matrix::{copied, fedhds_matrix_view_t};
 use crate::method::{fedhds_method_t, pipeline};
 use crate::pointer::{Out, fill, slice, value};
-use crate::rows::{self, fedhds_scores_t};
 use crate::status::{boundary, fedhds_status_t};
 use fedhds_core::client::{Client, SavedClient};
-use fedhds_core::protocol::{Kind, RoundStart, SelectionOrder, Wire as _};
-use fedhds_core::stage::Rows;
-use fedhds_core::types::{ClientId, Context, Control, Matrix, Round, RowId, Secret, Seed};
+use fedhds_core::protocol::{Kind, SelectionOrder, Wire as _};
+use fedhds_core::types::{ClientId, Context, Control, Round, RowId, Secret, Seed};
 
 /// A client. Its state survives in `fedhds_client_state`. Freed with `fedhds_client_free`.
 pub struct fedhds_client_t {
@@ -26,7 +23,7 @@ impl Handle for fedhds_client_t {
 /// What is behind a client's handle.
 pub(crate) struct Machine {
     pub client: Client,
-    seed: u64,
+    pub seed: u64,
 }
 
 /// The context of a call, with the seed that the core's simulation derives for it.
@@ -66,51 +63,6 @@ pub unsafe extern "C" fn fedhds_client_new(
         let out = unsafe { Out::new(client, "client") }?;
         let client = Client::new(ClientId(number), &pipeline(method, layers)?);
         out.set(handle::new(Machine { client, seed }));
-        Ok(())
-    })
-}
-
-/// Groups the records and reports the groups, in answer to the server's round start. `features` has row i for record i; NULL is for methods
-/// that look at none, with the number of `records`.
-///
-/// `scores` are numbers of the records that the app has, row i of record i, or NULL: a scorer of the app's own is the app calling its own
-/// function before this one. The client's clusterer and selector see them; the mean over each group goes up where the method has
-/// `client.share_scores`.
-///
-/// # Safety
-/// `start` is readable for `length` bytes; `features` and its values are where it is not NULL, and so are `scores`, its names and values;
-/// `summary` is valid for a write.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn fedhds_client_summarize(
-    client: *mut fedhds_client_t,
-    start: *const u8,
-    length: usize,
-    features: *const fedhds_matrix_view_t,
-    records: usize,
-    scores: *const fedhds_scores_t,
-    watch: *const fedhds_control_t,
-    summary: *mut *mut fedhds_bytes_t,
-) -> fedhds_status_t {
-    boundary(|| {
-        // SAFETY: the caller's promise.
-        let (out, start) = unsafe { (Out::new(summary, "summary")?, slice(start, length, "start")?) };
-        let start = RoundStart::decode(start)?;
-        let features = if features.is_null() {
-            Matrix::zeros(records, 0)
-        } else {
-            // SAFETY: the caller's promise.
-            unsafe { copied(features, "features") }?
-        };
-        // SAFETY: the caller's promise.
-        let scores = unsafe { rows::scores(scores) }?;
-        let control = control(watch)?;
-        let message = handle::write(client, |machine| {
-            let number = machine.client.id().0;
-            let context = call_context(machine.seed, start.round, "client", number, "summarize", &control);
-            let records = Rows::new(&features).scores(scores.as_ref());
-            Ok(machine.client.summarize(&start, records, &context)?.encode()?)
-        })?;
-        out.set(bytes(message));
         Ok(())
     })
 }
@@ -198,6 +150,19 @@ pub unsafe extern "C" fn fedhds_client_set_secret(client: *mut fedhds_client_t, 
         let key = unsafe { value(secret.cast::<[u8; 32]>(), "secret") }?;
         handle::write(client, |machine| {
             machine.client.set_secret(Secret::from_bytes(key));
+            Ok(())
+        })
+    })
+}
+
+/// Agrees to show groups of at least so many distinct records, whatever the method asks for: where the method's `client.min_group_size` is
+/// smaller, this client answers without groups, and so does not train. It is the app's to say in each process: it is not in the client's
+/// state. 1 at first.
+#[unsafe(no_mangle)]
+pub extern "C" fn fedhds_client_set_least_group(client: *mut fedhds_client_t, records: usize) -> fedhds_status_t {
+    boundary(|| {
+        handle::write(client, |machine| {
+            machine.client.set_least_group(records);
             Ok(())
         })
     })

@@ -241,7 +241,9 @@ fn stages_of_the_callers_own_are_called_and_checked() {
     let features: Vec<f32> = (0..8).map(|v| if v % 2 == 0 { v as f32 - 3.5 } else { 1.0 }).collect();
     let view = fedhds_matrix_view_t { data: features.as_ptr(), rows: 4, cols: 2, row_stride: 2 };
     for (clusterer, expected) in [(halves as _, FEDHDS_STATUS_OK), (fails as _, FEDHDS_STATUS_STAGE)] {
-        let method = method("preset = \"fedhds_coverage\"\ncount = { budget = 2 }\nclient = { layer_norm = false }");
+        let method = method(
+            "preset = \"fedhds_coverage\"\ncount = { budget = 2 }\nclient = { layer_norm = false, min_group_size = 1 }",
+        );
         let user_data = std::ptr::from_ref(&calls).cast_mut().cast();
         let (mut server, mut client, mut start, mut summary) = (null_mut(), null_mut(), null_mut(), null_mut());
         // SAFETY: every pointer is to a place or buffer of this function's; `calls` outlives the method.

@@ -31,7 +31,7 @@ fn records() -> Vec<Record> {
 }
 
 fn trainer(name: &str) -> LoraTrainer {
-    let config = TrainConfig { learning_rate: 0.02, local_epochs: 40, ..TrainConfig::default() };
+    let config = TrainConfig { learning_rate: 0.02, local_epochs: 80, ..TrainConfig::default() };
     let adapter = AdapterConfig { lora_dropout: 0.0, ..AdapterConfig::default() };
     LoraTrainer::new(load(name), Arc::new(PromptTemplate::Raw), adapter, config).unwrap()
 }
@@ -56,7 +56,7 @@ fn a_tuned_model_says_what_it_was_taught() {
             assert_eq!(fresh.exact_match, Some(false));
         }
         let trained = trainer.train(&start, &records(), &context).unwrap();
-        assert_eq!((trained.losses.len(), trained.skipped), (80, 0));
+        assert_eq!((trained.losses.len(), trained.skipped), (160, 0));
         let after = evaluator.evaluate(Some(&trained.adapter), &records(), true, &context).unwrap();
         for (score, record) in after.iter().zip(records()) {
             assert_eq!((score.id.as_str(), score.category.as_str()), (record.id.as_str(), "task"));

@@ -7,7 +7,7 @@
 use crate::toy::{self, TENSOR, ToyFeatures, ToyTrainer};
 use fedhds_core::aggregate::WeightedMean;
 use fedhds_core::client::Client;
-use fedhds_core::method::{MethodConfig, Preset};
+use fedhds_core::method::{FeatureSource, MethodConfig, Preset};
 use fedhds_core::protocol::Message;
 use fedhds_core::server::Server;
 use fedhds_core::simulate::{EvaluationSchedule, Participation, Simulation, SimulationSettings};
@@ -37,10 +37,17 @@ struct Kept {
 /// Fewer steps of t-SNE than by default: these topics lie far apart, and tests are compiled without optimisation.
 const QUICK: &str = "client.reducer = { max_iter = 250, early_exaggeration_iter = 100 }";
 
+/// Features of text have as many columns as the shared coordinates.
+const TEXT: &str = "client.shared_dims = 24";
+
 /// The presets, and variants that reach every other stage; by name.
 fn methods() -> BTreeMap<String, String> {
     let presets = Preset::ALL.iter().map(|preset| {
-        let quick = if preset.name().starts_with("fedhds") && *preset != Preset::FedhdsCoverage { QUICK } else { "" };
+        let quick = match preset {
+            Preset::Fedhds | Preset::FedhdsTurbo | Preset::FedhdsShared => QUICK,
+            Preset::FedhdsRobust => TEXT,
+            _ => "",
+        };
         (preset.name().to_owned(), format!("preset = \"{preset}\"\n{quick}"))
     });
     let variants = [
@@ -113,7 +120,11 @@ fn choose(method: &str, seed: u64, moved: bool) -> Picks {
 
 /// The adapter after three rounds of toy training.
 fn adapter(method: &str) -> Vec<f32> {
-    let pipeline = MethodConfig::from_toml_str(method).unwrap().pipeline(1).unwrap();
+    let mut method = MethodConfig::from_toml_str(method).unwrap();
+    if method.features == FeatureSource::Text {
+        method.client.shared_dims = 3; // the toy's
+    }
+    let pipeline = method.pipeline(1).unwrap();
     let outcome = Simulation::new(
         pipeline,
         Arc::new(toy::data(8, 20, 5).clients),

@@ -29,9 +29,10 @@ pub struct Pair {
     pub prompt: RowId,
 }
 
-/// How much likelier a response is under its own prompt than under a decoy.
+/// How much likelier a response is under its own prompt than under a decoy; NaN without a loss.
 fn score(own: f32, decoy: f32) -> f64 {
-    let ln = |loss: f32| f64::from(loss).max(LEAST_LOSS).ln();
+    // `max` takes the other number for NaN.
+    let ln = |loss: f32| if loss.is_nan() { f64::NAN } else { f64::from(loss).max(LEAST_LOSS).ln() };
     ln(decoy) - ln(own)
 }
 

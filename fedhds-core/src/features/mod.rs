@@ -19,6 +19,7 @@ mod params;
 mod row_file;
 mod rows;
 mod text;
+mod text_config;
 mod text_hasher;
 mod words;
 
@@ -35,5 +36,6 @@ pub use near_copies::{NearCopies, NearCopiesConfig, near_copies};
 #[cfg(feature = "model")]
 pub use params::{FeatureParams, Layers};
 pub use rows::CachedRows;
-pub use text::{TEXT_SEED, TextFeatures, TextFeaturesConfig};
+pub use text::TextFeatures;
+pub use text_config::{TEXT_SEED, TextFeaturesConfig};
 pub use text_hasher::TextHasher;

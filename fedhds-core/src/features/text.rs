@@ -1,42 +1,14 @@
 //! Features of records without a model: what letters their texts are made of.
 
+use super::text_config::TextFeaturesConfig;
 use super::text_hasher::TextHasher;
 use crate::error::Result;
 use crate::loops;
 use crate::stage::FeatureExtractor;
-use crate::types::range::within;
-use crate::types::{Adapter, Context, Matrix, Record, Seed};
-use serde::{Deserialize, Serialize};
-
-/// The seed of the frame that clients share unless they agree on another: the paper's number, arXiv 2410.10926. It never changes.
-pub const TEXT_SEED: Seed = Seed(241_010_926);
+use crate::types::{Adapter, Context, Matrix, Record};
 
 /// Records that one task reads: enough to be worth handing out, few enough to stop soon.
 const RECORDS: usize = 16;
-
-/// Settings of [`TextFeatures`]. Clients whose rows are to be compared have them alike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TextFeaturesConfig {
-    /// Columns of the features, from 4 to 4,096; default 128, where a dot product of two rows is off by .09 (standard deviation).
-    pub dims: usize,
-    /// The seed of the hash: rows of one seed lie in one frame, whoever made them. Default [`TEXT_SEED`].
-    pub seed: Seed,
-}
-
-impl Default for TextFeaturesConfig {
-    fn default() -> Self {
-        Self { dims: 128, seed: TEXT_SEED }
-    }
-}
-
-impl TextFeaturesConfig {
-    /// # Errors
-    /// [`Error::Parameter`](crate::error::Error::Parameter) for the first value outside its range.
-    pub fn check(&self) -> Result<()> {
-        within("dims", self.dims, 4..=4096)
-    }
-}
 
 /// Texts as features, `[n, dims]`: a signed sparse hash of the character n-grams of instruction and answered input, straight into the frame
 /// that all clients share. No model, no vocabulary, no statistics over records or clients.

@@ -1,6 +1,6 @@
 //! One record's row of text features.
 
-use super::text::TextFeaturesConfig;
+use super::text_config::TextFeaturesConfig;
 use super::words::{codes, mix};
 use crate::error::{Error, Result};
 use std::collections::HashSet;

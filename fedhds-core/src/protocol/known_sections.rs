@@ -1,7 +1,7 @@
 //! The sections that this release knows, by the message that they belong to.
 
-use super::{Group, Kind, Section};
-use crate::types::{ClientId, ClusterId, Matrix, Round, RowId, Scores, Seed};
+use super::{Kind, Section};
+use crate::types::{ClientId, ClusterId, Round, RowId, Scores, Seed};
 use serde::{Deserialize, Serialize};
 
 /// Section 1 of a [`RoundStart`](super::RoundStart): what the random keys of records are derived from, the same in all rounds.
@@ -155,37 +155,6 @@ impl Section for GateLimit {
     const KIND: Kind = Kind::SelectionOrder;
     const NUMBER: u16 = 2;
     const NAME: &'static str = "gate_limit";
-}
-
-/// Section 2 of a [`ClientSummary`](super::ClientSummary): that its groups are those that the server knows. The message then names none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupsDigest(
-    /// BLAKE3 of ids, sizes and centroids, its first eight bytes.
-    pub u64,
-);
-
-impl GroupsDigest {
-    /// Of these groups and their centroids, `[groups, d]`.
-    pub fn of(groups: &[Group], centroids: &Matrix) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&(centroids.cols() as u64).to_le_bytes());
-        for group in groups {
-            hasher.update(&group.cluster.0.to_le_bytes());
-            hasher.update(&group.size.to_le_bytes());
-        }
-        centroids.as_slice().iter().for_each(|value| {
-            hasher.update(&value.to_le_bytes());
-        });
-        let mut bytes = [0; 8];
-        hasher.finalize_xof().fill(&mut bytes);
-        Self(u64::from_le_bytes(bytes))
-    }
-}
-
-impl Section for GroupsDigest {
-    const KIND: Kind = Kind::ClientSummary;
-    const NUMBER: u16 = 2;
-    const NAME: &'static str = "groups_digest";
 }
 
 /// Section 1 of a [`SelectionOrder`](super::SelectionOrder): groups that may give a record where an ordered group holds fewer than were

@@ -1,8 +1,6 @@
 //! Client to server: its groups.
 
-use super::{
-    GateAnswer, GroupScores, GroupsDigest, Kind, MAX_DIMS, MAX_GROUPS, MAX_RECORDS, Section as _, Sections, Wire,
-};
+use super::{GateAnswer, GroupScores, Kind, MAX_DIMS, MAX_GROUPS, MAX_RECORDS, Section, Sections, Wire};
 use crate::error::{Error, Result};
 use crate::types::{ClientId, ClusterId, Matrix, Round};
 use serde::{Deserialize, Serialize};
@@ -44,6 +42,37 @@ impl ClientSummary {
     pub fn records(&self) -> usize {
         self.groups.iter().map(|g| g.size as usize).sum()
     }
+}
+
+/// Section 2 of a [`ClientSummary`]: that its groups are those that the server knows. The message then names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupsDigest(
+    /// BLAKE3 of ids, sizes and centroids, its first eight bytes.
+    pub u64,
+);
+
+impl GroupsDigest {
+    /// Of these groups and their centroids, `[groups, d]`.
+    pub fn of(groups: &[Group], centroids: &Matrix) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(centroids.cols() as u64).to_le_bytes());
+        for group in groups {
+            hasher.update(&group.cluster.0.to_le_bytes());
+            hasher.update(&group.size.to_le_bytes());
+        }
+        centroids.as_slice().iter().for_each(|value| {
+            hasher.update(&value.to_le_bytes());
+        });
+        let mut bytes = [0; 8];
+        hasher.finalize_xof().fill(&mut bytes);
+        Self(u64::from_le_bytes(bytes))
+    }
+}
+
+impl Section for GroupsDigest {
+    const KIND: Kind = Kind::ClientSummary;
+    const NUMBER: u16 = 2;
+    const NAME: &'static str = "groups_digest";
 }
 
 impl Wire for ClientSummary {

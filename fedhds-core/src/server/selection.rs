@@ -362,7 +362,7 @@ fn among_groups(
         context.seed.derive("client", u64::from(g.client.0)).derive("group", u64::from(g.cluster.0)).0
     };
     let keys: Vec<u64> = selection.groups.iter().map(key).collect();
-    let rows = rows.weights(&weights).owners(&owners).keys(&keys);
+    let rows = rows.weights(&weights).owners(&owners);
     let clustering = group(stages, &rows, budget, context)?;
     if let Some(clustering) = &clustering {
         selection.clusters = clustering.centroids.rows();
@@ -381,7 +381,9 @@ fn among_groups(
     };
     let shown = &allowance.groups[..rows.len()];
     let room = Room::new(shown, &allowance.clients);
-    if let Some(counts) = run_allocation("server.selector", stages.selector.as_ref(), &rows, &room, budget, &context)? {
+    let keyed = rows.keys(&keys); // what decides between equals
+    if let Some(counts) = run_allocation("server.selector", stages.selector.as_ref(), &keyed, &room, budget, &context)?
+    {
         for (at, count) in counts.into_iter().enumerate() {
             selection.groups[at].records = allowance.take(at, count);
         }
@@ -463,7 +465,6 @@ struct Part {
     points: Matrix,
     weights: Vec<f32>,
     owners: Vec<ClientId>,
-    keys: Vec<u64>,
     scores: Option<Scores>,
     groups: Option<Clustering>,
 }
@@ -486,7 +487,6 @@ impl Part {
             points: all.points.take_rows(rows)?,
             weights: rows.iter().map(|&row| all.weight(row)).collect(),
             owners: rows.iter().map(|&row| all.owners[row]).collect(),
-            keys: rows.iter().map(|&row| all.keys[row]).collect(),
             scores: all.scores.map(|scores| scores.take_rows(rows)).transpose()?,
             groups: groups.transpose()?,
         })
@@ -496,7 +496,6 @@ impl Part {
         Rows::new(&self.points)
             .weights(&self.weights)
             .owners(&self.owners)
-            .keys(&self.keys)
             .scores(self.scores.as_ref())
             .groups(self.groups.as_ref())
             .covered(all.covered)

@@ -3,7 +3,7 @@
 
 #include "fixtures.h"
 
-typedef enum { BYTES, MATRIX, CLUSTERING, CONTROL, METHOD, CLIENT, SERVER, RECORDS, PCA, KINDS, ADAPTER = KINDS, SECRET, ALL } kind_t;
+typedef enum { BYTES, MATRIX, CLUSTERING, CONTROL, METHOD, CLIENT, SERVER, RECORDS, PCA, TEXT, COPIES, KINDS, ADAPTER = KINDS, SECRET, ALL } kind_t;
 
 static const char* const NAMES[ALL] = {
     "fedhds_bytes_t",
@@ -15,6 +15,8 @@ static const char* const NAMES[ALL] = {
     "fedhds_server_t",
     "fedhds_records_t",
     "fedhds_pca_t",
+    "fedhds_text_features_t",
+    "fedhds_near_copies_t",
     "fedhds_adapter_t",  // of this and the next this program has none that are alive
     "fedhds_secret_t",
 };
@@ -22,11 +24,15 @@ static const char* const NAMES[ALL] = {
 // The other arguments are good ones.
 static round_t good;
 static fedhds_pca_t* good_pca;
+static fedhds_text_features_t* good_text;
+static fedhds_near_copies_t* good_copies;
+static fedhds_records_t* good_records;
 static message_t state, of_client;
 static fedhds_tsne_config_t tsne;
 static fedhds_kernel_pca_config_t kernel;
 static fedhds_hdbscan_config_t hdbscan;
 static fedhds_kmeans_config_t kmeans;
+static fedhds_text_features_config_t text;
 static fedhds_bytes_t* bytes;
 static fedhds_matrix_t* matrix;
 static fedhds_clustering_t* clustering;
@@ -55,6 +61,10 @@ static int32_t choose(
 }
 static int32_t send(fedhds_summary_t* summary, fedhds_secret_t* secret, void* user_data) {
     (void)summary, (void)secret, (void)user_data;
+    return 1;
+}
+static int32_t losses_of(const fedhds_pair_t* pairs, size_t number, float* losses, void* user_data) {
+    (void)pairs, (void)number, (void)losses, (void)user_data;
     return 1;
 }
 static int32_t commit(const fedhds_trained_group_t* groups, size_t number, void* user_data) {
@@ -145,6 +155,26 @@ USE(66, fedhds_server_end_round(handle, &one, &one, 1, &bytes))
 USE(67, fedhds_server_begin_round(good.server, 9, &one, 1, handle, &bytes))
 USE(68, fedhds_server_resume(good.server, state.data, state.length, handle))
 USE(69, fedhds_secret_draw(handle, byte, 1))
+USE(70, fedhds_text_features_row(handle, "a", NULL, NULL, NULL, 0, &count))
+USE(71, fedhds_text_features_of_records(handle, good_records, NULL, &matrix))
+USE(72, fedhds_text_features_of_records(good_text, handle, NULL, &matrix))
+USE(73, fedhds_text_features_of_records(good_text, good_records, handle, &matrix))
+USE(74, fedhds_text_features_of_prompts(handle, good_records, NULL, &matrix))
+USE(75, fedhds_text_features_of_prompts(good_text, handle, NULL, &matrix))
+USE(76, fedhds_text_features_of_prompts(good_text, good_records, handle, &matrix))
+USE(77, fedhds_near_copies_add(handle, "a", NULL, "b"))
+USE(78, fedhds_near_copies_add_records(handle, good_records))
+USE(79, fedhds_near_copies_add_records(good_copies, handle))
+USE(80, fedhds_near_copies_labels(handle, NULL, 0, &count))
+USE(81, fedhds_client_summarize_with(handle, START, VIEW, NULL, NULL, &bytes))
+USE(82, fedhds_client_summarize_with(good.client, START, VIEW, NULL, handle, &bytes))
+USE(83, fedhds_client_pilot(handle, START, NULL, 0, &count))
+USE(84, fedhds_client_answer(handle, START, good.summary.data, good.summary.length, NULL, 0, &bytes))
+USE(85, fedhds_client_choose_scored(handle, ORDER, losses_of, NULL, NULL, NULL, 0, &count))
+USE(86, fedhds_client_choose_scored(good.client, ORDER, losses_of, NULL, handle, NULL, 0, &count))
+USE(87, fedhds_client_set_least_group(handle, 1))
+USE(88, fedhds_text_features_free(handle))
+USE(89, fedhds_near_copies_free(handle))
 
 typedef struct {
     fedhds_status_t (*call)(void* handle);
@@ -223,6 +253,26 @@ static const use_t USES[] = {
     {use_67, ADAPTER, true},
     {use_68, ADAPTER, true},
     {use_69, SECRET, false},
+    {use_70, TEXT, false},
+    {use_71, TEXT, false},
+    {use_72, RECORDS, false},
+    {use_73, CONTROL, true},
+    {use_74, TEXT, false},
+    {use_75, RECORDS, false},
+    {use_76, CONTROL, true},
+    {use_77, COPIES, false},
+    {use_78, COPIES, false},
+    {use_79, RECORDS, false},
+    {use_80, COPIES, false},
+    {use_81, CLIENT, false},
+    {use_82, CONTROL, true},
+    {use_83, CLIENT, false},
+    {use_84, CLIENT, false},
+    {use_85, CLIENT, false},
+    {use_86, CONTROL, true},
+    {use_87, CLIENT, false},
+    {use_88, TEXT, true},
+    {use_89, COPIES, true},
 };
 
 static void make(void* handles[KINDS]) {
@@ -234,6 +284,8 @@ static void make(void* handles[KINDS]) {
     fedhds_server_t* s = NULL;
     fedhds_records_t* r = NULL;
     fedhds_pca_t* p = NULL;
+    fedhds_text_features_t* t = NULL;
+    fedhds_near_copies_t* n = NULL;
     OK(fedhds_client_state(good.client, &b));
     OK(fedhds_pca(VIEW, 2, false, NULL, &m));
     OK(fedhds_kmeans(VIEW, &kmeans, 0, NULL, &c));
@@ -242,13 +294,17 @@ static void make(void* handles[KINDS]) {
     OK(fedhds_server_new(good.method, 1, 0, &s));
     OK(fedhds_records_new(&r));
     OK(fedhds_pca_fit(VIEW, 2, false, NULL, &p));
+    OK(fedhds_text_features_new(&text, &t));
+    OK(fedhds_near_copies_new(NULL, &n));
     handles[BYTES] = b, handles[MATRIX] = m, handles[CLUSTERING] = c, handles[CONTROL] = o;
     handles[METHOD] = method_of(RANDOM), handles[CLIENT] = l, handles[SERVER] = s, handles[RECORDS] = r;
-    handles[PCA] = p;
+    handles[PCA] = p, handles[TEXT] = t, handles[COPIES] = n;
 }
 
 static void release(void* handles[KINDS]) {
-    for (int kind = BYTES; kind < KINDS; ++kind) OK(USES[46 + kind].call(handles[kind]));
+    static fedhds_status_t (*const FREES[KINDS])(void*) = {
+        use_46, use_47, use_48, use_49, use_50, use_51, use_52, use_53, use_54, use_88, use_89};
+    for (int kind = BYTES; kind < KINDS; ++kind) OK(FREES[kind](handles[kind]));
 }
 
 static void* number(uintptr_t value) { return (void*)value; }
@@ -265,6 +321,10 @@ int main(void) {
     OK(fedhds_kernel_pca_config_init(&kernel, sizeof kernel));
     OK(fedhds_hdbscan_config_init(&hdbscan, sizeof hdbscan));
     OK(fedhds_kmeans_config_init(&kmeans, sizeof kmeans));
+    OK(fedhds_text_features_config_init(&text, sizeof text));
+    OK(fedhds_text_features_new(&text, &good_text));
+    OK(fedhds_near_copies_new(NULL, &good_copies));
+    OK(fedhds_records_new(&good_records));
     void *alive[KINDS], *freed[KINDS];
     make(alive);
     make(freed);
@@ -307,6 +367,9 @@ int main(void) {
     OK(fedhds_client_summarize(client, START, VIEW, 0, NULL, NULL, &bytes));
     OK(fedhds_bytes_free(bytes));
     OK(fedhds_client_free(client));
+    OK(fedhds_text_features_free(good_text));
+    OK(fedhds_near_copies_free(good_copies));
+    OK(fedhds_records_free(good_records));
     free(state.data);
     free(of_client.data);
     round_free(&good);

@@ -53,6 +53,7 @@ constexpr bool moves_only = std::is_nothrow_move_constructible_v<T>&& std::is_no
 static_assert(moves_only<fedhds::Bytes> && moves_only<fedhds::Matrix> && moves_only<fedhds::Clustering>);
 static_assert(moves_only<fedhds::Control> && moves_only<fedhds::Method> && moves_only<fedhds::Client>);
 static_assert(moves_only<fedhds::Server> && moves_only<fedhds::Records>);
+static_assert(moves_only<fedhds::TextFeatures> && moves_only<fedhds::NearCopies>);
 #if defined(FEDHDS_MODELS)
 static_assert(moves_only<fedhds::Model> && moves_only<fedhds::Adapter> && moves_only<fedhds::Trained>);
 #endif
@@ -344,7 +345,8 @@ private:
 // Scores, an upload stage and a memory of the program's own.
 void own_method() {
     fedhds::Method method =
-        fedhds::Method::create("preset = \"fedhds_coverage\"\ncount = { budget = 2 }\nclient = { shared_dims = 4 }")
+        fedhds::Method::create("preset = \"fedhds_coverage\"\ncount = { budget = 2 }\n"
+                               "client = { shared_dims = 4, min_group_size = 1 }")
             .value();
     std::vector<std::uint8_t> drawn(9);
     method
@@ -599,6 +601,75 @@ void models(const std::string& folder, const std::string& out) {
 
 #endif
 
+// Text features, near copies and the gate, by lambdas.
+void robust() {
+    const char* const asks[] = {"Translate this into Italian", "Count how many apples remain", "Write about mountains",
+        "Which bug breaks my loop?", "Name the nearest planet", "Suggest dinner without gluten"};
+    fedhds::Records records = fedhds::Records::create().value();
+    for (std::size_t i = 0; i < 48; ++i) {
+        const std::string said = std::to_string(i);
+        records.add({"r" + said, asks[i / 2 % 6], "case " + said, "It is " + said, ""}).value();
+    }
+    records.add({"copy", std::string("Please: ") + asks[0], "Case 0", "it is  0", ""}).value();
+    const fedhds::TextFeatures text = fedhds::TextFeatures::create().value();
+    const fedhds::Matrix features = text.of_records(records).value(), prompts = text.of_prompts(records).value();
+    const std::vector<float> row = text.row(asks[0], "case 0", "It is 0").value();
+    CHECK(row.size() == 128 && std::equal(row.begin(), row.end(), features.row(0).begin()));
+    CHECK(!std::equal(row.begin(), row.end(), prompts.row(0).begin()));
+    CHECK(text.row(std::string("a\0b", 3)).error().status() == FEDHDS_STATUS_PARAMETER);
+    fedhds::TextFeaturesConfig narrow;
+    narrow.dims = 2;
+    CHECK(fedhds::TextFeatures::create(narrow).error().status() == FEDHDS_STATUS_PARAMETER);
+    fedhds::NearCopies copies = fedhds::NearCopies::create().value();
+    copies.add(records).value();
+    copies.add(asks[0], "case  0", "It is 0").value();
+    std::vector<std::uint32_t> labels = copies.labels().value();
+    CHECK(labels.size() == 50 && labels[48] == 0 && labels[49] == 0 && labels[47] == 47);
+    labels.pop_back();
+
+    const fedhds::Method method = fedhds::Method::create("preset = \"fedhds_robust\"\n[server.gate]\n"
+                                                         "representatives = 24\ncounted = 20").value();
+    fedhds::Server server = fedhds::Server::create(method, 1, seed).value();
+    fedhds::Client client = fedhds::Client::create(3, method, 1, seed).value();
+    const fedhds::Bytes start = server.begin_round(0, {3}).value();
+    CHECK(client.pilot(start).error().status() == FEDHDS_STATUS_PROTOCOL);
+    const fedhds::RecordFacts facts{nullptr, labels, prompts};
+    const fedhds::RecordFacts few{nullptr, {labels.data(), 3}, prompts};
+    CHECK(client.summarize(start, features, few).error().status() == FEDHDS_STATUS_INPUT);
+    fedhds::Bytes summary = client.summarize(start, features, facts).value();
+    // Every second record is bad.
+    const auto loss = [](fedhds::Pair pair) {
+        const unsigned mixed = (pair.response * 2654435761U) ^ (pair.prompt * 40503U);
+        const bool own = pair.response == pair.prompt && pair.response % 2 == 0;
+        return own ? 0.5F : 2.0F + static_cast<float>(mixed >> 8 & 0xFFU) / 2560.0F;
+    };
+    const std::vector<fedhds::Pair> asked = client.pilot(start).value();
+    CHECK(asked.size() == 24 * 5 && asked[0].response == asked[0].prompt);
+    std::vector<float> answers;
+    for (const fedhds::Pair& pair : asked) answers.push_back(loss(pair));
+    CHECK(client.answer(start, summary, {answers.data(), 1}).error().status() == FEDHDS_STATUS_INPUT);
+    summary = client.answer(start, summary, answers).value();
+    server.receive(3, summary).value();
+    server.select().value();
+    const fedhds::Order order = server.order(3).value();
+    CHECK(order.records > 0);
+    const auto rains = [](fedhds::Span<const fedhds::Pair>, fedhds::Span<float>) {
+        throw std::runtime_error("it rains");
+    };
+    const Error error = thrown([&] { client.choose_scored(order.message, rains).value(); });
+    CHECK(error.status() == FEDHDS_STATUS_STAGE && contains(error.what(), "it rains"));
+    std::size_t calls = 0;
+    auto counting = [&](fedhds::Span<const fedhds::Pair> pairs, fedhds::Span<float> to) {
+        for (std::size_t i = 0; i < pairs.size(); ++i) to[i] = loss(pairs[i]);
+        ++calls;
+    };
+    const std::vector<std::uint32_t> rows = client.choose_scored(order.message, counting).value();
+    CHECK(calls > 0 && !rows.empty() && rows.size() <= order.records);
+    for (const std::uint32_t chosen : rows) CHECK(chosen % 2 == 0);
+    client.set_least_group(5).value();
+    CHECK(client.summarize(start, features, facts)->size() < 100);
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -610,6 +681,7 @@ int main(int count, char** arguments) {
     own_method();
     controls();
     records();
+    robust();
 #if defined(FEDHDS_MODELS)
     if (count > 2) models(arguments[1], arguments[2]);
 #else

@@ -49,6 +49,39 @@ static fedhds_status_t take_order(const uint8_t* data, size_t length) {
     return status;
 }
 
+static int32_t losses_of(const fedhds_pair_t* pairs, size_t count, float* losses, void* user_data) {
+    (void)user_data;
+    for (size_t i = 0; i < count; ++i) {
+        CHECK(pairs[i].response < ROWS && pairs[i].prompt < ROWS);
+        losses[i] = pairs[i].response == pairs[i].prompt ? 1.0f : 2.0f;
+    }
+    return 0;
+}
+
+static fedhds_status_t take_scored_order(const uint8_t* data, size_t length) {
+    uint32_t rows[ROWS];
+    size_t count = 0;
+    const fedhds_status_t status =
+        fedhds_client_choose_scored(r.client, data, length, losses_of, NULL, NULL, rows, ROWS, &count);
+    for (size_t i = 0; status == FEDHDS_STATUS_OK && i < count; ++i)
+        CHECK(rows[i] < ROWS && (i == 0 || rows[i] > rows[i - 1]));
+    return status;
+}
+
+static fedhds_status_t take_pilot(const uint8_t* data, size_t length) {
+    size_t count = 0;
+    return fedhds_client_pilot(r.client, data, length, NULL, 0, &count);
+}
+
+static fedhds_status_t take_answered(const uint8_t* data, size_t length) {
+    fedhds_bytes_t* answered = NULL;
+    const fedhds_status_t status =
+        fedhds_client_answer(r.client, r.start.data, r.start.length, data, length, NULL, 0, &answered);
+    CHECK((status == FEDHDS_STATUS_OK) == (answered != NULL));
+    OK(fedhds_bytes_free(answered));
+    return status;
+}
+
 static fedhds_status_t take_client_state(const uint8_t* data, size_t length) {
     const fedhds_status_t status = fedhds_client_resume(client, data, length);
     size_t count = 0;
@@ -225,6 +258,9 @@ int main(int count, char** arguments) {
         {"client_summarize", take_start, nothing, r.start},
         {"server_receive", take_summary, waiting_server, r.summary},
         {"client_choose", take_order, nothing, r.order},
+        {"client_choose_scored", take_scored_order, nothing, r.order},
+        {"client_pilot", take_pilot, nothing, r.start},
+        {"client_answer", take_answered, nothing, r.summary},
         {"client_resume", take_client_state, new_client, of_client},
         {"server_resume", take_server_state, new_server, of_server},
         {"server_resume, collecting", take_server_state, new_server, collecting},

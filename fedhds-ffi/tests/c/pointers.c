@@ -59,6 +59,10 @@ static int32_t send(fedhds_summary_t* summary, fedhds_secret_t* secret, void* us
     (void)summary, (void)secret, (void)user_data;
     return 0;
 }
+static int32_t losses_of(const fedhds_pair_t* pairs, size_t count, float* losses, void* user_data) {
+    (void)pairs, (void)count, (void)losses, (void)user_data;
+    return 0;
+}
 static int32_t commit(const fedhds_trained_group_t* groups, size_t count, void* user_data) {
     (void)groups, (void)count, (void)user_data;
     return 0;
@@ -126,6 +130,26 @@ static void rounds(void) {
     scores.names = nameless;
     NULLS(fedhds_client_summarize(
         r.client, r.start.data, r.start.length, &r.features.view, 0, &scores, NULL, &bytes));
+    fedhds_summarize_options_t options = {sizeof options, 0, &scores, NULL, NULL};
+    NULLS(fedhds_client_summarize_with(NULL, r.start.data, r.start.length, &r.features.view, NULL, NULL, &bytes));
+    NULLS(fedhds_client_summarize_with(r.client, NULL, r.start.length, &r.features.view, NULL, NULL, &bytes));
+    NULLS(fedhds_client_summarize_with(r.client, r.start.data, r.start.length, &r.features.view, NULL, NULL, NULL));
+    NULLS(fedhds_client_summarize_with(
+        r.client, r.start.data, r.start.length, &r.features.view, &options, NULL, &bytes));
+    NULLS(fedhds_client_pilot(NULL, r.start.data, r.start.length, NULL, 0, &count));
+    NULLS(fedhds_client_pilot(r.client, NULL, r.start.length, NULL, 0, &count));
+    NULLS(fedhds_client_pilot(r.client, r.start.data, r.start.length, NULL, 0, NULL));
+    NULLS(fedhds_client_answer(NULL, r.start.data, r.start.length, r.summary.data, r.summary.length, NULL, 0, &bytes));
+    NULLS(fedhds_client_answer(r.client, NULL, r.start.length, r.summary.data, r.summary.length, NULL, 0, &bytes));
+    NULLS(fedhds_client_answer(r.client, r.start.data, r.start.length, NULL, r.summary.length, NULL, 0, &bytes));
+    NULLS(fedhds_client_answer(
+        r.client, r.start.data, r.start.length, r.summary.data, r.summary.length, NULL, 1, &bytes));
+    NULLS(fedhds_client_answer(r.client, r.start.data, r.start.length, r.summary.data, r.summary.length, NULL, 0, NULL));
+    NULLS(fedhds_client_choose_scored(NULL, r.order.data, r.order.length, losses_of, NULL, NULL, NULL, 0, &count));
+    NULLS(fedhds_client_choose_scored(r.client, NULL, r.order.length, losses_of, NULL, NULL, NULL, 0, &count));
+    NULLS(fedhds_client_choose_scored(r.client, r.order.data, r.order.length, NULL, NULL, NULL, NULL, 0, &count));
+    NULLS(fedhds_client_choose_scored(r.client, r.order.data, r.order.length, losses_of, NULL, NULL, NULL, 0, NULL));
+    NULLS(fedhds_client_set_least_group(NULL, 1));
     const uint8_t secret[32] = {0};
     NULLS(fedhds_client_set_secret(NULL, secret));
     NULLS(fedhds_client_set_secret(r.client, NULL));
@@ -316,6 +340,50 @@ static void records(void) {
     OK(fedhds_records_free(records));
 }
 
+static void texts(void) {
+    fedhds_text_features_config_t config;
+    fedhds_text_features_t *text = NULL, *other = NULL;
+    fedhds_near_copies_t *copies = NULL, *none = NULL;
+    fedhds_records_t* records = NULL;
+    fedhds_matrix_t* matrix = NULL;
+    size_t count = 77;
+    NULLS(fedhds_text_features_config_init(NULL, sizeof config));
+    OK(fedhds_text_features_config_init(&config, sizeof config));
+    NULLS(fedhds_text_features_new(NULL, &text));
+    NULLS(fedhds_text_features_new(&config, NULL));
+    OK(fedhds_text_features_new(&config, &text));
+    NULLS(fedhds_text_features_row(NULL, "a", "b", "c", NULL, 0, &count));
+    NULLS(fedhds_text_features_row(text, NULL, "b", "c", NULL, 0, &count));
+    NULLS(fedhds_text_features_row(text, "a", "b", "c", NULL, 0, NULL));
+    OK(fedhds_records_new(&records));
+    NULLS(fedhds_text_features_of_records(NULL, records, NULL, &matrix));
+    NULLS(fedhds_text_features_of_records(text, NULL, NULL, &matrix));
+    NULLS(fedhds_text_features_of_records(text, records, NULL, NULL));
+    NULLS(fedhds_text_features_of_prompts(NULL, records, NULL, &matrix));
+    NULLS(fedhds_text_features_of_prompts(text, NULL, NULL, &matrix));
+    NULLS(fedhds_text_features_of_prompts(text, records, NULL, NULL));
+    NULLS(fedhds_near_copies_new(NULL, NULL));
+    OK(fedhds_near_copies_new(NULL, &copies));
+    NULLS(fedhds_near_copies_add(NULL, "a", "b", "c"));
+    NULLS(fedhds_near_copies_add(copies, NULL, "b", "c"));
+    NULLS(fedhds_near_copies_add(copies, "a", "b", NULL));
+    NULLS(fedhds_near_copies_add_records(NULL, records));
+    NULLS(fedhds_near_copies_add_records(copies, NULL));
+    NULLS(fedhds_near_copies_labels(NULL, NULL, 0, &count));
+    NULLS(fedhds_near_copies_labels(copies, NULL, 0, NULL));
+    CHECK(count == 77 && matrix == NULL);
+    OK(fedhds_near_copies_add(copies, "a", NULL, "c"));
+    OK(fedhds_near_copies_labels(copies, NULL, 0, &count));
+    CHECK(count == 1);
+    OK(fedhds_text_features_of_records(text, records, NULL, &matrix));
+    OK(fedhds_matrix_free(matrix));
+    OK(fedhds_records_free(records));
+    OK(fedhds_text_features_free(text));
+    OK(fedhds_text_features_free(other));
+    OK(fedhds_near_copies_free(copies));
+    OK(fedhds_near_copies_free(none));
+}
+
 static void frees(void) {
     OK(fedhds_bytes_free(NULL));
     OK(fedhds_matrix_free(NULL));
@@ -338,6 +406,7 @@ int main(void) {
     controls();
     numerics();
     records();
+    texts();
     frees();
     return DONE;
 }

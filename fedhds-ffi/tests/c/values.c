@@ -109,6 +109,11 @@ static void numbers_that_are_none(void) {
     }
 }
 
+static fedhds_status_t with_options(const fedhds_summarize_options_t* options) {
+    const message_t start = one_round.start;
+    return fedhds_client_summarize_with(one_round.client, start.data, start.length, &f.view, options, NULL, &summary);
+}
+
 static void settings(void) {
     // The size that a structure says it has.
     const size_t sizes[] = {0, 1, 7, 4097, SIZE_MAX};
@@ -123,7 +128,29 @@ static void settings(void) {
         FAILS(FEDHDS_STATUS_PARAMETER, fedhds_hdbscan_config_init(&hdbscan, sizes[i]));
         FAILS(FEDHDS_STATUS_PARAMETER, fedhds_kmeans_config_init(&kmeans, sizes[i]));
     }
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+        fedhds_text_features_config_t config = {sizes[i], 128, 1};
+        fedhds_text_features_t* text = NULL;
+        FAILS(FEDHDS_STATUS_PARAMETER, fedhds_text_features_config_init(&config, sizes[i]));
+        FAILS(FEDHDS_STATUS_PARAMETER, fedhds_text_features_new(&config, &text));
+        const fedhds_summarize_options_t options = {sizes[i], 0, NULL, NULL, NULL};
+        FAILS(FEDHDS_STATUS_PARAMETER, with_options(&options));
+    }
     // The structure of an older program is shorter: only that much of it is written and read.
+    const fedhds_summarize_options_t short_options = {
+        offsetof(fedhds_summarize_options_t, scores), 0, (const void*)1, (const void*)1, (const void*)1};
+    OK(with_options(&short_options));
+    drop();
+    // Prompts of another number of rows, and with values that are none; copies of a misplaced pointer.
+    float no_value[ROWS] = {0};
+    no_value[5] = NAN;
+    const fedhds_matrix_view_t few = view_of(f.values, ROWS - 1, COLS, 0), nan = view_of(no_value, ROWS, 1, 0);
+    fedhds_summarize_options_t options = {sizeof options, 0, NULL, NULL, &few};
+    SAYS(FEDHDS_STATUS_INPUT, "prompts", with_options(&options));
+    options.prompts = &nan;
+    SAYS(FEDHDS_STATUS_NOT_FINITE, "prompts", with_options(&options));
+    options.prompts = NULL, options.copies = (const void*)((const unsigned char*)f.values + 1);
+    SAYS(FEDHDS_STATUS_PARAMETER, "copies", with_options(&options));
     const size_t old_size = offsetof(fedhds_kmeans_config_t, n_init);
     fedhds_kmeans_config_t* old = malloc(old_size);
     CHECK(old != NULL);

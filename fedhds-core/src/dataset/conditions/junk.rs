@@ -1,6 +1,6 @@
 //! `junk`: records get a response that answers nothing.
 
-use super::{Flaw, Truth, slots};
+use super::{Flaw, JunkKind, Truth, slots};
 use crate::dataset::{ClientData, Dataset};
 use crate::types::{Record, Rng, Seed};
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
@@ -16,27 +16,6 @@ pub enum JunkGenerators {
     Development,
     /// [`JunkKind::PageText`], [`JunkKind::LastHalf`], [`JunkKind::Scrambled`], [`JunkKind::Echo`].
     Confirmation,
-}
-
-/// A kind of junk. What cannot be made of a record, such as the first third of one letter, becomes the boilerplate or page
-/// text of its set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JunkKind {
-    /// A polite sentence that fits anything.
-    Boilerplate,
-    /// The first third of the response's words; of its characters where it has fewer than three words.
-    FirstThird,
-    /// Words of the client's other records; of the pool's where it has no other.
-    WordSalad,
-    /// What is left over of a web page.
-    PageText,
-    /// The last half of the response's words; of its characters where it has one word.
-    LastHalf,
-    /// The response's characters in another order, its blanks where they were.
-    Scrambled,
-    /// Words of the prompt in random order.
-    Echo,
 }
 
 const BOILERPLATE: [&str; 8] = [

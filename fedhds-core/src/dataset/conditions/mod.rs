@@ -16,8 +16,8 @@ mod swap_within;
 mod tail;
 mod truth;
 
-pub use junk::{JunkGenerators, JunkKind};
-pub use truth::{Flaw, Knob, Reached, RecordTruth, Swap, Truth};
+pub use junk::JunkGenerators;
+pub use truth::{Flaw, JunkKind, Knob, Reached, RecordTruth, Swap, Truth};
 
 use super::{ClientData, Dataset};
 use crate::error::Result;

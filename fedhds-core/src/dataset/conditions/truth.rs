@@ -1,6 +1,5 @@
 //! What was done to each record: for measuring, never for selecting.
 
-use super::junk::JunkKind;
 use crate::dataset::ClientData;
 use crate::error::{Error, Result};
 use crate::types::ClientId;
@@ -42,6 +41,27 @@ pub enum Flaw {
     Junk(JunkKind),
     /// They are the one string of a bad client.
     BadClient,
+}
+
+/// A kind of junk. What cannot be made of a record, such as the first third of one letter, becomes the boilerplate or page
+/// text of its set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JunkKind {
+    /// A polite sentence that fits anything.
+    Boilerplate,
+    /// The first third of the response's words; of its characters where it has fewer than three words.
+    FirstThird,
+    /// Words of the client's other records; of the pool's where it has no other.
+    WordSalad,
+    /// What is left over of a web page.
+    PageText,
+    /// The last half of the response's words; of its characters where it has one word.
+    LastHalf,
+    /// The response's characters in another order, its blanks where they were.
+    Scrambled,
+    /// Words of the prompt in random order.
+    Echo,
 }
 
 /// Whose responses a swapped record has.

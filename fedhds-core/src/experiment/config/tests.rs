@@ -294,7 +294,19 @@ fn the_experiment_of_conditions_can_be_run() {
     let expected = ["clean", "duplicates .8", "tail 1.5", "swap_across .5", "junk .5", "bad_clients .3", "mix"];
     assert_eq!(names, expected);
     let labels: Vec<&str> = config.methods.iter().map(MethodEntry::label).collect();
-    assert_eq!(labels, ["random", "stratified", "rule filter", "fedhds_coverage", "oracle"]);
+    assert_eq!(
+        labels,
+        [
+            "random",
+            "stratified",
+            "rule filter",
+            "fedhds_turbo",
+            "fedhds_coverage",
+            "fedhds_robust",
+            "random at its compute",
+            "oracle"
+        ]
+    );
     assert_eq!((config.budget, config.federation.rounds, config.statistics.margin), (20, 10, 0.03));
     assert!(
         message(&WHOLE.replacen("\"random\",", "\"oracle\",", 1)).1.contains("`data.conditions` beside the oracle")

@@ -469,3 +469,31 @@ fn what_needs_a_pool_or_the_truth_says_so() {
     let error = changed.run(&Control::default()).unwrap_err();
     assert!(matches!(error, Error::Checkpoint { .. }) && error.to_string().contains("condition.junk"), "{error}");
 }
+
+#[test]
+fn the_shipped_conditions_leave_the_oracle_enough_and_random_what_they_say() {
+    let out = tempfile::tempdir().unwrap();
+    let text = include_str!("../../../../examples/experiments/conditions.toml");
+    let mut config = ExperimentConfig::parse(text).unwrap();
+    config.out = out.path().to_path_buf();
+    config.seeds = vec![1];
+    config.methods = ["random", "oracle"].map(MethodEntry::preset).into();
+    let stages = toys().stages();
+    let pool = load_pool(&config.data, stages.count_tokens.as_ref(), &Control::default()).unwrap();
+    let experiment = Experiment::over(config, pool, stages).unwrap();
+    let finished = experiment.run(&Control::default()).unwrap().whole().unwrap();
+    for pair in finished.results.grid().unwrap().rows.chunks(2) {
+        let [random, oracle] = pair else { panic!("{pair:?}") };
+        let (of_random, of_oracle) = (random.truth.unwrap(), oracle.truth.unwrap());
+        assert_eq!((random.trained, oracle.trained), (200.0, 200.0));
+        assert_eq!((of_oracle.distinct, of_oracle.purity), (200.0, 1.0), "{:?}", oracle.condition);
+        assert!(of_oracle.tasks >= of_random.tasks);
+        let about = |purity: f64| assert!((of_random.purity - purity).abs() < 0.12, "{random:?}");
+        match random.condition.as_deref().unwrap() {
+            "clean" | "duplicates .8" | "tail 1.5" => assert_eq!(of_random.purity, 1.0),
+            "swap_across .5" | "junk .5" => about(0.5),
+            "bad_clients .3" | "mix" => about(0.7),
+            other => panic!("{other}"),
+        }
+    }
+}
