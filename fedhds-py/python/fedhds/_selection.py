@@ -232,8 +232,8 @@ class Client:
 
         Args:
             order: what the server's ``select`` gave.
-            losses: where the order's gate is open, a function of pairs as those of :meth:`pilot` that gives their losses: what does not pass
-                is left out, remembered, and made up for by others of its group. It is called only then. None leaves nothing out.
+            losses: where the order's gate is open, a function of pairs as those of :meth:`pilot` that gives their losses: what does not
+                pass is left out, remembered, and made up for by others of its group. It is called only then. None leaves nothing out.
 
         Raises:
             StageError: for what `losses` raised, which is the cause.

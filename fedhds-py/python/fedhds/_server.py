@@ -48,8 +48,8 @@ class RoundReport:
     missing: int = 0
     """Records that the round asked for and that nobody trained on; where the method groups once, the next round makes up for them."""
     gate: dict[str, Any] | None = None
-    """What the clients' scores say of their records, where the method has a quality gate: ``answered``, ``abstained``, ``counted``, ``raw``,
-    ``lower``, ``bad`` (the share of bad records), ``least_score`` and ``open`` (whether they are left out)."""
+    """What the clients' scores say of their records, where the method has a quality gate: ``answered``, ``abstained``, ``counted``,
+    ``raw``, ``lower``, ``bad`` (the share of bad records), ``least_score`` and ``open`` (whether they are left out)."""
 
 
 @dataclass(frozen=True)

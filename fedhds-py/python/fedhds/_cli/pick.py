@@ -192,9 +192,10 @@ def _without_small(points: NDArray[np.float32], labels: NDArray[np.int64]) -> ND
     starts = np.cumsum(sizes) - sizes
     centres = (np.add.reduceat(points[order], starts, axis=0) / sizes[:, None]).astype(np.float32)[large]
     rows = np.flatnonzero(sizes[labels] < LEAST)
-    far = (centres**2).sum(1)[None] - 2.0 * (points[rows] @ centres.T)
-    labels = labels.copy()
-    labels[rows] = large[far.argmin(1)]
+    labels, norms = labels.copy(), (centres**2).sum(1)
+    for at in range(0, len(rows), 4096):
+        part = rows[at : at + 4096]
+        labels[part] = large[(norms[None] - 2.0 * (points[part] @ centres.T)).argmin(1)]
     return np.unique(labels, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 

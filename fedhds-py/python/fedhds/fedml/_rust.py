@@ -59,8 +59,8 @@ class RustClientTrainer(ClientTrainer):
         method: the same as the server's.
         extractor: a :class:`fedhds.LayerFeatures`, or an object with ``extract(records, adapter)``; None for methods
             that look at no features, or at the records' texts. Where its ``is_frozen`` holds, features are taken once.
-        judge: as for :class:`fedhds.Simulation`: None is the model of a :class:`fedhds.LoraTrainer` where the method has a quality gate, and
-            False declines.
+        judge: as for :class:`fedhds.Simulation`: None is the model of a :class:`fedhds.LoraTrainer` where the method has a quality
+            gate, and False declines.
         seed: the experiment's.
 
     Raises:

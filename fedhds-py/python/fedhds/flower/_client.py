@@ -87,8 +87,8 @@ def answer(
         features: an array of shape [records, d], row i of record i, or a function that makes it from a :class:`Query`;
             it is called only where the method looks at features. None for methods that look at none, and for those that look at the texts
             of `records`.
-        records: the client's records, or whatever :func:`fedhds.as_records` takes, always in the same order: needed for methods that look at
-            texts, let near copies count as one, or have a quality gate. Or only their number, for methods that look at no features.
+        records: the client's records, or whatever :func:`fedhds.as_records` takes, always in the same order: needed for methods that look
+            at texts, let near copies count as one, or have a quality gate. Or only their number, for methods that look at no features.
         judge: what gives losses of responses under prompts where the method has a quality gate: a :class:`fedhds.Model`, a
             :class:`fedhds.ResponseLoss`, or an object with ``score(records, adapter)``. None declines: the federation does without this
             client's answer. :class:`Task` is given the same.

@@ -37,8 +37,8 @@ class LocalData:
         test: records for it.
         state_dir: a folder on this client where it keeps the rows that it trained on, for a run that is resumed, and
             features that do not change; None keeps them in memory, as long as the run lasts.
-        judge: as for :class:`fedhds.Simulation`: None is the model of a :class:`fedhds.LoraTrainer` where the method has a quality gate, and
-            False declines.
+        judge: as for :class:`fedhds.Simulation`: None is the model of a :class:`fedhds.LoraTrainer` where the method has a quality
+            gate, and False declines.
     """
 
     records: Any
