@@ -1,9 +1,12 @@
 //! What rows of text mean: how near they are, where they lie, and that nothing but the record decides them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use super::super::text_config::TEXT_SEED;
 use super::*;
 use crate::error::Error;
+use crate::types::Seed;
 use proptest::prelude::*;
+use serde::Deserialize;
 use std::collections::HashSet;
 
 fn row_in(instruction: &str, rest: &[&str], config: &TextFeaturesConfig) -> Vec<f32> {
