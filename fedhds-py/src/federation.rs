@@ -2,12 +2,13 @@
 
 use crate::adapter::Adapter;
 use crate::array::matrix;
+use crate::custom::Custom;
 use crate::custom_pipeline::replace;
 use crate::error::OrRaise as _;
 use crate::run::{Failures, heavy_with};
-use fedhds_core::client;
+use fedhds_core::client::{self, Pair};
 use fedhds_core::method::{MethodConfig, Pipeline, Preset};
-use fedhds_core::protocol::{RoundStart, SelectionOrder, Wire as _};
+use fedhds_core::protocol::{ClientSummary, RoundStart, SelectionOrder, Wire as _};
 use fedhds_core::stage::{Rows, Trained};
 use fedhds_core::types::{ClientId, Context, Control, Round, RowId, Scores, Secret, Seed};
 use fedhds_core::{Result, parse};
@@ -64,6 +65,13 @@ fn method(json: &str) -> PyResult<String> {
     MethodConfig::from_text(json).and_then(|method| parse::to_json("method", &method)).or_raise()
 }
 
+/// The rows of the record whose response, and of the one whose prompt it is put under.
+type RowPair = (u32, u32);
+
+fn rows_of(pairs: &[Pair]) -> Vec<RowPair> {
+    pairs.iter().map(|pair| (pair.response.0, pair.prompt.0)).collect()
+}
+
 /// A client's half of the selection.
 #[pyclass(module = "fedhds._native")]
 struct Client {
@@ -96,14 +104,17 @@ impl Client {
         self.inner.id().0
     }
 
-    /// The round's start, the features and scores by name, to the summary.
-    #[pyo3(signature = (start, features, scores, seed))]
+    /// The round's start, the features, and what else is known of the records, to the summary.
+    #[pyo3(signature = (start, features, scores, copies, prompts, seed))]
+    #[allow(clippy::too_many_arguments)]
     fn summarize<'py>(
         &mut self,
         py: Python<'py>,
         start: &[u8],
         features: PyReadonlyArray2<'py, f32>,
         scores: Option<(Vec<String>, PyReadonlyArray2<'py, f32>)>,
+        copies: Option<Vec<u32>>,
+        prompts: Option<PyReadonlyArray2<'py, f32>>,
         seed: u64,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let start = RoundStart::decode(start).or_raise()?;
@@ -112,21 +123,56 @@ impl Client {
             None => None,
             Some((names, values)) => Some(Scores::new(names, matrix(&values)?).or_raise()?),
         };
+        let copies = copies.unwrap_or_default();
+        let prompts = prompts.map(|prompts| matrix(&prompts)).transpose()?;
         let client = &mut self.inner;
         let bytes = heavy_with(py, &self.failures, move |control| {
             let context = context(seed, start.round, "client", client.id().0, "summarize", control);
-            client.summarize(&start, Rows::new(&features).scores(scores.as_ref()), &context)?.encode()
+            let rows = Rows::new(&features).scores(scores.as_ref()).copies(&copies).prompts(prompts.as_ref());
+            client.summarize(&start, rows, &context)?.encode()
         })?;
         Ok(PyBytes::new(py, &bytes))
     }
 
-    /// The order, to the rows of the records to train on.
-    fn choose<'py>(&self, py: Python<'py>, order: &[u8], seed: u64) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    /// The pairs of a response and a prompt whose losses answer the server's question: rows of records.
+    fn pilot(&self, start: &[u8]) -> PyResult<Vec<RowPair>> {
+        let start = RoundStart::decode(start).or_raise()?;
+        Ok(rows_of(&self.inner.pilot(&start).or_raise()?))
+    }
+
+    /// The summary with the answer to the server's question.
+    fn answer<'py>(
+        &self,
+        py: Python<'py>,
+        summary: &[u8],
+        start: &[u8],
+        losses: Vec<f32>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let start = RoundStart::decode(start).or_raise()?;
+        let mut summary = ClientSummary::decode(summary).or_raise()?;
+        self.inner.answer(&mut summary, &start, &losses).or_raise()?;
+        Ok(PyBytes::new(py, &summary.encode().or_raise()?))
+    }
+
+    /// The order, to the rows of the records to train on; where the order's gate is open, `losses` gives those of pairs.
+    #[pyo3(signature = (order, seed, losses))]
+    fn choose<'py>(
+        &mut self,
+        py: Python<'py>,
+        order: &[u8],
+        seed: u64,
+        losses: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let order = SelectionOrder::decode(order).or_raise()?;
-        let client = &self.inner;
+        let client = &mut self.inner;
+        let judge = losses.map(|object| Custom::new("losses", object, &self.failures));
         let rows = heavy_with(py, &self.failures, move |control| {
             let context = context(seed, order.round, "client", client.id().0, "choose", control);
-            client.choose(&order, &context)
+            let Some(judge) = judge else { return client.choose(&order, &context) };
+            let asked = context.clone();
+            client.choose_scored(&order, &context, &mut |pairs| {
+                judge.call(Some(&asked), |losses| losses.call1((rows_of(pairs),))?.extract())
+            })
         })?;
         Ok(PyArray1::from_vec(py, rows.iter().map(|row| i64::from(row.0)).collect()))
     }
@@ -155,6 +201,16 @@ impl Client {
     /// Remembers rows that it has trained on.
     fn mark_trained(&mut self, rows: Vec<u32>) {
         self.inner.mark_trained(rows.into_iter().map(RowId));
+    }
+
+    /// The rows that are marked as trained on, ascending.
+    fn trained(&self) -> Vec<u32> {
+        self.inner.trained().map(|row| row.0).collect()
+    }
+
+    /// The rows that did not pass an open gate, ascending.
+    fn refused(&self) -> Vec<u32> {
+        self.inner.refused().map(|row| row.0).collect()
     }
 
     /// Groups of the last summary: the cluster of each row, -1 for noise; none before the first.

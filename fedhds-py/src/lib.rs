@@ -5,15 +5,18 @@
 
 mod adapter;
 mod array;
+mod conditions;
 mod custom;
 mod custom_pipeline;
 mod custom_server;
 mod custom_stages;
 mod custom_upload;
 mod error;
+mod experiment;
 mod federation;
 mod federation_server;
 mod info;
+mod judge;
 mod metrics;
 mod model;
 mod numerics;
@@ -21,11 +24,12 @@ mod plain;
 mod progress;
 mod records;
 mod run;
+mod scan;
 mod scores;
 mod setting;
 mod settings;
-mod simulate;
 mod simulation;
+mod text;
 
 use pyo3::prelude::*;
 
@@ -39,10 +43,14 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     federation::register(module)?;
     federation_server::register(module)?;
     metrics::register(module)?;
-    simulate::register(module)?;
+    experiment::register(module)?;
     records::register(module)?;
     adapter::register(module)?;
     model::register(module)?;
+    text::register(module)?;
+    scan::register(module)?;
+    judge::register(module)?;
+    conditions::register(module)?;
     simulation::register(module)?;
     progress::register(module)?;
     info::register(module)

@@ -153,7 +153,8 @@ fn load_records(
     Ok((loaded.format.name(), Records(loaded.dataset.records), lines, texts, loaded.left_out))
 }
 
-fn read_options(given: Option<&Bound<'_, PyDict>>) -> PyResult<LoadOptions> {
+/// How a data set is read, by the names that Python has.
+pub fn read_options(given: Option<&Bound<'_, PyDict>>) -> PyResult<LoadOptions> {
     const KNOWN: [&str; 4] = ["fields", "blank_response", "split", "keep_text"];
     let mut options = LoadOptions::default();
     for (key, value) in given.into_iter().flatten() {

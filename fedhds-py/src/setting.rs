@@ -2,11 +2,13 @@
 
 use crate::plain::plain;
 use fedhds_core::dataset::GroupBy;
+use fedhds_core::dataset::conditions::JunkGenerators;
 use fedhds_core::dataset::embedded::TestTasks;
 use fedhds_core::features::Layers;
 use fedhds_core::metrics::RougeFlavor;
 use fedhds_core::model::Pooling;
 use fedhds_core::simulate::{EvaluationSchedule, Participation};
+use fedhds_core::types::Seed;
 use fedhds_core::{Error, Result};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
@@ -129,6 +131,20 @@ impl Setting for u64 {
 
     fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         Ok(self.into_pyobject(py)?.into_any())
+    }
+}
+
+impl Setting for Seed {
+    fn kind() -> String {
+        u64::kind()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> Read<Self> {
+        whole(value).map(Seed)
+    }
+
+    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.0.show(py)
     }
 }
 
@@ -289,6 +305,7 @@ macro_rules! choice {
 
 choice!(Pooling, "`last_token` or `mean`");
 choice!(RougeFlavor, "`rouge`, `rouge_score` or `rouge_score_stemmed`");
+choice!(JunkGenerators, "`development` or `confirmation`");
 choice!(GroupBy, "`category` or `family`");
 choice!(TestTasks, "`development`, `confirmation` or `all`");
 

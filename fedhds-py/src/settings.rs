@@ -2,7 +2,7 @@
 
 use crate::error::{OrRaise as _, raised};
 use crate::setting::{Setting as _, field};
-use fedhds_core::dataset::embedded;
+use fedhds_core::dataset::{conditions, embedded};
 use fedhds_core::parse::unknown_name;
 use fedhds_core::{Error, features, settings, simulate, types};
 use pyo3::prelude::*;
@@ -15,7 +15,10 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<GenerateConfig>()?;
     module.add_class::<FeatureParams>()?;
     module.add_class::<SimulationSettings>()?;
-    module.add_class::<EmbeddedTasks>()
+    module.add_class::<EmbeddedTasks>()?;
+    module.add_class::<TextFeaturesConfig>()?;
+    module.add_class::<NearCopiesConfig>()?;
+    module.add_class::<Condition>()
 }
 
 /// A class over a structure of the core's, with the names of its fields.
@@ -107,5 +110,22 @@ settings! {
     /// Which instruction tasks are generated.
     EmbeddedTasks(embedded::EmbeddedTasks) {
         seed, tasks, records_per_task, test_records_per_task, test_tasks,
+    }
+}
+
+settings! {
+    /// How texts become features.
+    TextFeaturesConfig(features::TextFeaturesConfig) { dims, seed }
+}
+
+settings! {
+    /// What still counts as a near copy.
+    NearCopiesConfig(features::NearCopiesConfig) { extra_words, template_words }
+}
+
+settings! {
+    /// What is done to clean data.
+    Condition(conditions::Condition) {
+        duplicates, tail, swap_across, swap_within, junk, junk_generators, bad_clients, scarce, length,
     }
 }

@@ -5,12 +5,14 @@ use crate::custom::Custom;
 use crate::custom_server::aggregator;
 use crate::error::{OrRaise as _, raised};
 use crate::federation::build_pipeline;
+use crate::judge::ResponseLoss;
 use crate::model::{Evaluator, Features, Trainer};
 use crate::plain::plain;
 use crate::records::Records;
 use crate::run::{Failures, heavy_with};
 use crate::scores::Scores;
 use crate::settings::SimulationSettings;
+use crate::text::TextFeatures;
 use fedhds_core::dataset::ClientData;
 use fedhds_core::simulate::{RunIdentity, Simulation, TestSet, content_hash};
 use fedhds_core::types::{ClientId, Seed};
@@ -39,6 +41,7 @@ struct Run {
     trainer: Py<PyAny>,
     extractor: Option<Py<PyAny>>,
     scorer: Option<Py<PyAny>>,
+    judge: Option<Py<PyAny>>,
     aggregator: Option<Py<PyAny>>,
     evaluator: Option<Py<PyAny>>,
     /// The records of the evaluation.
@@ -99,14 +102,23 @@ fn run_simulation<'py>(py: Python<'py>, run: &Bound<'py, PyAny>) -> PyResult<(Ad
         .seed(Seed(run.seed))
         .clients_at_once(run.clients_at_once);
     if let Some(object) = run.extractor {
-        let extractor: Arc<dyn stage::FeatureExtractor> = match object.bind(py).cast::<Features>() {
-            Ok(own) => own.get().inner.clone(),
-            Err(_) => Arc::new(Custom::new("extractor", object, &failures)),
-        };
+        let extractor: Arc<dyn stage::FeatureExtractor> =
+            match (object.bind(py).cast::<Features>(), object.bind(py).cast::<TextFeatures>()) {
+                (Ok(own), _) => own.get().inner.clone(),
+                (_, Ok(own)) => own.get().inner.clone(),
+                _ => Arc::new(Custom::new("extractor", object, &failures)),
+            };
         simulation = simulation.extractor(extractor);
     }
     if let Some(object) = run.scorer {
         simulation = simulation.scorer(Arc::new(Custom::new("scorer", object, &failures)));
+    }
+    if let Some(object) = run.judge {
+        let judge: Arc<dyn stage::Scorer> = match object.bind(py).cast::<ResponseLoss>() {
+            Ok(own) => own.get().inner.clone(),
+            Err(_) => Arc::new(Custom::new("judge", object, &failures)),
+        };
+        simulation = simulation.judge(judge);
     }
     if let Some(object) = run.evaluator {
         let Some(Records(test)) = run.test else {

@@ -84,11 +84,12 @@ def test_the_kept_lines_are_the_files_own_in_their_order(run, data, tmp_path):
     assert len(kept) == 7 and len(set(kept)) == 7
     places = [originals.index(line) for line in kept]
     assert places == sorted(places)
-    assert f"7 lines written to {out}" in text and "kept      7 (17.50%) by fedhds_coverage, seed 0" in text
+    assert f"7 lines written to {out}" in text and "kept      7 (17.50%) by fedhds_robust, seed 0" in text
     again = tmp_path / "again.jsonl"
     run("select", data, "--count", 7, "--out", again)
     assert again.read_bytes() == out.read_bytes()
-    assert "small model in the package" in text and "--model" in text
+    assert "what letters the texts are made of" in text and "--model" in text
+    assert "small model in the package" in run("select", data, "--count", 7, "--model", "embedded")
 
 
 def test_the_document_says_what_and_why(run, data, array, tmp_path):
@@ -148,7 +149,8 @@ def test_tsne_and_hdbscan_serve_too(run, tmp_path):
 
 def test_features_can_be_kept_for_later(run, data, tmp_path):
     kept = tmp_path / "features"
-    first = json.loads(run("select", data, "--count", 3, "--json", "--save-features", kept))
+    options = ["--model", "embedded", "--save-features", kept]
+    first = json.loads(run("select", data, "--count", 3, "--json", *options))
     assert np.load(kept).shape == (40, 512) and first["features"]["layers"] == 4
     second = json.loads(run("select", data, "--count", 3, "--json", "--features", kept, "--feature-layers", 4))
     assert second["kept"] == first["kept"] and second["groups"] == first["groups"]
@@ -156,10 +158,10 @@ def test_features_can_be_kept_for_later(run, data, tmp_path):
 
 def test_a_model_from_a_folder(run, data, tmp_path):
     fedhds.write_embedded_model(tmp_path / "model")
-    ours = json.loads(run("select", data, "--count", 3, "--json"))
+    ours = json.loads(run("select", data, "--count", 3, "--json", "--model", "embedded"))
     theirs = json.loads(run("select", data, "--count", 3, "--json", "--model", tmp_path / "model"))
     assert theirs["kept"] == ours["kept"] and theirs["features"]["from"] == str(tmp_path / "model")
-    options = ["--layers", "4,2", "--pooling", "last_token", "--prompt", "chat"]
+    options = ["--model", "embedded", "--layers", "4,2", "--pooling", "last_token", "--prompt", "chat"]
     chosen = json.loads(run("select", data, "--count", 3, "--json", *options))
     assert (chosen["features"]["layers"], chosen["features"]["columns"]) == (2, 256)
 
@@ -168,9 +170,9 @@ def test_long_records_are_cut_and_counted(run, tmp_path):
     path = tmp_path / "long.jsonl"
     rows = [{"instruction": "word " * (400 if i == 2 else 3), "response": f"r{i}"} for i in range(6)]
     path.write_text("\n".join(map(json.dumps, rows)))
-    document = json.loads(run("select", path, "--count", 2, "--json"))
+    document = json.loads(run("select", path, "--count", 2, "--json", "--model", "embedded"))
     assert document["features"]["cut_off"] == 1 and document["features"]["max_tokens"] == 256
-    assert "1 record longer than 256 tokens" in run("select", path, "--count", 2)
+    assert "1 record longer than 256 tokens" in run("select", path, "--count", 2, "--model", "embedded")
 
 
 FORMS = {
@@ -345,7 +347,9 @@ def test_the_report_fits_its_terminal_and_can_be_cut_short(run, data, array, mon
         (["x", "--seed", "-1"], "--seed"),
         (["x", "--json", "--out", "-"], "--out -"),
         (["x", "--groups", "3", "--method", "random"], "--groups"),
+        (["x", "--groups", "3", "--method", "fedhds"], "fedhds_robust or fedhds_coverage"),
         (["x", "--layers", "first"], "--layers"),
+        (["x", "--max-tokens", "9"], "--max-tokens: only with --model"),
         (["x", "--pooling", "max"], "last_token"),
         (["x", "--feature-layers", "3"], "--features"),
         (["x", "--save-features", "f", "--features", "g"], "--save-features"),
@@ -387,11 +391,11 @@ def test_failures_are_1_and_one_line(run, data, array, tmp_path):
     assert "does not keep its records apart" in fails(data, "--split", "test")
     assert "expected a folder" in fails(data, "--format", "natural_instructions")
     assert "expected a file" in fails(tmp_path, "--format", "jsonl")
-    assert "device" in fails(data, "--device", "abacus")
+    assert "device" in fails(data, "--model", "embedded", "--device", "abacus")
     before = data.read_bytes()
     assert "another file" in fails(data, "--out", data) and data.read_bytes() == before
     assert "folder that is there" in fails(data, "--out", tmp_path / "no/kept.jsonl")
-    assert "layers from 1 to 4" in fails(data, "--layers", "1,9")
+    assert "layers from 1 to 4" in fails(data, "--model", "embedded", "--layers", "1,9")
 
 
 def _text(folder, text):
@@ -471,10 +475,10 @@ def test_the_doctor_names_what_fails(capsys, monkeypatch):
 # --- all ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [[], ["select"], ["simulate"], ["doctor"]], ids=" ".join)
+@pytest.mark.parametrize("command", [[], ["select"], ["simulate"], ["experiment"], ["doctor"]], ids=" ".join)
 def test_help_is_help(run, command):
     text = run(*command, "--help")
-    assert "usage: fedhds" in text and ("examples:" in text) == (command in (["select"], ["simulate"]))
+    assert "usage: fedhds" in text and ("examples:" in text) == (command in (["select"], ["simulate"], ["experiment"]))
     assert "130" in text or command
     assert "--json" in text or not command
 

@@ -64,7 +64,7 @@ def rust():
 
 def rust_federation(rust, args, method=METHOD, **more):
     data, test, trainer, extractor = rust
-    extractor = None if method.settings["features"] == "none" else extractor
+    extractor = None if method.settings["features"] in ("none", "text") else extractor
     layers = 1 if extractor is None else extractor.layers
     trainers = []
     for number in range(len(data)):
@@ -86,7 +86,8 @@ def test_the_bases_have_fedmls_signatures(base):
     assert getattr(_bases, base).__abstractmethods__ == set(known["abstract"])
 
 
-METHODS = [METHOD, fedhds.Method("stratified", budget=4), fedhds.Method("fedhds_shared", budget=4)]
+TEXT = fedhds.Method("fedhds_robust", budget=4, server={"gate": {"kind": "ranks", "counted": 12, "topics": 2}})
+METHODS = [METHOD, fedhds.Method("stratified", budget=4), fedhds.Method("fedhds_shared", budget=4), TEXT]
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
@@ -102,7 +103,7 @@ def test_a_federation_is_the_simulations(rust, method):
 
     aggregator, trainers = rust_federation(rust, args, method)
     federate(aggregator, trainers, rust[0], args, watch=watch)
-    extractor = None if method.settings["features"] == "none" else rust[3]
+    extractor = None if method.settings["features"] in ("none", "text") else rust[3]
     outcome = fedhds.Simulation(
         method, rust[0], trainer=rust[2], extractor=extractor, rounds=2, participation=1.0, seed=9
     ).run()

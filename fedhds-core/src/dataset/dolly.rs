@@ -42,7 +42,7 @@ impl Reader for Dolly {
         source: &Source<'_>,
         options: &LoadOptions,
         control: &Control,
-        records: &mut Collected,
+        records: &mut Collected<'_>,
     ) -> Result<()> {
         jsonl::read(source, &own(), options, control, records)
     }

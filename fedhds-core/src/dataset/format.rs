@@ -8,7 +8,7 @@ use super::reader::{ReadFrom, Reader, Sample, TestRecords};
 use super::source::{self, Source};
 use super::{Dataset, dolly, natural_instructions};
 use crate::error::{Error, Result};
-use crate::types::Control;
+use crate::types::{Control, Record};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::path::Path;
@@ -215,20 +215,41 @@ impl Format {
     /// [`Error::Io`]; [`Error::Cancelled`].
     pub fn load<'a>(self, source: impl Into<Source<'a>>, options: &LoadOptions, control: &Control) -> Result<Loaded> {
         let source = source.into();
+        let (mut records, mut origins) = (Vec::new(), Vec::new());
+        let left_out = self.each(source, options, control, &mut |record, origin| {
+            records.push(record);
+            origins.push(origin);
+        })?;
+        let name = source.path().map_or_else(|| self.name().to_string(), source::stem);
+        Ok(Loaded { format: self, dataset: Dataset::new(name, records)?, origins, left_out })
+    }
+
+    /// Reads a data set and hands each record to `each` with the place that it came from, in their order; returns how many were left out
+    /// since their responses are blank. Of formats of one record a line no more than a line is held, so that files of any size can be read.
+    ///
+    /// # Errors
+    /// As [`Format::load`], but that ids which were given to two records may go unseen.
+    pub fn each<'a>(
+        self,
+        source: impl Into<Source<'a>>,
+        options: &LoadOptions,
+        control: &Control,
+        each: &mut dyn FnMut(Record, Origin),
+    ) -> Result<usize> {
+        let source = source.into();
         self.check(options)?;
         self.check_source(source)?;
-        let mut collected = Collected::new(options.keep_text);
+        let mut collected = Collected::new(options.keep_text, each);
         self.0.read(&source, options, control, &mut collected)?;
-        let Collected { records, origins, left_out, .. } = collected;
-        if records.is_empty() {
+        let Collected { taken, left_out, .. } = collected;
+        if taken == 0 {
             let message = match left_out {
                 0 => "expected at least one record, got none".to_string(),
                 _ => format!("expected at least one record, got none: the responses of all {left_out} are blank"),
             };
             return Err(source::Place::whole(source.path().unwrap_or(Path::new(self.name()))).error("", message));
         }
-        let name = source.path().map_or_else(|| self.name().to_string(), source::stem);
-        Ok(Loaded { format: self, dataset: Dataset::new(name, records)?, origins, left_out })
+        Ok(left_out)
     }
 }
 

@@ -38,7 +38,7 @@ impl Reader for Jsonl {
         source: &Source<'_>,
         options: &LoadOptions,
         control: &Control,
-        records: &mut Collected,
+        records: &mut Collected<'_>,
     ) -> Result<()> {
         read(source, &Fields::plain(), options, control, records)
     }
@@ -50,7 +50,7 @@ pub(super) fn read(
     own: &Fields,
     options: &LoadOptions,
     control: &Control,
-    records: &mut Collected,
+    records: &mut Collected<'_>,
 ) -> Result<()> {
     let stem = source::stem(source.path().unwrap_or(Path::new("")));
     let mut maker = Maker::new(options.fields.or(own), options.blank_response, &stem);

@@ -31,17 +31,17 @@ pub struct Origin {
     pub text: Option<String>,
 }
 
-/// What a loader collects.
-pub(super) struct Collected {
-    pub records: Vec<Record>,
-    pub origins: Vec<Origin>,
+/// Where a reader's records go, one at a time, and what is counted on the way.
+pub(super) struct Collected<'a> {
+    each: &'a mut dyn FnMut(Record, Origin),
+    keep_text: bool,
+    pub taken: usize,
     pub left_out: usize,
-    pub keep_text: bool,
 }
 
-impl Collected {
-    pub fn new(keep_text: bool) -> Self {
-        Self { records: Vec::new(), origins: Vec::new(), left_out: 0, keep_text }
+impl<'a> Collected<'a> {
+    pub fn new(keep_text: bool, each: &'a mut dyn FnMut(Record, Origin)) -> Self {
+        Self { each, keep_text, taken: 0, left_out: 0 }
     }
 
     /// Takes a record, or counts one that is left out. `text` is asked for only where it is kept.
@@ -57,8 +57,8 @@ impl Collected {
             }
             text
         });
-        self.origins.push(Origin { at, text });
-        self.records.push(record);
+        self.taken += 1;
+        (self.each)(record, Origin { at, text });
     }
 }
 

@@ -49,7 +49,7 @@ impl Reader for Messages {
         source: &Source<'_>,
         options: &LoadOptions,
         control: &Control,
-        records: &mut Collected,
+        records: &mut Collected<'_>,
     ) -> Result<()> {
         let stem = source::stem(source.path().unwrap_or(Path::new("")));
         let mut maker = Maker::new(options.fields.clone(), options.blank_response, &stem);

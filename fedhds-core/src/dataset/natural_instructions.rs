@@ -50,7 +50,7 @@ impl Reader for NaturalInstructions {
         source: &Source<'_>,
         options: &LoadOptions,
         control: &Control,
-        records: &mut Collected,
+        records: &mut Collected<'_>,
     ) -> Result<()> {
         let Some(folder) = source.path() else { return Ok(()) };
         let split = options.split.as_deref().unwrap_or("train");

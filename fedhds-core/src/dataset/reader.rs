@@ -58,7 +58,7 @@ pub(super) trait Reader: Sync {
         source: &Source<'_>,
         options: &LoadOptions,
         control: &Control,
-        records: &mut Collected,
+        records: &mut Collected<'_>,
     ) -> Result<()>;
 }
 

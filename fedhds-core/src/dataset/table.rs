@@ -44,7 +44,7 @@ impl Reader for Table {
         source: &Source<'_>,
         options: &LoadOptions,
         control: &Control,
-        records: &mut Collected,
+        records: &mut Collected<'_>,
     ) -> Result<()> {
         let (file, text) = source.text()?;
         let stem = source::stem(file);

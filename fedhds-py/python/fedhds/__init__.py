@@ -4,7 +4,7 @@ Selection (:class:`Client`, :class:`Server`), the numerics behind it (:class:`TS
 simulations. Arrays go in and come out as NumPy; what is wrong is an :class:`Error` that says what was expected and what came.
 """
 
-from . import features
+from . import conditions, features
 from ._aggregators import FedAdam, FedAvgM, WeightedMean
 from ._estimators import HDBSCAN, KMeans, KernelPCA, PCA, SharedProjection, TSNE
 from ._memory import TrainedGroup
@@ -31,7 +31,10 @@ from ._selection import Client, Method, client_seed, presets
 from ._server import FinishedRound, Group, RoundReport, Server
 from ._simulation import Outcome, Simulation
 from ._stages import Covered, Rows
-from ._tools import RougeL, SimulationResult, rouge_l, simulate
+from ._experiment import Experiments, SimulationResult, simulate
+from ._judge import ResponseLoss
+from ._text import TextFeatures, near_copies, text_features
+from ._tools import RougeL, rouge_l
 from ._upload import Randomness, Summary
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "Covered",
     "DataError",
     "Error",
+    "Experiments",
     "FedAdam",
     "FedAvgM",
     "FileError",
@@ -66,6 +70,7 @@ __all__ = [
     "Randomness",
     "Record",
     "RecordScore",
+    "ResponseLoss",
     "RougeL",
     "RoundReport",
     "Rows",
@@ -76,21 +81,25 @@ __all__ = [
     "StageError",
     "Summary",
     "TSNE",
+    "TextFeatures",
     "Trained",
     "TrainedGroup",
     "WeightedMean",
     "__version__",
     "as_records",
     "client_seed",
+    "conditions",
     "embedded_records",
     "features",
     "load_records",
+    "near_copies",
     "partition",
     "presets",
     "progress",
     "render",
     "rouge_l",
     "simulate",
+    "text_features",
     "weighted_mean",
     "write_embedded_model",
 ]

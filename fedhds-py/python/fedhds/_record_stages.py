@@ -15,6 +15,7 @@ from ._model import Adapter
 from ._tuning import LayerFeatures, LoraTrainer, ModelEvaluator, RecordScore, Trained
 from ._native import ParameterError, StageError
 from ._records import Record
+from ._text import TextFeatures
 
 Floats = NDArray[np.float32]
 
@@ -124,7 +125,7 @@ def trainer(stage: Any) -> Any:
 
 def extractor(stage: Any) -> Any:
     """The native extractor, or the user's wrapped."""
-    if isinstance(stage, LayerFeatures):
+    if isinstance(stage, (LayerFeatures, TextFeatures)):
         return stage._native
     if method_of(stage, "extract") is None:
         raise ParameterError(f"extractor: expected an object with `extract` or a function, got {stage!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -169,6 +169,8 @@ class Client:
         *,
         records: int | None = None,
         scores: Mapping[str, ArrayLike] | tuple[Iterable[str], ArrayLike] | None = None,
+        copies: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+        prompts: ArrayLike | None = None,
     ) -> bytes:
         """Groups the records; the answer goes to the server.
 
@@ -178,6 +180,10 @@ class Client:
             records: how many records the client has, where there are no features.
             scores: numbers of each record (losses, lengths): a column [records] by name, or names and an array [records, k]. Own
                 clusterers and selectors see them; they stay here unless the method has ``share_scores``.
+            copies: which near copy each record is of, [records], as :func:`fedhds.near_copies` numbers them: those of one number count
+                as one record, of which one may train. None takes each record for itself.
+            prompts: features of the prompts alone, [records, p], such as ``fedhds.text_features(instructions)``: what tells topics apart
+                for :meth:`pilot`. None takes the features.
         """
         if features is None:
             if records is None:
@@ -185,11 +191,56 @@ class Client:
             array: NDArray[np.float32] = np.zeros((_id(records, "records"), 0), dtype=np.float32)
         else:
             array = matrix(features() if callable(features) else features, "features")
-        return self._native.summarize(_bytes(start, "round_start"), array, _scores(scores, len(array)), self._seed)
+        return self._native.summarize(
+            _bytes(start, "round_start"),
+            array,
+            _scores(scores, len(array)),
+            None if copies is None else [_id(copy, "copies") for copy in copies],
+            None if prompts is None else matrix(prompts, "prompts"),
+            self._seed,
+        )
 
-    def choose(self, order: bytes) -> NDArray[np.int64]:
-        """The rows to train on, ascending; none where the client does not train in this round."""
-        return self._native.choose(_bytes(order, "selection_order"), self._seed)
+    def pilot(self, start: bytes) -> list[tuple[int, int]]:
+        """What a method's quality gate asks of this client, after :meth:`summarize`: pairs of rows, (whose response, under whose prompt).
+
+        The mean loss of each is what :meth:`answer` takes. No pairs where the server does not ask or knows the answer, and where the
+        client's topics are too few to tell. A client that has no model declines: it leaves both calls out.
+
+        Args:
+            start: what :meth:`summarize` was given.
+        """
+        return self._native.pilot(_bytes(start, "round_start"))
+
+    def answer(self, summary: bytes, start: bytes, losses: Iterable[float]) -> bytes:
+        """The summary with the answer to the gate's question, a histogram; it goes to the server in the place of the summary.
+
+        Args:
+            summary: what :meth:`summarize` gave.
+            start: what it was given.
+            losses: mean loss of each pair of :meth:`pilot`, in nats a token, in their order; NaN where there is none.
+
+        Raises:
+            InputError: for another number of losses.
+        """
+        given = [float(loss) for loss in losses]
+        return self._native.answer(_bytes(summary, "client_summary"), _bytes(start, "round_start"), given)
+
+    def choose(
+        self, order: bytes, *, losses: Callable[[list[tuple[int, int]]], Iterable[float]] | None = None
+    ) -> NDArray[np.int64]:
+        """The rows to train on, ascending; none where the client does not train in this round.
+
+        Args:
+            order: what the server's ``select`` gave.
+            losses: where the order's gate is open, a function of pairs as those of :meth:`pilot` that gives their losses: what does not
+                pass is left out, remembered, and made up for by others of its group. It is called only then. None leaves nothing out.
+
+        Raises:
+            StageError: for what `losses` raised, which is the cause.
+            InputError: for another number of losses than pairs.
+        """
+        judge = None if losses is None else _judged(losses)
+        return self._native.choose(_bytes(order, "selection_order"), self._seed, judge)
 
     def update(
         self,
@@ -232,6 +283,16 @@ class Client:
         self._native.mark_trained([_id(row, "rows") for row in rows])
 
     @property
+    def trained(self) -> list[int]:
+        """The rows that are marked as trained on, ascending; without those of which the server said that they did not count."""
+        return self._native.trained()
+
+    @property
+    def refused(self) -> list[int]:
+        """The rows that did not pass an open gate, ascending; they stay on the client."""
+        return self._native.refused()
+
+    @property
     def groups(self) -> NDArray[np.int64] | None:
         """The group of each record after :meth:`summarize`, -1 for none; it stays on the client."""
         return self._native.groups()
@@ -248,6 +309,12 @@ class Client:
             trained: whether the rows that were marked as trained on count too.
         """
         self._native.resume(_bytes(state, "client state"), trained)
+
+
+def _judged(losses: Callable[[list[tuple[int, int]]], Iterable[float]]) -> Callable[[list[tuple[int, int]]], list[float]]:
+    if not callable(losses):
+        raise ParameterError(f"losses: expected a function of pairs, got {losses!r}")
+    return lambda pairs: [float(loss) for loss in losses(pairs)]
 
 
 def _scores(scores: Any, rows: int) -> tuple[list[str], NDArray[np.float32]] | None:

@@ -45,6 +45,11 @@ class RoundReport:
     """What the aggregator measured, by name."""
     discarded: str | None = None
     """Why what was aggregated is not taken, where that is so."""
+    missing: int = 0
+    """Records that the round asked for and that nobody trained on; where the method groups once, the next round makes up for them."""
+    gate: dict[str, Any] | None = None
+    """What the clients' scores say of their records, where the method has a quality gate: ``answered``, ``abstained``, ``counted``,
+    ``raw``, ``lower``, ``bad`` (the share of bad records), ``least_score`` and ``open`` (whether they are left out)."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ def _report(told: Mapping[str, Any]) -> dict[str, Any]:
         "limited": by_client(aggregation["limited"]),
         "measures": dict(aggregation["measures"]),
         "discarded": aggregation["discarded"],
+        "missing": told["missing"],
+        "gate": told["gate"],
     }
 
 

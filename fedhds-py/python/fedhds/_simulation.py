@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import _native, _record_stages
+from . import _judge, _native, _record_stages
 from ._aggregators import aggregator as _aggregator
 from ._aggregators import settings_of
 from ._arrays import seed as _seed
@@ -18,6 +18,7 @@ from ._tuning import RecordScore
 from ._native import InputError
 from ._records import Record, _checked
 from ._selection import Method
+from ._text import TextFeatures, takes_text
 
 
 _SETTINGS = _native.SimulationSettings()
@@ -34,6 +35,7 @@ class Run:
     trainer: Any
     extractor: Any | None
     scorer: Any | None
+    judge: Any | None
     aggregator: Any | None
     evaluator: Any | None
     test: list[Record] | None
@@ -71,10 +73,15 @@ class Simulation:
         trainer: a :class:`fedhds.LoraTrainer`, or an object with ``init(seed)`` and ``train(adapter, records, seed)`` that returns a
             :class:`fedhds.Trained` or an adapter.
         extractor: for methods with features: a :class:`fedhds.LayerFeatures`, an object with ``extract(records, adapter)`` (attributes
-            ``is_frozen``, ``fingerprint`` and ``layers`` are heeded), or a function of these.
+            ``is_frozen``, ``fingerprint`` and ``layers`` are heeded), or a function of these. None is :class:`fedhds.TextFeatures` for a
+            method with ``features = "text"``.
         scorer: numbers of each record, which clusterers and selectors see: an object with ``score(records, adapter)``, or a function of
             these, that gives a dict of columns, or an array where it has ``names``; ``is_frozen`` (absent: True) and ``fingerprint`` are
             heeded.
+        judge: what gives losses of responses under prompts where the method has a quality gate: a :class:`fedhds.Model`, a
+            :class:`fedhds.ResponseLoss`, or an object with ``score(records, adapter)`` that gives one loss a record, always the same for
+            a record. None is the model of a :class:`fedhds.LoraTrainer`, untuned, where the method has a gate; without one, and with False,
+            the clients decline.
         aggregator: as for :class:`fedhds.Server`.
         evaluator: a :class:`fedhds.ModelEvaluator`, or an object with ``evaluate(records, adapter, generate)``.
         test: records of the evaluation.
@@ -108,6 +115,7 @@ class Simulation:
         trainer: Any,
         extractor: Any = None,
         scorer: Any = None,
+        judge: Any = None,
         aggregator: Any = None,
         evaluator: Any = None,
         test: Any = None,
@@ -123,7 +131,10 @@ class Simulation:
         if (evaluator is None) != (test is None):
             raise InputError("test: expected an evaluator and its records, got one of them")
         joined = _aggregator(aggregator)
-        parts = {"trainer": trainer, "extractor": extractor, "scorer": scorer, "evaluator": evaluator}
+        if extractor is None and takes_text(chosen):
+            extractor = TextFeatures()
+        judge = _judge.judge_of(judge, chosen, trainer)
+        parts = {"trainer": trainer, "extractor": extractor, "scorer": scorer, "judge": judge, "evaluator": evaluator}
         names = {name: name_of(stage) for name, stage in parts.items() if stage is not None}
         names |= {f"stage {name}": name_of(stage) for name, stage in chosen.stages.items()}
         if aggregator is not None:
@@ -138,6 +149,7 @@ class Simulation:
             trainer=_record_stages.trainer(trainer),
             extractor=None if extractor is None else _record_stages.extractor(extractor),
             scorer=None if scorer is None else _record_stages.scorer(scorer),
+            judge=None if judge is None else _judge.native(judge),
             aggregator=joined,
             evaluator=None if evaluator is None else _record_stages.evaluator(evaluator),
             test=None if test is None else _checked(test),

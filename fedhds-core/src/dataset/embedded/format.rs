@@ -32,7 +32,13 @@ impl Reader for Embedded {
         Ok(None)
     }
 
-    fn read(&self, _: &Source<'_>, options: &LoadOptions, control: &Control, records: &mut Collected) -> Result<()> {
+    fn read(
+        &self,
+        _: &Source<'_>,
+        options: &LoadOptions,
+        control: &Control,
+        records: &mut Collected<'_>,
+    ) -> Result<()> {
         let (train, test) = options.embedded.generate()?;
         control.check()?;
         let split = if options.split.as_deref() == Some("test") { test } else { train };

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import Client, LayerFeatures, Method, Model, Record, Server, SharedProjection, render
+from .. import Client, LayerFeatures, Method, Model, Record, Server, SharedProjection, _native, render
 from .._arrays import matrix
 from .console import Failure
 
-METHODS = ("fedhds_coverage", "fedhds_shared", "fedhds", "random", "stratified")
+METHODS = ("fedhds_robust", "fedhds_coverage", "fedhds_shared", "fedhds", "random", "stratified")
+
+#: Most groups of ``fedhds_robust``: what a selection costs grows with their square.
+MOST_GROUPS = 5000
+
+#: Groups that k-means finds at once.
+SMALL = 256
+
+#: Rows of a group of many.
+LEAST = 3
 
 #: Columns in which k-means groups: it finds the same in so many random directions as in all, in a fraction of the time.
 PROJECTED = 256
@@ -28,6 +39,8 @@ class Features:
     layers: int
     facts: dict[str, Any] = field(default_factory=dict)
     """Where they are from."""
+    of_text: bool = False
+    """Whether they are those of the records' texts, which lie in the shared frame already."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +74,14 @@ def from_file(path: str, layers: int, records: int) -> Features:
     return Features(values, layers, {"from": path})
 
 
+def from_text(values: NDArray[np.float32]) -> Features:
+    """Features of the records' texts."""
+    return Features(values, 1, {"from": "text"}, of_text=True)
+
+
 def from_model(
     records: Sequence[Record],
-    path: str | None,
+    path: str,
     *,
     device: str,
     prompt: str,
@@ -71,18 +89,27 @@ def from_model(
     pooling: str,
     max_tokens: int,
 ) -> Features:
-    """Hidden states of a model; longer records are cut off. No path is the embedded model."""
-    model = Model.load(path, device=device) if path else Model.embedded(device=device)
+    """Hidden states of a model; longer records are cut off."""
+    embedded = path == "embedded" and not os.path.exists(path)
+    model = Model.embedded(device=device) if embedded else Model.load(path, device=device)
     limit = min(max_tokens, model.max_positions)
     extractor = LayerFeatures(model, prompt=prompt, layers=layers, pooling=pooling, max_tokens=limit, truncate=True)
     texts = ["".join(pair) for pair in render(records, prompt, model)]
     # The end of text is one token more.
     cut = sum(1 for tokens in model.count_tokens(texts) if tokens + model.causal > limit)
-    facts = {"from": path or "embedded", "pooling": pooling, "max_tokens": limit, "cut_off": cut}
+    facts = {"from": path, "pooling": pooling, "max_tokens": limit, "cut_off": cut}
     return Features(extractor.extract(records), extractor.layers, facts)
 
 
-def pick(features: Features | None, records: int, method: str, count: int, groups: int | None, seed: int) -> Picked:
+def pick(
+    features: Features | None,
+    records: int,
+    method: str,
+    count: int,
+    groups: int | None,
+    seed: int,
+    copies: NDArray[np.int64] | None = None,
+) -> Picked:
     """Selects ``count`` of the records as one client would that trains on its own.
 
     Args:
@@ -90,38 +117,116 @@ def pick(features: Features | None, records: int, method: str, count: int, group
         records: how many there are.
         method: one of :data:`METHODS`.
         count: how many to keep.
-        groups: of ``fedhds_coverage``; None is the square root of half the records, at most ``count``.
+        groups: of ``fedhds_robust`` and ``fedhds_coverage``; None is six records a group, at most :data:`MOST_GROUPS`, of the one, and the
+            square root of half the records, at most ``count``, of the other.
         seed: of every draw.
+        copies: which near copy each record is of: of those of one number one may be kept.
     """
     if features is None:
-        kept, _ = _round(Method(method, count), None, records, 1, seed)
+        kept, _ = _round(Method(method, count), None, records, 1, seed, None)
         return Picked(kept, None, None)
     values, layers = features.values, features.layers
-    # The presets are made for clients of a hundred records and budgets of a few of each: in a file a group gives many
-    # records, and those nearest to its middle would be near-duplicates. `spread` covers the group instead.
-    client: dict[str, Any] = {"selector": "spread"}
-    layer_norm = bool(Method(method).settings["client"]["layer_norm"])
+    layer_norm = bool(Method(method).settings["client"]["layer_norm"]) and not features.of_text
     points = _normalised(values, layers) if layer_norm else values
+    client: dict[str, Any] = {"layer_norm": layer_norm}
+    server: dict[str, Any] = {}
+    stages: dict[str, Any] = {}
+    if method == "fedhds_robust":
+        # The preset is made for clients of a hundred records. Nobody judges, and no other client is to be spared.
+        wanted = groups or max(1, min(MOST_GROUPS, len(values) // 6))
+        stages["client.clusterer"] = TwoLevels(wanted)
+        server |= {"gate": "none", "limits": {"max_groups": wanted}}
+        client |= {"shared_dims": values.shape[1]} if features.of_text else {}
+    else:
+        # The presets are made for clients of a hundred records and budgets of a few of each: in a file a group gives many
+        # records, and those nearest to its middle would be near-duplicates. `spread` covers the group instead.
+        client["selector"] = "spread"
     if method == "fedhds_coverage":
         client["clusterer"] = {"n_clusters": groups or max(1, min(count, round((records / 2) ** 0.5))), "n_init": 3}
         if points.shape[1] > PROJECTED:
             points = SharedProjection(PROJECTED, random_state=seed).fit_transform(points)
         values, layers = points, 1
-    kept, labels = _round(Method(method, count, client=client), values, records, layers, seed)
+    chosen = Method(
+        method, count, stages=stages, features="text" if features.of_text else "model", client=client, server=server
+    )
+    kept, labels = _round(chosen, values, records, layers, seed, copies)
     return Picked(kept, labels, points)
 
 
+class TwoLevels:
+    """Groups of many rows: k-means finds the root of so many, and in each of them its part of so many.
+
+    One k-means of thousands of groups measures every row against every group; this measures a row against two roots of that.
+
+    Args:
+        wanted: how many groups; fewer where fewer rows are distinct.
+    """
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+
+    def cluster(self, points: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
+        """A group for each row, ``[n]``."""
+        if self._wanted <= SMALL:
+            return _kmeans(points, self._wanted, seed)
+        roots = round(self._wanted**0.5)
+        first = _kmeans(points, roots, seed)
+        order = np.argsort(first, kind="stable")
+        found = np.empty(len(points), dtype=np.int64)
+        groups = 0
+        for rows in np.split(order, np.flatnonzero(np.diff(first[order])) + 1):
+            share = 1 + int((self._wanted - roots) * len(rows) / len(points))
+            labels = _kmeans(np.ascontiguousarray(points[rows]), share, seed)
+            found[rows] = groups + labels
+            groups += int(labels.max()) + 1
+        return _without_small(points, found)
+
+
+def _without_small(points: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups of which each has :data:`LEAST` rows: those of smaller ones are in the nearest other. What the core would do one by one."""
+    sizes = np.bincount(labels)
+    large = np.flatnonzero(sizes >= LEAST)
+    if len(large) in (0, len(sizes)):
+        return labels
+    order = np.argsort(labels, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    centres = (np.add.reduceat(points[order], starts, axis=0) / sizes[:, None]).astype(np.float32)[large]
+    rows = np.flatnonzero(sizes[labels] < LEAST)
+    labels, norms = labels.copy(), (centres**2).sum(1)
+    for at in range(0, len(rows), 4096):
+        part = rows[at : at + 4096]
+        labels[part] = large[(norms[None] - 2.0 * (points[part] @ centres.T)).argmin(1)]
+    return np.unique(labels, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _kmeans(points: NDArray[np.float32], groups: int, seed: int) -> NDArray[np.int64]:
+    settings = json.dumps({"n_clusters": groups, "n_init": 1, "max_iter": 12})
+    (labels, _, _), _, _ = _native.kmeans(settings, points, seed)
+    return labels
+
+
 def _round(
-    method: Method, values: NDArray[np.float32] | None, records: int, layers: int, seed: int
+    method: Method,
+    values: NDArray[np.float32] | None,
+    records: int,
+    layers: int,
+    seed: int,
+    copies: NDArray[np.int64] | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """One round of one client."""
+    """One round of one client; a copy is in the group of what stands for it."""
     client, server = Client(0, method, layers=layers, seed=seed), Server(method, layers=layers, seed=seed)
     start = server.begin_round(0, [0])
     if values is None:
         server.receive(0, client.summarize(start, records=records))
     else:
-        server.receive(0, client.summarize(start, values))
-    return client.choose(server.select()[0]), client.groups
+        server.receive(0, client.summarize(start, values, copies=copies))
+    kept, labels = client.choose(server.select()[0]), client.groups
+    if labels is not None and copies is not None:
+        grouped = np.flatnonzero(labels >= 0)
+        of_copy = np.full(int(copies.max()) + 1, -1, dtype=np.int64)
+        of_copy[copies[grouped]] = labels[grouped]
+        labels = of_copy[copies]
+    return kept, labels
 
 
 def _normalised(values: NDArray[np.float32], layers: int) -> NDArray[np.float32]:

@@ -13,20 +13,22 @@ import numpy as np
 from .. import Error, __version__, _native, progress
 from .console import Failure, add_common, note, plural, wants_bars
 from .explain import as_json, as_text, explain
-from .pick import METHODS, Features, Picked, from_file, from_model, needs_features, pick
-from .pool import Pool, read
+from .pick import METHODS, Features, Picked, from_file, from_model, from_text, needs_features, pick
+from .pool import Options, Pool, read
 
 ROLES = ("instruction", "input", "response", "category")
 
 DESCRIPTION = """\
 Keep the records that stand for a file: which 1% is worth training on?
 
-Records become features (hidden states of a model), features become groups of alike records, and each group keeps the
-records that together lie nearest to all of it. The original lines of what is kept go to --out.
+Records become features (of their texts, or hidden states of a model that is named), features become groups of alike
+records, and what is kept lies near as many as possible. Near copies count as one record. The original lines of what is
+kept go to --out.
 """
 
 EPILOG = """\
 methods:
+  fedhds_robust    many small groups; those that cover what is not covered yet give a record each, drawn at random (default)
   fedhds_coverage  k-means, then the records that lie nearest to all others of their group; every record is represented
   fedhds_shared    t-SNE and HDBSCAN: finds the number of groups itself, and leaves out what belongs to none
   fedhds           the paper's: the same, with the groups clustered once more on the t-SNE plane
@@ -34,7 +36,7 @@ methods:
   stratified       the same here; over several clients it draws evenly from each
 
 examples:
-  fedhds select data.jsonl --out kept.jsonl                       1% of the file, by the small model in the package
+  fedhds select data.jsonl --out kept.jsonl                       1% of the file, by its texts alone
   fedhds select data.jsonl --count 500 --model ./SmolLM2-135M     500 records, by a model that knows the language
   fedhds select a.jsonl b.jsonl --features x.npy --fraction 0.05  by features of your own, row i for record i
   fedhds select qa.jsonl --instruction question.text --response answers
@@ -72,18 +74,22 @@ def add(commands: Any) -> None:
     option(
         "--method",
         choices=METHODS,
-        default=METHODS[0],
         metavar="NAME",
-        help=f"{_listed(METHODS)} (default {METHODS[0]})",
+        help=f"{_listed(METHODS)} (default {METHODS[0]}; {METHODS[1]} where --model or --features is named)",
     )
     option(
-        "--groups", type=_positive, metavar="K", help="groups of fedhds_coverage (default sqrt(records / 2), at most N)"
+        "--groups",
+        type=_positive,
+        metavar="K",
+        help="groups of fedhds_robust (default records / 6, at most 5,000) or fedhds_coverage (default sqrt(records / 2), at most N)",
     )
     option("--seed", type=_whole, default=0, metavar="S", help="same seed, same records (default 0)")
 
     option = parser.add_argument_group("features (random and stratified look at none)").add_argument
     option(
-        "--model", metavar="PATH", help="Hugging Face folder or .gguf file (default: the small model in the package)"
+        "--model",
+        metavar="PATH",
+        help="Hugging Face folder or .gguf file; `embedded` is the small one in the package (default: no model, texts alone)",
     )
     option("--features", metavar="NPY", help="array [records, columns], in place of a model")
     option(
@@ -93,26 +99,23 @@ def add(commands: Any) -> None:
         help="equal parts of a row of --features, one a layer (default 1)",
     )
     option("--save-features", metavar="NPY", help="keep the features, for --features of a later call")
-    option("--device", default="cpu", help="where the model runs (default cpu)")
+    option("--device", help="where the model runs (default cpu)")
     option(
         "--prompt",
         choices=("short", "alpaca", "raw", "chat"),
-        default="short",
         help="how records become text (default short)",
     )
     option(
-        "--layers", type=_layers, default="all", metavar="WHICH", help="all, last, or numbers as in 6,12 (default all)"
+        "--layers", type=_layers, metavar="WHICH", help="all, last, or numbers as in 6,12 (default all)"
     )
     option(
         "--pooling",
         choices=("mean", "last_token"),
-        default="mean",
         help="how tokens become one vector (default mean: topics show better)",
     )
     option(
         "--max-tokens",
         type=_positive,
-        default=1024,
         metavar="N",
         help="longer records are cut off for their features (default 1024)",
     )
@@ -126,30 +129,47 @@ def add(commands: Any) -> None:
         metavar="N",
         help="groups and records that are printed (default 20; 0 is all)",
     )
+    option(
+        "--explain",
+        action="store_true",
+        help="say of every kept record which group it is of, how large that is, and how many near copies say the same",
+    )
     add_common(parser)
+
+
+#: Options that are a model's, and what they are where nothing is said.
+OF_MODEL: dict[str, Any] = {
+    "device": "cpu",
+    "prompt": "short",
+    "layers": "all",
+    "pooling": "mean",
+    "max_tokens": 1024,
+}
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Selects, writes and says why."""
     _check(arguments)
+    if arguments.method is None:
+        arguments.method = METHODS[1] if arguments.model or arguments.features else METHODS[0]
     fields = {role: getattr(arguments, role) for role in ROLES if getattr(arguments, role)}
     bars = wants_bars(arguments)
     with progress(bars):
-        pool = read(arguments.files, arguments.format, fields, arguments.blank_response, arguments.split)
-        records = len(pool.records)
-        count = _count(arguments, records)
+        pool = read(arguments.files, Options(arguments.format, fields, arguments.blank_response, arguments.split))
+        count = _count(arguments, len(pool))
         features = _features(arguments, pool) if needs_features(arguments.method) else None
         if bars and features is not None:
-            note(f"grouping {plural(records, 'record')}")
-        picked = pick(features, records, arguments.method, count, arguments.groups, arguments.seed)
-    explanation = explain(pool.records, pool.places, picked.kept, picked.points, picked.groups)
+            note(f"grouping {plural(len(pool), 'record')}")
+        copies = None if features is None else pool.copies
+        picked = pick(features, len(pool), arguments.method, count, arguments.groups, arguments.seed, copies)
+    explanation = explain(pool, picked, copies)
     _write(arguments.out, pool, picked)
     facts = _facts(arguments, pool, count, features)
     if arguments.json:
         print(json.dumps(facts | as_json(explanation), ensure_ascii=False, indent=1))
         return 0
     parts = [_head(facts, picked, sum(1 for group in explanation.groups if group.group >= 0))]
-    parts += [text for text in [as_text(explanation, arguments.show)] if text]
+    parts += [text for text in [as_text(explanation, arguments.show, arguments.explain)] if text]
     if arguments.out is None:
         parts.append("nothing is written: --out FILE keeps the lines")
     elif arguments.out != "-":
@@ -166,8 +186,11 @@ def _check(arguments: argparse.Namespace) -> None:
             fail(f"argument --{one.replace('_', '-')}: not allowed with --{other}")
     if arguments.json and arguments.out == "-":
         fail("argument --json: not allowed with --out -, as both go to stdout")
-    if arguments.groups and arguments.method != "fedhds_coverage":
-        fail("argument --groups: only fedhds_coverage is told the number of groups")
+    if arguments.groups and arguments.method not in (None, *METHODS[:2]):
+        fail(f"argument --groups: only {_listed(METHODS[:2])} is told the number of groups")
+    for name in OF_MODEL:
+        if getattr(arguments, name) is not None and not arguments.model:
+            fail(f"argument --{name.replace('_', '-')}: only with --model")
     if arguments.feature_layers and not arguments.features:
         fail("argument --feature-layers: only with --features")
     inputs = {Path(file).resolve() for file in arguments.files}
@@ -192,9 +215,14 @@ def _count(arguments: argparse.Namespace, records: int) -> int:
 def _features(arguments: argparse.Namespace, pool: Pool) -> Features:
     """Features of the records, and what they are."""
     if arguments.features:
-        return from_file(arguments.features, arguments.feature_layers or 1, len(pool.records))
-    names = ("device", "prompt", "layers", "pooling", "max_tokens")
-    features = from_model(pool.records, arguments.model, **{name: getattr(arguments, name) for name in names})
+        return from_file(arguments.features, arguments.feature_layers or 1, len(pool))
+    if arguments.model:
+        given = {name: getattr(arguments, name) for name in OF_MODEL}
+        options = {name: OF_MODEL[name] if value is None else value for name, value in given.items()}
+        records = [record for record, _ in pool.fetch(range(len(pool)))]
+        features = from_model(records, arguments.model, **options)
+    else:
+        features = from_text(pool.values)
     if arguments.save_features:
         with open(arguments.save_features, "wb") as file:  # given a name, numpy would add .npy to it
             np.save(file, features.values)
@@ -203,12 +231,15 @@ def _features(arguments: argparse.Namespace, pool: Pool) -> Features:
 
 def _write(out: str | None, pool: Pool, picked: Picked) -> None:
     """The kept lines."""
-    lines = b"".join(pool.places[row].raw for row in picked.kept)
+    if out is None:
+        return
+    lines = (text for _, text in pool.fetch(picked.kept.tolist()))
     if out == "-":
-        sys.stdout.buffer.write(lines)
+        sys.stdout.buffer.writelines(lines)
         sys.stdout.buffer.flush()
-    elif out is not None:
-        Path(out).write_bytes(lines)
+        return
+    with open(out, "wb") as file:
+        file.writelines(lines)
 
 
 def _facts(arguments: argparse.Namespace, pool: Pool, count: int, features: Features | None) -> dict[str, Any]:
@@ -221,8 +252,9 @@ def _facts(arguments: argparse.Namespace, pool: Pool, count: int, features: Feat
         "method": arguments.method,
         "seed": arguments.seed,
         "files": pool.formats,
-        "records": len(pool.records),
+        "records": len(pool),
         "blank": pool.blank,
+        "distinct": int(pool.copies.max()) + 1,
         "wanted": count,
         "features": source,
         "out": arguments.out,
@@ -235,12 +267,16 @@ def _head(facts: dict[str, Any], picked: Picked, groups: int) -> str:
     files = ", ".join(f"{file} ({form})" for file, form in facts["files"].items())
     blank = f"; {facts['blank']} without a response are left out" if facts["blank"] else ""
     short = f"; {facts['wanted']:,} were wanted, but the groups hold no more" if kept < facts["wanted"] else ""
-    lines = [f"records   {records:,} of {files}{blank}"]
+    same = records - facts["distinct"]
+    copies = f"; {same:,} are near copies of others" if same and source is not None else ""
+    lines = [f"records   {records:,} of {files}{blank}{copies}"]
     lines.append(f"kept      {kept:,} ({kept / records:.2%}) by {facts['method']}, seed {facts['seed']}{short}")
     if source is None:
         return "\n".join([*lines, "features  none: this method draws blindly, as a baseline"])
     size = f"{plural(source['layers'], 'layer')}, {source['columns']:,} columns"
-    if source["from"] == "embedded":
+    if source["from"] == "text":
+        lines.append(f"features  what letters the texts are made of ({source['columns']:,} columns); --model names a model")
+    elif source["from"] == "embedded":
         lines.append(
             f"features  the small model in the package ({size}); it knows little English: --model names a better one"
         )

@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._answers import of_texts, summarized
+from .._judge import judge_of, losses_by
 from .._native import ProtocolError
+from .._records import Record
 from .._selection import Client, Method, client_seed
+from .._text import takes_text
 from . import _bases
 from ._params import ORDER, RECORDS, ROUND, START, SUMMARY, Hooks, Params, check, packed, split
 
@@ -24,7 +28,9 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
         args: FedML's.
         method: the same as the server's.
         features: of shape [records, d], or a function that makes them from the client's records, called each round
-            after the server's adapter is in the model; None for methods that look at none.
+            after the server's adapter is in the model; None for methods that look at none, or at the records' texts.
+        judge: what gives losses of responses under prompts where the method has a quality gate: a :class:`fedhds.Model`, a
+            :class:`fedhds.ResponseLoss`, or an object with ``score(records, adapter)``. None declines.
         layers: equal parts of a feature vector, one for each layer; 1 for one vector.
         seed: the experiment's.
 
@@ -39,6 +45,7 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
         *,
         method: Method | str,
         features: Callable[[Sequence[Any]], ArrayLike] | ArrayLike | None = None,
+        judge: Any = None,
         layers: int = 1,
         seed: int = 0,
     ) -> None:
@@ -54,6 +61,7 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
         self.round = 0
         """The selection's round, from 0."""
         self._features = features
+        self._judge = judge_of(judge, self.method, None)
         self._machines: dict[int, Client] = {}
         self._sent: dict[str, Any] = {}
         self._reply: Params = OrderedDict()
@@ -73,6 +81,14 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
     def make_features(self, records: Sequence[Any]) -> ArrayLike | None:
         """Features of the records, [records, d]; None for a method that looks at none."""
         return self._features(records) if callable(self._features) else self._features
+
+    def make_records(self, train_data: Sequence[Any]) -> Sequence[Record] | None:
+        """The client's data as records, in their order: what a method needs that looks at texts, lets near copies count as one, or has a
+        quality gate. None, the default for data of another kind than :class:`fedhds.Record`, does without.
+        """
+        if len(train_data) and not isinstance(train_data[0], Record):
+            return None  # a row may cost much to load
+        return [train_data[row] for row in range(len(train_data))]
 
     def set_model_params(self, model_parameters: Any) -> None:
         state, messages = split(model_parameters)
@@ -99,12 +115,18 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
         machine = self._machines.setdefault(self.id, Client(self.id, self.method, layers=self.layers, seed=self.seed))
         if START in sent:
             self.selected = None
+            records = self.make_records(train_data)
             features = None if self.method.settings["features"] == "none" else self.make_features(train_data)
-            records = len(train_data) if features is None else None
-            self._reply = packed({SUMMARY: machine.summarize(sent[START], features, records=records)})
+            if features is None and takes_text(self.method):
+                features = of_texts(records, self.method)
+            start = sent[START]
+            summary = summarized(machine, self.method, start, features, len(train_data), records, self._judge)
+            self._reply = packed({SUMMARY: summary})
         elif ORDER in sent:
             # No bytes are the order of a client whose summary did not arrive.
-            self.rows = machine.choose(sent[ORDER]) if sent[ORDER] else np.zeros(0, dtype=np.int64)
+            order, known = sent[ORDER], self.make_records(train_data)
+            losses = None if known is None else losses_by(self._judge, known)
+            self.rows = machine.choose(order, losses=losses) if order else np.zeros(0, dtype=np.int64)
             self.selected = [train_data[row] for row in self.rows.tolist()]
         else:
             raise ProtocolError("protocol: round: expected parameters of fedhds.fedml.ServerAggregator, got no message")

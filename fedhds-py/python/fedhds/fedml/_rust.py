@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._judge import judge_of
 from .._model import Adapter
 from .._tuning import RecordScore, Trained
 from .._native import InputError
 from .._selection import Method, client_seed
+from .._text import TextFeatures, takes_text
 from ._client import ClientTrainer
 from ._params import Params, numpy_of, tensor
 from ._server import ServerAggregator
@@ -56,16 +58,31 @@ class RustClientTrainer(ClientTrainer):
         args: FedML's.
         method: the same as the server's.
         extractor: a :class:`fedhds.LayerFeatures`, or an object with ``extract(records, adapter)``; None for methods
-            that look at no features. Where its ``is_frozen`` holds, features are taken once.
+            that look at no features, or at the records' texts. Where its ``is_frozen`` holds, features are taken once.
+        judge: as for :class:`fedhds.Simulation`: None is the model of a :class:`fedhds.LoraTrainer` where the method has a quality
+            gate, and False declines.
         seed: the experiment's.
 
     Raises:
         ConfigError: for arguments of FedML's that do not go with two phases.
     """
 
-    def __init__(self, model: Any, args: Any, *, method: Method | str, extractor: Any = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: Any,
+        args: Any,
+        *,
+        method: Method | str,
+        extractor: Any = None,
+        judge: Any = None,
+        seed: int = 0,
+    ) -> None:
+        chosen = method if isinstance(method, Method) else Method(method)
+        if extractor is None and takes_text(chosen):
+            extractor = TextFeatures()
         layers = int(getattr(extractor, "layers", 1))
-        super().__init__(model, args, method=method, layers=layers, seed=seed)
+        judge = judge_of(judge, chosen, getattr(model, "trainer", None)) or False
+        super().__init__(model, args, method=chosen, layers=layers, judge=judge, seed=seed)
         self.extractor = extractor
         self.losses: list[tuple[float, ...]] = []
         """Mean losses of the steps of each training."""

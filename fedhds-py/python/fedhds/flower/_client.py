@@ -11,8 +11,11 @@ import numpy as np
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from numpy.typing import ArrayLike, NDArray
 
-from .. import Client, Method, client_seed
+from .. import Client, Method, Record, as_records, client_seed
+from .._answers import of_texts, summarized
+from .._judge import judge_of, losses_by
 from .._native import InputError, ParameterError, ProtocolError
+from .._text import takes_text
 from ._memory import Memory
 from ._messages import (
     BODY,
@@ -69,7 +72,8 @@ def answer(
     context: Context,
     features: Features = None,
     *,
-    records: int | None = None,
+    records: Any = None,
+    judge: Any = None,
     method: Method | str | None = None,
     layers: int = 1,
     client: int | None = None,
@@ -81,8 +85,13 @@ def answer(
         message: the server's.
         context: the client app's; its ``state`` carries the groups to the second phase.
         features: an array of shape [records, d], row i of record i, or a function that makes it from a :class:`Query`;
-            it is called only where the method looks at features. None for methods that look at none.
-        records: how many records the client has, for methods that look at no features.
+            it is called only where the method looks at features. None for methods that look at none, and for those that look at the texts
+            of `records`.
+        records: the client's records, or whatever :func:`fedhds.as_records` takes, always in the same order: needed for methods that look
+            at texts, let near copies count as one, or have a quality gate. Or only their number, for methods that look at no features.
+        judge: what gives losses of responses under prompts where the method has a quality gate: a :class:`fedhds.Model`, a
+            :class:`fedhds.ResponseLoss`, or an object with ``score(records, adapter)``. None declines: the federation does without this
+            client's answer. :class:`Task` is given the same.
         method: what this client is willing to run; None runs what the server asks for. Needed where stages are
             Python objects, which do not travel.
         layers: equal parts of a feature vector, one for each layer.
@@ -93,6 +102,32 @@ def answer(
         ProtocolError: for a message of something else, or of a server with another method.
         InputError: when the method needs what was not given.
     """
+    return answered(
+        message,
+        context,
+        features,
+        records=records,
+        judge=lambda ours: judge_of(judge, ours, None),
+        method=method,
+        layers=layers,
+        client=client,
+        state_dir=state_dir,
+    )
+
+
+def answered(
+    message: Message,
+    context: Context,
+    features: Features,
+    *,
+    records: Any,
+    judge: Callable[[Method], Any],
+    method: Method | str | None,
+    layers: int,
+    client: int | None,
+    state_dir: str | os.PathLike[str] | None,
+) -> Message:
+    """:func:`answer` for a judge that goes by the method."""
     header = Header.read(message, "hello", "extract")
     if header.phase == "hello":
         number = client_number(context) if client is None else client
@@ -101,15 +136,15 @@ def answer(
     ours = _agreed(method, header)
     memory = Memory(context, header, state_dir)
     machine = Client(header.known_client, ours, layers=layers, seed=int(header.seed))
-    if memory.state is not None:
-        # Its secret, and what it sent in this round already: an upload stage draws once a round. Rows of later rounds do not count.
-        machine.resume(memory.state, trained=False)
-    machine.mark_trained(memory.trained_before(header.round))
+    memory.bring_back(machine, header.round)
     start = body_of(message, "round_start")
+    texts = _texts(records)
+    found: ArrayLike | None = None
     if ours.settings["features"] == "none":
         if records is None:
-            raise InputError(f"records: expected their number, for the method {ours.settings['name']!r}, got none")
-        summary = machine.summarize(start, records=records)
+            raise InputError(f"records: expected them or their number, for the method {ours.settings['name']!r}, got none")
+    elif features is None and takes_text(ours):
+        found = of_texts(texts, ours)
     else:
         sent = single_arrays(message)
         query = Query(
@@ -120,9 +155,18 @@ def answer(
             arrays=None if sent is None else arrays_of(sent[1]),
             config=config_of(message),
         )
-        summary = machine.summarize(start, features(query) if callable(features) else features)
-    memory.keep_groups(header.round, machine.state())
+        found = features(query) if callable(features) else features
+        if found is None:
+            raise InputError(f"features: expected an array, for the method {ours.settings['name']!r}, got none")
+    count = len(texts) if texts is not None else records
+    summary = summarized(machine, ours, start, found, count, texts, judge(ours))
+    memory.keep_groups(header.round, machine)
     return Message(RecordDict({RECORD: ConfigRecord({BODY: summary})}), reply_to=message)
+
+
+def _texts(records: Any) -> list[Record] | None:
+    """The records where they were given, and not their number alone."""
+    return None if records is None or isinstance(records, (int, np.integer)) else as_records(records)
 
 
 class Task:
@@ -132,6 +176,8 @@ class Task:
         message: the server's.
         context: the client app's; its ``state`` holds what :func:`answer` left there.
         method, layers, state_dir: as for :func:`answer`.
+        records, judge: as for :func:`answer`: with both, records that do not pass an open quality gate are left out, and others of their
+            group come in their place.
 
     Raises:
         ProtocolError: for a message of something else, or without a first phase before it.
@@ -156,6 +202,8 @@ class Task:
         method: Method | str | None = None,
         layers: int = 1,
         state_dir: str | os.PathLike[str] | None = None,
+        records: Any = None,
+        judge: Any = None,
     ) -> None:
         header = Header.read(message, "train")
         self._message = message
@@ -165,7 +213,8 @@ class Task:
             raise ProtocolError(
                 "protocol: selection_order: expected a summary before the order, got none in context.state"
             )
-        machine = Client(header.known_client, _agreed(method, header), layers=layers, seed=int(header.seed))
+        ours = _agreed(method, header)
+        machine = Client(header.known_client, ours, layers=layers, seed=int(header.seed))
         machine.resume(self._memory.state)
         sent = single_arrays(message)
         if sent is None:
@@ -173,7 +222,11 @@ class Task:
         self._key, record = sent
         self.round = header.round
         self.client = header.known_client
-        self.rows = machine.choose(body_of(message, "selection_order"))
+        texts, refused = _texts(records), machine.refused
+        losses = None if texts is None else losses_by(judge_of(judge, ours, None), texts)
+        self.rows = machine.choose(body_of(message, "selection_order"), losses=losses)
+        if machine.refused != refused:
+            self._memory.keep_groups(header.round, machine)
         self.arrays = arrays_of(record)
         self.config = config_of(message)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from flwr.app import ConfigRecord, Context
 
+from .. import Client
 from .._native import CheckpointError
 from ._messages import Header
 
@@ -35,11 +36,14 @@ class Memory:
         self._file = None if folder is None else Path(folder) / header.experiment / f"client-{header.client}.json"
         self._trained: dict[int, list[int]] = {}
         self._state: bytes | None = None
+        self._state_round = 0
         record = context.state.config_records.get(_KEY)
         if record is not None and record.get("experiment") == self._experiment:
             self._trained = _rows(str(record["trained"]), "context.state")
             state = record.get("state")
             self._state = state if isinstance(state, bytes) else None
+            round = record.get("state-round")
+            self._state_round = round if isinstance(round, int) else 0
         elif self._file is not None and self._file.exists():
             try:
                 self._trained = _rows(self._file.read_text(encoding="utf-8"), str(self._file))
@@ -51,14 +55,27 @@ class Memory:
         """``fedhds.Client.state()`` of the last first phase; None before it."""
         return self._state
 
-    def trained_before(self, number: int) -> list[int]:
-        """Rows of all rounds before this one, ascending."""
-        return sorted({row for round, rows in self._trained.items() if round < number for row in rows})
+    def bring_back(self, machine: Client, number: int) -> None:
+        """Makes a new machine what the client was before this round: its groups, its secret, what it trained on in earlier rounds.
 
-    def keep_groups(self, number: int, state: bytes) -> None:
-        """Remembers the client's state between the phases of a round."""
-        self._trained = {round: rows for round, rows in self._trained.items() if round < number}
-        self._state = state
+        What it trained on in the round of its last summary may have been lost on the way: the server says so, and the machine takes it
+        back. Rows of rounds before that were told of, so they are marked before it knows a round.
+        """
+        machine.mark_trained(self._rows(lambda round: round < min(self._state_round, number)))
+        if self._state is not None:
+            # Its secret, and what it sent in this round already: an upload stage draws once a round. Rows of later rounds do not count.
+            machine.resume(self._state, trained=False)
+        machine.mark_trained(self._rows(lambda round: self._state_round <= round < number))
+
+    def _rows(self, fits: Callable[[int], bool]) -> list[int]:
+        return sorted({row for round, rows in self._trained.items() if fits(round) for row in rows})
+
+    def keep_groups(self, number: int, machine: Client) -> None:
+        """Remembers the client's state between the phases of a round, and that rows of earlier ones did not count where it was told so."""
+        counted = set(machine.trained)
+        earlier = {round: rows for round, rows in self._trained.items() if round < number}
+        self._trained = {round: [row for row in rows if row in counted] for round, rows in earlier.items()}
+        self._state, self._state_round = machine.state(), number
         self._write()
 
     def keep_trained(self, number: int, rows: Iterable[int]) -> None:
@@ -78,7 +95,7 @@ class Memory:
     def _write(self) -> None:
         fields: dict[str, Any] = {"experiment": self._experiment, "trained": json.dumps(self._trained)}
         if self._state is not None:
-            fields["state"] = self._state
+            fields["state"], fields["state-round"] = self._state, self._state_round
         self._context.state[_KEY] = ConfigRecord(fields)
 
 

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from .. import Adapter, Method, Record, Trained, as_records
 from .._native import CheckpointError, InputError, ProtocolError
-from ._client import Query, Task, answer
-from ._messages import ACTION, EVAL_LOSS, NUM_CLIENTS, NUM_EXAMPLES, arrays_of, single_arrays
+from .._judge import judge_of
+from .._text import TextFeatures, takes_text
+from ._client import Query, Task, answered
+from ._messages import ACTION, EVAL_LOSS, NUM_CLIENTS, NUM_EXAMPLES, Header, arrays_of, method_of, single_arrays
 
 Mod = Callable[[Message, Context, Callable[[Message, Context], Message]], Message]
 
@@ -30,11 +32,13 @@ class LocalData:
         records: its records, or whatever :func:`fedhds.as_records` takes; always in the same order.
         trainer: a :class:`fedhds.LoraTrainer`, or an object with ``init(seed)`` and ``train(adapter, records, seed)``.
         extractor: a :class:`fedhds.LayerFeatures`, or an object with ``extract(records, adapter)``; None for methods
-            that look at no features. Where ``is_frozen`` holds, features are taken once.
+            that look at no features, or at the records' texts. Where ``is_frozen`` holds, features are taken once.
         evaluator: a :class:`fedhds.ModelEvaluator`, for :meth:`RustClient.evaluate`.
         test: records for it.
         state_dir: a folder on this client where it keeps the rows that it trained on, for a run that is resumed, and
             features that do not change; None keeps them in memory, as long as the run lasts.
+        judge: as for :class:`fedhds.Simulation`: None is the model of a :class:`fedhds.LoraTrainer` where the method has a quality
+            gate, and False declines.
     """
 
     records: Any
@@ -43,6 +47,7 @@ class LocalData:
     evaluator: Any = None
     test: Any = ()
     state_dir: str | os.PathLike[str] | None = None
+    judge: Any = None
 
 
 class RustClient:
@@ -98,20 +103,31 @@ class RustClient:
     def extract(self, message: Message, context: Context) -> Message:
         """The first phase, for ``@app.query("hds_extract")``."""
         local = self._local(context)
-        return answer(
+        return answered(
             message,
             context,
             local.features,
-            records=len(local.records),
+            records=local.records,
+            judge=local.judge,
             method=self._method,
             layers=local.layers,
+            client=None,
             state_dir=local.data.state_dir,
         )
 
     def train(self, message: Message, context: Context) -> Message:
         """The second phase, for ``@app.train()``."""
         local = self._local(context)
-        task = Task(message, context, method=self._method, layers=local.layers, state_dir=local.data.state_dir)
+        theirs = method_of(Header.read(message, "train"))
+        task = Task(
+            message,
+            context,
+            method=self._method,
+            layers=local.layers,
+            state_dir=local.data.state_dir,
+            records=local.records,
+            judge=local.judge(theirs) or False,
+        )
         adapter = local.adapter(task.arrays)
         trained = local.data.trainer.train(adapter, [local.records[row] for row in task.rows], task.seed)
         if not isinstance(trained, Trained):
@@ -159,6 +175,8 @@ class _Loaded:
         self.layers = int(getattr(data.extractor, "layers", 1))
         self._start: Adapter | None = None
         self._features: NDArray[np.float32] | None = None
+        self._text = TextFeatures()
+        self._judge: Any = None
 
     def adapter(self, arrays: dict[str, NDArray[Any]]) -> Adapter:
         """The arrays as an adapter of this client's trainer, which knows rank and targets."""
@@ -166,9 +184,17 @@ class _Loaded:
             self._start = self.data.trainer.init(0)
         return self._start.with_tensors(arrays)
 
+    def judge(self, method: Method) -> Any:
+        """Who judges the records; None for nobody."""
+        if self._judge is None:
+            self._judge = judge_of(self.data.judge, method, self.data.trainer)
+        return self._judge
+
     def features(self, query: Query) -> NDArray[np.float32]:
         """Features of the records; those of a frozen extractor are taken once."""
         extractor = self.data.extractor
+        if extractor is None and takes_text(query.method):
+            extractor = self._text
         if extractor is None:
             raise InputError(f"extractor: expected one, for the method {query.method.settings['name']!r}, got none")
         extract = getattr(extractor, "extract", extractor)
@@ -176,16 +202,16 @@ class _Loaded:
             adapter = None if query.arrays is None else self.adapter(query.arrays)
             return np.asarray(extract(self.records, adapter), dtype=np.float32)
         if self._features is None:
-            file = self._file()
+            file = self._file(extractor)
             self._features = _read(file, len(self.records))
             if self._features is None:
                 self._features = np.asarray(extract(self.records, None), dtype=np.float32)
                 _write(file, self._features)
         return self._features
 
-    def _file(self) -> Path | None:
+    def _file(self, extractor: Any) -> Path | None:
         """Where features of these records are kept; nowhere for an extractor that does not say what it is."""
-        fingerprint = getattr(self.data.extractor, "fingerprint", None)
+        fingerprint = getattr(extractor, "fingerprint", None)
         if self.data.state_dir is None or not isinstance(fingerprint, str):
             return None
         digest = hashlib.blake2b(fingerprint.encode(), digest_size=16)

@@ -1,0 +1,57 @@
+"""What a client answers a round's start with, where its records are at hand: near copies, and its part in the quality gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from ._judge import has_gate, pair_losses
+from ._native import InputError
+from ._records import Record
+from ._selection import Client, Method
+from ._text import TextFeatures, copies_of, text_features
+
+
+def summarized(
+    machine: Client,
+    method: Method,
+    start: bytes,
+    features: ArrayLike | None,
+    count: int,
+    records: Sequence[Record] | None,
+    judge: Any,
+) -> bytes:
+    """The summary, with the answer to the gate's question where somebody judges: the same as in the core's simulation.
+
+    Args:
+        machine: the client.
+        method: the client's.
+        start: the server's.
+        features: of the records; None for methods that look at none.
+        count: how many records there are.
+        records: the records themselves, where they are known.
+        judge: what gives losses of records; None declines.
+    """
+    copies = prompts = None
+    if records is not None:
+        copies = copies_of(method, records)
+        if judge is not None and has_gate(method):
+            prompts = text_features([record.instruction for record in records])
+    summary = machine.summarize(start, features, records=count, copies=copies, prompts=prompts)
+    if judge is None or records is None:
+        return summary
+    return machine.answer(summary, start, pair_losses(judge, records, machine.pilot(start)))
+
+
+def of_texts(records: Sequence[Record] | None, method: Method) -> ArrayLike:
+    """The features of a method that looks at texts.
+
+    Raises:
+        InputError: where the records are not known.
+    """
+    if records is None:
+        name = method.settings["name"]
+        raise InputError(f"records: expected the records, whose texts the method {name!r} looks at, or their features; got neither")
+    return TextFeatures().extract(records)

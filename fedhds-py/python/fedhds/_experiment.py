@@ -1,0 +1,112 @@
+"""Whole experiments from TOML files: one at a time, or several in one table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import _native
+from ._arrays import seed
+
+Path = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """What an experiment ended with."""
+
+    table: dict[str, Any]
+    """Rows, comparisons and notes; of conditions, or of several experiments, the whole grid; of a dry run the stages of the cost."""
+    text: str
+    """The same for a terminal."""
+    out: str
+    """The folder of run records, adapters, tables and plots; of several experiments that of the first."""
+    failed: list[str] = field(default_factory=list)
+    """The runs that failed, and why. All others are finished; the same call tries these again."""
+
+
+class Experiments:
+    """Experiments of TOML files, ready to run: files, data and models are read and checked.
+
+    Args:
+        configs: one file, or several: each is run in its own folder, and one table has all of them.
+        data, model, proxy, out, seeds, methods: in place of the files'; ``out`` of one experiment alone.
+
+    Raises:
+        ConfigError: that names file, key, line and column.
+        ParameterError: for a folder that several experiments would share.
+        FileError, DataError, ModelError: for what cannot be read.
+    """
+
+    def __init__(
+        self,
+        configs: Path | Iterable[Path],
+        *,
+        data: Path | None = None,
+        model: Path | None = None,
+        proxy: Path | None = None,
+        out: Path | None = None,
+        seeds: Sequence[int] = (),
+        methods: Sequence[str] = (),
+    ) -> None:
+        files = [configs] if isinstance(configs, (str, os.PathLike)) else list(configs)
+        numbers = [seed(value, "seeds") for value in seeds]
+        self._native = _native.Experiments(
+            [os.fspath(file) for file in files],
+            data=data,
+            model=model,
+            proxy=proxy,
+            out=out,
+            seeds=numbers,
+            methods=list(methods),
+        )
+
+    @property
+    def out(self) -> str:
+        """The folder of the results; of several experiments that of the first."""
+        return str(self._native.out)
+
+    def describe(self) -> list[str]:
+        """Data and models of each experiment in words."""
+        return self._native.describe()
+
+    def cost(self) -> list[SimulationResult]:
+        """What each will cost, from a short measurement: a dry run."""
+        return [SimulationResult(table, text, self.out) for table, text in self._native.cost()]
+
+    def run(self) -> SimulationResult:
+        """Runs what is not finished; the same experiments go on after a stop. A run that fails does not end the others.
+
+        Raises:
+            Error: of the first run, where every one failed.
+            CheckpointError: for a folder that holds runs of other settings, or where another process is at work.
+        """
+        table, text, folder, failed = self._native.run()
+        return SimulationResult(table, text, os.fspath(folder), failed)
+
+
+def simulate(
+    config: Path,
+    *,
+    data: Path | None = None,
+    model: Path | None = None,
+    proxy: Path | None = None,
+    out: Path | None = None,
+    seeds: Sequence[int] = (),
+    methods: Sequence[str] = (),
+    dry_run: bool = False,
+) -> SimulationResult:
+    """Runs the experiment of a TOML file in this process; what is finished is kept, and the same call goes on after a stop.
+
+    Args:
+        config: the file.
+        data, model, proxy, out, seeds, methods: in place of the file's.
+        dry_run: only state what it would cost.
+
+    Raises:
+        Error: as :class:`Experiments`, and as its ``run``.
+    """
+    prepared = Experiments([config], data=data, model=model, proxy=proxy, out=out, seeds=seeds, methods=methods)
+    return prepared.cost()[0] if dry_run else prepared.run()

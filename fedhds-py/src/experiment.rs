@@ -1,0 +1,87 @@
+//! Whole experiments from TOML files.
+
+use crate::error::{OrRaise as _, raised};
+use crate::plain::plain;
+use crate::run::heavy;
+use fedhds_core::Error;
+use fedhds_core::experiment::{Experiment, ExperimentConfig, FailedRun, Overrides, run_all};
+use pyo3::prelude::*;
+use std::path::PathBuf;
+
+/// Adds the class to the module.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Experiments>()
+}
+
+/// The results as values and as text, the folder that they are in, and the runs that failed.
+type Results<'py> = (Bound<'py, PyAny>, String, PathBuf, Vec<String>);
+
+/// Experiments that are ready to run: configurations, data and models, all checked.
+#[pyclass(module = "fedhds._native", frozen)]
+struct Experiments {
+    inner: Vec<Experiment>,
+    out: PathBuf,
+}
+
+#[pymethods]
+impl Experiments {
+    #[new]
+    #[pyo3(signature = (configs, *, data, model, proxy, out, seeds, methods))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        configs: Vec<PathBuf>,
+        data: Option<PathBuf>,
+        model: Option<PathBuf>,
+        proxy: Option<PathBuf>,
+        out: Option<PathBuf>,
+        seeds: Vec<u64>,
+        methods: Vec<String>,
+    ) -> PyResult<Self> {
+        if configs.is_empty() {
+            return Err(raised(&Error::input("configs", "at least one experiment", "none")));
+        }
+        if configs.len() > 1 && out.is_some() {
+            let expected = "one experiment, as each needs a folder of its own";
+            return Err(raised(&Error::parameter("out", expected, configs.len())));
+        }
+        let overrides = Overrides { data, model, proxy, out, seeds, methods };
+        let load = |path: &PathBuf| ExperimentConfig::load(path, overrides.clone());
+        let configs: Vec<ExperimentConfig> = configs.iter().map(load).collect::<Result<_, _>>().or_raise()?;
+        let out = configs.first().map(|config| config.out.clone()).unwrap_or_default();
+        let prepare = |config: &ExperimentConfig, control: &_| Experiment::prepare(config, control);
+        let inner = heavy(py, move |control| configs.iter().map(|config| prepare(config, control)).collect())?;
+        Ok(Self { inner, out })
+    }
+
+    /// Data and models of each experiment in words.
+    fn describe(&self) -> Vec<String> {
+        self.inner.iter().map(Experiment::describe).collect()
+    }
+
+    /// The folder of the results; of several experiments that of the first.
+    #[getter]
+    fn out(&self) -> PathBuf {
+        self.out.clone()
+    }
+
+    /// What each will cost, as values and as text, from a short measurement.
+    fn cost<'py>(&self, py: Python<'py>) -> PyResult<Vec<(Bound<'py, PyAny>, String)>> {
+        let experiments = &self.inner;
+        let costs: Vec<_> =
+            heavy(py, move |control| experiments.iter().map(|experiment| experiment.cost(control)).collect())?;
+        costs.iter().map(|cost| Ok((plain(py, cost)?, cost.to_text()))).collect()
+    }
+
+    /// Runs what is not finished of each.
+    fn run<'py>(&self, py: Python<'py>) -> PyResult<Results<'py>> {
+        let experiments = &self.inner;
+        let finished = heavy(py, move |control| run_all(experiments, control))?;
+        let told = |run: &FailedRun| match self.inner.len() {
+            1 => run.to_string(),
+            _ => format!("{}: {run}", run.experiment),
+        };
+        let failed = finished.failed.iter().map(told).collect();
+        Ok((plain(py, &finished.results)?, finished.results.to_text(), finished.out, failed))
+    }
+}
