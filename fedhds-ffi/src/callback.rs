@@ -3,8 +3,8 @@
 //! Every callback has a `user_data` of its own. Callbacks may be called from worker threads, several at once; the caller sees to it that
 //! what `user_data` points to bears that, and lives as long as the object that holds the callback.
 
-use crate::gate::fedhds_pair_t;
 use crate::matrix::fedhds_matrix_view_t;
+use crate::pair::fedhds_pair_t;
 use crate::rows::fedhds_rows_t;
 use std::ffi::{c_char, c_void};
 

@@ -6,22 +6,13 @@ use crate::client::{call_context, fedhds_client_t};
 use crate::control::{control, fedhds_control_t};
 use crate::custom::{null_function, returned};
 use crate::handle;
+use crate::pair::fedhds_pair_t;
 use crate::pointer::{Out, fill, slice};
 use crate::status::{boundary, fedhds_status_t};
 use fedhds_core::Result;
 use fedhds_core::client::Pair;
 use fedhds_core::protocol::{ClientSummary, RoundStart, SelectionOrder, Wire as _};
 use std::ffi::c_void;
-
-/// A response under a prompt: its loss is asked for, in nats, the mean over the tokens of the response, by any model.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct fedhds_pair_t {
-    /// The row of the record whose response it is.
-    pub response: u32,
-    /// The row of the record whose prompt (instruction and input) it is put under: its own, or another one's.
-    pub prompt: u32,
-}
 
 fn pair(pair: &Pair) -> fedhds_pair_t {
     fedhds_pair_t { response: pair.response.0, prompt: pair.prompt.0 }

@@ -22,6 +22,7 @@ mod memory;
 mod method;
 mod metrics;
 mod near_copies;
+mod pair;
 mod pca;
 mod pointer;
 mod records;
