@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::method::Regroup;
 use crate::method::pipeline::Grouped;
 use crate::protocol::{ClientSummary, Group, GroupScores, GroupsDigest, RecordKeys, RoundStart, Wire as _};
+use crate::sorting;
 use crate::stage::{Clustering, Rows};
 use crate::types::{ClusterId, Context, Matrix, Round, RowId, Scores, Seed};
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,7 +151,7 @@ fn copied(records: &Rows<'_>, clustering: &Clustering) -> Vec<RowId> {
 fn number_by_place(clustering: &mut Clustering) -> Result<()> {
     let place = |id: usize| GroupsDigest::of(&[], &clustering.centroids.take_rows(&[id]).unwrap_or_default()).0;
     let mut order: Vec<usize> = (0..clustering.centroids.rows()).collect();
-    order.sort_by_cached_key(|&id| (place(id), id));
+    sorting::sort_by_key(&mut order, |&id| (place(id), id));
     let mut new = vec![ClusterId(0); order.len()];
     for (at, &id) in order.iter().enumerate() {
         new[id] = ClusterId(at as u32);
