@@ -5,9 +5,9 @@
 //!
 //! - `error`: the one error
 //! - `types`: matrices, records, adapters, seeds: data, no logic
-//! - `files`, `loops`, `parallel`, `parse`, `product`, `saved`, `sorting`: files that appear whole or not at all; loops over all threads; clients
-//!   side by side; settings from text, errors with their key; products of matrices; what a client or server keeps, as bytes; sorting that is
-//!   compiled once
+//! - `sorting`: sorting that is compiled once
+//! - `files`, `loops`, `parallel`, `parse`, `product`, `saved`: files that appear whole or not at all; loops over all threads; clients side by
+//!   side; settings from text, errors with their key; products of matrices; what a client or server keeps, as bytes
 //! - `settings`: how adapters are trained and texts generated
 //! - `protocol`: every byte that crosses between client and server
 //! - `stage`: the traits of the stages
@@ -27,13 +27,14 @@
 pub mod error;
 pub mod types;
 
+mod sorting;
+
 mod files;
 mod loops;
 mod parallel;
 pub mod parse;
 mod product;
 mod saved;
-mod sorting;
 
 pub mod settings;
 

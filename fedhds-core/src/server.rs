@@ -285,7 +285,7 @@ impl Server {
     /// Tells the memory what was trained on, completes the report and leaves the round.
     fn close(&mut self, trained: &[(ClientId, TrainedOn)], report: &mut RoundReport) -> Result<()> {
         let records = |groups: &TrainedOn| groups.iter().map(|(_, count)| count).sum::<u32>();
-        report.trained = trained.iter().map(|(client, groups)| (*client, records(groups))).collect();
+        report.trained = sorting::map(trained.iter().map(|(client, groups)| (*client, records(groups))));
         report.left_out = std::mem::take(&mut self.state.left_out);
         let asked = self.state.selection.as_ref().map_or(0, |selection| selection.asked);
         report.gate = self.state.selection.as_ref().and_then(|selection| selection.gate.clone());

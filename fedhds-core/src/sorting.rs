@@ -2,6 +2,7 @@
 //! library for devices cannot afford. Loops that are to be quick sort by themselves.
 
 use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The numbers below `n` in the order of `compare`; those that are equal as they come.
 fn order(n: usize, compare: &mut dyn FnMut(usize, usize) -> Ordering) -> Vec<usize> {
@@ -40,6 +41,24 @@ pub(crate) fn sort<T: Ord>(values: &mut [T]) {
 pub(crate) fn sort_by_key<T, K: Ord>(values: &mut [T], key: impl Fn(&T) -> K) {
     let keys: Vec<K> = values.iter().map(key).collect();
     arrange(values, order(keys.len(), &mut |a, b| keys[a].cmp(&keys[b])));
+}
+
+/// As `collect`, which sorts first.
+pub(crate) fn map<K: Ord, V>(pairs: impl IntoIterator<Item = (K, V)>) -> BTreeMap<K, V> {
+    let mut map = BTreeMap::new();
+    pairs.into_iter().for_each(|(key, value)| {
+        map.insert(key, value);
+    });
+    map
+}
+
+/// As `collect`, which sorts first.
+pub(crate) fn set<T: Ord>(values: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+    let mut set = BTreeSet::new();
+    values.into_iter().for_each(|value| {
+        set.insert(value);
+    });
+    set
 }
 
 #[cfg(test)]

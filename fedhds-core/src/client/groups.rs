@@ -8,7 +8,7 @@ use crate::protocol::{ClientSummary, Group, GroupScores, GroupsDigest, RecordKey
 use crate::sorting;
 use crate::stage::{Clustering, Rows};
 use crate::types::{ClusterId, Context, Matrix, Round, RowId, Scores, Seed};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 impl Client {
     /// The records in their groups: those of an earlier round where the method groups once and the records are still the same.
@@ -84,7 +84,7 @@ impl Client {
         context: &Context,
     ) -> Result<ClientState> {
         let (before, groups) = (state.clustering.labels.len(), state.clustering.centroids.rows());
-        let known: BTreeSet<&u32> = records.copies.iter().take(before).collect();
+        let known = sorting::set(records.copies.iter().take(before));
         let new: Vec<usize> =
             (before..records.len()).filter(|&row| records.copies.get(row).is_none_or(|c| !known.contains(c))).collect();
         let points = records.points.take_rows(&new)?;

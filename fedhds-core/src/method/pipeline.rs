@@ -187,7 +187,7 @@ impl ClientStages {
         let points = records.points.take_rows(&kept)?;
         let scores = records.scores.map(|scores| scores.take_rows(&kept)).transpose()?;
         let grouped = self.group_distinct(&Rows::new(&points).scores(scores.as_ref()), ask, context)?;
-        let at: BTreeMap<usize, usize> = kept.iter().copied().zip(0..).collect();
+        let at: BTreeMap<usize, usize> = sorting::map(kept.iter().copied().zip(0..));
         // A copy lies where what stands for it lies.
         let stands: Vec<usize> = (0..n).map(|row| at[&first[&records.copies[row]]]).collect();
         let mut clustering = grouped.clustering;

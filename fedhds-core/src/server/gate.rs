@@ -80,7 +80,7 @@ impl Gate {
         let own = scored.iter().zip(&counts).map(|((client, answer), counts)| {
             (*client, (doubled_share([*counts].into_iter()), f64::from(answer.records())))
         });
-        Self { report, pooled, own: own.collect(), base: config.base }
+        Self { report, pooled, own: sorting::map(own), base: config.base }
     }
 
     /// The share of a client's records that is taken to be good: by its own scores, drawn towards those of all; 1 where the gate is closed.

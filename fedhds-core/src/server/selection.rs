@@ -85,8 +85,7 @@ impl Selection {
         clients: impl Iterator<Item = ClientId>,
         gate: Option<&GateConfig>,
     ) -> Result<BTreeMap<ClientId, SelectionOrder>> {
-        let mut orders: BTreeMap<ClientId, SelectionOrder> =
-            clients.map(|client| (client, SelectionOrder::new(client, round, Vec::new()))).collect();
+        let mut orders = sorting::map(clients.map(|client| (client, SelectionOrder::new(client, round, Vec::new()))));
         for group in self.groups.iter().filter(|g| g.records > 0) {
             if let Some(order) = orders.get_mut(&group.client) {
                 order.clusters.push(ClusterOrder { cluster: group.cluster, count: group.records });
@@ -142,7 +141,7 @@ impl Knowledge<'_> {
             true => share_of(asked, 1.0, self.clients),
             false => share_of(asked, cap, self.clients),
         };
-        groups.iter().map(|group| (group.client, of(group.client))).collect()
+        sorting::map(groups.iter().map(|group| (group.client, of(group.client))))
     }
 }
 
