@@ -178,7 +178,7 @@ impl Client {
             self.last = None;
         }
     }
-    /// Remembers records that it has trained on, for [`Repeats::Avoid`]. A client that does not live on between rounds marks
+    /// Remembers records that it has trained on, for [`Repeats::Avoid`](crate::method::Repeats). A client that does not live on between rounds marks
     /// those of all earlier rounds (with Flower: keep [`trained`](Client::trained) in `context.state`).
     pub fn mark_trained(&mut self, rows: impl IntoIterator<Item = RowId>) {
         let new: Vec<RowId> = rows.into_iter().filter(|row| self.trained.insert(*row)).collect();

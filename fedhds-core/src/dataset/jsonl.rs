@@ -168,6 +168,35 @@ mod tests {
     }
 
     #[test]
+    fn records_one_by_one_are_those_of_the_whole() {
+        let text = "{\"instruction\":\"a\",\"response\":\"b\"}\n\n{\"instruction\":\"c\",\"response\":\"\"}\n{\"instruction\":\"e\",\"response\":\"f\"}";
+        let options = LoadOptions { blank_response: BlankResponse::Skip, ..LoadOptions::default() };
+        let loaded = load_with(text, &options).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("data.jsonl");
+        let each = |text: &str, found: &mut Vec<_>| {
+            std::fs::write(&file, text).unwrap();
+            let format = Format::by_name("jsonl").unwrap();
+            format.each(&file, &options, &Control::default(), &mut |record, origin| found.push((record, origin)))
+        };
+        let mut found = Vec::new();
+        assert_eq!(each(text, &mut found).unwrap(), 1);
+        let (records, origins): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        assert_eq!((records, &origins), (loaded.dataset.records, &loaded.origins));
+        assert_eq!(origins[1].at, Some(At::Line(4)));
+        // What came before an error came.
+        let mut found = Vec::new();
+        assert!(each(&text.replace("\"e\"", "5"), &mut found).unwrap_err().to_string().contains(":4: "));
+        assert_eq!(found.len(), 1);
+        assert!(
+            each("{\"instruction\":\"a\",\"response\":\"\"}", &mut found)
+                .unwrap_err()
+                .to_string()
+                .contains("at least one")
+        );
+    }
+
+    #[test]
     fn what_is_written_for_a_record_is_one_line() {
         let options = LoadOptions { keep_text: true, ..LoadOptions::default() };
         let texts = |text: &str| {

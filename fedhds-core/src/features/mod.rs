@@ -2,7 +2,7 @@
 //!
 //! [`RecordCache`] keeps what was computed of records, with what it cost; [`Cached`] is any extractor with such a cache. With the
 //! feature `model`, `LayerFeatures` is the paper's extractor (eq. 6) over any language model. [`TextFeatures`] needs no model, and
-//! [`near_copies`] finds the records of a client that say the same.
+//! [`near_copies()`] finds the records of a client that say the same.
 
 mod cache;
 mod cached;

@@ -74,7 +74,7 @@ pub struct ClientConfig {
     /// paper's presets have 1.
     pub min_group_size: usize,
     /// Whether near copies among a client's records count as one, where the records' texts are there to tell
-    /// ([`near_copies`](crate::features::near_copies)): one of them stands for all and may train.
+    /// ([`near_copies`](crate::features::near_copies())): one of them stands for all and may train.
     pub near_copies: Copies,
 }
 

@@ -55,7 +55,7 @@ pub struct Registered(
 pub struct RegisteredClient {
     /// The client.
     pub client: ClientId,
-    /// The [digest](GroupsDigest) of its groups: a client that has the same ones sends the digest in their place.
+    /// The [digest](super::GroupsDigest) of its groups: a client that has the same ones sends the digest in their place.
     pub digest: u64,
     /// The last round whose update of this client counted; none where none did. What a client trained on in a later round was lost, and is
     /// open to it again.
