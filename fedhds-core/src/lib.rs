@@ -5,6 +5,7 @@
 //!
 //! - `error`: the one error
 //! - `types`: matrices, records, adapters, seeds: data, no logic
+//! - `sorting`: sorting that is compiled once
 //! - `files`, `loops`, `parallel`, `parse`, `product`, `saved`: files that appear whole or not at all; loops over all threads; clients side by
 //!   side; settings from text, errors with their key; products of matrices; what a client or server keeps, as bytes
 //! - `settings`: how adapters are trained and texts generated
@@ -25,6 +26,8 @@
 
 pub mod error;
 pub mod types;
+
+mod sorting;
 
 mod files;
 mod loops;

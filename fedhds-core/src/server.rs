@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::method::checked::check_memory;
 use crate::method::{GateConfig, Pipeline, Regroup};
 use crate::protocol::{ClientSummary, GateQuestion, LocalUpdate, RecordKeys, RoundStart, SelectionOrder};
+use crate::sorting;
 use crate::stage::{Aggregated, Aggregator, Memory, TrainedGroup};
 use crate::types::{Adapter, ClientId, ClusterId, Context, Round, Seed};
 use gate::Gate;
@@ -267,7 +268,7 @@ impl Server {
         let shows = |s: &ClientSummary| self.pipeline.client.clusterer.is_none() || s.centroids.cols() > 0;
         let columns = |s: &ClientSummary| (!s.groups.is_empty() && shows(s)).then(|| s.centroids.cols());
         let mut all: Vec<usize> = self.state.summaries.values().filter_map(columns).collect();
-        all.sort_unstable();
+        sorting::sort(&mut all);
         // Among equally frequent ones the smaller number.
         let frequency = |same: &&[usize]| (same.len(), std::cmp::Reverse(same[0]));
         let Some(most) = all.chunk_by(|a, b| a == b).max_by_key(frequency).map(|same| same[0]) else { return };
@@ -284,7 +285,7 @@ impl Server {
     /// Tells the memory what was trained on, completes the report and leaves the round.
     fn close(&mut self, trained: &[(ClientId, TrainedOn)], report: &mut RoundReport) -> Result<()> {
         let records = |groups: &TrainedOn| groups.iter().map(|(_, count)| count).sum::<u32>();
-        report.trained = trained.iter().map(|(client, groups)| (*client, records(groups))).collect();
+        report.trained = sorting::map(trained.iter().map(|(client, groups)| (*client, records(groups))));
         report.left_out = std::mem::take(&mut self.state.left_out);
         let asked = self.state.selection.as_ref().map_or(0, |selection| selection.asked);
         report.gate = self.state.selection.as_ref().and_then(|selection| selection.gate.clone());

@@ -7,6 +7,7 @@ use crate::status::fedhds_status_t::{FEDHDS_STATUS_BUSY, FEDHDS_STATUS_INVALID_H
 use crate::status::{Failure, Outcome};
 use std::any::Any;
 use std::collections::HashMap;
+use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, TryLockError};
 
@@ -28,31 +29,48 @@ static NEXT: AtomicUsize = AtomicUsize::new(1);
 
 /// A new handle of an object.
 pub(crate) fn new<H: Handle>(object: H::Object) -> *mut H {
+    std::ptr::without_provenance_mut(keep(Entry { name: H::NAME, object: Arc::new(RwLock::new(object)) }))
+}
+
+#[inline(never)]
+fn keep(entry: Entry) -> usize {
     // Not consecutive, so that a small number that strays in is none.
     let id = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(16);
-    let entry = Entry { name: H::NAME, object: Arc::new(RwLock::new(object)) };
     OBJECTS.write().unwrap_or_else(PoisonError::into_inner).insert(id, entry);
-    std::ptr::without_provenance_mut(id)
+    id
 }
 
 fn find<H: Handle>(handle: *const H) -> Outcome<Arc<RwLock<H::Object>>> {
-    if handle.is_null() {
-        return Err(Failure::new(FEDHDS_STATUS_NULL_POINTER, format!("expected a {}, got NULL", H::NAME)));
-    }
-    let objects = OBJECTS.read().unwrap_or_else(PoisonError::into_inner);
-    let Some(entry) = objects.get(&handle.addr()) else {
-        let message = format!("expected a {}, got {handle:p}, which is no handle, or one that was freed", H::NAME);
-        return Err(Failure::new(FEDHDS_STATUS_INVALID_HANDLE, message));
-    };
-    let other = |_| {
-        let message = format!("expected a {}, got a {}", H::NAME, entry.name);
-        Failure::new(FEDHDS_STATUS_INVALID_HANDLE, message)
-    };
-    entry.object.clone().downcast::<RwLock<H::Object>>().map_err(other)
+    let (name, object) = entry(handle.cast(), H::NAME)?;
+    object.downcast::<RwLock<H::Object>>().map_err(|_| other(name, H::NAME))
 }
 
-fn busy<H: Handle>() -> Failure {
-    Failure::new(FEDHDS_STATUS_BUSY, format!("expected a {} that no other thread is using", H::NAME))
+/// What is behind a handle, by the name of its type: once for all types.
+#[inline(never)]
+fn entry(handle: *const c_void, expected: &str) -> Outcome<(&'static str, Arc<dyn Any + Send + Sync>)> {
+    if handle.is_null() {
+        return Err(Failure::new(FEDHDS_STATUS_NULL_POINTER, format!("expected a {expected}, got NULL")));
+    }
+    let objects = OBJECTS.read().unwrap_or_else(PoisonError::into_inner);
+    match objects.get(&handle.addr()) {
+        Some(entry) => Ok((entry.name, entry.object.clone())),
+        None => {
+            let message = format!("expected a {expected}, got {handle:p}, which is no handle, or one that was freed");
+            Err(Failure::new(FEDHDS_STATUS_INVALID_HANDLE, message))
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn other(name: &str, expected: &str) -> Failure {
+    Failure::new(FEDHDS_STATUS_INVALID_HANDLE, format!("expected a {expected}, got a {name}"))
+}
+
+#[cold]
+#[inline(never)]
+fn busy(name: &str) -> Failure {
+    Failure::new(FEDHDS_STATUS_BUSY, format!("expected a {name} that no other thread is using"))
 }
 
 /// Looks at an object; several threads may do so at once.
@@ -62,7 +80,7 @@ pub(crate) fn read<H: Handle, T>(handle: *const H, look: impl FnOnce(&H::Object)
         Ok(object) => look(&object),
         // A panic is reported where it happens; what is behind the lock is checked data.
         Err(TryLockError::Poisoned(object)) => look(&object.into_inner()),
-        Err(TryLockError::WouldBlock) => Err(busy::<H>()),
+        Err(TryLockError::WouldBlock) => Err(busy(H::NAME)),
     }
 }
 
@@ -72,7 +90,7 @@ pub(crate) fn write<H: Handle, T>(handle: *const H, change: impl FnOnce(&mut H::
     match object.try_write() {
         Ok(mut object) => change(&mut object),
         Err(TryLockError::Poisoned(object)) => change(&mut object.into_inner()),
-        Err(TryLockError::WouldBlock) => Err(busy::<H>()),
+        Err(TryLockError::WouldBlock) => Err(busy(H::NAME)),
     }
 }
 
@@ -98,10 +116,15 @@ pub(crate) fn free<H: Handle>(handle: *const H) -> Outcome {
         return Ok(());
     }
     find(handle)?;
-    // Dropped outside of the lock: an object may hold callbacks of the caller's.
-    let entry = OBJECTS.write().unwrap_or_else(PoisonError::into_inner).remove(&handle.addr());
-    drop(entry);
+    forget(handle.addr());
     Ok(())
+}
+
+#[inline(never)]
+fn forget(id: usize) {
+    // Dropped outside of the lock: an object may hold callbacks of the caller's.
+    let entry = OBJECTS.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    drop(entry);
 }
 
 /// What is behind a handle, which is freed.

@@ -4,8 +4,10 @@ use crate::status::fedhds_status_t::{
     FEDHDS_STATUS_BUFFER_TOO_SMALL, FEDHDS_STATUS_NULL_POINTER, FEDHDS_STATUS_PARAMETER,
 };
 use crate::status::{Failure, Outcome};
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_void};
 
+#[cold]
+#[inline(never)]
 pub(crate) fn null(name: &str) -> Failure {
     Failure::new(FEDHDS_STATUS_NULL_POINTER, format!("{name}: expected a pointer, got NULL"))
 }
@@ -37,8 +39,14 @@ fn aligned<T>(pointer: *const T, name: &str) -> Outcome {
     if pointer.is_aligned() {
         return Ok(());
     }
-    let message = format!("{name}: expected a pointer aligned to {} bytes, got {pointer:p}", align_of::<T>());
-    Err(Failure::new(FEDHDS_STATUS_PARAMETER, message))
+    Err(misaligned(name, align_of::<T>(), pointer.cast()))
+}
+
+#[cold]
+#[inline(never)]
+fn misaligned(name: &str, to: usize, pointer: *const c_void) -> Failure {
+    let message = format!("{name}: expected a pointer aligned to {to} bytes, got {pointer:p}");
+    Failure::new(FEDHDS_STATUS_PARAMETER, message)
 }
 
 /// `length` values; NULL is fine where there are none.
@@ -62,8 +70,13 @@ pub(crate) fn check_length<T>(length: usize, name: &str) -> Outcome {
     if length.checked_mul(size_of::<T>()).is_some_and(|bytes| isize::try_from(bytes).is_ok()) {
         return Ok(());
     }
-    let message = format!("{name}: expected a length that memory can hold, got {length}");
-    Err(Failure::new(FEDHDS_STATUS_PARAMETER, message))
+    Err(too_long(name, length))
+}
+
+#[cold]
+#[inline(never)]
+fn too_long(name: &str, length: usize) -> Failure {
+    Failure::new(FEDHDS_STATUS_PARAMETER, format!("{name}: expected a length that memory can hold, got {length}"))
 }
 
 /// One value behind a pointer, copied.
@@ -79,6 +92,7 @@ pub(crate) unsafe fn value<T: Copy>(pointer: *const T, name: &str) -> Outcome<T>
 ///
 /// # Safety
 /// A pointer that is not NULL points to bytes that end with NUL, for `'a`.
+#[inline(never)]
 pub(crate) unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Outcome<&'a str> {
     if pointer.is_null() {
         return Err(null(name));
@@ -92,6 +106,7 @@ pub(crate) unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Outcome<&'a
 ///
 /// # Safety
 /// As [`text`].
+#[inline(never)]
 pub(crate) unsafe fn text_or_none<'a>(pointer: *const c_char, name: &str) -> Outcome<Option<&'a str>> {
     if pointer.is_null() {
         return Ok(None);
@@ -113,10 +128,16 @@ pub(crate) unsafe fn fill<T: Copy>(values: &[T], buffer: *mut T, capacity: usize
     }
     aligned(buffer, "buffer")?;
     if capacity < values.len() {
-        let message = format!("buffer: expected room for {}, got {capacity}", values.len());
-        return Err(Failure::new(FEDHDS_STATUS_BUFFER_TOO_SMALL, message));
+        return Err(too_small(values.len(), capacity));
     }
     // SAFETY: room for the values by the check, writable by the caller's promise; memory of ours and memory of the caller's do not overlap.
     unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), buffer, values.len()) };
     Ok(())
+}
+
+#[cold]
+#[inline(never)]
+fn too_small(needed: usize, capacity: usize) -> Failure {
+    let message = format!("buffer: expected room for {needed}, got {capacity}");
+    Failure::new(FEDHDS_STATUS_BUFFER_TOO_SMALL, message)
 }

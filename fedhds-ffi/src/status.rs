@@ -1,6 +1,7 @@
 //! What a call returns, and the message of the last failure.
 
 use fedhds_core::Error;
+use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -63,6 +64,8 @@ impl Failure {
 }
 
 impl From<Error> for Failure {
+    #[cold]
+    #[inline(never)]
     fn from(error: Error) -> Self {
         use fedhds_status_t::*;
         let status = match &error {
@@ -93,19 +96,30 @@ thread_local! {
 
 /// Runs the inside of a call: no panic leaves it, a failure leaves its message.
 pub(crate) fn boundary(work: impl FnOnce() -> Outcome) -> fedhds_status_t {
-    let failure = match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(())) => return fedhds_status_t::FEDHDS_STATUS_OK,
-        Ok(Err(failure)) => failure,
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Failure::new(fedhds_status_t::FEDHDS_STATUS_PANIC, format!("a defect of fedhds, please report it: {text}"))
-        }
-    };
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(())) => fedhds_status_t::FEDHDS_STATUS_OK,
+        Ok(Err(failure)) => failed(failure),
+        Err(panic) => panicked(panic.as_ref()),
+    }
+}
+
+// Not inlined, as what follows here: more than a hundred functions would have it otherwise.
+#[cold]
+#[inline(never)]
+fn failed(failure: Failure) -> fedhds_status_t {
     let message = CString::new(failure.message.replace('\0', "\\0")).unwrap_or_default();
     // While the thread ends its storage may be gone; then nobody reads the message either.
     let _ = LAST.try_with(|last| last.replace(message));
     failure.status
+}
+
+#[cold]
+#[inline(never)]
+fn panicked(panic: &(dyn Any + Send)) -> fedhds_status_t {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    let message = format!("a defect of fedhds, please report it: {text}");
+    failed(Failure::new(fedhds_status_t::FEDHDS_STATUS_PANIC, message))
 }
 
 /// The message of the last call of this thread that failed; empty where none did. It is valid until the next failing call of this

@@ -2,6 +2,7 @@
 
 use super::AdapterShape;
 use crate::error::{Error, Result};
+use crate::sorting;
 use crate::stage::{Aggregated, Aggregator, ClientUpdate};
 use crate::types::{Adapter, ClientId, Round};
 
@@ -84,7 +85,7 @@ impl Aggregator for WeightedMean {
             tensor.data = sum.into_iter().map(|value| (value / total) as f32).collect();
         }
         let mut aggregated = Aggregated::new(Some(global));
-        aggregated.report.weights = records.into_iter().map(|(client, n)| (client, n as f64 / total)).collect();
+        aggregated.report.weights = sorting::map(records.into_iter().map(|(client, n)| (client, n as f64 / total)));
         Ok(aggregated)
     }
 

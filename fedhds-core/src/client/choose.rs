@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::method::Repeats;
 use crate::method::checked::run_selector;
 use crate::protocol::{GateLimit, RecordKeys, SelectionOrder, SpareGroups, Wire as _};
+use crate::sorting;
 use crate::stage::{Budget, Clustering, Rows};
 use crate::types::{ClusterId, Context, RowId};
 
@@ -138,7 +139,7 @@ impl Client {
             short = slots[0].missing;
         }
         let Picked { mut chosen, refused } = picked;
-        chosen.sort_unstable();
+        sorting::sort(&mut chosen);
         tracing::debug!(
             client = %self.id,
             round = %order.round,

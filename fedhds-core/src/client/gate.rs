@@ -5,6 +5,7 @@
 use super::Client;
 use crate::error::{Error, Result};
 use crate::protocol::{ClientSummary, GateAnswer, GateLimit, GateQuestion, RecordKeys, Registered, RoundStart};
+use crate::sorting;
 use crate::types::{RowId, Seed};
 use serde::{Deserialize, Serialize};
 
@@ -125,7 +126,9 @@ impl Client {
         let labels = state.clustering.labels.iter().enumerate();
         let mut rows: Vec<usize> = labels.filter(|(_, label)| label.is_some()).map(|(row, _)| row).collect();
         // What has copies here has them elsewhere: one original in many clients' answers would count many times.
-        rows.sort_by_cached_key(|&row| (state.has_copies(row), seed.derive("representative", row as u64).0, row));
+        sorting::sort_by_key(&mut rows, |&row| {
+            (state.has_copies(row), seed.derive("representative", row as u64).0, row)
+        });
         rows.truncate(count);
         Ok(rows)
     }
@@ -135,7 +138,7 @@ impl Client {
         let seed = seed.derive("decoys", row as u64);
         let other = |decoy: &usize| *decoy != row && !self.same_topic(row, *decoy);
         let mut decoys: Vec<usize> = representatives.iter().copied().filter(other).collect();
-        decoys.sort_by_cached_key(|&decoy| (seed.derive("decoy", decoy as u64).0, decoy));
+        sorting::sort_by_key(&mut decoys, |&decoy| (seed.derive("decoy", decoy as u64).0, decoy));
         decoys.truncate(count);
         decoys
     }

@@ -5,9 +5,10 @@ use crate::error::Result;
 use crate::method::Regroup;
 use crate::method::pipeline::Grouped;
 use crate::protocol::{ClientSummary, Group, GroupScores, GroupsDigest, RecordKeys, RoundStart, Wire as _};
+use crate::sorting;
 use crate::stage::{Clustering, Rows};
 use crate::types::{ClusterId, Context, Matrix, Round, RowId, Scores, Seed};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 impl Client {
     /// The records in their groups: those of an earlier round where the method groups once and the records are still the same.
@@ -83,7 +84,7 @@ impl Client {
         context: &Context,
     ) -> Result<ClientState> {
         let (before, groups) = (state.clustering.labels.len(), state.clustering.centroids.rows());
-        let known: BTreeSet<&u32> = records.copies.iter().take(before).collect();
+        let known = sorting::set(records.copies.iter().take(before));
         let new: Vec<usize> =
             (before..records.len()).filter(|&row| records.copies.get(row).is_none_or(|c| !known.contains(c))).collect();
         let points = records.points.take_rows(&new)?;
@@ -150,7 +151,7 @@ fn copied(records: &Rows<'_>, clustering: &Clustering) -> Vec<RowId> {
 fn number_by_place(clustering: &mut Clustering) -> Result<()> {
     let place = |id: usize| GroupsDigest::of(&[], &clustering.centroids.take_rows(&[id]).unwrap_or_default()).0;
     let mut order: Vec<usize> = (0..clustering.centroids.rows()).collect();
-    order.sort_by_cached_key(|&id| (place(id), id));
+    sorting::sort_by_key(&mut order, |&id| (place(id), id));
     let mut new = vec![ClusterId(0); order.len()];
     for (at, &id) in order.iter().enumerate() {
         new[id] = ClusterId(at as u32);

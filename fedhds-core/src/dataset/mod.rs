@@ -54,6 +54,7 @@ pub use source::Source;
 pub use values::BlankResponse;
 
 use crate::error::{Error, Result};
+use crate::sorting;
 use crate::types::{ClientId, Record, Seed};
 use rand::seq::index;
 use serde::{Deserialize, Serialize};
@@ -182,7 +183,7 @@ impl Dataset {
         for (category, rows) in self.by_category() {
             kept.extend(sample(&rows, most, seed.derive(category, 0)));
         }
-        kept.sort_unstable();
+        sorting::sort(&mut kept);
         let mut old = std::mem::take(&mut self.records).into_iter().enumerate();
         for i in kept {
             self.records.extend(old.find(|(j, _)| *j == i).map(|(_, record)| record));
@@ -196,7 +197,7 @@ pub fn sample<T: Clone>(items: &[T], most: usize, seed: Seed) -> Vec<T> {
         return items.to_vec();
     }
     let mut chosen = index::sample(&mut seed.rng(), items.len(), most).into_vec();
-    chosen.sort_unstable();
+    sorting::sort(&mut chosen);
     chosen.into_iter().filter_map(|i| items.get(i).cloned()).collect()
 }
 

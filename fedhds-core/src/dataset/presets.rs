@@ -4,6 +4,7 @@
 
 use super::{BlankResponse, Dataset, FederatedDataset, Format, GroupBy, LoadOptions, Partition, sample};
 use crate::error::{Error, Result};
+use crate::sorting;
 use crate::types::{Control, Record, Seed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -135,7 +136,7 @@ pub fn dolly(mut data: Dataset, alpha: f64, usable: &mut Usable<'_>, seed: Seed)
     };
     let test = data.subset(&unseen)?;
     let mut rows: Vec<usize> = groups.into_values().flatten().collect();
-    rows.sort_unstable();
+    sorting::sort(&mut rows);
     let partition = Partition::Dirichlet { clients: DOLLY_CLIENTS, alpha, by: GroupBy::Category, min_records: 1 };
     let clients = partition.deal(&data.subset(&rows)?, seed)?;
     Ok(FederatedDataset { clients, test })
@@ -147,7 +148,7 @@ fn draw(data: &Dataset, seed: Seed, count: impl Fn(usize) -> usize) -> Result<Da
     for (category, numbers) in data.by_category() {
         rows.extend(sample(&numbers, count(numbers.len()), seed.derive(category, 0)));
     }
-    rows.sort_unstable();
+    sorting::sort(&mut rows);
     data.subset(&rows)
 }
 

@@ -1,6 +1,7 @@
 //! What is left of a text where only its words count.
 
 use super::words::{codes, mix};
+use crate::sorting;
 
 /// An odd number without pattern (the digits of the square root of 2).
 const ODD: u64 = 0xB504_F333_F9DE_6485;
@@ -31,7 +32,7 @@ impl NormalForm {
     pub(super) fn new(template_words: &[String]) -> Self {
         let mut template: Vec<u64> =
             template_words.iter().flat_map(|word| Self::words(word)).map(|word| word.hash).collect();
-        template.sort_unstable();
+        sorting::sort(&mut template);
         Self { template }
     }
 

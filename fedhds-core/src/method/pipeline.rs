@@ -9,6 +9,7 @@ use crate::cluster::merge_small;
 use crate::error::{Error, Result};
 use crate::protocol::Ask;
 use crate::select::Random;
+use crate::sorting;
 use crate::stage::{Clusterer, Clustering, Memory, Reducer, Rows, Selector, Upload};
 use crate::types::{ClusterId, Context, Matrix};
 use std::borrow::Cow;
@@ -182,11 +183,11 @@ impl ClientStages {
             *best = std::cmp::min_by_key(*best, row, |&row| key(row));
         }
         let mut kept: Vec<usize> = first.values().copied().collect();
-        kept.sort_unstable();
+        sorting::sort(&mut kept);
         let points = records.points.take_rows(&kept)?;
         let scores = records.scores.map(|scores| scores.take_rows(&kept)).transpose()?;
         let grouped = self.group_distinct(&Rows::new(&points).scores(scores.as_ref()), ask, context)?;
-        let at: BTreeMap<usize, usize> = kept.iter().copied().zip(0..).collect();
+        let at: BTreeMap<usize, usize> = sorting::map(kept.iter().copied().zip(0..));
         // A copy lies where what stands for it lies.
         let stands: Vec<usize> = (0..n).map(|row| at[&first[&records.copies[row]]]).collect();
         let mut clustering = grouped.clustering;

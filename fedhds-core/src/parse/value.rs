@@ -1,6 +1,7 @@
 //! Settings as a tree: what JSON, TOML and tables that were built in memory have in common.
 
 use super::fault::Met;
+use crate::sorting;
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
 use serde::de::{self, Deserialize, Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
@@ -105,7 +106,7 @@ impl Value {
 impl From<&DeTable<'_>> for Value {
     fn from(table: &DeTable<'_>) -> Self {
         let mut entries: Vec<_> = table.iter().collect();
-        entries.sort_by_key(|(key, _)| key.span().start);
+        sorting::sort_by_key(&mut entries, |(key, _)| key.span().start);
         let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
             let key: &std::borrow::Cow<'_, str> = key.get_ref();
             (key.to_string(), value.get_ref().into())

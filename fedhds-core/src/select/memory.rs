@@ -2,6 +2,7 @@
 
 use super::rows::squared_distance;
 use crate::error::{Error, Result};
+use crate::sorting;
 use crate::stage::{Covered, Memory, TrainedGroup};
 use crate::types::{Matrix, Round};
 use serde::{Deserialize, Serialize};
@@ -91,7 +92,7 @@ impl Memory for CoverageMemory {
         let bits = |group: &TrainedGroup<'_>| -> Vec<u32> { group.centroid.iter().map(|v| v.to_bits()).collect() };
         let with_place = trained.iter().filter(|group| !group.centroid.is_empty());
         let mut by_point: Vec<(Vec<u32>, &TrainedGroup<'_>)> = with_place.map(|group| (bits(group), group)).collect();
-        by_point.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        sorting::sort_by(&mut by_point, |a, b| a.0.cmp(&b.0));
         for same in by_point.chunk_by(|a, b| a.0 == b.0) {
             self.add(same[0].1.centroid, same.iter().map(|(_, group)| group.records).sum::<usize>() as f32);
         }

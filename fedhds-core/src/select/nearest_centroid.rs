@@ -3,6 +3,7 @@
 use super::quota::{heaviest, rows_by_cluster};
 use super::rows::{Groups, check_rows, row_ids, squared_distance, weighted_centres};
 use crate::error::Result;
+use crate::sorting;
 use crate::stage::{Budget, Rows, Selector};
 use crate::types::{Context, RowId};
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ impl Selector for NearestCentroid {
         for (j, rows) in groups.clusters.iter().enumerate() {
             let mut near: Vec<(f64, usize)> =
                 rows.iter().map(|&row| (squared_distance(all.points.row(row), centres.row(j)), row)).collect();
-            near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            sorting::sort_by(&mut near, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             chosen.extend(near.into_iter().take(quotas[j]).map(|(_, row)| row));
         }
         Ok(row_ids(chosen))

@@ -1,6 +1,7 @@
 //! How a total is spread over groups of unequal size.
 
 use super::rows::Groups;
+use crate::sorting;
 use crate::stage::Rows;
 
 /// `total` units over groups, in proportion to `weights`, never more than `caps[i]` for group i: the method of largest
@@ -33,7 +34,9 @@ pub fn apportion(total: usize, weights: &[f64], caps: &[usize]) -> Vec<usize> {
             left -= give;
         }
         let mut by_remainder: Vec<usize> = (0..open.len()).collect();
-        by_remainder.sort_by(|&a, &b| ideal[b].fract().total_cmp(&ideal[a].fract()).then(open[a].cmp(&open[b])));
+        sorting::sort_by(&mut by_remainder, |&a, &b| {
+            ideal[b].fract().total_cmp(&ideal[a].fract()).then(open[a].cmp(&open[b]))
+        });
         for o in by_remainder {
             let give = left.min(1).min(room(&shares, open[o]));
             shares[open[o]] += give;
@@ -53,7 +56,7 @@ pub(super) fn rows_by_cluster(total: usize, all: &Rows<'_>, groups: &Groups) -> 
     let weights: Vec<f64> =
         groups.clusters.iter().map(|rows| rows.iter().map(|&r| f64::from(all.weight(r))).sum()).collect();
     let mut order: Vec<usize> = (0..weights.len()).filter(|&j| !groups.clusters[j].is_empty()).collect();
-    order.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]).then(a.cmp(&b)));
+    sorting::sort_by(&mut order, |&a, &b| weights[b].total_cmp(&weights[a]).then(a.cmp(&b)));
     let mut quotas = vec![0; weights.len()];
     for &j in order.iter().take(total) {
         quotas[j] = 1;
@@ -71,7 +74,7 @@ pub(super) fn rows_by_cluster(total: usize, all: &Rows<'_>, groups: &Groups) -> 
 /// The heaviest `count` rows, the lower row first among equals: what noise gives when it is needed.
 pub(super) fn heaviest(rows: &[usize], all: &Rows<'_>, count: usize) -> Vec<usize> {
     let mut rows = rows.to_vec();
-    rows.sort_by(|&a, &b| all.weight(b).total_cmp(&all.weight(a)).then(a.cmp(&b)));
+    sorting::sort_by(&mut rows, |&a, &b| all.weight(b).total_cmp(&all.weight(a)).then(a.cmp(&b)));
     rows.truncate(count);
     rows
 }

@@ -2,6 +2,7 @@
 
 use super::rows::{Groups, check_rows, row_ids};
 use crate::error::Result;
+use crate::sorting;
 use crate::stage::{Budget, Rows, Selector};
 use crate::types::{Context, Rng, RowId};
 use rand::RngExt as _;
@@ -19,7 +20,7 @@ pub(super) fn draw_rows(mut rows: Vec<usize>, count: usize, all: &Rows<'_>, rng:
     if all.keys.is_empty() {
         return draw(rows, count, rng);
     }
-    rows.sort_unstable_by_key(|&row| (all.keys[row], row));
+    sorting::sort_by_key(&mut rows, |&row| (all.keys[row], row));
     rows.truncate(count);
     rows
 }

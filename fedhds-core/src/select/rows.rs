@@ -1,6 +1,7 @@
 //! What every selector asks of its rows, and how it sees their groups.
 
 use crate::error::{Error, Result};
+use crate::sorting;
 use crate::stage::{Clustering, Covered, Rows, Targets};
 use crate::types::{Matrix, RowId};
 
@@ -160,7 +161,7 @@ pub(super) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
 
 /// Row numbers as a selector returns them: ascending.
 pub(super) fn row_ids(mut rows: Vec<usize>) -> Vec<RowId> {
-    rows.sort_unstable();
+    sorting::sort(&mut rows);
     rows.into_iter().map(|row| RowId(row as u32)).collect()
 }
 

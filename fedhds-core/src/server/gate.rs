@@ -2,6 +2,7 @@
 
 use crate::method::GateConfig;
 use crate::protocol::GateAnswer;
+use crate::sorting;
 use crate::types::{ClientId, Context};
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
@@ -62,7 +63,7 @@ impl Gate {
         let mut again: Vec<f64> = (0..RESAMPLES)
             .map(|_| doubled_share(counts.iter().map(|_| counts[rng.random_range(0..counts.len())])))
             .collect();
-        again.sort_by(f64::total_cmp);
+        sorting::sort_by(&mut again, f64::total_cmp);
         let lower = again[RESAMPLES / 20];
         let counted = scored.iter().fold(0u32, |sum, (_, answer)| sum.saturating_add(answer.records()));
         let pooled = over_base(raw, config.base);
@@ -79,7 +80,7 @@ impl Gate {
         let own = scored.iter().zip(&counts).map(|((client, answer), counts)| {
             (*client, (doubled_share([*counts].into_iter()), f64::from(answer.records())))
         });
-        Self { report, pooled, own: own.collect(), base: config.base }
+        Self { report, pooled, own: sorting::map(own), base: config.base }
     }
 
     /// The share of a client's records that is taken to be good: by its own scores, drawn towards those of all; 1 where the gate is closed.

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::protocol::{ClientSummary, GateAnswer, Group, GroupsDigest, Registered, RegisteredClient};
+use crate::sorting;
 use crate::stage::Targets;
 use crate::types::{ClientId, ClusterId, Matrix, Round};
 use serde::{Deserialize, Serialize};
@@ -135,7 +136,7 @@ impl Registry {
 
     /// What the clients answered to the gate's question.
     pub(super) fn answers(&self) -> BTreeMap<ClientId, GateAnswer> {
-        self.clients.iter().filter_map(|(client, known)| Some((*client, known.answer?))).collect()
+        sorting::map(self.clients.iter().filter_map(|(client, known)| Some((*client, known.answer?))))
     }
 
     /// Where all known groups lie, seen from their centre: `unit(unit(c) - centre)`, each weighing the square root of its size times the share of

@@ -8,6 +8,7 @@ use crate::method::pipeline::{each_alone, keep_noise};
 use crate::method::{GateConfig, Noise, Pipeline, Repeats, ServerStages};
 use crate::protocol::{ClientSummary, ClusterOrder, GateLimit, GroupScores, SelectionOrder, SpareGroups};
 use crate::select::quota::apportion;
+use crate::sorting;
 use crate::stage::{Budget, Clustering, Covered, Room, Rows, Targets};
 use crate::types::{ClientId, ClusterId, Context, Matrix, Round, RowId, Scores};
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,7 @@ impl Selection {
         for own in self.groups.chunk_by(|a, b| a.client == b.client) {
             let left = |g: &SelectedGroup| known.room(g).saturating_sub(g.records);
             let mut spares: Vec<&SelectedGroup> = own.iter().filter(|g| left(g) > 0).collect();
-            spares.sort_by_key(|g| (g.records, std::cmp::Reverse(g.size), g.cluster));
+            sorting::sort_by_key(&mut spares, |g| (g.records, std::cmp::Reverse(g.size), g.cluster));
             if own.iter().any(|g| g.records > 0) && !spares.is_empty() {
                 self.spares.insert(own[0].client, spares.into_iter().map(|g| g.cluster).collect());
             }
@@ -84,8 +85,7 @@ impl Selection {
         clients: impl Iterator<Item = ClientId>,
         gate: Option<&GateConfig>,
     ) -> Result<BTreeMap<ClientId, SelectionOrder>> {
-        let mut orders: BTreeMap<ClientId, SelectionOrder> =
-            clients.map(|client| (client, SelectionOrder::new(client, round, Vec::new()))).collect();
+        let mut orders = sorting::map(clients.map(|client| (client, SelectionOrder::new(client, round, Vec::new()))));
         for group in self.groups.iter().filter(|g| g.records > 0) {
             if let Some(order) = orders.get_mut(&group.client) {
                 order.clusters.push(ClusterOrder { cluster: group.cluster, count: group.records });
@@ -141,7 +141,7 @@ impl Knowledge<'_> {
             true => share_of(asked, 1.0, self.clients),
             false => share_of(asked, cap, self.clients),
         };
-        groups.iter().map(|group| (group.client, of(group.client))).collect()
+        sorting::map(groups.iter().map(|group| (group.client, of(group.client))))
     }
 }
 
@@ -221,7 +221,7 @@ pub(super) fn select<'a>(
             left -= given as usize;
         }
     }
-    selection.groups.sort_by_key(|group| (group.client, group.cluster));
+    sorting::sort_by_key(&mut selection.groups, |group| (group.client, group.cluster));
     if pipeline.client.repeats == Repeats::Never {
         selection.name_spares(known);
     }
@@ -289,7 +289,7 @@ impl Around {
 /// sent any.
 fn joint_scores(scores: &[(usize, Option<Scores>)]) -> Result<Option<Scores>> {
     let mut names: Vec<&String> = scores.iter().flat_map(|(_, scores)| scores).flat_map(Scores::names).collect();
-    names.sort_unstable();
+    sorting::sort(&mut names);
     names.dedup();
     if names.is_empty() {
         return Ok(None);
@@ -474,7 +474,7 @@ impl Part {
         let groups = all.groups.map(|groups| -> Result<Clustering> {
             // Ids stay dense: clusters without a row among these go.
             let mut ids: Vec<ClusterId> = rows.iter().filter_map(|&row| groups.labels[row]).collect();
-            ids.sort_unstable();
+            sorting::sort(&mut ids);
             ids.dedup();
             let place = |label: ClusterId| ids.binary_search(&label).ok().map(|at| ClusterId(at as u32));
             Ok(Clustering {

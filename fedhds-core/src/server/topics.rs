@@ -8,6 +8,7 @@ use crate::client::Client;
 use crate::method::MethodConfig;
 use crate::metrics::adjusted_rand;
 use crate::protocol::Wire as _;
+use crate::sorting;
 use crate::types::{ClusterId, Matrix};
 use rand::RngExt as _;
 use rand_distr::{Distribution, StandardNormal};
@@ -118,7 +119,7 @@ fn round(method: &str, seed: Seed, scramble: bool) -> Topics {
         groups.iter().enumerate().map(|(i, g)| g.server_cluster.map_or(1000 + i as u32, |c| c.0)).collect();
     let truth: Vec<usize> = groups.iter().map(|g| group_topic[&(g.client, g.cluster)]).collect();
     let records = chosen.len();
-    chosen.sort_unstable();
+    sorting::sort(&mut chosen);
     chosen.dedup();
     Topics {
         purity: (pure as f64 / grouped as f64, right as f64 / records as f64),

@@ -184,7 +184,7 @@ mod tests {
         // The outlier leaves the root at 0.1, two clusters of three at 0.2.
         assert!((tree.stability[0] - (0.1 + 6.0 * 0.2)).abs() < 1e-12);
         let mut stabilities = tree.stability[1..].to_vec();
-        stabilities.sort_by(f64::total_cmp);
+        stabilities.sort_unstable_by(f64::total_cmp);
         // {0, 1, 2} leave at 1; of {3, 4, 5}, row 5 at 1/2 and the pair at 1.
         assert!((stabilities[1] - 3.0 * 0.8).abs() < 1e-12);
         assert!((stabilities[0] - (0.3 + 2.0 * 0.8)).abs() < 1e-12);

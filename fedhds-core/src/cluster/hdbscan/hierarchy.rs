@@ -2,6 +2,7 @@
 
 use super::disjoint_sets::DisjointSets;
 use super::spanning_tree::Edge;
+use crate::sorting;
 
 /// A tree of merges. Nodes below `n` are rows; node `n + m` is merge `m`; the last is the root.
 pub(super) struct Hierarchy {
@@ -19,7 +20,7 @@ impl Hierarchy {
     /// The hierarchy of `n >= 2` rows. Merges have two children, or more where several meet at one distance: then the
     /// partition at every level, and so the result, does not depend on the order of rows.
     pub(super) fn from_spanning_tree(n: usize, mut edges: Vec<Edge>) -> Self {
-        edges.sort_unstable_by(|x, y| x.weight.total_cmp(&y.weight).then((x.a, x.b).cmp(&(y.a, y.b))));
+        sorting::sort_by(&mut edges, |x, y| x.weight.total_cmp(&y.weight).then((x.a, x.b).cmp(&(y.a, y.b))));
         let least = edges.iter().map(|edge| edge.weight).find(|&weight| weight > 0.0);
         // Distance 0 has no density: see the type's documentation.
         let zero = least.map_or(1.0, |least| 2.0 / least);
@@ -33,14 +34,14 @@ impl Hierarchy {
             for edge in level {
                 old.extend([sets.find(edge.a), sets.find(edge.b)]);
             }
-            old.sort_unstable();
+            sorting::sort(&mut old);
             old.dedup();
             level.iter().for_each(|edge| {
                 sets.union(edge.a, edge.b);
             });
             merged.clear();
             merged.extend(old.iter().map(|&set| (sets.find(set), node_of[set as usize])));
-            merged.sort_unstable();
+            sorting::sort(&mut merged);
             for group in merged.chunk_by(|x, y| x.0 == y.0) {
                 let size = group.iter().map(|&(_, child)| tree.size(child)).sum();
                 let weight = level[0].weight;

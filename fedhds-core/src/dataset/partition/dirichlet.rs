@@ -1,11 +1,11 @@
 //! Shares of each group drawn from a Dirichlet distribution.
 
 use crate::error::{Error, Result};
+use crate::sorting;
 use crate::types::{Rng, Seed};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_distr::{Distribution, Gamma, OpenClosed01};
-use std::collections::BTreeSet;
 
 /// Splits every group by its own shares, then gives the clients below `min_records` theirs.
 ///
@@ -59,8 +59,8 @@ fn shares(n: usize, alpha: f64, rng: &mut Rng) -> Result<Vec<f64>> {
 
 /// Moves random records from the largest clients to those below the minimum; the lowest number first among equals.
 fn fill_up(dealt: &mut [Vec<usize>], min_records: usize, rng: &mut Rng) {
-    let mut sizes: BTreeSet<(usize, std::cmp::Reverse<usize>)> =
-        dealt.iter().enumerate().map(|(client, rows)| (rows.len(), std::cmp::Reverse(client))).collect();
+    let sizes = dealt.iter().enumerate().map(|(client, rows)| (rows.len(), std::cmp::Reverse(client)));
+    let mut sizes = sorting::set(sizes);
     for needy in 0..dealt.len() {
         while dealt.get(needy).is_some_and(|rows| rows.len() < min_records) {
             // Enough records are there, so the largest client has more than the minimum.

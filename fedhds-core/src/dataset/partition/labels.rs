@@ -2,6 +2,7 @@
 
 use super::even;
 use crate::error::{Error, Result};
+use crate::sorting;
 use crate::types::Seed;
 use rand::seq::SliceRandom;
 
@@ -27,7 +28,7 @@ pub(super) fn split(
     for client in 0..clients {
         let mut order: Vec<usize> = (0..groups.len()).collect();
         order.shuffle(&mut rng);
-        order.sort_by_key(|&group| holders.get(group).map_or(0, Vec::len));
+        sorting::sort_by_key(&mut order, |&group| holders.get(group).map_or(0, Vec::len));
         for group in order.into_iter().take(labels_per_client) {
             if let Some(holders) = holders.get_mut(group) {
                 holders.push(client);
@@ -37,7 +38,7 @@ pub(super) fn split(
     let mut dealt: Vec<Vec<usize>> = vec![Vec::new(); clients];
     for (number, (rows, mut holders)) in groups.into_iter().zip(holders).enumerate() {
         // The longer parts come first: they go to the clients that have least so far.
-        holders.sort_by_key(|&client| dealt.get(client).map_or(0, Vec::len));
+        sorting::sort_by_key(&mut holders, |&client| dealt.get(client).map_or(0, Vec::len));
         let parts = even::split(rows, holders.len().max(1), seed.derive("group", number as u64));
         for (client, part) in holders.into_iter().zip(parts) {
             if let Some(rows) = dealt.get_mut(client) {

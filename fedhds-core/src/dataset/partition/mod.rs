@@ -9,6 +9,7 @@ mod task;
 
 use super::{ClientData, Dataset};
 use crate::error::{Error, Result};
+use crate::sorting;
 use crate::types::range::{above_zero, at_least};
 use crate::types::{ClientId, Record, Seed};
 use serde::{Deserialize, Serialize};
@@ -139,7 +140,7 @@ impl Partition {
                 labels::split(by.groups(data), clients, labels_per_client, min_records, seed)?
             }
         };
-        clients.iter_mut().for_each(|rows| rows.sort_unstable());
+        clients.iter_mut().for_each(|rows| sorting::sort(rows));
         Ok(clients)
     }
 

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::loops;
 use crate::product::{View, product};
 use crate::reduce::gram::{self, Gram};
+use crate::sorting;
 use crate::types::{Control, Matrix};
 
 /// Most steps of the search for a row's bandwidth.
@@ -164,7 +165,7 @@ impl Affinities {
         let scale = 1.0 / (2.0 * n as f64);
         for bounds in start.windows(2) {
             let row = &mut entries[bounds[0]..bounds[1]];
-            row.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+            sorting::sort_by(row, |a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
             for pair in row.chunk_by(|a, b| a.0 == b.0) {
                 out.columns.push(pair[0].0);
                 out.values.push(pair.iter().map(|entry| entry.1).sum::<f64>() * scale);
