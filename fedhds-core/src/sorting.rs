@@ -74,7 +74,7 @@ mod tests {
                 (0..n).map(|i| (Seed(n as u64).derive("value", i as u64).0 % 20, i)).collect();
             let (mut own, mut expected) = (values.clone(), values.clone());
             sort_by(&mut own, |a, b| b.0.cmp(&a.0));
-            expected.sort_by(|a, b| b.0.cmp(&a.0));
+            expected.sort_by_key(|value| std::cmp::Reverse(value.0));
             assert_eq!(own, expected);
             let (mut own, mut expected) = (values.clone(), values.clone());
             sort_by_key(&mut own, |value| value.0);
