@@ -106,10 +106,7 @@ impl Client {
                 return Err(Error::protocol("round_start: seed", expected, seed.0));
             }
         }
-        let told = start
-            .sections
-            .get::<Registered>()?
-            .and_then(|Registered(known)| known.into_iter().find(|known| known.client == self.id));
+        let told = start.sections.get::<Registered>()?.and_then(|registered| registered.of(self.id));
         self.take_back_lost(told);
         if let Some(ClientState { round, released: Some(released), .. }) = &self.state
             && *round == start.round
@@ -178,6 +175,7 @@ impl Client {
             self.last = None;
         }
     }
+
     /// Remembers records that it has trained on, for [`Repeats::Avoid`](crate::method::Repeats). A client that does not live on between rounds marks
     /// those of all earlier rounds (with Flower: keep [`trained`](Client::trained) in `context.state`).
     pub fn mark_trained(&mut self, rows: impl IntoIterator<Item = RowId>) {
@@ -256,6 +254,3 @@ fn short_form(summary: ClientSummary, told: Option<RegisteredClient>) -> Result<
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
-
-#[cfg(test)]
-mod drawing;

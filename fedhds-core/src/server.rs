@@ -4,6 +4,7 @@
 //! [`receive`](Server::receive) for each trained adapter, [`finish_round`](Server::finish_round). Clients that stay silent are left
 //! out, and so is one whose message is refused; the order of arrival changes nothing.
 
+mod allowance;
 mod gate;
 mod receive;
 mod registry;
@@ -328,8 +329,6 @@ impl Server {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 
-#[cfg(test)]
-mod once;
 #[cfg(test)]
 mod released_code;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::settings::{init, settings};
 use crate::status::{boundary, fedhds_status_t};
 use fedhds_core::features::{TextFeatures, TextFeaturesConfig};
 use fedhds_core::stage::FeatureExtractor as _;
-use fedhds_core::types::{Matrix, Seed};
+use fedhds_core::types::Seed;
 use std::ffi::c_char;
 
 /// What makes features of texts: a hash of the runs of letters in them, straight into the coordinates that all clients share. It never
@@ -148,14 +148,7 @@ pub unsafe extern "C" fn fedhds_text_features_of_prompts(
         let out = unsafe { Out::new(matrix, "matrix") }?;
         let features = handle::copy(features)?;
         let context = context(0, watch)?;
-        let rows = handle::read(records, |records| {
-            let mut rows = Matrix::zeros(records.list.len(), features.hasher().dims());
-            for (at, record) in records.list.iter().enumerate() {
-                context.control.check()?;
-                features.hasher().row(&record.instruction, &[], rows.row_mut(at))?;
-            }
-            Ok(rows)
-        })?;
+        let rows = handle::read(records, |records| Ok(features.prompts(&records.list, &context.control)?))?;
         out.set(self::matrix(rows));
         Ok(())
     })

@@ -43,7 +43,7 @@ impl Client {
     }
 
     /// [`choose`](Client::choose), leaving out what does not pass where the order's gate is open: `losses` gives the mean loss of each
-    /// [`Pair`], in nats, and is called with the candidates of one group at a time. Records that did not pass are remembered and not
+    /// [`Pair`], in nats, and is called with the candidates of all groups together. Records that did not pass are remembered and not
     /// looked at again. In the place of one that is left out comes the next of its group, then one of a spare group, then none: what is
     /// missing goes to the next round. With a closed gate nothing is scored.
     ///
@@ -209,29 +209,31 @@ impl Client {
     ) -> Result<Vec<RowId>> {
         let (copied, single): (Vec<usize>, Vec<usize>) = rows.into_iter().partition(|&row| state.has_copies(row));
         let first = count.min(single.len());
-        let mut picks = self.pick_alike(state, cluster, single, first, context)?;
-        picks.extend(self.pick_alike(state, cluster, copied, count - first, context)?);
+        let mut picks = Vec::with_capacity(count);
+        for (rows, count) in [(single, first), (copied, count - first)] {
+            if count > 0 {
+                picks.extend(self.pick_alike(state, cluster, &rows, count, context)?);
+            }
+        }
         Ok(picks)
     }
 
+    /// `count` of these rows by the method's selector.
     fn pick_alike(
         &self,
         state: &ClientState,
         cluster: ClusterId,
-        rows: Vec<usize>,
+        rows: &[usize],
         count: usize,
         context: &Context,
     ) -> Result<Vec<RowId>> {
-        if count == 0 {
-            return Ok(Vec::new());
-        }
         let group = Clustering {
             labels: vec![Some(ClusterId(0)); rows.len()],
             strength: rows.iter().map(|&row| state.clustering.strength[row]).collect(),
             centroids: state.clustering.centroids.take_rows(&[cluster.index()])?,
         };
-        let points = state.points.take_rows(&rows)?;
-        let scores = state.scores.as_ref().map(|scores| scores.take_rows(&rows)).transpose()?;
+        let points = state.points.take_rows(rows)?;
+        let scores = state.scores.as_ref().map(|scores| scores.take_rows(rows)).transpose()?;
         let key = |seed| rows.iter().map(|&row| RecordKeys(seed).of(self.id, RowId(row as u32))).collect();
         let keys: Vec<u64> = state.keys.map(key).unwrap_or_default();
         let candidates = Rows::new(&points).groups(&group).scores(scores.as_ref()).keys(&keys);

@@ -63,22 +63,13 @@ impl Client {
     pub fn answer(&self, summary: &mut ClientSummary, start: &RoundStart, losses: &[f32]) -> Result<()> {
         let Some(question) = self.asked(start)? else { return Ok(()) };
         let ranked = self.ranked(start, &question)?;
-        let pairs: usize = ranked.iter().map(|ranked| 1 + ranked.decoys.len()).sum();
-        if losses.len() != pairs {
-            return Err(Error::input("losses", format!("{pairs}, one for each pair"), losses.len()));
-        }
         let mut bins = [0u32; 14];
         let mut records = 0;
-        let mut rest = losses;
-        for record in &ranked {
-            let (own, others) = rest.split_at(1);
-            let (decoys, later) = others.split_at(record.decoys.len());
-            rest = later;
-            if own[0].is_nan() || decoys.iter().any(|loss| loss.is_nan()) {
-                continue;
+        for scores in scores_of(&ranked, losses)? {
+            if scores.iter().all(|score| !score.is_nan()) {
+                scores.iter().for_each(|score| bins[GateAnswer::bin(*score)] += 1);
+                records += 1;
             }
-            decoys.iter().for_each(|&decoy| bins[GateAnswer::bin(score(own[0], decoy))] += 1);
-            records += 1;
         }
         let scored = records as usize >= LEAST_RANKED;
         let answer = if scored { GateAnswer::Scored { records, bins } } else { GateAnswer::Abstained };
@@ -136,11 +127,15 @@ impl Client {
     /// Prompts of other topics than a record's, at most so many, in an order of this record's own.
     fn decoys(&self, row: usize, representatives: &[usize], count: usize, seed: Seed) -> Vec<usize> {
         let seed = seed.derive("decoys", row as u64);
-        let other = |decoy: &usize| *decoy != row && !self.same_topic(row, *decoy);
-        let mut decoys: Vec<usize> = representatives.iter().copied().filter(other).collect();
+        let mut decoys: Vec<usize> = self.others(row, representatives).collect();
         sorting::sort_by_key(&mut decoys, |&decoy| (seed.derive("decoy", decoy as u64).0, decoy));
         decoys.truncate(count);
         decoys
+    }
+
+    /// Those of other topics than a record's.
+    fn others<'a>(&'a self, row: usize, representatives: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
+        representatives.iter().copied().filter(move |&decoy| decoy != row && !self.same_topic(row, decoy))
     }
 
     fn same_topic(&self, a: usize, b: usize) -> bool {
@@ -166,40 +161,41 @@ impl Client {
         let ranked: Vec<Ranked> = rows
             .iter()
             .map(|row| {
-                let other = |decoy: &usize| *decoy != row.index() && !self.same_topic(row.index(), *decoy);
-                let decoys = representatives.iter().copied().filter(other).take(limit.decoys as usize);
+                let decoys = self.others(row.index(), &representatives).take(limit.decoys as usize);
                 Ranked { row: row.index(), decoys: decoys.collect() }
             })
             .collect();
-        let pairs: Vec<Pair> =
-            ranked.iter().filter(|ranked| !ranked.decoys.is_empty()).flat_map(Ranked::pairs).collect();
+        let pairs: Vec<Pair> = ranked.iter().flat_map(Ranked::pairs).collect();
         let given = if pairs.is_empty() { Vec::new() } else { losses(&pairs)? };
-        if given.len() != pairs.len() {
-            return Err(Error::input("losses", format!("{}, one for each pair", pairs.len()), given.len()));
-        }
         let (mut passed, mut failed) = (Vec::new(), Vec::new());
-        let mut rest = given.as_slice();
-        for (row, record) in rows.iter().zip(&ranked) {
-            if record.decoys.is_empty() {
-                passed.push(*row);
-                continue;
-            }
-            let (own, others) = rest.split_at(1);
-            let (decoys, later) = others.split_at(record.decoys.len());
-            rest = later;
-            let mean = decoys.iter().map(|&decoy| score(own[0], decoy)).sum::<f64>() / decoys.len() as f64;
-            match mean < f64::from(limit.least_score) {
-                true => failed.push(*row),
-                false => passed.push(*row),
-            }
+        for (row, scores) in rows.iter().zip(scores_of(&ranked, &given)?) {
+            // Of no scores the mean is NaN too.
+            let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+            if mean < f64::from(limit.least_score) { failed.push(*row) } else { passed.push(*row) }
         }
         Ok((passed, failed))
     }
 }
 
+/// The scores of each record against its decoys, of the losses of all their [pairs](Ranked::pairs).
+fn scores_of(ranked: &[Ranked], losses: &[f32]) -> Result<Vec<Vec<f64>>> {
+    let pairs: usize = ranked.iter().map(|ranked| ranked.pairs().count()).sum();
+    if losses.len() != pairs {
+        return Err(Error::input("losses", format!("{pairs}, one for each pair"), losses.len()));
+    }
+    let mut rest = losses.iter();
+    let scores = ranked.iter().map(|ranked| {
+        let given: Vec<f32> = rest.by_ref().take(ranked.pairs().count()).copied().collect();
+        given.iter().skip(1).map(|&decoy| score(given[0], decoy)).collect()
+    });
+    Ok(scores.collect())
+}
+
 impl Ranked {
+    /// Its own prompt first, then the decoys; none where there is no decoy to compare with.
     fn pairs(&self) -> impl Iterator<Item = Pair> + '_ {
         let pair = |prompt: usize| Pair { response: RowId(self.row as u32), prompt: RowId(prompt as u32) };
-        std::iter::once(self.row).chain(self.decoys.iter().copied()).map(pair)
+        let own = (!self.decoys.is_empty()).then_some(self.row);
+        own.into_iter().chain(self.decoys.iter().copied()).map(pair)
     }
 }

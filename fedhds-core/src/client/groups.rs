@@ -7,6 +7,7 @@ use crate::method::pipeline::Grouped;
 use crate::protocol::{ClientSummary, Group, GroupScores, GroupsDigest, RecordKeys, RoundStart, Wire as _};
 use crate::sorting;
 use crate::stage::{Clustering, Rows};
+use crate::types::seed::first_eight;
 use crate::types::{ClusterId, Context, Matrix, Round, RowId, Scores, Seed};
 use std::collections::BTreeMap;
 
@@ -35,6 +36,9 @@ impl Client {
         if let Some(state) = grown {
             let state = ClientState { round: start.round, scores, prompts, keys: keys_seed, ..state.clone() };
             return self.with_new_records(state, records, content, start, context);
+        }
+        if once && self.state.is_some() {
+            tracing::info!(client = %self.id, "other features than before: the groups are made anew");
         }
         // Which of several copies stands for them is drawn by keys of its own: the smallest of many keys would come first in every later draw.
         let key = |seed: Seed| {
@@ -93,7 +97,11 @@ impl Client {
         let context = context.derive("new records", before as u64);
         let mut grouped = self.stages.group(&rows, start.ask, &context)?;
         if grouped.hidden || grouped.clustering.centroids.rows() == 0 {
-            return Ok(state); // too few yet
+            // Too few yet: what is known of them waits with them.
+            let first: Vec<usize> = (0..before).collect();
+            let scores = state.scores.map(|scores| scores.take_rows(&first)).transpose()?;
+            let prompts = state.prompts.map(|prompts| prompts.take_rows(&first)).transpose()?;
+            return Ok(ClientState { scores, prompts, ..state });
         }
         number_by_place(&mut grouped.clustering)?;
         let mut clustering = state.clustering;
@@ -172,9 +180,7 @@ fn content(records: &Rows<'_>, first: usize) -> u64 {
     records.copies.iter().take(first).for_each(|copy| {
         hasher.update(&copy.to_le_bytes());
     });
-    let mut bytes = [0; 8];
-    hasher.finalize_xof().fill(&mut bytes);
-    u64::from_le_bytes(bytes)
+    first_eight(&hasher)
 }
 
 /// The mean of each score over the records of each group; NaN where no record of the group has one.

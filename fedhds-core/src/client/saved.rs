@@ -151,10 +151,16 @@ impl Client {
         {
             return Err(Error::input("client state: scores", format!("{} rows", points.rows()), scores.rows()));
         }
+        let prompts = state.prompts.map(whole).transpose()?;
+        if let Some(prompts) = &prompts
+            && prompts.rows() != points.rows()
+        {
+            return Err(Error::input("client state: prompts", format!("{} rows", points.rows()), prompts.rows()));
+        }
         if let Some(released) = &state.released {
             released.check()?;
         }
-        self.state = Some(ClientState { points, clustering, ..state });
+        self.state = Some(ClientState { points, clustering, prompts, ..state });
         Ok(())
     }
 }

@@ -8,6 +8,8 @@ use crate::stage::{Clusterer, Reducer, Selector};
 use crate::types::{Adapter, Round, Scores, Seed};
 use std::sync::Arc;
 
+mod drawing;
+
 fn start(ask: Ask) -> RoundStart {
     RoundStart::new(Round(4), ask)
 }

@@ -12,10 +12,12 @@ pub mod centroid;
 mod distance;
 pub mod hdbscan;
 pub mod kmeans;
+mod small_groups;
 
 pub(crate) use hdbscan::DisjointSets;
 pub use hdbscan::{Hdbscan, HdbscanConfig, HdbscanFit};
 pub use kmeans::{KMeans, KMeansConfig, KMeansFit};
+pub(crate) use small_groups::merge_small;
 
 use crate::error::{Error, Result};
 use crate::stage::Clustering;
@@ -135,46 +137,6 @@ fn number_by_first_row(groups: &[Option<u32>], count: usize) -> (Vec<Option<Clus
     (labels, old)
 }
 
-/// Groups of fewer than `least` distinct rows become part of the group whose centroid is nearest, the smallest first, the lower id among
-/// equals. `None` where a lone group has fewer. `points` has the coordinates of the centroids, `features` tells which rows are distinct: a
-/// reducer may set equal rows apart.
-pub(crate) fn merge_small(
-    mut clustering: Clustering,
-    points: &Matrix,
-    features: &Matrix,
-    least: usize,
-) -> Result<Option<Clustering>> {
-    loop {
-        let k = clustering.centroids.rows();
-        let mut members = vec![Vec::new(); k];
-        for (row, label) in clustering.labels.iter().enumerate() {
-            if let Some(label) = label {
-                members[label.index()].push(row);
-            }
-        }
-        let mut small = None;
-        for (id, rows) in members.iter().enumerate() {
-            let distinct = distinct_rows(&features.take_rows(rows)?, None, least);
-            if distinct < least && small.is_none_or(|(least, _)| distinct < least) {
-                small = Some((distinct, id));
-            }
-        }
-        let Some((_, small)) = small else { return Ok(Some(clustering)) };
-        if k == 1 {
-            return Ok(None);
-        }
-        let others: Vec<usize> = (0..k).filter(|&id| id != small).collect();
-        let near = nearest_centroid(clustering.centroids.row(small), &clustering.centroids.take_rows(&others)?);
-        let groups = clustering
-            .labels
-            .iter()
-            .map(|label| label.map(|label| if label.index() == small { others[near] as u32 } else { label.0 }));
-        let (labels, old) = number_by_first_row(&groups.collect::<Vec<_>>(), k);
-        let centroids = centroid::weighted_centroids(points, &labels, &clustering.strength, old.len())?;
-        clustering = Clustering { labels, centroids, ..clustering };
-    }
-}
-
 /// A clustering in which every row is noise.
 fn all_noise(points: &Matrix) -> Clustering {
     Clustering {
@@ -213,24 +175,6 @@ mod tests {
         assert!(message(&|c| c.labels[0] = Some(ClusterId(1))).contains("no row has id 0"));
         assert!(message(&|c| c.centroids = Matrix::zeros(2, 3)).contains("columns"));
         assert!(message(&|c| c.centroids.as_mut_slice()[1] = f32::INFINITY).contains("row 1"));
-    }
-
-    #[test]
-    fn small_groups_join_the_nearest_and_equal_rows_count_once() {
-        let points = Matrix::new(8, 1, vec![0.0, 1.0, 2.0, 3.0, 3.0, 3.0, 50.0, 9.0]).unwrap();
-        let labels = [0, 0, 0, 1, 1, 1, 2, 2].map(|id| Some(ClusterId(id)));
-        let centroids = Matrix::new(3, 1, vec![1.0, 3.0, 29.5]).unwrap();
-        let clustering = Clustering { labels: labels.to_vec(), strength: vec![1.0; 8], centroids };
-        let merged = |least| merge_small(clustering.clone(), &points, &points, least).unwrap();
-        assert_eq!(merged(1).unwrap(), clustering);
-        let two = merged(2).unwrap();
-        assert_eq!(two.labels, [0, 0, 0, 0, 0, 0, 1, 1].map(|id| Some(ClusterId(id))), "three equal rows are one");
-        assert_eq!(two.centroids.as_slice(), [2.0, 29.5]);
-        assert_eq!(merged(3).unwrap().centroids.rows(), 1);
-        assert_eq!(merged(6).unwrap().centroids.rows(), 1);
-        assert_eq!(merged(7), None, "only six rows are distinct");
-        let noise = Clustering { labels: vec![None; 8], strength: vec![0.0; 8], centroids: Matrix::zeros(0, 1) };
-        assert_eq!(merge_small(noise.clone(), &points, &points, 3).unwrap(), Some(noise));
     }
 
     #[test]

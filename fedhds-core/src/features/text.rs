@@ -5,7 +5,7 @@ use super::text_hasher::TextHasher;
 use crate::error::Result;
 use crate::loops;
 use crate::stage::FeatureExtractor;
-use crate::types::{Adapter, Context, Matrix, Record};
+use crate::types::{Adapter, Context, Control, Matrix, Record};
 
 /// Records that one task reads: enough to be worth handing out, few enough to stop soon.
 const RECORDS: usize = 16;
@@ -40,19 +40,39 @@ impl TextFeatures {
     }
 }
 
-impl FeatureExtractor for TextFeatures {
-    /// `[n, dims]`; neither adapter nor the context's seed has a say.
-    fn extract(&self, records: &[Record], _: Option<&Adapter>, context: &Context) -> Result<Matrix> {
+impl TextFeatures {
+    /// The rows of the records' instructions alone, `[n, dims]`: what tells topics apart where records are ranked among decoys
+    /// ([`Rows::prompts`](crate::stage::Rows)).
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::error::Error::Cancelled).
+    pub fn prompts(&self, records: &[Record], control: &Control) -> Result<Matrix> {
+        self.rows(records, control, |record, row| self.hasher.row(&record.instruction, &[], row))
+    }
+
+    fn rows(
+        &self,
+        records: &[Record],
+        control: &Control,
+        fill: impl Fn(&Record, &mut [f32]) -> Result<()> + Sync,
+    ) -> Result<Matrix> {
         let dims = self.hasher.dims();
         let mut features = Matrix::zeros(records.len(), dims);
         loops::try_parts(features.as_mut_slice(), RECORDS * dims, 1, |block, rows| {
-            context.control.check()?;
+            control.check()?;
             let records = records.iter().skip(block * RECORDS);
-            rows.chunks_mut(dims).zip(records).try_for_each(|(row, record)| {
-                self.hasher.row(&record.instruction, &[&record.input, record.response()], row)
-            })
+            rows.chunks_mut(dims).zip(records).try_for_each(|(row, record)| fill(record, row))
         })?;
         Ok(features)
+    }
+}
+
+impl FeatureExtractor for TextFeatures {
+    /// `[n, dims]`; neither adapter nor the context's seed has a say.
+    fn extract(&self, records: &[Record], _: Option<&Adapter>, context: &Context) -> Result<Matrix> {
+        self.rows(records, &context.control, |record, row| {
+            self.hasher.row(&record.instruction, &[&record.input, record.response()], row)
+        })
     }
 
     fn is_frozen(&self) -> bool {

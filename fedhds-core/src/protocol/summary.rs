@@ -2,6 +2,7 @@
 
 use super::{GateAnswer, GroupScores, Kind, MAX_DIMS, MAX_GROUPS, MAX_RECORDS, Section, Sections, Wire};
 use crate::error::{Error, Result};
+use crate::types::seed::first_eight;
 use crate::types::{ClientId, ClusterId, Matrix, Round};
 use serde::{Deserialize, Serialize};
 
@@ -63,9 +64,7 @@ impl GroupsDigest {
         centroids.as_slice().iter().for_each(|value| {
             hasher.update(&value.to_le_bytes());
         });
-        let mut bytes = [0; 8];
-        hasher.finalize_xof().fill(&mut bytes);
-        Self(u64::from_le_bytes(bytes))
+        Self(first_eight(&hasher))
     }
 }
 

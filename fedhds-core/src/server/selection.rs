@@ -1,5 +1,6 @@
 //! Which groups give how many records: eq. 8 and 9, and the budget.
 
+use super::allowance::{Allowance, one_each, spread};
 use super::gate::{Gate, GateReport};
 use super::registry::Registry;
 use crate::error::{Error, Result};
@@ -7,10 +8,9 @@ use crate::method::checked::{run_allocation, run_clusterer, run_selector};
 use crate::method::pipeline::{each_alone, keep_noise};
 use crate::method::{GateConfig, Noise, Pipeline, Repeats, ServerStages};
 use crate::protocol::{ClientSummary, ClusterOrder, GateLimit, GroupScores, SelectionOrder, SpareGroups};
-use crate::select::quota::apportion;
 use crate::sorting;
 use crate::stage::{Budget, Clustering, Covered, Room, Rows, Targets};
-use crate::types::{ClientId, ClusterId, Context, Matrix, Round, RowId, Scores};
+use crate::types::{ClientId, ClusterId, Context, Matrix, Round, Scores};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -191,13 +191,13 @@ pub(super) fn select<'a>(
         return Ok(selection);
     }
     let owners = selection.groups.iter().chain(&hidden).map(|group| group.client).collect();
-    let mut budget_left = Allowance { owners, groups: rooms, clients: shares.unwrap_or_default() };
+    let mut allowance = Allowance::new(owners, rooms, shares.unwrap_or_default());
     if budget == Some(records) {
-        for (at, group) in selection.groups.iter_mut().enumerate() {
-            group.records = budget_left.take(at, u32::MAX);
+        for at in 0..shown {
+            allowance.take(at, u32::MAX);
         }
     } else if !has_places {
-        among_records(&pipeline.server, &mut selection, &mut budget_left, budget.unwrap_or(records), context)?;
+        among_records(&pipeline.server, &selection, &mut allowance, budget.unwrap_or(records), context)?;
     } else if shown > 0 {
         let points = Matrix::stack(centroids)?;
         let scores = joint_scores(&scores)?;
@@ -209,18 +209,16 @@ pub(super) fn select<'a>(
             Some(around) => around.rows(),
         };
         let rows = rows.scores(scores.as_ref());
-        among_groups(&pipeline.server, &mut selection, &mut budget_left, &rows, budget, context)?;
+        among_groups(&pipeline.server, &mut selection, &mut allowance, &rows, budget, context)?;
     }
     selection.groups.extend(hidden);
     if let Some(budget) = budget {
         // What no group with a place could give.
-        let mut left = budget.saturating_sub(selection.records());
         for at in shown..selection.groups.len() {
-            let given = budget_left.take(at, to_u32(left));
-            selection.groups[at].records += given;
-            left -= given as usize;
+            allowance.take(at, to_u32(budget.saturating_sub(allowance.records())));
         }
     }
+    selection.groups.iter_mut().zip(&allowance.given).for_each(|(group, given)| group.records = *given);
     sorting::sort_by_key(&mut selection.groups, |group| (group.client, group.cluster));
     if pipeline.client.repeats == Repeats::Never {
         selection.name_spares(known);
@@ -237,31 +235,6 @@ fn share_of(budget: usize, cap: f64, clients: usize) -> u32 {
 
 fn to_u32(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-/// What groups and clients may still give in a round.
-struct Allowance {
-    owners: Vec<ClientId>,
-    groups: Vec<u32>,
-    /// Without a share cap nobody stands here.
-    clients: BTreeMap<ClientId, u32>,
-}
-
-impl Allowance {
-    /// What a group may still give.
-    fn room(&self, group: usize) -> u32 {
-        self.clients.get(&self.owners[group]).map_or(self.groups[group], |room| self.groups[group].min(*room))
-    }
-
-    /// Takes so many records of a group, or as many as there is room for.
-    fn take(&mut self, group: usize, records: u32) -> u32 {
-        let taken = records.min(self.room(group));
-        self.groups[group] -= taken;
-        if let Some(room) = self.clients.get_mut(&self.owners[group]) {
-            *room -= taken;
-        }
-        taken
-    }
 }
 
 /// Rows, what is covered and what is to be covered, all as seen from the middle of the known groups.
@@ -312,7 +285,7 @@ fn joint_scores(scores: &[(usize, Option<Scores>)]) -> Result<Option<Scores>> {
 /// Methods without features: a row for each record, known by its owner alone.
 fn among_records(
     stages: &ServerStages,
-    selection: &mut Selection,
+    selection: &Selection,
     allowance: &mut Allowance,
     budget: usize,
     context: &Context,
@@ -339,9 +312,7 @@ fn among_records(
         let context = if turn == 0 { context.clone() } else { context.derive("again", turn) };
         let chosen = run_selector("server.selector", stages.selector.as_ref(), &rows, Budget::Total(left), &context)?;
         for row in chosen {
-            let given = allowance.take(group_of[row.index()], 1);
-            selection.groups[group_of[row.index()]].records += given;
-            left -= given as usize;
+            left -= allowance.take(group_of[row.index()], 1) as usize;
         }
     }
     Ok(())
@@ -375,7 +346,7 @@ fn among_groups(
     let Some(budget) = budget else {
         let wanted = Budget::PerCluster(1);
         for row in run_selector("server.selector", stages.selector.as_ref(), &rows, wanted, &context)? {
-            selection.groups[row.index()].records = allowance.take(row.index(), 1);
+            allowance.take(row.index(), 1);
         }
         return Ok(());
     };
@@ -385,122 +356,13 @@ fn among_groups(
     if let Some(counts) = run_allocation("server.selector", stages.selector.as_ref(), &keyed, &room, budget, &context)?
     {
         for (at, count) in counts.into_iter().enumerate() {
-            selection.groups[at].records = allowance.take(at, count);
+            allowance.take(at, count);
         }
         return Ok(());
     }
-    one_each(stages, selection, allowance, &rows, budget, &context)?;
-    spread(selection, allowance, &weights, budget);
+    one_each(stages, allowance, &rows, budget, &context)?;
+    spread(allowance, &weights, budget);
     Ok(())
-}
-
-/// Each picked group gives one record. Where a client would give more than its share, the picks that are too many go to groups of
-/// other clients.
-fn one_each(
-    stages: &ServerStages,
-    selection: &mut Selection,
-    allowance: &mut Allowance,
-    all: &Rows<'_>,
-    budget: usize,
-    context: &Context,
-) -> Result<()> {
-    let mut left = budget;
-    for turn in 0u64.. {
-        let open: Vec<usize> =
-            (0..all.len()).filter(|&at| selection.groups[at].records == 0 && allowance.room(at) > 0).collect();
-        if left == 0 || open.is_empty() {
-            break;
-        }
-        let wanted = Budget::Total(left.min(open.len()));
-        let chosen = if open.len() == all.len() {
-            run_selector("server.selector", stages.selector.as_ref(), all, wanted, context)?
-        } else {
-            let part = Part::of(all, &open)?;
-            let context = context.derive("again", turn);
-            // What was picked before counts as covered.
-            let picked: Vec<usize> = (0..all.len()).filter(|&at| selection.groups[at].records > 0).collect();
-            let covered = with_picked(all, &picked)?;
-            let rows = part.rows(all).covered(&covered);
-            let picks = run_selector("server.selector", stages.selector.as_ref(), &rows, wanted, &context)?;
-            picks.into_iter().map(|pick| RowId(open[pick.index()] as u32)).collect()
-        };
-        for row in chosen {
-            let given = allowance.take(row.index(), 1);
-            selection.groups[row.index()].records += given;
-            left -= given as usize;
-        }
-    }
-    Ok(())
-}
-
-/// What is covered, with a record at each of these rows.
-fn with_picked(all: &Rows<'_>, picked: &[usize]) -> Result<Covered> {
-    let mut covered = all.covered.cloned().unwrap_or_default();
-    let points = all.points.take_rows(picked)?;
-    covered.mass.extend(picked.iter().map(|_| 1.0));
-    covered.points = if covered.points.rows() == 0 { points } else { Matrix::stack([&covered.points, &points])? };
-    Ok(covered)
-}
-
-/// What is left of the budget once every group that may give has given one: in proportion to the sizes.
-fn spread(selection: &mut Selection, allowance: &mut Allowance, weights: &[f32], budget: usize) {
-    let weights: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
-    loop {
-        let left = budget.saturating_sub(selection.records());
-        let room: Vec<usize> = (0..weights.len()).map(|at| allowance.room(at) as usize).collect();
-        let more = apportion(left, &weights, &room);
-        if more.iter().all(|more| *more == 0) {
-            return;
-        }
-        // Several groups of one client may together be given more than its share: the rest goes round again.
-        for (at, more) in more.into_iter().enumerate() {
-            let given = allowance.take(at, to_u32(more));
-            selection.groups[at].records += given;
-        }
-    }
-}
-
-/// Some of the rows, with all that is known of them.
-struct Part {
-    points: Matrix,
-    weights: Vec<f32>,
-    owners: Vec<ClientId>,
-    scores: Option<Scores>,
-    groups: Option<Clustering>,
-}
-
-impl Part {
-    fn of(all: &Rows<'_>, rows: &[usize]) -> Result<Self> {
-        let groups = all.groups.map(|groups| -> Result<Clustering> {
-            // Ids stay dense: clusters without a row among these go.
-            let mut ids: Vec<ClusterId> = rows.iter().filter_map(|&row| groups.labels[row]).collect();
-            sorting::sort(&mut ids);
-            ids.dedup();
-            let place = |label: ClusterId| ids.binary_search(&label).ok().map(|at| ClusterId(at as u32));
-            Ok(Clustering {
-                labels: rows.iter().map(|&row| groups.labels[row].and_then(place)).collect(),
-                strength: rows.iter().map(|&row| groups.strength[row]).collect(),
-                centroids: groups.centroids.take_rows(&ids.iter().map(|id| id.index()).collect::<Vec<_>>())?,
-            })
-        });
-        Ok(Self {
-            points: all.points.take_rows(rows)?,
-            weights: rows.iter().map(|&row| all.weight(row)).collect(),
-            owners: rows.iter().map(|&row| all.owners[row]).collect(),
-            scores: all.scores.map(|scores| scores.take_rows(rows)).transpose()?,
-            groups: groups.transpose()?,
-        })
-    }
-
-    fn rows<'a>(&'a self, all: &Rows<'a>) -> Rows<'a> {
-        Rows::new(&self.points)
-            .weights(&self.weights)
-            .owners(&self.owners)
-            .scores(self.scores.as_ref())
-            .groups(self.groups.as_ref())
-            .covered(all.covered)
-            .targets(all.targets)
-    }
 }
 
 /// The server's own clusters of the centroids (eq. 8).

@@ -5,7 +5,7 @@ use super::{ClientRecord, RoundRecord};
 use crate::client::{Client, Pair};
 use crate::dataset::ClientData;
 use crate::error::{Error, Result};
-use crate::features::{NearCopiesConfig, TextFeaturesConfig, TextHasher, near_copies};
+use crate::features::{NearCopiesConfig, TextFeatures, TextFeaturesConfig, near_copies};
 use crate::method::Copies;
 use crate::parallel;
 use crate::protocol::{Ask, GlobalAdapter, Kind, RoundStart, SelectionOrder, Traffic, Wire as _};
@@ -204,7 +204,10 @@ impl<'a> RoundStep<'a> {
         let features = features.as_ref().map_or(&none, |f| &f.values);
         let copies = self.copies(&client.data.records)?;
         let prompts = match sim.pipeline.server.gate {
-            Some(_) if sim.judge.is_some() => Some(prompt_features(&client.data.records)?),
+            Some(_) if sim.judge.is_some() => {
+                let features = TextFeatures::new(TextFeaturesConfig::default())?;
+                Some(features.prompts(&client.data.records, &sim.control)?)
+            }
             _ => None,
         };
         let rows = Rows::new(features).scores(scores.as_ref()).copies(&copies).prompts(prompts.as_ref());
@@ -235,6 +238,8 @@ impl<'a> RoundStep<'a> {
         client.record.traffic.add(Kind::SelectionOrder, bytes.len());
         let order = SelectionOrder::decode(&bytes)?;
         let clock = Instant::now();
+        let judged = |record: &ClientRecord| record.seconds.get("judge").copied().unwrap_or_default();
+        let before = judged(&client.record);
         let context = self.client_context(client, "choose");
         let (data, record) = (client.data, &mut client.record);
         let rows = match &sim.judge {
@@ -248,8 +253,8 @@ impl<'a> RoundStep<'a> {
         let refused = client.machine.refused().filter_map(|row| data.records.get(row.index()));
         let new = refused.filter(|record| known.is_none_or(|known| !known.contains(record.id.as_str())));
         client.record.refused = new.map(|record| record.id.clone()).collect();
-        let judged = client.record.seconds.get("judge").copied().unwrap_or_default();
-        client.record.seconds.insert("choose".into(), (clock.elapsed().as_secs_f64() - judged).max(0.0));
+        let seconds = clock.elapsed().as_secs_f64() - (judged(&client.record) - before);
+        client.record.seconds.insert("choose".into(), seconds.max(0.0)); // what was judged before took no time now
         let chosen = records_of(client.data, &rows)?;
         if chosen.is_empty() {
             return Ok(None);
@@ -306,17 +311,6 @@ impl RoundStep<'_> {
         *record.seconds.entry("judge".into()).or_default() += seconds;
         Ok(scores.values().iter_rows().map(|row| row.first().copied().unwrap_or(f32::NAN)).collect())
     }
-}
-
-/// Features of the prompts alone, `[n, d]`.
-fn prompt_features(records: &[Record]) -> Result<Matrix> {
-    let hasher = TextHasher::new(&TextFeaturesConfig::default())?;
-    let mut features = Matrix::zeros(records.len(), hasher.dims());
-    records
-        .iter()
-        .enumerate()
-        .try_for_each(|(row, record)| hasher.row(&record.instruction, &[], features.row_mut(row)))?;
-    Ok(features)
 }
 
 /// What went wrong with clients of a round: each is left out, with its reason in the round's report.

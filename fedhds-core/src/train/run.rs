@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::{Example, LoraWeights, Transformer};
 use crate::settings::TrainConfig;
 use crate::stage::Trained;
+use crate::types::seed::first_eight;
 use crate::types::{Adapter, Context};
 
 /// Trains an adapter on examples: the mean cross entropy on response tokens, the prompt masked, with a fresh Adam.
@@ -181,9 +182,7 @@ fn content(example: &Example) -> u64 {
     example.ids.iter().for_each(|id| {
         hasher.update(&id.to_le_bytes());
     });
-    let mut bytes = [0; 8];
-    hasher.finalize_xof().fill(&mut bytes);
-    u64::from_le_bytes(bytes)
+    first_eight(&hasher)
 }
 
 /// The sum by name; a name of one side alone is kept.

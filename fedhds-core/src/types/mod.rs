@@ -8,7 +8,7 @@ pub(crate) mod range;
 mod record;
 mod scores;
 mod secret;
-mod seed;
+pub(crate) mod seed;
 
 pub use adapter::{Adapter, AdapterConfig, AdapterTensor};
 pub use control::{CancelToken, Context, Control, Progress};

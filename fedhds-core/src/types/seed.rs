@@ -23,9 +23,7 @@ impl Seed {
         hasher.update(&(name.len() as u64).to_le_bytes());
         hasher.update(name.as_bytes());
         hasher.update(&number.to_le_bytes());
-        let mut bytes = [0; 8];
-        hasher.finalize_xof().fill(&mut bytes);
-        Seed(u64::from_le_bytes(bytes))
+        Seed(first_eight(&hasher))
     }
 
     /// The seed of a draw before the first round, from the experiment's seed: `init` of the first adapter.
@@ -53,6 +51,13 @@ impl Seed {
     pub fn rng(self) -> Rng {
         ChaCha8Rng::seed_from_u64(self.0)
     }
+}
+
+/// The first eight bytes of a hash, as a number.
+pub(crate) fn first_eight(hasher: &blake3::Hasher) -> u64 {
+    let mut bytes = [0; 8];
+    hasher.finalize_xof().fill(&mut bytes);
+    u64::from_le_bytes(bytes)
 }
 
 impl From<u64> for Seed {

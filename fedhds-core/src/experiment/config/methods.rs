@@ -1,7 +1,8 @@
 //! A method of an experiment: a preset's name, or a table that changes a preset; or the oracle.
 
 use crate::error::{Error, Result};
-use crate::method::{Count, MethodConfig};
+use crate::features::TextFeaturesConfig;
+use crate::method::{Count, FeatureSource, MethodConfig};
 use crate::parse::{self, Value};
 use serde::{Deserialize, Serialize};
 
@@ -187,6 +188,15 @@ impl MethodEntry {
         } else {
             Arm::Method(Box::new(MethodConfig::from_toml(entry).map_err(at)?))
         };
+        let columns = TextFeaturesConfig::default().dims;
+        if let Arm::Method(method) = &arm
+            && method.features == FeatureSource::Text
+            && method.client.shared_dims as usize != columns
+        {
+            let message =
+                format!("expected {columns}, the columns of the texts' features, got {}", method.client.shared_dims);
+            return Err(Error::config(format!("{key}.client.shared_dims"), message));
+        }
         if let Arm::Oracle(Oracle { count, .. }) = &arm
             && self.has_count()
         {
@@ -320,6 +330,8 @@ mod tests {
         assert!(text.contains("`methods[0].preset`") && text.contains("did you mean `random`?"), "{text}");
         let text = error(r#"methods = [{ preset = "random", cuont = "all" }]"#);
         assert!(text.contains("`methods[0].cuont`"), "{text}");
+        let text = error(r#"methods = [{ preset = "fedhds_robust", client = { shared_dims = 64 } }]"#);
+        assert!(text.contains("`methods[0].client.shared_dims`") && text.contains("expected 128"), "{text}");
         assert!(error("methods = [3]").contains("expected a preset's name"));
         assert!(error(r#"methods = [{ preset = "random", name = "../up" }]"#).contains("a folder's"));
     }

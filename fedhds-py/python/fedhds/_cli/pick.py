@@ -23,9 +23,6 @@ MOST_GROUPS = 5000
 #: Groups that k-means finds at once.
 SMALL = 256
 
-#: Rows of a group of many.
-LEAST = 3
-
 #: Columns in which k-means groups: it finds the same in so many random directions as in all, in a fraction of the time.
 PROJECTED = 256
 
@@ -179,24 +176,7 @@ class TwoLevels:
             labels = _kmeans(np.ascontiguousarray(points[rows]), share, seed)
             found[rows] = groups + labels
             groups += int(labels.max()) + 1
-        return _without_small(points, found)
-
-
-def _without_small(points: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Groups of which each has :data:`LEAST` rows: those of smaller ones are in the nearest other. What the core would do one by one."""
-    sizes = np.bincount(labels)
-    large = np.flatnonzero(sizes >= LEAST)
-    if len(large) in (0, len(sizes)):
-        return labels
-    order = np.argsort(labels, kind="stable")
-    starts = np.cumsum(sizes) - sizes
-    centres = (np.add.reduceat(points[order], starts, axis=0) / sizes[:, None]).astype(np.float32)[large]
-    rows = np.flatnonzero(sizes[labels] < LEAST)
-    labels, norms = labels.copy(), (centres**2).sum(1)
-    for at in range(0, len(rows), 4096):
-        part = rows[at : at + 4096]
-        labels[part] = large[(norms[None] - 2.0 * (points[part] @ centres.T)).argmin(1)]
-    return np.unique(labels, return_inverse=True)[1].reshape(-1).astype(np.int64)
+        return found
 
 
 def _kmeans(points: NDArray[np.float32], groups: int, seed: int) -> NDArray[np.int64]:

@@ -1,7 +1,5 @@
 //! Which records a client draws: by keys that stay the same in all rounds, and every record as likely as any other.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-use super::*;
+use super::super::*;
 use crate::method::Preset;
 use crate::protocol::{Ask, ClusterOrder};
 use crate::types::{Round, Seed};

@@ -1,14 +1,12 @@
 //! Groups that are made once: both state machines together, over many rounds.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-use super::*;
+use super::super::*;
 use crate::aggregate::WeightedMean;
 use crate::client::{Client, Pair, SavedClient};
 use crate::error::Result;
 use crate::method::{MethodConfig, Pipeline};
 use crate::protocol::{GateAnswer, GateLimit, GroupsDigest, Wire as _};
 use crate::stage::{Rows, Trained};
-use crate::types::{AdapterTensor, Matrix, RowId};
+use crate::types::{AdapterTensor, Matrix, RowId, Scores};
 use rand::RngExt as _;
 
 /// Topics that the records are of, each a direction.
@@ -169,6 +167,57 @@ fn groups_go_up_once_and_are_never_made_anew_for_what_is_left() {
     assert!(grown.centroids.rows() > before);
     assert_eq!(grown.centroids.take_rows(&(0..before).collect::<Vec<_>>()).unwrap(), groups[0].centroids);
     assert_eq!(grown.labels[..40], groups[0].labels[..]);
+}
+
+#[test]
+fn records_that_wait_for_a_group_do_not_stand_in_the_way_of_a_restart() {
+    let pipeline = pipeline(6, true);
+    let mut server = Server::new(pipeline.clone(), Seed(5), Box::new(WeightedMean::new())).unwrap();
+    let start = server.begin_round(Round(0), &[ClientId(0)], None).unwrap();
+    let mut client = Client::new(ClientId(0), &pipeline);
+    let mut features = records(&mixed(1)[0], 1);
+    let facts = |client: &mut Client, features: &Matrix| {
+        let scores = Scores::new(["length"], Matrix::zeros(features.rows(), 1)).unwrap();
+        let rows = Rows::new(features).scores(&scores).prompts(features);
+        client.summarize(&start, rows, &Context::new(1)).unwrap();
+        SavedClient::from_bytes(&client.saved().to_bytes().unwrap()).unwrap()
+    };
+    facts(&mut client, &features);
+    let more = records_of(&features, 2);
+    features = Matrix::stack([&features, &more]).unwrap();
+    let saved = facts(&mut client, &features);
+    let mut other = Client::new(ClientId(0), &pipeline);
+    other.restore(saved.clone()).unwrap();
+    assert_eq!(other.state(), client.state());
+    // A state whose prompts are of other records is refused, not followed.
+    let mut state = saved.state.unwrap();
+    state.prompts = Some(Matrix::zeros(3, DIMS));
+    let error = other.resume(state).unwrap_err().to_string();
+    assert!(error.contains("prompts: expected 48 rows, got 3"), "{error}");
+}
+
+#[test]
+fn a_record_without_losses_passes_an_open_gate() {
+    let mut federation = Federation::new(pipeline(8, true), &mixed(8));
+    mostly_bad(&mut federation);
+    let ids: Vec<u32> = (0..8).collect();
+    assert!(federation.play(0, &ids, &[], true).unwrap().report.gate.unwrap().open);
+    let set: Vec<ClientId> = ids.iter().map(|&id| ClientId(id)).collect();
+    let start = federation.server.begin_round(Round(1), &set, Some(&global())).unwrap();
+    for (client, records) in &mut federation.clients {
+        let summary = client.summarize(&start, &*records, &Context::new(1)).unwrap();
+        federation.server.receive(client.id(), &summary.encode().unwrap()).unwrap();
+    }
+    for (id, order) in federation.server.select(&Context::new(1)).unwrap() {
+        let (client, _) = &mut federation.clients[id.index()];
+        let before = client.refused().count();
+        let mut unknown = |pairs: &[Pair]| Ok(vec![f32::NAN; pairs.len()]);
+        let rows = client.choose_scored(&order, &Context::new(1), &mut unknown).unwrap();
+        assert_eq!((rows.len(), client.refused().count()), (order.records(), before));
+        let mut short = |pairs: &[Pair]| Ok(vec![1.0; pairs.len().saturating_sub(1)]);
+        let got = client.clone().choose_scored(&order, &Context::new(1), &mut short);
+        assert!(order.is_empty() || got.unwrap_err().to_string().contains("one for each pair"));
+    }
 }
 
 /// Some more records like a client's first ones.
