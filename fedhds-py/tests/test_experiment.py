@@ -84,12 +84,12 @@ def test_in_python_it_is_prepared_priced_and_run(tmp_path):
 
 FAILS = CONFIG.replace(
     'methods = ["random", "stratified", "fedhds_robust"]',
-    'methods = ["random", { preset = "fedhds_robust", name = "narrow", client = { shared_dims = 64 } }]',
+    'methods = ["random", { preset = "fedhds_robust", name = "narrow", server = { limits = { max_groups = 1 } } }]',
 )
 
 
 def test_a_run_that_fails_is_named_and_ends_nobody_else(run, tmp_path, capsys):
-    """Features of texts have 128 columns: a method that says otherwise fails when it runs."""
+    """Every client has several groups: a server that takes one of each refuses them all."""
     path = config(tmp_path, "fails", FAILS)
     assert call("experiment", path, "--model", "embedded", code=1, capsys=capsys).count("fedhds: failed: ") == 2
     from fedhds.__main__ import main
