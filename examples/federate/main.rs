@@ -38,12 +38,15 @@ struct Arguments {
     /// Where run records, tables and checkpoints go; in place of `out`, of one experiment alone.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// The seeds, comma-separated; in place of `seeds`.
+    /// The seeds, comma-separated; in place of `seeds`, those of single conditions too.
     #[arg(long, value_delimiter = ',')]
     seeds: Vec<u64>,
     /// The methods, comma-separated names; in place of `methods`.
     #[arg(long, value_delimiter = ',')]
     methods: Vec<String>,
+    /// The conditions, comma-separated names; all of them without it.
+    #[arg(long, value_delimiter = ',')]
+    conditions: Vec<String>,
     /// State records, tokens and minutes from a short measurement, and stop.
     #[arg(long)]
     dry_run: bool,
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         out: arguments.out,
         seeds: arguments.seeds,
         methods: arguments.methods,
+        conditions: arguments.conditions,
     };
     let files: Vec<PathBuf> = arguments.config.into_iter().chain(arguments.files).collect();
     if files.len() > 1 && overrides.out.is_some() {

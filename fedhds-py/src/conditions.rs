@@ -59,12 +59,13 @@ fn thin<'py>(
     py: Python<'py>,
     condition: &Condition,
     records: Records,
+    all: Option<usize>,
     seed: u64,
 ) -> PyResult<(Records, Bound<'py, PyAny>)> {
     let mut pool = Dataset::new("records", records.0).or_raise()?;
     let condition = &condition.inner;
     let (pool, reached) = heavy(py, move |_| {
-        let reached = condition.thin(&mut pool, Seed(seed))?;
+        let reached = condition.thin(&mut pool, all, Seed(seed))?;
         Ok((pool, reached))
     })?;
     Ok((Records(pool.records), plain(py, &reached)?))

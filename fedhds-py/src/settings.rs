@@ -109,7 +109,7 @@ settings! {
 settings! {
     /// Which instruction tasks are generated.
     EmbeddedTasks(embedded::EmbeddedTasks) {
-        seed, tasks, records_per_task, test_records_per_task, test_tasks,
+        seed, tasks, records_per_task, allow_fewer, test_records_per_task, test_tasks,
     }
 }
 

@@ -18,6 +18,9 @@ pub struct Pool {
     pub test: Dataset,
     /// What was left out, in words.
     pub notes: Vec<String>,
+    /// `train` before `data.train.records_per_task`, where that left some out and a condition has a tail: its large tasks hold more than
+    /// their share of `train`.
+    pub uncapped: Option<Dataset>,
 }
 
 /// The clients' records and the test set, and what was left out, in words.
@@ -46,7 +49,7 @@ pub fn load(
         }
         return Ok((data, notes));
     }
-    let Pool { train, test, notes } = load_pool(config, count_tokens, control)?;
+    let Pool { train, test, notes, .. } = load_pool(config, count_tokens, control)?;
     let clients = deal(config, &train, Seed(config.seed))?;
     Ok((FederatedDataset { clients, test }, notes))
 }
@@ -64,6 +67,8 @@ pub fn load_pool(config: &DataConfig, count_tokens: &CountTokens, control: &Cont
     let seed = Seed(config.seed);
     let mut notes = Vec::new();
     let (mut train, mut test) = read(config, control)?;
+    let has_tail = config.conditions.iter().any(|(_, condition)| condition.tail > 0.0);
+    let mut uncapped = None;
     for (data, key) in [(&mut train, "train"), (&mut test, "test")] {
         limit_length(data, key, config, count_tokens, &mut notes)?;
         let (tasks, records, least) = match key {
@@ -73,6 +78,9 @@ pub fn load_pool(config: &DataConfig, count_tokens: &CountTokens, control: &Cont
         drop_small(data, least);
         limit_tasks(data, tasks, seed.derive(key, 0).derive("tasks", 0))?;
         if let Some(records) = records {
+            if has_tail && key == "train" && data.by_category().values().any(|rows| rows.len() > records) {
+                uncapped = Some(data.clone());
+            }
             data.cap_per_category(records, seed.derive(key, 0).derive("records", 0));
         }
         if data.is_empty() {
@@ -80,7 +88,7 @@ pub fn load_pool(config: &DataConfig, count_tokens: &CountTokens, control: &Cont
             return Err(Error::config(format!("data.{key}"), message));
         }
     }
-    Ok(Pool { train, test, notes })
+    Ok(Pool { train, test, notes, uncapped })
 }
 
 /// Deals the records by the configuration's partition.

@@ -111,7 +111,7 @@ impl Experiment {
             let open = |label: &str, seed: u64| !self.cell_folder(name, label, seed).join("run.json").exists();
             let labels: Vec<&str> = self.config.methods.iter().map(|m| m.label()).collect();
             let any = |seed: &&u64| labels.iter().any(|label| open(label, **seed));
-            let seeds: Vec<u64> = self.config.seeds.iter().filter(any).copied().collect();
+            let seeds: Vec<u64> = self.config.seeds_of(condition).iter().filter(any).copied().collect();
             let sampled = if condition.is_some() { 1 } else { seeds.len() };
             for &seed in seeds.iter().take(sampled) {
                 let federation = self.federation(condition, seed)?;
@@ -139,10 +139,10 @@ impl Experiment {
         let context = Context { seed: Seed(0), control: control.clone() };
         let first = match runs.first() {
             Some(run) => run.federation.clone(),
-            None => self.federation(
-                self.conditions().first().copied().flatten(),
-                self.config.seeds.first().copied().unwrap_or_default(),
-            )?,
+            None => {
+                let condition = self.conditions().first().copied().flatten();
+                self.federation(condition, self.config.seeds_of(condition).first().copied().unwrap_or_default())?
+            }
         };
         let pick = |records: Vec<&Record>, n: usize| {
             let known = |r: &&Record| first.tokens.get(&r.id).or(self.test.tokens.get(&r.id)).copied();

@@ -84,7 +84,7 @@ impl Federation {
         Ok(Self { condition: None, clients: Arc::new(clients), tokens, summary, truth: None, notes: Vec::new() })
     }
 
-    /// The federation of a condition and a seed: the pool is thinned and dealt anew, and what the condition says is done to it. Equal
+    /// The federation of a condition and a seed: the pool, or for a tail the records of it before their cap, is thinned and dealt anew, and what the condition says is done to it. Equal
     /// seeds give equal draws under every condition, so that conditions differ by what they do alone.
     ///
     /// # Errors
@@ -93,15 +93,15 @@ impl Federation {
     pub(super) fn draw(
         config: &DataConfig,
         (name, condition): (&str, &Condition),
-        pool: &Dataset,
+        (pool, uncapped): (&Dataset, Option<&Dataset>),
         seed: u64,
         test: &TestData,
         count: &CountTokens,
     ) -> Result<Self> {
         let drawn = Seed(config.seed).derive("federation", seed);
         let conditioned = drawn.derive("condition", 0);
-        let mut thinned = pool.clone();
-        let reached = condition.thin(&mut thinned, conditioned)?;
+        let mut thinned = uncapped.filter(|_| condition.tail > 0.0).unwrap_or(pool).clone();
+        let reached = condition.thin(&mut thinned, Some(pool.len()), conditioned)?;
         let mut clients = data::deal(config, &thinned, drawn)?;
         let mut truth = condition.apply(&mut clients, &thinned, conditioned)?;
         truth.reached.splice(0..0, reached);

@@ -30,8 +30,8 @@ pub struct Experiment {
 enum Source {
     /// They are the same for all runs.
     Dealt(Arc<Federation>),
-    /// These records are dealt anew for each seed and condition.
-    Pool(Dataset),
+    /// These records are dealt anew for each seed and condition; of the second, where there are more, a tail takes its large tasks.
+    Pool(Dataset, Option<Dataset>),
 }
 
 impl Experiment {
@@ -60,13 +60,13 @@ impl Experiment {
     /// the first seed.
     pub fn over(config: ExperimentConfig, pool: Pool, stages: Stages) -> Result<Self> {
         config.check_settings()?;
-        let Pool { train, test, notes } = pool;
+        let Pool { train, test, notes, uncapped } = pool;
         if config.data.conditions.is_empty() {
             let clients = data::deal(&config.data, &train, Seed(config.data.seed))?;
             return Self::new(config, FederatedDataset { clients, test }, stages, notes);
         }
         let test = TestData::new(test, config.generation.records, stages.count_tokens.as_ref())?;
-        Self::ready(config, stages, Source::Pool(train), test, notes)
+        Self::ready(config, stages, Source::Pool(train, uncapped), test, notes)
     }
 
     /// Draws the first federation of each condition, so that what cannot be drawn is found before any work, and says what is known of it.
@@ -80,8 +80,8 @@ impl Experiment {
         notes.extend(stages.notes.iter().cloned());
         let cache = Arc::new(RecordCache::on_disk(config.out.join("features")));
         let mut experiment = Self { config, stages, source, test, notes, cache };
-        let seeds = experiment.config.seeds.clone();
         for condition in experiment.conditions() {
+            let seeds = experiment.config.seeds_of(condition).to_vec();
             let shared = experiment.config.data.conditions.is_empty();
             for &seed in seeds.iter().take(if shared { seeds.len() } else { 1 }) {
                 let federation = experiment.federation(condition, seed)?;
@@ -114,11 +114,11 @@ impl Experiment {
         let named = condition.and_then(|place| self.config.data.conditions.get(place));
         match (&self.source, named) {
             (Source::Dealt(federation), _) => Ok(federation.clone()),
-            (Source::Pool(pool), Some(named)) => {
+            (Source::Pool(pool, uncapped), Some(named)) => {
                 let count = self.stages.count_tokens.as_ref();
-                Federation::draw(&self.config.data, named, pool, seed, &self.test, count).map(Arc::new)
+                Federation::draw(&self.config.data, named, (pool, uncapped.as_ref()), seed, &self.test, count).map(Arc::new)
             }
-            (Source::Pool(_), None) => Err(Error::input("condition", "one of the configuration's", "another")),
+            (Source::Pool(..), None) => Err(Error::input("condition", "one of the configuration's", "another")),
         }
     }
 
@@ -126,7 +126,7 @@ impl Experiment {
     pub(super) fn dealt(&self) -> Option<&Arc<Federation>> {
         match &self.source {
             Source::Dealt(federation) => Some(federation),
-            Source::Pool(_) => None,
+            Source::Pool(..) => None,
         }
     }
 
@@ -134,7 +134,7 @@ impl Experiment {
     pub(super) fn pool(&self) -> Option<&Dataset> {
         match &self.source {
             Source::Dealt(_) => None,
-            Source::Pool(pool) => Some(pool),
+            Source::Pool(pool, _) => Some(pool),
         }
     }
 
@@ -142,7 +142,7 @@ impl Experiment {
     pub(super) fn summary(&self) -> DataSummary {
         match &self.source {
             Source::Dealt(federation) => federation.summary.clone(),
-            Source::Pool(pool) => {
+            Source::Pool(pool, _) => {
                 let count = |record| (self.stages.count_tokens)(record).unwrap_or_default() as u64;
                 DataSummary {
                     clients: 0,
@@ -157,7 +157,8 @@ impl Experiment {
 
     /// How many runs there are.
     pub fn cells(&self) -> usize {
-        self.conditions().len() * self.config.seeds.len() * self.config.methods.len()
+        let seeds = self.conditions().into_iter().map(|place| self.config.seeds_of(place).len());
+        seeds.sum::<usize>() * self.config.methods.len()
     }
 
     /// Data and models in words.
@@ -165,7 +166,7 @@ impl Experiment {
         let s = self.summary();
         let held = match &self.source {
             Source::Dealt(_) => format!("{} clients, {} records", s.clients, s.records),
-            Source::Pool(_) => format!("{} records to deal", s.records),
+            Source::Pool(..) => format!("{} records to deal", s.records),
         };
         let mut text = format!(
             "{}: {held}, {} tokens ({} a record); test: {} records, {} tokens, text generated for {}",
@@ -178,9 +179,14 @@ impl Experiment {
         );
         if self.pool().is_some() {
             let names: Vec<&str> = self.config.data.conditions.iter().map(|(name, _)| name).collect();
-            let (methods, seeds) = (self.config.methods.len(), self.config.seeds.len());
+            let methods = self.config.methods.len();
+            let each: BTreeSet<usize> = self.conditions().iter().map(|place| self.config.seeds_of(*place).len()).collect();
+            let seeds = match (each.first(), each.last()) {
+                (Some(fewest), Some(most)) if fewest < most => format!("{fewest} to {most} seeds each"),
+                (fewest, _) => format!("{} seeds", fewest.copied().unwrap_or_default()),
+            };
             text.push_str(&format!(
-                "\n{} runs: {} conditions ({}), {methods} methods, {seeds} seeds",
+                "\n{} runs: {} conditions ({}), {methods} methods, {seeds}",
                 self.cells(),
                 names.len(),
                 names.join(", ")

@@ -33,8 +33,9 @@ impl Experiment {
         // Of an experiment without conditions every record, for its table; of a grid what its table needs of each.
         let mut cells = vec![self.cell(&untuned)];
         let mut kept = vec![untuned];
-        for &seed in &self.config.seeds {
-            for condition in self.conditions() {
+        for seed in self.config.all_seeds() {
+            let conditions = self.conditions().into_iter();
+            for condition in conditions.filter(|place| self.config.seeds_of(*place).contains(&seed)) {
                 let records = self.runs_of(condition, seed, counter, &mut failed)?;
                 cells.extend(records.iter().map(|record| self.cell(record)));
                 if condition.is_none() {

@@ -179,14 +179,16 @@ class Condition:
         """Every knob, as it stands."""
         return self._native.as_dict()
 
-    def thin(self, records: Any, seed: int = 0) -> tuple[list[Record], list[Reached]]:
+    def thin(self, records: Any, seed: int = 0, *, all: int | None = None) -> tuple[list[Record], list[Reached]]:
         """What comes before the partition, ``tail``: the records that are left, in their order, and what was reached.
 
         Args:
             records: all records, whose categories are their tasks.
             seed: of the draws; the one that :meth:`apply` gets too.
+            all: how many records there should be in all, at least 1; where more are given, large tasks take what small ones leave. None is
+                as many as are given.
         """
-        kept, reached = _native.thin(self._native, _checked(records), _seed(seed))
+        kept, reached = _native.thin(self._native, _checked(records), all, _seed(seed))
         return kept, [Reached(**one) for one in reached]
 
     def apply(

@@ -116,17 +116,19 @@ impl Condition {
         Self { junk_generators: JunkGenerators::default(), ..self.clone() } == Self::default()
     }
 
-    /// What comes before the partition: `tail`. The order of the records that are kept stays. Returns what was reached; empty
-    /// where the knob is off.
+    /// What comes before the partition: `tail`. `records` is how many there should be in all; where the pool holds more, large tasks
+    /// take what small ones leave, and none is as many as the pool holds. The order of the records that are kept stays. Returns what was
+    /// reached; where the knob is off, it is empty and the pool stays as it is.
     ///
     /// # Errors
     /// [`Error::Parameter`](crate::Error::Parameter) as of [`Condition::check`]; the pool is then unchanged.
-    pub fn thin(&self, pool: &mut Dataset, seed: Seed) -> Result<Vec<Reached>> {
+    pub fn thin(&self, pool: &mut Dataset, records: Option<usize>, seed: Seed) -> Result<Vec<Reached>> {
         self.check()?;
         if is_off(&self.tail) {
             return Ok(Vec::new());
         }
-        let reached = tail::apply(self.tail, pool, seed.derive(Knob::Tail.name(), 0));
+        let records = records.unwrap_or(pool.len());
+        let reached = tail::apply(self.tail, pool, records, seed.derive(Knob::Tail.name(), 0));
         Ok(vec![Reached { knob: Knob::Tail, asked: self.tail, reached }])
     }
 

@@ -4,12 +4,10 @@ use super::slots;
 use crate::dataset::{Dataset, sample};
 use crate::types::Seed;
 
-/// The tasks in random order get sizes by Zipf's law: of `n` records in all, the task of rank `r` from 1 wants
-/// `n * r^-s / sum of r^-s`, rounded, keeps at least 1 and at most what it has. Which records are kept is drawn; their order
-/// stays. Returns the share of the records that is kept, which is below 1 where a first
-/// rank wants more than its task has.
-pub(super) fn apply(exponent: f64, pool: &mut Dataset, seed: Seed) -> f64 {
-    let all = pool.len();
+/// The tasks in random order get sizes by Zipf's law: of `all` records, the task of rank `r` from 1 wants
+/// `all * r^-s / sum of r^-s`, rounded, keeps at least 1 and at most what it has. Which records are kept is drawn; their order
+/// stays. Returns the records that are kept as a share of `all`, which is below 1 where a first rank wants more than its task has.
+pub(super) fn apply(exponent: f64, pool: &mut Dataset, all: usize, seed: Seed) -> f64 {
     let tasks: Vec<(String, Vec<usize>)> =
         pool.by_category().into_iter().map(|(task, rows)| (task.to_owned(), rows)).collect();
     let weight = |rank: usize| (rank as f64).powf(-exponent);

@@ -92,7 +92,7 @@ fn clean_data_stay_as_they_are_and_are_all_in_the_truth() {
             assert_eq!(truth.records[&record.id], RecordTruth { task, family, copy_of: None, flaw: None });
         }
         let before = pool.clone();
-        assert!(condition.thin(&mut pool, Seed(1)).unwrap().is_empty());
+        assert!(condition.thin(&mut pool, None, Seed(1)).unwrap().is_empty());
         assert_eq!(pool, before);
     }
 }
@@ -130,7 +130,7 @@ fn a_knob_outside_of_its_range_is_named_and_nothing_changes() {
         let (mut data, mut pool) = four();
         assert_eq!(wrong.check().unwrap_err().to_string(), says);
         assert_eq!(wrong.apply(&mut data, &pool, Seed(1)).unwrap_err().to_string(), says);
-        assert_eq!(wrong.thin(&mut pool, Seed(1)).unwrap_err().to_string(), says);
+        assert_eq!(wrong.thin(&mut pool, None, Seed(1)).unwrap_err().to_string(), says);
         assert_eq!((data, pool), four());
     }
     let (mut data, pool) = four();
@@ -155,7 +155,7 @@ fn a_seed_decides_every_byte() {
     assert_eq!(serde_json::from_str::<Truth>(&bytes(&truth)).unwrap(), truth);
     let thinned = |seed| {
         let (_, mut pool) = four();
-        Condition::mix().thin(&mut pool, Seed(seed)).unwrap();
+        Condition::mix().thin(&mut pool, None, Seed(seed)).unwrap();
         bytes(&pool)
     };
     assert_eq!(thinned(1), thinned(1));
@@ -344,7 +344,7 @@ proptest! {
 fn the_embedded_tasks_take_every_condition() {
     let (mut pool, _) = crate::dataset::embedded::EmbeddedTasks::default().generate().unwrap();
     let condition = all_knobs();
-    condition.thin(&mut pool, Seed(1)).unwrap();
+    condition.thin(&mut pool, None, Seed(1)).unwrap();
     let by = crate::dataset::GroupBy::Category;
     let partition = crate::dataset::Partition::Dirichlet { clients: 20, alpha: 0.5, by, min_records: 10 };
     let mut clients = partition.deal(&pool, Seed(1)).unwrap();

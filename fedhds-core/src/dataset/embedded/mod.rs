@@ -43,6 +43,9 @@ pub struct EmbeddedTasks {
     pub tasks: Option<usize>,
     /// Records of a train task, from 1; default 30.
     pub records_per_task: usize,
+    /// Whether a task that has fewer different records gives those, in the place of an error; default false. Written only where it is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_fewer: bool,
     /// Records of a test task, from 1; default 15.
     pub test_records_per_task: usize,
     /// Which test tasks; default `development`. Written only where it is another.
@@ -56,6 +59,7 @@ impl Default for EmbeddedTasks {
             seed: 1,
             tasks: None,
             records_per_task: 30,
+            allow_fewer: false,
             test_records_per_task: 15,
             test_tasks: TestTasks::Development,
         }
@@ -76,7 +80,8 @@ impl EmbeddedTasks {
     /// question under two wordings is usual.
     ///
     /// # Errors
-    /// [`Error::Parameter`] as of [`EmbeddedTasks::check`], or where a task has fewer different records than asked for.
+    /// [`Error::Parameter`] as of [`EmbeddedTasks::check`], or where a task has fewer different records than asked for and `allow_fewer` is
+    /// false.
     pub fn generate(&self) -> Result<(Dataset, Dataset)> {
         self.check()?;
         let wanted = self.tasks.unwrap_or(usize::MAX);
@@ -101,6 +106,7 @@ impl EmbeddedTasks {
             });
             match attempts.find(|record| seen.insert((record.instruction.clone(), record.input.clone()))) {
                 Some(record) => records.push(record),
+                None if self.allow_fewer => break,
                 None => {
                     let most = format!("at most the {number} different records that task `{}` has", task.name);
                     return Err(Error::parameter(parameter, most, count));

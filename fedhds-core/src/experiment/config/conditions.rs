@@ -1,18 +1,29 @@
 //! The conditions of an experiment, in the order of the file.
 
+use super::seeds::Seeds;
 use crate::dataset::Condition;
 use crate::error::{Error, Result};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, StringDeserializer};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use std::collections::BTreeSet;
 
 /// Data conditions by the names that tables and folders call them, in the order in which they were written. None: the data as they are,
 /// dealt once for all seeds.
 ///
-/// In TOML a table: a name, and the knobs of [`Condition`] or the name of one that [`Condition::named`] knows.
+/// In TOML a table: a name, and the knobs of [`Condition`] or the name of one that [`Condition::named`] knows. Beside the knobs may stand
+/// `seeds`: those of this condition, in the place of the experiment's.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Conditions(Vec<(String, Condition)>);
+pub struct Conditions(Vec<Entry>);
+
+/// A condition by its name.
+#[derive(Debug, Clone, PartialEq)]
+struct Entry {
+    name: String,
+    condition: Condition,
+    /// In the place of the experiment's.
+    seeds: Option<Vec<u64>>,
+}
 
 /// The names that stand for a condition, for the message about another one.
 const NAMED: &[&str] = &["clean", "mix"];
@@ -23,7 +34,7 @@ const TAKEN: [&str; 2] = ["untuned", "features"];
 impl Conditions {
     /// These conditions in this order.
     pub fn new(conditions: impl IntoIterator<Item = (String, Condition)>) -> Self {
-        Self(conditions.into_iter().collect())
+        Self(conditions.into_iter().map(|(name, condition)| Entry { name, condition, seeds: None }).collect())
     }
 
     /// Whether there is none.
@@ -38,21 +49,45 @@ impl Conditions {
 
     /// Names and conditions in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Condition)> {
-        self.0.iter().map(|(name, condition)| (name.as_str(), condition))
+        self.0.iter().map(|entry| (entry.name.as_str(), &entry.condition))
     }
 
     /// The condition of this place.
     pub fn get(&self, place: usize) -> Option<(&str, &Condition)> {
-        self.0.get(place).map(|(name, condition)| (name.as_str(), condition))
+        self.0.get(place).map(|entry| (entry.name.as_str(), &entry.condition))
     }
 
-    /// Checks names and knobs.
+    /// The seeds of the condition of this place; none where they are the experiment's.
+    pub fn seeds(&self, place: usize) -> Option<&[u64]> {
+        self.0.get(place).and_then(|entry| entry.seeds.as_deref())
+    }
+
+    /// All conditions have the experiment's seeds.
+    pub(super) fn forget_seeds(&mut self) {
+        self.0.iter_mut().for_each(|entry| entry.seeds = None);
+    }
+
+    /// Of these names alone, in the order of the file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a name that no condition has.
+    pub(super) fn keep(&mut self, names: &[String]) -> Result<()> {
+        if let Some(unknown) = names.iter().find(|name| !self.0.iter().any(|entry| entry.name == **name)) {
+            let known: Vec<&str> = self.iter().map(|(name, _)| name).collect();
+            let known = if known.is_empty() { "none: there are no conditions".into() } else { known.join(", ") };
+            return Err(Error::config("data.conditions", format!("expected some of {known}, got `{unknown}`")));
+        }
+        self.0.retain(|entry| names.contains(&entry.name));
+        Ok(())
+    }
+
+    /// Checks names, knobs and seeds.
     ///
     /// # Errors
     /// [`Error::Config`] with the key under `data.conditions`.
     pub fn check(&self) -> Result<()> {
         let mut folders = BTreeSet::new();
-        for (name, condition) in &self.0 {
+        for Entry { name, condition, seeds } in &self.0 {
             let key = format!("data.conditions.{name}");
             if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
                 return Err(Error::config(key, format!("expected a name that can be a folder's, got `{name}`")));
@@ -66,6 +101,7 @@ impl Conditions {
                 return Err(Error::config(key, message));
             }
             condition.check().map_err(|error| error.under(&key))?;
+            seeds.as_deref().map_or(Ok(()), |seeds| super::distinct(&format!("{key}.seeds"), seeds))?;
         }
         Ok(())
     }
@@ -73,9 +109,17 @@ impl Conditions {
 
 impl Serialize for Conditions {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        /// The knobs that are on, and the seeds.
+        #[derive(serde::Serialize)]
+        struct Written<'a> {
+            #[serde(flatten)]
+            condition: &'a Condition,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            seeds: Option<&'a [u64]>,
+        }
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, condition) in &self.0 {
-            map.serialize_entry(name, condition)?;
+        for Entry { name, condition, seeds } in &self.0 {
+            map.serialize_entry(name, &Written { condition, seeds: seeds.as_deref() })?;
         }
         map.end()
     }
@@ -91,8 +135,8 @@ impl<'de> Deserialize<'de> for Conditions {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Conditions, A::Error> {
                 let mut conditions = Vec::new();
-                while let Some((name, Entry(condition))) = map.next_entry()? {
-                    conditions.push((name, condition));
+                while let Some((name, Told { condition, seeds })) = map.next_entry()? {
+                    conditions.push(Entry { name, condition, seeds });
                 }
                 Ok(Conditions(conditions))
             }
@@ -101,25 +145,57 @@ impl<'de> Deserialize<'de> for Conditions {
     }
 }
 
-/// A condition by its name or its knobs.
-struct Entry(Condition);
+/// A condition by its name or its knobs, and its seeds.
+struct Told {
+    condition: Condition,
+    seeds: Option<Vec<u64>>,
+}
 
-impl<'de> Deserialize<'de> for Entry {
+impl<'de> Deserialize<'de> for Told {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         struct Either;
         impl<'de> Visitor<'de> for Either {
-            type Value = Entry;
+            type Value = Told;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("a condition's name or a table of its knobs")
             }
-            fn visit_str<E: de::Error>(self, name: &str) -> std::result::Result<Entry, E> {
-                Condition::named(name).map(Entry).ok_or_else(|| E::unknown_variant(name, NAMED))
+            fn visit_str<E: de::Error>(self, name: &str) -> std::result::Result<Told, E> {
+                let condition = Condition::named(name).ok_or_else(|| E::unknown_variant(name, NAMED))?;
+                Ok(Told { condition, seeds: None })
             }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Entry, A::Error> {
-                Condition::deserialize(MapAccessDeserializer::new(map)).map(Entry)
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Told, A::Error> {
+                let mut seeds = None;
+                let knobs = Knobs { map, seeds: &mut seeds };
+                let condition = Condition::deserialize(MapAccessDeserializer::new(knobs))?;
+                Ok(Told { condition, seeds })
             }
         }
         deserializer.deserialize_any(Either)
+    }
+}
+
+/// The entries of a condition but for its seeds, which are set aside.
+struct Knobs<'a, A> {
+    map: A,
+    seeds: &'a mut Option<Vec<u64>>,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Knobs<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> std::result::Result<Option<K::Value>, A::Error> {
+        while let Some(key) = self.map.next_key::<String>()? {
+            if key != "seeds" {
+                return seed.deserialize(StringDeserializer::new(key)).map(Some);
+            }
+            let Seeds(seeds) = self.map.next_value()?;
+            *self.seeds = Some(seeds);
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> std::result::Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
     }
 }
 
@@ -151,6 +227,18 @@ mod tests {
     }
 
     #[test]
+    fn a_condition_may_have_seeds_of_its_own() {
+        let text = "a = { junk = 0.5, seeds = [7, 3] }\nb = { seeds = { first = 100, count = 3 } }\nmix = \"mix\"\n";
+        let read = config(text).unwrap();
+        let seeds: Vec<_> = (0..3).map(|place| read.data.conditions.seeds(place)).collect();
+        assert_eq!(seeds, [Some(&[7, 3][..]), Some(&[100, 101, 102][..]), None]);
+        assert_eq!(read.seeds_of(Some(2)), read.seeds);
+        assert!(read.data.conditions.get(1).unwrap().1.is_clean());
+        let written = toml::to_string(&read).unwrap();
+        assert_eq!(ExperimentConfig::parse(&written).unwrap(), read, "{written}");
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (text, word) in [
             ("mix = \"mx\"", "did you mean `mix`?"),
@@ -158,6 +246,11 @@ mod tests {
             ("a = { duplicates = 1.0 }", "data.conditions.a.duplicates"),
             ("a = { junk = \"much\" }", "got the text `much`"),
             ("a = 3", "got `3`"),
+            ("a = { seeds = [] }", "at least one"),
+            ("a = { seeds = [1, 1] }", "`1` twice"),
+            ("a = { seeds = 3 }", "a list of seeds"),
+            ("a = { seeds = { first = 1, count = 0 } }", "from 1 to"),
+            ("a = { seeds = { first = 1, counts = 2 } }", "did you mean `count`?"),
             ("\"../a\" = {}", "a folder's"),
             ("untuned = {}", "another name"),
             ("\"a b\" = {}\na_b = {}", "`a_b` twice"),

@@ -7,6 +7,7 @@
 mod conditions;
 mod data;
 mod methods;
+mod seeds;
 
 pub use conditions::Conditions;
 pub use data::{Caps, DataConfig, TestConfig, TooLong};
@@ -36,8 +37,9 @@ pub struct ExperimentConfig {
     #[serde(default)]
     pub out: PathBuf,
     /// The seeds of the federation, at least one, each once. Data and partition have their own: [`DataConfig::seed`];
-    /// with conditions both seeds draw the partition.
-    #[serde(default = "default_seeds")]
+    /// with conditions both seeds draw the partition, and a condition may have seeds of its own. In a file a list, or the first and how many:
+    /// `{ first = 100, count = 20 }`.
+    #[serde(default = "default_seeds", deserialize_with = "seeds::list")]
     pub seeds: Vec<u64>,
     /// The methods, at least one: names of presets, or tables with a preset and what to change in it.
     pub methods: Vec<MethodEntry>,
@@ -143,8 +145,10 @@ pub struct Overrides {
     pub proxy: Option<PathBuf>,
     /// In place of `out`.
     pub out: Option<PathBuf>,
-    /// In place of `seeds`.
+    /// In place of `seeds`, those of single conditions too.
     pub seeds: Vec<u64>,
+    /// Of the configuration's conditions these alone.
+    pub conditions: Vec<String>,
     /// In place of `methods`: labels of the configuration's methods, or names of presets.
     pub methods: Vec<String>,
 }
@@ -158,6 +162,7 @@ impl Overrides {
             ("model.proxy", self.proxy.is_some()),
             ("out", self.out.is_some()),
             ("seeds", !self.seeds.is_empty()),
+            ("data.conditions", !self.conditions.is_empty()),
             ("methods", !self.methods.is_empty()),
         ];
         let is_given = |key: &str| given.iter().any(|(name, given)| *given && key.starts_with(name));
@@ -190,7 +195,7 @@ impl ExperimentConfig {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
         let read = || {
             let mut config = Self::parse(&text)?;
-            config.apply(overrides.clone());
+            config.apply(overrides.clone())?;
             config.check().map_err(|error| overrides.located(error, &text))?;
             Ok(config)
         };
@@ -210,7 +215,13 @@ impl ExperimentConfig {
     }
 
     /// Applies what a command line asks for.
-    pub fn apply(&mut self, overrides: Overrides) {
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a condition that the configuration does not have; nothing is changed then.
+    pub fn apply(&mut self, overrides: Overrides) -> Result<()> {
+        if !overrides.conditions.is_empty() {
+            self.data.conditions.keep(&overrides.conditions)?;
+        }
         if let Some(data) = overrides.data {
             self.data.path = Some(data);
         }
@@ -225,6 +236,7 @@ impl ExperimentConfig {
         }
         if !overrides.seeds.is_empty() {
             self.seeds = overrides.seeds;
+            self.data.conditions.forget_seeds();
         }
         if !overrides.methods.is_empty() {
             let known = std::mem::take(&mut self.methods);
@@ -232,6 +244,20 @@ impl ExperimentConfig {
             self.methods =
                 overrides.methods.iter().map(|n| find(n).unwrap_or_else(|| MethodEntry::preset(n))).collect();
         }
+        Ok(())
+    }
+
+    /// The seeds of the condition of this place, or of an experiment without conditions.
+    pub fn seeds_of(&self, condition: Option<usize>) -> &[u64] {
+        condition.and_then(|place| self.data.conditions.seeds(place)).unwrap_or(&self.seeds)
+    }
+
+    /// All seeds, each once: the experiment's in their order, then those that single conditions add.
+    pub(crate) fn all_seeds(&self) -> Vec<u64> {
+        let places = (0..self.data.conditions.len()).map(Some);
+        let each = std::iter::once(None).filter(|_| self.data.conditions.is_empty()).chain(places);
+        let mut seen = BTreeSet::new();
+        each.flat_map(|place| self.seeds_of(place)).copied().filter(|seed| seen.insert(*seed)).collect()
     }
 
     /// Checks every value and that every file is there; the data's content is checked when it is loaded.

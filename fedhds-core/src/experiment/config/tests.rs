@@ -250,14 +250,15 @@ fn a_preset_leaves_no_room_for_other_preparation() {
 #[test]
 fn the_command_line_wins() {
     let mut config = ExperimentConfig::parse(WHOLE).unwrap();
-    config.apply(Overrides {
+    let overrides = Overrides {
         data: Some("other".into()),
         proxy: Some("small".into()),
         out: Some("elsewhere".into()),
         seeds: vec![7],
         methods: vec!["stratified".into(), "coverage, 3 groups".into()],
         ..Overrides::default()
-    });
+    };
+    config.apply(overrides).unwrap();
     assert_eq!(config.data.path.as_deref(), Some(Path::new("other")));
     assert_eq!(config.model.path, Path::new("model"));
     assert_eq!((config.out.as_path(), config.seeds.as_slice()), (Path::new("elsewhere"), &[7][..]));

@@ -32,7 +32,7 @@ junk = { junk = 0.5 }
 fn pool() -> Pool {
     let data = toy::data(8, 10, 5);
     let records = data.clients.into_iter().flat_map(|c| c.records).collect();
-    Pool { train: crate::dataset::Dataset { name: "pool".into(), records }, test: data.test, notes: Vec::new() }
+    Pool { train: crate::dataset::Dataset { name: "pool".into(), records }, test: data.test, ..Pool::default() }
 }
 
 fn grid(out: &Path, stages: Stages, changes: &[(&str, &str)]) -> Experiment {

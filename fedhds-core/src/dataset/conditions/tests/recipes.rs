@@ -167,7 +167,7 @@ fn the_tail_follows_zipf_as_far_as_tasks_have_records() {
     for (exponent, least) in [(0.5, 0.7), (1.0, 0.5), (2.0, 0.15), (1e300, 0.1)] {
         let mut thin = pool.clone();
         let condition = Condition { tail: exponent, ..Condition::default() };
-        let got = condition.thin(&mut thin, Seed(3)).unwrap();
+        let got = condition.thin(&mut thin, None, Seed(3)).unwrap();
         let kept = thin.len() as f64 / 400.0;
         assert_eq!(got, [Reached { knob: Knob::Tail, asked: exponent, reached: kept }]);
         assert!(kept >= least && kept < 1.0, "{exponent}: {kept}");
@@ -182,12 +182,12 @@ fn the_tail_follows_zipf_as_far_as_tasks_have_records() {
     }
     let largest = |seed| {
         let mut thin = pool.clone();
-        Condition { tail: 2.0, ..Condition::default() }.thin(&mut thin, Seed(seed)).unwrap();
+        Condition { tail: 2.0, ..Condition::default() }.thin(&mut thin, None, Seed(seed)).unwrap();
         thin.by_category().into_iter().max_by_key(|(_, rows)| rows.len()).unwrap().0.to_owned()
     };
     assert!((0..10).map(largest).collect::<BTreeSet<_>>().len() > 2);
     let mut none = Dataset::default();
-    assert_eq!(Condition::mix().thin(&mut none, Seed(1)).unwrap()[0].reached, 0.0);
+    assert_eq!(Condition::mix().thin(&mut none, None, Seed(1)).unwrap()[0].reached, 0.0);
 }
 
 #[test]
