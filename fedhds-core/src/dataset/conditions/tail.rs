@@ -12,7 +12,7 @@ pub(super) fn apply(exponent: f64, pool: &mut Dataset, all: usize, seed: Seed) -
         pool.by_category().into_iter().map(|(task, rows)| (task.to_owned(), rows)).collect();
     let weight = |rank: usize| (rank as f64).powf(-exponent);
     let sum: f64 = (1..=tasks.len()).map(weight).sum();
-    let mut kept = vec![false; all];
+    let mut kept = vec![false; pool.len()];
     for (&task, rank) in slots::order(tasks.len(), seed.derive("ranks", 0)).iter().zip(1..) {
         let Some((name, rows)) = tasks.get(task) else { continue };
         let wanted = (all as f64 * weight(rank) / sum).round() as usize;

@@ -186,6 +186,13 @@ fn the_tail_follows_zipf_as_far_as_tasks_have_records() {
         thin.by_category().into_iter().max_by_key(|(_, rows)| rows.len()).unwrap().0.to_owned()
     };
     assert!((0..10).map(largest).collect::<BTreeSet<_>>().len() > 2);
+    // Where there are more records than asked for, the first rank is whole and all are there, but for rounding.
+    let mut thin = pool.clone();
+    let got = Condition { tail: 1.0, ..Condition::default() }.thin(&mut thin, Some(100), Seed(3)).unwrap();
+    let mut sizes: Vec<usize> = thin.by_category().into_values().map(|rows| rows.len()).collect();
+    sizes.sort_unstable_by_key(|size| std::cmp::Reverse(*size));
+    assert_eq!(sizes, [34, 17, 11, 9, 7, 6, 5, 4, 4, 3]);
+    assert_eq!(got[0].reached, 1.0);
     let mut none = Dataset::default();
     assert_eq!(Condition::mix().thin(&mut none, None, Seed(1)).unwrap()[0].reached, 0.0);
 }
