@@ -43,6 +43,8 @@ pub struct Server {
     state: ServerState,
     /// The updates that came.
     updates: BTreeMap<ClientId, Arrived>,
+    /// What the aggregator made of them, while the memory has not taken the round.
+    aggregated: Option<Aggregated>,
 }
 
 /// A client's update, once it came.
@@ -76,6 +78,7 @@ impl Server {
             aggregator,
             state: ServerState::default(),
             updates: BTreeMap::new(),
+            aggregated: None,
         })
     }
 
@@ -193,14 +196,16 @@ impl Server {
     /// makes one that is not like it or not finite; the report says so.
     ///
     /// # Errors
-    /// [`Error::Protocol`] between rounds and before selection; the aggregator's own errors, after which the round may be finished
-    /// by another call or left by [`abandon_round`](Server::abandon_round); what the memory reports.
+    /// [`Error::Protocol`] between rounds and before selection; what aggregator and memory report, after which the round may be finished
+    /// by another call or left by [`abandon_round`](Server::abandon_round). What was aggregated before the memory failed is kept for
+    /// the other call, and no more updates are taken.
     pub fn finish_round(&mut self) -> Result<FinishedRound> {
         self.expect(Phase::Training, "finish_round")?;
         self.add_up_to(None);
-        let Aggregated { adapter, report: aggregation } = match self.state.expected {
-            Some(_) => self.aggregator.finish()?,
-            None => Aggregated::default(),
+        let Aggregated { adapter, report: aggregation } = match (self.aggregated.take(), &self.state.expected) {
+            (Some(aggregated), _) => aggregated,
+            (None, Some(_)) => self.aggregator.finish()?,
+            (None, None) => Aggregated::default(),
         };
         let mut finished = FinishedRound { adapter, ..Default::default() };
         finished.report.aggregation = aggregation;
@@ -213,9 +218,13 @@ impl Server {
         if let Some(reason) = &finished.report.aggregation.discarded {
             tracing::warn!(%reason, "the aggregated adapter is not taken");
         }
-        let updates = std::mem::take(&mut self.updates).into_iter();
-        let trained = updates.map(|(client, arrived)| (client, arrived.trained));
-        self.close(&trained.filter(|(_, groups)| !groups.is_empty()).collect::<Vec<_>>(), &mut finished.report)?;
+        let trained = self.updates.iter().filter(|(_, arrived)| !arrived.trained.is_empty());
+        let trained: Vec<_> = trained.map(|(client, arrived)| (*client, arrived.trained.clone())).collect();
+        if let Err(error) = self.close(&trained, &mut finished.report) {
+            let FinishedRound { adapter, report } = finished;
+            self.aggregated = Some(Aggregated { adapter, report: report.aggregation });
+            return Err(error);
+        }
         Ok(finished)
     }
 
@@ -224,7 +233,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Protocol`] between rounds and before selection, and for more records than were ordered of a client; what the memory
-    /// reports.
+    /// reports, after which the round may be ended by another call.
     pub fn end_round(&mut self, trained: &BTreeMap<ClientId, u32>) -> Result<RoundReport> {
         self.expect(Phase::Training, "end_round")?;
         let mut groups = Vec::new();
@@ -285,6 +294,8 @@ impl Server {
 
     /// Tells the memory what was trained on, completes the report and leaves the round.
     fn close(&mut self, trained: &[(ClientId, TrainedOn)], report: &mut RoundReport) -> Result<()> {
+        // First what may fail: a round that cannot be closed is as it was.
+        self.commit(trained)?;
         let records = |groups: &TrainedOn| groups.iter().map(|(_, count)| count).sum::<u32>();
         report.trained = sorting::map(trained.iter().map(|(client, groups)| (*client, records(groups))));
         report.left_out = std::mem::take(&mut self.state.left_out);
@@ -297,21 +308,6 @@ impl Server {
             let once = (asked as usize).saturating_sub(registry.debt());
             registry.set_debt((report.missing as usize).min(once));
         }
-        if let Some(memory) = &mut self.memory {
-            let mut accepted = Vec::new();
-            for (client, groups) in trained {
-                let Some(summary) = self.state.summaries.get(client) else { continue };
-                for (cluster, count) in groups {
-                    let at = summary.groups.binary_search_by_key(cluster, |group| group.cluster);
-                    if let Ok(at) = at {
-                        let centroid = summary.centroids.row(at);
-                        accepted.push(TrainedGroup::new(*client, *cluster, centroid, *count as usize));
-                    }
-                }
-            }
-            memory.commit(&accepted)?;
-            check_memory(memory.as_ref())?;
-        }
         if let Some(round) = self.state.round {
             tracing::debug!(%round, adapters = report.trained.len(), "the round ends");
         }
@@ -319,9 +315,28 @@ impl Server {
         Ok(())
     }
 
+    /// The memory learns what was trained on.
+    fn commit(&mut self, trained: &[(ClientId, TrainedOn)]) -> Result<()> {
+        let Some(memory) = &mut self.memory else { return Ok(()) };
+        let mut accepted = Vec::new();
+        for (client, groups) in trained {
+            let Some(summary) = self.state.summaries.get(client) else { continue };
+            for (cluster, count) in groups {
+                let at = summary.groups.binary_search_by_key(cluster, |group| group.cluster);
+                if let Ok(at) = at {
+                    let centroid = summary.centroids.row(at);
+                    accepted.push(TrainedGroup::new(*client, *cluster, centroid, *count as usize));
+                }
+            }
+        }
+        memory.commit(&accepted)?;
+        check_memory(memory.as_ref())
+    }
+
     fn leave_round(&mut self) {
         self.state = ServerState { round: self.state.round, ..Default::default() };
         self.updates.clear();
+        self.aggregated = None;
     }
 }
 

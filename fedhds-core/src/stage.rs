@@ -313,7 +313,8 @@ pub trait Memory: Send + Sync {
     /// A round begins. What an earlier one began and never committed is forgotten.
     fn begin(&mut self, round: Round) -> Result<()>;
 
-    /// A round ended: what the accepted updates trained on, in the order of (client, cluster). A round without any ends likewise.
+    /// A round ended: what the accepted updates trained on, in the order of (client, cluster). A round without any ends likewise. What fails
+    /// here changes nothing: the server calls again.
     fn commit(&mut self, trained: &[TrainedGroup<'_>]) -> Result<()>;
 
     /// What is covered: [`Rows::covered`] of the server's stages.

@@ -26,7 +26,7 @@ struct Experiments {
 #[pymethods]
 impl Experiments {
     #[new]
-    #[pyo3(signature = (configs, *, data, model, proxy, out, seeds, methods))]
+    #[pyo3(signature = (configs, *, data, model, proxy, out, seeds, methods, conditions))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -37,6 +37,7 @@ impl Experiments {
         out: Option<PathBuf>,
         seeds: Vec<u64>,
         methods: Vec<String>,
+        conditions: Vec<String>,
     ) -> PyResult<Self> {
         if configs.is_empty() {
             return Err(raised(&Error::input("configs", "at least one experiment", "none")));
@@ -45,7 +46,7 @@ impl Experiments {
             let expected = "one experiment, as each needs a folder of its own";
             return Err(raised(&Error::parameter("out", expected, configs.len())));
         }
-        let overrides = Overrides { data, model, proxy, out, seeds, methods };
+        let overrides = Overrides { data, model, proxy, out, seeds, methods, conditions };
         let load = |path: &PathBuf| ExperimentConfig::load(path, overrides.clone());
         let configs: Vec<ExperimentConfig> = configs.iter().map(load).collect::<Result<_, _>>().or_raise()?;
         let out = configs.first().map(|config| config.out.clone()).unwrap_or_default();

@@ -62,6 +62,17 @@ def test_several_files_are_one_table(run, tmp_path):
     assert (tmp_path / "one/joint.txt").exists() and document["out"] == str(tmp_path / "one")
 
 
+def test_conditions_are_chosen_and_have_seeds_of_their_own(run, tmp_path):
+    file = config(tmp_path, "one", CONFIG.replace("junk = { junk = 0.5 }", "junk = { junk = 0.5, seeds = { first = 5, count = 2 } }"))
+    options = ["--model", "embedded", "--methods", "random", "--json"]
+    rows = json.loads(run("experiment", file, *options))["table"]["rows"]
+    assert {(row["condition"], row["seeds"]) for row in rows} >= {("clean", 1), ("junk", 2)}
+    rows = json.loads(run("experiment", file, *options, "--conditions", "junk", "--seeds", "5"))["table"]["rows"]
+    assert [(row["condition"], row["seeds"]) for row in rows if row["method"] == "random"] == [("junk", 1)]
+    with pytest.raises(fedhds.ConfigError, match="expected some of clean, junk, got `jnk`"):
+        fedhds.Experiments(file, model=tmp_path, conditions=["jnk"])
+
+
 def test_in_python_it_is_prepared_priced_and_run(tmp_path):
     fedhds.write_embedded_model(tmp_path / "model")
     experiments = fedhds.Experiments(config(tmp_path, "one"), model=tmp_path / "model", methods=["fedhds_robust"])

@@ -116,7 +116,8 @@ impl Experiment {
             (Source::Dealt(federation), _) => Ok(federation.clone()),
             (Source::Pool(pool, uncapped), Some(named)) => {
                 let count = self.stages.count_tokens.as_ref();
-                Federation::draw(&self.config.data, named, (pool, uncapped.as_ref()), seed, &self.test, count).map(Arc::new)
+                Federation::draw(&self.config.data, named, (pool, uncapped.as_ref()), seed, &self.test, count)
+                    .map(Arc::new)
             }
             (Source::Pool(..), None) => Err(Error::input("condition", "one of the configuration's", "another")),
         }
@@ -180,7 +181,8 @@ impl Experiment {
         if self.pool().is_some() {
             let names: Vec<&str> = self.config.data.conditions.iter().map(|(name, _)| name).collect();
             let methods = self.config.methods.len();
-            let each: BTreeSet<usize> = self.conditions().iter().map(|place| self.config.seeds_of(*place).len()).collect();
+            let each: BTreeSet<usize> =
+                self.conditions().iter().map(|place| self.config.seeds_of(*place).len()).collect();
             let seeds = match (each.first(), each.last()) {
                 (Some(fewest), Some(most)) if fewest < most => format!("{fewest} to {most} seeds each"),
                 (fewest, _) => format!("{} seeds", fewest.copied().unwrap_or_default()),

@@ -123,6 +123,9 @@ impl Server {
         if ordered == 0 {
             return Err(Error::protocol("local_update", "updates of clients that were told to train", "one"));
         }
+        if self.aggregated.is_some() {
+            return Err(Error::protocol("local_update", "updates before the round was finished", "one after it"));
+        }
         if self.updates.contains_key(&from) {
             return Err(Error::protocol("local_update", "one per client", "a second one"));
         }

@@ -32,7 +32,9 @@ class Experiments:
 
     Args:
         configs: one file, or several: each is run in its own folder, and one table has all of them.
-        data, model, proxy, out, seeds, methods: in place of the files'; ``out`` of one experiment alone.
+        data, model, proxy, out, seeds, methods: in place of the files'; ``out`` of one experiment alone. Seeds are those of single
+            conditions too.
+        conditions: of the files' conditions these alone; none is all.
 
     Raises:
         ConfigError: that names file, key, line and column.
@@ -50,6 +52,7 @@ class Experiments:
         out: Path | None = None,
         seeds: Sequence[int] = (),
         methods: Sequence[str] = (),
+        conditions: Sequence[str] = (),
     ) -> None:
         files = [configs] if isinstance(configs, (str, os.PathLike)) else list(configs)
         numbers = [seed(value, "seeds") for value in seeds]
@@ -61,6 +64,7 @@ class Experiments:
             out=out,
             seeds=numbers,
             methods=list(methods),
+            conditions=list(conditions),
         )
 
     @property
@@ -96,6 +100,7 @@ def simulate(
     out: Path | None = None,
     seeds: Sequence[int] = (),
     methods: Sequence[str] = (),
+    conditions: Sequence[str] = (),
     dry_run: bool = False,
 ) -> SimulationResult:
     """Runs the experiment of a TOML file in this process; what is finished is kept, and the same call goes on after a stop.
@@ -103,10 +108,12 @@ def simulate(
     Args:
         config: the file.
         data, model, proxy, out, seeds, methods: in place of the file's.
+        conditions: of the file's conditions these alone; none is all.
         dry_run: only state what it would cost.
 
     Raises:
         Error: as :class:`Experiments`, and as its ``run``.
     """
-    prepared = Experiments([config], data=data, model=model, proxy=proxy, out=out, seeds=seeds, methods=methods)
+    given = {"data": data, "model": model, "proxy": proxy, "out": out}
+    prepared = Experiments([config], **given, seeds=seeds, methods=methods, conditions=conditions)
     return prepared.cost()[0] if dry_run else prepared.run()

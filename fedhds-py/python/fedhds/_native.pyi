@@ -446,6 +446,7 @@ class Experiments:
         out: str | os.PathLike[str] | None,
         seeds: list[int],
         methods: list[str],
+        conditions: list[str],
     ) -> Experiments: ...
     @property
     def out(self) -> Any: ...

@@ -167,7 +167,12 @@ fn every_wrong_setting_is_named() {
         ("records = 84", "records = 99999999999999999999", "generation.records", "`99999999999999999999`"),
         ("seeds = [1, 2]", "seeds = [1, -2]", "seeds[1]", "`-2`"),
         ("seeds = [1, 2]", "seeds = [1, \"2\"]", "seeds[1]", "got the text `2`"),
-        ("seeds = [1, 2]", "seeds = 1", "seeds", "expected a list, got `1`"),
+        (
+            "seeds = [1, 2]",
+            "seeds = 1",
+            "seeds",
+            "expected a list of seeds, or a table with `first` and `count`, got `1`",
+        ),
         ("learning_rate = 3e-4", "learning_rate = nan", "training.learning_rate", "above 0"),
         ("max_grad_norm = 1.0", "max_grad_norm = nan", "training.max_grad_norm", "above 0"),
         ("max_grad_norm = 1.0", "max_grad_norm = -1", "training.max_grad_norm", "above 0"),

@@ -169,3 +169,55 @@ fn a_memory_that_breaks_its_promise_is_named_when_it_does() {
         }
     }
 }
+
+#[test]
+fn a_memory_that_fails_loses_no_adapter() {
+    use crate::stage::{Covered, Memory, TrainedGroup};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    /// Fails at its first commit.
+    struct Stumbles(Covered, Arc<AtomicUsize>);
+    impl Memory for Stumbles {
+        fn begin(&mut self, _: Round) -> Result<()> {
+            Ok(())
+        }
+        fn commit(&mut self, trained: &[TrainedGroup<'_>]) -> Result<()> {
+            assert_eq!(trained.len(), 2);
+            match self.1.fetch_add(1, Ordering::Relaxed) {
+                0 => Err(Error::stage("server.memory", "the disk is full")),
+                _ => Ok(()),
+            }
+        }
+        fn covered(&self) -> &Covered {
+            &self.0
+        }
+        fn state(&self) -> Result<Vec<u8>> {
+            Ok(Vec::new())
+        }
+        fn resume(&mut self, _: &[u8]) -> Result<()> {
+            Ok(())
+        }
+        fn bound(&self) -> usize {
+            1
+        }
+    }
+    let mut pipeline = by_whole_part(Count::PerCluster);
+    pipeline.client.frame = Some(SharedFrame::new(1, |_| Ok(Arc::new(crate::reduce::Identity))));
+    let commits = Arc::new(AtomicUsize::new(0));
+    let counted = commits.clone();
+    pipeline.server.memory = Some(Arc::new(move || Ok(Box::new(Stumbles(Covered::default(), counted.clone())))));
+    let mut server = server(pipeline);
+    server.begin_round(Round(0), &ids(0..3), Some(&global())).unwrap();
+    (0..3).for_each(|c| {
+        sum(&mut server, summary(c, 0, &[(c as f32, 3)])).unwrap();
+    });
+    server.select(&Context::new(1)).unwrap();
+    upd(&mut server, update(0, 1, 1.0)).unwrap();
+    upd(&mut server, update(1, 1, 3.0)).unwrap();
+    assert!(server.finish_round().unwrap_err().to_string().contains("the disk is full"));
+    protocol_error(upd(&mut server, update(2, 1, 8.0)), "before the round was finished");
+    let finished = server.finish_round().unwrap();
+    assert_eq!(finished.adapter.unwrap().tensors["lora_A"].data[0], 2.0);
+    assert_eq!(finished.report.trained, BTreeMap::from([(ClientId(0), 1), (ClientId(1), 1)]));
+    assert_eq!(finished.report.left_out.keys().collect::<Vec<_>>(), [&ClientId(2)]);
+    assert_eq!(commits.load(Ordering::Relaxed), 2);
+}

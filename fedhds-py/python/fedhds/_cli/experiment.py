@@ -36,6 +36,7 @@ def add(commands: Any) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="a TOML file")
     parser.add_argument("--seeds", type=_seeds, default=[], metavar="S,S", help="only these seeds, comma-separated")
     parser.add_argument("--methods", type=_names, default=[], metavar="NAME,NAME", help="only these methods")
+    parser.add_argument("--conditions", type=_names, default=[], metavar="NAME,NAME", help="only these conditions")
     add_options(parser)
 
 
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs or prices the experiments."""
     if len(arguments.files) > 1 and arguments.out:
         arguments.parser.error("argument --out: expected one FILE, as each experiment needs a folder of its own")
-    return work(arguments, arguments.files, arguments.seeds, arguments.methods)
+    return work(arguments, arguments.files, arguments.seeds, arguments.methods, arguments.conditions)
 
 
 def _seeds(text: str) -> list[int]:

@@ -24,17 +24,30 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
 
 
-def work(arguments: argparse.Namespace, files: Sequence[str], seeds: Sequence[int], methods: Sequence[str]) -> int:
+def work(
+    arguments: argparse.Namespace,
+    files: Sequence[str],
+    seeds: Sequence[int],
+    methods: Sequence[str],
+    conditions: Sequence[str] = (),
+) -> int:
     """Says what the experiments are and cost, runs them, and prints their table; 1 where a run failed.
 
     Args:
         arguments: of the command line.
         files: the experiments.
         seeds, methods: in place of the files'.
+        conditions: of the files' these alone; none is all.
     """
     with _models(arguments) as models, progress(wants_bars(arguments)):
         experiments = Experiments(
-            files, data=arguments.data, **models, out=arguments.out, seeds=seeds, methods=methods
+            files,
+            data=arguments.data,
+            **models,
+            out=arguments.out,
+            seeds=seeds,
+            methods=methods,
+            conditions=conditions,
         )
         if arguments.dry_run:
             costs = experiments.cost()
