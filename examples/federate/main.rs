@@ -11,6 +11,7 @@
 
 use clap::Parser;
 use fedhds_core::experiment::{ExperimentConfig, Overrides};
+use fedhds_examples::Work;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -47,6 +48,9 @@ struct Arguments {
     /// The conditions, comma-separated names; all of them without it.
     #[arg(long, value_delimiter = ',')]
     conditions: Vec<String>,
+    /// Only look at the quality gate: does it open on these data? Nothing is trained.
+    #[arg(long)]
+    gate_only: bool,
     /// State records, tokens and minutes from a short measurement, and stop.
     #[arg(long)]
     dry_run: bool,
@@ -70,7 +74,10 @@ fn main() -> ExitCode {
     }
     let configs: Result<Vec<_>, _> = files.iter().map(|file| ExperimentConfig::load(file, overrides.clone())).collect();
     match configs {
-        Ok(configs) => fedhds_examples::run(&configs, arguments.dry_run, &fedhds_examples::control()),
+        Ok(configs) => {
+            let work = if arguments.gate_only { Work::GateOnly } else { Work::Whole };
+            fedhds_examples::run(&configs, work, arguments.dry_run, &fedhds_examples::control())
+        }
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

@@ -39,5 +39,5 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    fedhds_examples::run(&[config], arguments.dry_run, &fedhds_examples::control())
+    fedhds_examples::run(&[config], fedhds_examples::Work::Whole, arguments.dry_run, &fedhds_examples::control())
 }

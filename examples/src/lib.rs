@@ -42,10 +42,23 @@ fn log_to(writer: LogWriter) {
     }
 }
 
+/// What is done of experiments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Everything.
+    Whole,
+    /// The quality gate's part alone: nothing is trained.
+    GateOnly,
+}
+
 /// States the cost of these experiments, runs them unless `dry_run`, one after the other, and prints their table; says how to go on after
 /// Ctrl-C. It is a failure where a run failed, though everything else is finished.
-pub fn run(configs: &[ExperimentConfig], dry_run: bool, control: &Control) -> ExitCode {
-    match attempt(configs, dry_run, control) {
+pub fn run(configs: &[ExperimentConfig], work: Work, dry_run: bool, control: &Control) -> ExitCode {
+    let attempted = match work {
+        Work::Whole => attempt(configs, dry_run, control),
+        Work::GateOnly => gate_only(configs, dry_run, control),
+    };
+    match attempted {
         Ok(failed) if failed.is_empty() => ExitCode::SUCCESS,
         Ok(failed) => {
             for run in &failed {
@@ -87,5 +100,20 @@ fn attempt(configs: &[ExperimentConfig], dry_run: bool, control: &Control) -> Re
     let Finished { results, out, failed } = run_all(&experiments, control)?;
     println!("{}", results.to_text());
     println!("run records, table and plots: {}", out.display());
+    Ok(failed)
+}
+
+/// The quality gate of each experiment, one after the other, each with a table of its own.
+fn gate_only(configs: &[ExperimentConfig], dry_run: bool, control: &Control) -> Result<Vec<FailedRun>> {
+    let mut failed = Vec::new();
+    for config in configs {
+        let experiment = Experiment::prepare(config, control)?;
+        println!("{}\n{}", experiment.describe(), experiment.describe_gate_only()?);
+        if !dry_run {
+            let finished = experiment.gate_only(control)?;
+            println!("{}\ntables: {}", finished.table.to_text(), finished.out.display());
+            failed.extend(finished.failed);
+        }
+    }
     Ok(failed)
 }

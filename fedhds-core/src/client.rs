@@ -5,7 +5,7 @@ mod gate;
 mod groups;
 mod saved;
 
-pub use gate::Pair;
+pub use gate::{Pair, pilot_scores};
 pub use saved::{ClientState, LastTrained, SavedClient};
 
 use crate::error::{Error, Result};

@@ -4,7 +4,7 @@ use crate::error::{OrRaise as _, raised};
 use crate::plain::plain;
 use crate::run::heavy;
 use fedhds_core::Error;
-use fedhds_core::experiment::{Experiment, ExperimentConfig, FailedRun, Overrides, run_all};
+use fedhds_core::experiment::{Experiment, ExperimentConfig, FailedRun, GateFinished, Overrides, run_all};
 use pyo3::prelude::*;
 use std::path::PathBuf;
 
@@ -84,5 +84,21 @@ impl Experiments {
         };
         let failed = finished.failed.iter().map(told).collect();
         Ok((plain(py, &finished.results)?, finished.results.to_text(), finished.out, failed))
+    }
+    /// The quality gate alone of each: values, text, folder and what failed.
+    fn gate_only<'py>(&self, py: Python<'py>) -> PyResult<Vec<Results<'py>>> {
+        let experiments = &self.inner;
+        let looked: Vec<_> =
+            heavy(py, move |control| experiments.iter().map(|experiment| experiment.gate_only(control)).collect())?;
+        let of = |finished: &GateFinished| {
+            let failed = finished.failed.iter().map(FailedRun::to_string).collect();
+            Ok((plain(py, &finished.table)?, finished.table.to_text(), finished.out.clone(), failed))
+        };
+        looked.iter().map(of).collect()
+    }
+
+    /// What the gate alone asks of the model at most, of each in words.
+    fn describe_gate_only(&self) -> PyResult<Vec<String>> {
+        self.inner.iter().map(Experiment::describe_gate_only).collect::<Result<_, _>>().or_raise()
     }
 }

@@ -115,6 +115,20 @@ def test_a_run_that_fails_is_named_and_ends_nobody_else(run, tmp_path, capsys):
     assert {row["method"] for row in document["table"]["rows"]} >= {"random"}
 
 
+def test_the_gate_alone_is_looked_at_and_nothing_is_trained(run, tmp_path):
+    path = config(tmp_path, "looked")
+    told = run("experiment", path, "--model", "embedded", "--gate-only", "--dry-run")
+    assert "2 federations with fedhds_robust" in told and "at most 40 pairs" in told
+    document = json.loads(run("experiment", path, "--model", "embedded", "--gate-only", "--json"))
+    rows = document["table"]["rows"]
+    assert [row["condition"] for row in rows] == ["clean", "junk"] and document["failed"] == []
+    assert rows[1]["truth"]["share"] == pytest.approx(0.5, abs=0.1) and rows[1]["seeds"] == 1
+    text = run("experiment", path, "--model", "embedded", "--gate-only")
+    assert "open at the end" in text and str(tmp_path / "looked") in text
+    assert (tmp_path / "looked/gate.md").exists() and not (tmp_path / "looked/untuned").exists()
+    assert "quality gate" in run("experiment", path, "--model", "embedded", "--gate-only", "--methods", "random", code=1)
+
+
 def test_what_is_not_understood_is_2(run, tmp_path):
     for arguments, word in (
         ([], "FILE"),

@@ -37,6 +37,26 @@ fn score(own: f32, decoy: f32) -> f64 {
     ln(decoy) - ln(own)
 }
 
+/// The scores of each record that `losses` of a [`pilot`](Client::pilot)'s pairs tell: `ln(decoy loss) - ln(own loss)`, one for each
+/// decoy; higher is better. A record without one of its losses is left out, as it is from the answer.
+///
+/// # Errors
+/// [`Error::Input`] for another number of losses, and for a decoy before its record's own prompt.
+pub fn pilot_scores(pairs: &[Pair], losses: &[f32]) -> Result<Vec<(RowId, Vec<f64>)>> {
+    let mut ranked: Vec<Ranked> = Vec::new();
+    for pair in pairs {
+        match ranked.last_mut() {
+            _ if pair.response == pair.prompt => ranked.push(Ranked { row: pair.response.index(), decoys: Vec::new() }),
+            Some(last) if last.row == pair.response.index() => last.decoys.push(pair.prompt.index()),
+            _ => return Err(Error::input("pairs", "a record's own prompt before its decoys", pair.prompt)),
+        }
+    }
+    ranked.retain(|ranked| !ranked.decoys.is_empty());
+    let scores = scores_of(&ranked, losses)?;
+    let scored = ranked.into_iter().map(|ranked| RowId(ranked.row as u32)).zip(scores);
+    Ok(scored.filter(|(_, scores)| scores.iter().all(|score| !score.is_nan())).collect())
+}
+
 /// A record with the decoys that it is scored against.
 struct Ranked {
     row: usize,
@@ -197,5 +217,24 @@ impl Ranked {
         let pair = |prompt: usize| Pair { response: RowId(self.row as u32), prompt: RowId(prompt as u32) };
         let own = (!self.decoys.is_empty()).then_some(self.row);
         own.into_iter().chain(self.decoys.iter().copied()).map(pair)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pilots_losses_are_scores_of_its_records() {
+        let pair = |response: u32, prompt: u32| Pair { response: RowId(response), prompt: RowId(prompt) };
+        let pairs = [pair(4, 4), pair(4, 1), pair(4, 2), pair(1, 1), pair(1, 4), pair(2, 2), pair(2, 4)];
+        let scored = pilot_scores(&pairs, &[1.0, 2.0, 0.5, 1.0, f32::NAN, 3.0, 3.0]).unwrap();
+        // Row 1 has no loss under its decoy.
+        assert_eq!(scored, [(RowId(4), vec![2f64.ln(), 0.5f64.ln()]), (RowId(2), vec![0.0])]);
+        assert!(pilot_scores(&pairs, &[1.0]).unwrap_err().to_string().contains("7, one for each pair"));
+        let error = pilot_scores(&pairs[1..], &[1.0; 6]).unwrap_err().to_string();
+        assert!(error.contains("its decoys"), "{error}");
+        assert_eq!(pilot_scores(&[], &[]).unwrap(), []);
     }
 }

@@ -157,16 +157,23 @@ impl Experiment {
 
     /// What every run of the experiment depends on, and these parts of the configuration.
     fn identity(&self, parts: &[&str]) -> Result<RunIdentity> {
-        let config = serde_json::to_value(&self.config).map_err(|e| Error::config("(document)", e.to_string()))?;
         let mut identity = RunIdentity::default();
-        for part in ["prompt", "generation"].iter().chain(parts) {
+        self.identify(&mut identity, &["prompt", "generation"])?;
+        self.identify(&mut identity, parts)?;
+        identity.set("test records", hex(content_hash(self.test.set.records())));
+        Ok(identity)
+    }
+
+    /// Notes these parts of the configuration, and what the stages depend on.
+    pub(super) fn identify(&self, identity: &mut RunIdentity, parts: &[&str]) -> Result<()> {
+        let config = serde_json::to_value(&self.config).map_err(|e| Error::config("(document)", e.to_string()))?;
+        for part in parts {
             identity.set_json(part, config.get(*part).unwrap_or(&serde_json::Value::Null));
         }
         for (name, value) in &self.stages.identity {
             identity.set(name, value);
         }
-        identity.set("test records", hex(content_hash(self.test.set.records())));
-        Ok(identity)
+        Ok(())
     }
 
     fn run_identity(&self, plan: &RunPlan, federation: &Federation) -> Result<RunIdentity> {
@@ -175,6 +182,17 @@ impl Experiment {
             parts.push("fedit");
         }
         let mut identity = self.identity(&parts)?;
+        self.identify_run(&mut identity, plan, federation)?;
+        Ok(identity)
+    }
+
+    /// Notes the method, its clients and how they are sampled.
+    pub(super) fn identify_run(
+        &self,
+        identity: &mut RunIdentity,
+        plan: &RunPlan,
+        federation: &Federation,
+    ) -> Result<()> {
         let json = |e: serde_json::Error| Error::config("methods", e.to_string());
         identity.set_json("method", &settings(&plan.arm)?);
         identity.set_json("federation", &serde_json::to_value(&plan.settings).map_err(json)?);
@@ -195,7 +213,7 @@ impl Experiment {
         let sizes: Vec<String> = plan.clients.iter().map(|c| format!("{}:{}", c.client, c.records.len())).collect();
         identity.set("clients", hex(*blake3::hash(sizes.join(",").as_bytes()).as_bytes()));
         identity.set("client records", hex(content_hash(&records)));
-        Ok(identity)
+        Ok(())
     }
 }
 
@@ -211,13 +229,14 @@ fn finished(path: &Path, identity: &RunIdentity) -> Result<Option<RunRecord>> {
     let record = RunRecord::load(path)?;
     match identity.difference(&record.identity) {
         None => Ok(Some(record)),
-        Some(difference) => Err(Error::Checkpoint {
-            path: path.to_path_buf(),
-            message: format!(
-                "it is of another run; use another output folder, or delete it. What differs: {difference}"
-            ),
-        }),
+        Some(difference) => Err(other_run(path, &difference)),
     }
+}
+
+/// The error of a file that another run left.
+pub(super) fn other_run(path: &Path, difference: &str) -> Error {
+    let message = format!("it is of another run; use another output folder, or delete it. What differs: {difference}");
+    Error::Checkpoint { path: path.to_path_buf(), message }
 }
 
 fn hex(bytes: [u8; 32]) -> String {

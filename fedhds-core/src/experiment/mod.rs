@@ -14,6 +14,7 @@ mod counter;
 mod data;
 mod estimate;
 mod federation;
+mod gate;
 mod grid;
 mod joint;
 mod layout;
@@ -38,6 +39,7 @@ pub use config::{
 };
 pub use cost::{Cost, Probe, Rates, StageCost, typical};
 pub use data::{Pool, load as load_data, load_pool};
+pub use gate::{GateFinished, GateRecord, GateRow, GateTable, GateTruth, ScoredRecords, TruthOfSeeds};
 pub use grid::{Grid, GridComparison, GridRow, MeanTruth, WorstFamily};
 pub use joint::run_all;
 pub use parts::{CountTokens, Features, SaveAdapter, Stages};

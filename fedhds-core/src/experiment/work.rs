@@ -25,9 +25,7 @@ impl Experiment {
     pub(super) fn work(&self, counter: &mut Counter<'_>) -> Result<Worked> {
         let out = &self.config.out;
         let _lock = FolderLock::acquire(out)?;
-        let text = toml::to_string(&self.config)
-            .map_err(|e| Error::config("(document)", format!("expected a configuration that can be written: {e}")))?;
-        atomic_write(out.join("config.toml"), text.as_bytes())?;
+        self.keep_config()?;
         let untuned = self.untuned(counter.control)?;
         let mut failed = Failures::default();
         // Of an experiment without conditions every record, for its table; of a grid what its table needs of each.
@@ -61,6 +59,13 @@ impl Experiment {
             self.pictures(&kept, federation, counter.control)?;
         }
         Ok(Worked { finished: Finished { results, out: out.clone(), failed: failed.runs }, cells })
+    }
+
+    /// Writes the configuration beside the results.
+    pub(super) fn keep_config(&self) -> Result<()> {
+        let text = toml::to_string(&self.config)
+            .map_err(|e| Error::config("(document)", format!("expected a configuration that can be written: {e}")))?;
+        atomic_write(self.config.out.join("config.toml"), text.as_bytes())
     }
 
     /// Every method on the clients of one condition and seed.
@@ -156,14 +161,14 @@ impl Experiment {
 
 /// The runs that failed, and the first error itself.
 #[derive(Default)]
-struct Failures {
+pub(super) struct Failures {
     runs: Vec<FailedRun>,
     first: Option<Error>,
 }
 
 impl Failures {
     /// Keeps an error of one run; one that concerns all of them ends the work.
-    fn note(&mut self, run: FailedRun, error: Error) -> Result<()> {
+    pub(super) fn note(&mut self, run: FailedRun, error: Error) -> Result<()> {
         if matches!(error, Error::Cancelled | Error::Checkpoint { .. }) {
             return Err(error);
         }
@@ -172,5 +177,10 @@ impl Failures {
         self.runs.push(run);
         self.first.get_or_insert(error);
         Ok(())
+    }
+
+    /// The runs, and the first error itself.
+    pub(super) fn into_parts(self) -> (Vec<FailedRun>, Option<Error>) {
+        (self.runs, self.first)
     }
 }

@@ -7,6 +7,8 @@ mod porter;
 mod rouge;
 #[cfg(feature = "experiment")]
 mod seeds;
+#[cfg(feature = "experiment")]
+mod share;
 
 pub use clustering::{adjusted_rand, calinski_harabasz, davies_bouldin, normalized_mutual_information, silhouette};
 pub use interval::{Bootstrap, Interval, mean_by_task};
@@ -15,3 +17,5 @@ pub use porter::porter_stem;
 pub use rouge::{RougeFlavor, RougeL, rouge_l, rouge_l_best};
 #[cfg(feature = "experiment")]
 pub use seeds::{BySeed, RecoveredShare, SeedDifference, SeedMean, holm, paired_by_seed, recovered_share};
+#[cfg(feature = "experiment")]
+pub use share::Share;

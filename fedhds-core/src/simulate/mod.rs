@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod federation;
+mod gate_only;
 mod identity;
 #[cfg(feature = "experiment")]
 mod progress;
@@ -20,6 +21,7 @@ pub use crate::features::content_hash;
 pub use crate::files::{FolderLock, atomic_write};
 pub use checkpoint::Checkpoint;
 pub use federation::Outcome;
+pub use gate_only::{ClientPilot, GateOutcome};
 pub use identity::RunIdentity;
 #[cfg(feature = "experiment")]
 pub use progress::{LogWriter, TerminalProgress};

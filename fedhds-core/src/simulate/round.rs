@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::features::{NearCopiesConfig, TextFeatures, TextFeaturesConfig, near_copies};
 use crate::method::Copies;
 use crate::parallel;
-use crate::protocol::{Ask, GlobalAdapter, Kind, RoundStart, SelectionOrder, Traffic, Wire as _};
+use crate::protocol::{Ask, GateAnswer, GlobalAdapter, Kind, RoundStart, SelectionOrder, Traffic, Wire as _};
 use crate::server::Server;
 use crate::stage::{Rows, Scorer, Trained};
 use crate::types::{Adapter, ClientId, Context, Matrix, Record, Round, RowId};
@@ -30,11 +30,20 @@ pub(super) struct RoundStep<'a> {
 }
 
 /// A client at work in the round.
-struct Active<'a> {
-    data: &'a ClientData,
+pub(super) struct Active<'a> {
+    pub(super) data: &'a ClientData,
     machine: Client,
-    record: ClientRecord,
+    pub(super) record: ClientRecord,
     has_adapter: bool,
+    /// What it looked at to answer the gate, and what it answered; none where it was not asked.
+    pub(super) pilot: Option<Pilot>,
+}
+
+/// A client's answer to the gate, and the losses that it is made of.
+pub(super) struct Pilot {
+    pub(super) answer: GateAnswer,
+    pub(super) pairs: Vec<Pair>,
+    pub(super) losses: Vec<f32>,
 }
 
 impl<'a> RoundStep<'a> {
@@ -59,7 +68,7 @@ impl<'a> RoundStep<'a> {
     /// The record of the round, and the new global adapter where it changed.
     pub(super) fn run(&self, server: &mut Server) -> Result<(RoundRecord, Option<Adapter>)> {
         let sim = self.simulation;
-        let sampled = sim.settings.participation.sample(&sim.client_ids(), self.round, sim.seed);
+        let sampled = self.sampled();
         let start = server.begin_round(self.round, &sampled, Some(self.adapter))?.encode()?;
         let message = GlobalAdapter::new(self.round, self.adapter.clone()).encode()?;
         let global = GlobalAdapter::decode(&message)?.adapter; // what every client of the round receives
@@ -67,20 +76,8 @@ impl<'a> RoundStep<'a> {
         let units = 2 * sampled.len() as u64;
         sim.control.begin("clients of the round", Some(units));
         let result = (|| {
-            // Who holds nothing stays silent: the server goes on without it.
-            let chosen = sim.clients.iter().filter(|c| !c.records.is_empty());
-            let chosen = chosen.filter(|c| sampled.binary_search(&c.client).is_ok());
-            let mut active: Vec<Active<'_>> = chosen.map(|data| self.active(data)).collect();
+            let mut active = self.gather(server, &sampled, &start, (&global, message.len()))?;
             let ids: Vec<ClientId> = active.iter().map(|client| client.data.client).collect();
-            let mut failures = Failures::default();
-            let summarize = |client: &mut Active<'_>| own(self.summarize(client, &start, &global, message.len()));
-            parallel::each(sim.clients_at_once, &mut active, summarize, |at, summary| {
-                let received = summary.and_then(|bytes| server.receive(ids[at], &bytes));
-                failures.note(server, ids[at], received);
-                sim.control.advance("clients of the round", 1);
-                Ok(())
-            })?;
-            failures.end_if_all(ids.len())?;
             let clock = Instant::now();
             let orders = server.select(&self.context("server", 0, "select"))?;
             seconds.insert("select".to_owned(), clock.elapsed().as_secs_f64());
@@ -126,7 +123,43 @@ impl<'a> RoundStep<'a> {
         Ok((record, finished.adapter))
     }
 
-    fn context(&self, who: &str, number: u32, call: &str) -> Context {
+    pub(super) fn round(&self) -> Round {
+        self.round
+    }
+
+    /// The clients of the round, ascending.
+    pub(super) fn sampled(&self) -> Vec<ClientId> {
+        let sim = self.simulation;
+        sim.settings.participation.sample(&sim.client_ids(), self.round, sim.seed)
+    }
+
+    /// The sampled clients send their summaries to the server. `global` is the adapter that they are sent, and its bytes.
+    pub(super) fn gather(
+        &self,
+        server: &mut Server,
+        sampled: &[ClientId],
+        start: &[u8],
+        (global, adapter_bytes): (&Adapter, usize),
+    ) -> Result<Vec<Active<'a>>> {
+        let sim = self.simulation;
+        // Who holds nothing stays silent: the server goes on without it.
+        let chosen = sim.clients.iter().filter(|c| !c.records.is_empty());
+        let chosen = chosen.filter(|c| sampled.binary_search(&c.client).is_ok());
+        let mut active: Vec<Active<'a>> = chosen.map(|data| self.active(data)).collect();
+        let ids: Vec<ClientId> = active.iter().map(|client| client.data.client).collect();
+        let mut failures = Failures::default();
+        let summarize = |client: &mut Active<'_>| own(self.summarize(client, start, global, adapter_bytes));
+        parallel::each(sim.clients_at_once, &mut active, summarize, |at, summary| {
+            let received = summary.and_then(|bytes| server.receive(ids[at], &bytes));
+            failures.note(server, ids[at], received);
+            sim.control.advance("clients of the round", 1);
+            Ok(())
+        })?;
+        failures.end_if_all(ids.len())?;
+        Ok(active)
+    }
+
+    pub(super) fn context(&self, who: &str, number: u32, call: &str) -> Context {
         let seed = self.simulation.seed.of_call(self.round, who, number, call);
         Context { seed, control: self.simulation.control.clone() }
     }
@@ -156,7 +189,7 @@ impl<'a> RoundStep<'a> {
         };
         self.trained.get(&data.client).into_iter().for_each(|ids| machine.mark_trained(rows_of(ids)));
         self.refused.get(&data.client).into_iter().for_each(|ids| machine.mark_refused(rows_of(ids)));
-        Active { data, machine, record, has_adapter: false }
+        Active { data, machine, record, has_adapter: false, pilot: None }
     }
 
     /// The client hears of the round, groups its records and sends its groups.
@@ -217,6 +250,8 @@ impl<'a> RoundStep<'a> {
             let pairs = client.machine.pilot(&start)?;
             let losses = self.losses(judge.as_ref(), client.data, &pairs, &mut client.record)?;
             client.machine.answer(&mut summary, &start, &losses)?;
+            let answer = summary.sections.get::<GateAnswer>()?;
+            client.pilot = answer.map(|answer| Pilot { answer, pairs, losses });
         }
         client.record.centroids = if summary.centroids.cols() > 0 { summary.centroids.rows() } else { 0 };
         let bytes = summary.encode()?;

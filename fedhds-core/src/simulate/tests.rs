@@ -423,3 +423,15 @@ fn scores_reach_the_stages_of_both_sides() {
         assert!(client.selected.iter().all(|id| number(id) > 4.5), "{client:?}");
     }
 }
+
+#[test]
+fn the_gate_alone_needs_a_gate_and_a_judge() {
+    let error = |name| {
+        let simulation = simulation(pipeline(name, 6), Arc::default(), Arc::new(ToyFeatures::new(true)));
+        simulation.gate_only().unwrap_err().to_string()
+    };
+    let text = error("fedhds_coverage");
+    assert!(text.contains("method: expected one with a quality gate"), "{text}");
+    let text = error("fedhds_robust");
+    assert!(text.contains("judge: expected one"), "{text}");
+}

@@ -90,6 +90,25 @@ class Experiments:
         table, text, folder, failed = self._native.run()
         return SimulationResult(table, text, os.fspath(folder), failed)
 
+    def gate_only(self) -> list[SimulationResult]:
+        """Does the quality gate open on these data? The gate's part of every method that has one, of each experiment.
+
+        Clients summarize and answer, the server selects, and nothing is trained. A table has a row for each condition: how often the
+        gate opened, and the share of bad records that it estimated, beside the true one where a condition knows it. What is finished
+        is kept, as by :meth:`run`.
+
+        Raises:
+            ConfigError: where no method has a gate.
+            Error: of the first federation, where every one failed.
+            CheckpointError: as :meth:`run`.
+        """
+        looked = self._native.gate_only()
+        return [SimulationResult(table, text, os.fspath(folder), failed) for table, text, folder, failed in looked]
+
+    def describe_gate_only(self) -> list[str]:
+        """What :meth:`gate_only` asks of the model at most, of each experiment in words."""
+        return self._native.describe_gate_only()
+
 
 def simulate(
     config: Path,

@@ -20,6 +20,7 @@ examples:
   fedhds experiment conditions.toml --model embedded --dry-run           what it would cost
   fedhds experiment a.toml b.toml --model ./SmolLM2-135M --seeds 1,2,3   one table of both
   fedhds experiment conditions.toml --methods fedhds_robust,random --seeds 1
+  fedhds experiment mine.toml --model ./SmolLM2-135M --gate-only         does the quality gate open on my data?
 """
 
 
@@ -37,6 +38,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--seeds", type=_seeds, default=[], metavar="S,S", help="only these seeds, comma-separated")
     parser.add_argument("--methods", type=_names, default=[], metavar="NAME,NAME", help="only these methods")
     parser.add_argument("--conditions", type=_names, default=[], metavar="NAME,NAME", help="only these conditions")
+    parser.add_argument(
+        "--gate-only", action="store_true", help="only look at the quality gate: does it open on these data?"
+    )
     add_options(parser)
 
 
