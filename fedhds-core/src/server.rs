@@ -11,6 +11,7 @@ mod registry;
 mod report;
 mod selection;
 mod state;
+mod tokens;
 
 pub use gate::GateReport;
 pub use registry::Registry;
@@ -23,7 +24,7 @@ use crate::aggregate::AdapterShape;
 use crate::error::{Error, Result};
 use crate::method::checked::check_memory;
 use crate::method::{GateConfig, Pipeline, Regroup};
-use crate::protocol::{ClientSummary, GateQuestion, LocalUpdate, RecordKeys, RoundStart, SelectionOrder};
+use crate::protocol::{ClientSummary, GateQuestion, LocalUpdate, RecordKeys, RoundStart, SelectionOrder, TokensAsked};
 use crate::sorting;
 use crate::stage::{Aggregated, Aggregator, Memory, TrainedGroup};
 use crate::types::{Adapter, ClientId, ClusterId, Context, Round, Seed};
@@ -51,6 +52,8 @@ struct Arrived {
     waiting: Option<LocalUpdate>,
     /// What it trained on; empty where the aggregator refused it.
     trained: TrainedOn,
+    /// Tokens that it trained on, where the budget is in tokens.
+    tokens: u64,
     /// Why the aggregator refused it, until its sender is told.
     failed: Option<Error>,
 }
@@ -118,6 +121,9 @@ impl Server {
         }
         if let Some(GateConfig { representatives, rank_decoys: decoys, topics, .. }) = self.pipeline.server.gate {
             start.sections.set(&GateQuestion { representatives, decoys, topics })?;
+        }
+        if self.pipeline.server.count.tokens().is_some() {
+            start.sections.set(&TokensAsked)?;
         }
         Ok(start)
     }
@@ -213,9 +219,14 @@ impl Server {
         if let Some(reason) = &finished.report.aggregation.discarded {
             tracing::warn!(%reason, "the aggregated adapter is not taken");
         }
-        let updates = std::mem::take(&mut self.updates).into_iter();
-        let trained = updates.map(|(client, arrived)| (client, arrived.trained));
-        self.close(&trained.filter(|(_, groups)| !groups.is_empty()).collect::<Vec<_>>(), &mut finished.report)?;
+        let (mut trained, mut tokens) = (Vec::new(), 0u64);
+        for (client, arrived) in std::mem::take(&mut self.updates) {
+            if !arrived.trained.is_empty() {
+                tokens = tokens.saturating_add(arrived.tokens);
+                trained.push((client, arrived.trained));
+            }
+        }
+        self.close(&trained, tokens, &mut finished.report)?;
         Ok(finished)
     }
 
@@ -227,17 +238,21 @@ impl Server {
     /// reports.
     pub fn end_round(&mut self, trained: &BTreeMap<ClientId, u32>) -> Result<RoundReport> {
         self.expect(Phase::Training, "end_round")?;
-        let mut groups = Vec::new();
+        let (mut groups, mut tokens) = (Vec::new(), 0u64);
         for (&client, &records) in trained {
             let update = LocalUpdate::new(client, self.state.round.unwrap_or(Round(0)), records, Adapter::default());
-            if records as usize > self.ordered(client) {
-                let expected = format!("at most {}, as ordered", self.ordered(client));
+            if records as usize > self.most(client) {
+                let expected = format!("at most {}, as ordered", self.most(client));
                 return Err(Error::protocol("trained records", expected, records).of_client(client.0));
+            }
+            if records > 0 {
+                // Nobody says how many tokens they were: what was ordered.
+                tokens = tokens.saturating_add(self.trained_tokens(&update)?);
             }
             groups.push((client, self.trained_groups(&update)?));
         }
         let mut report = RoundReport::default();
-        self.close(&groups, &mut report)?;
+        self.close(&groups, tokens, &mut report)?;
         Ok(report)
     }
 
@@ -263,6 +278,11 @@ impl Server {
         self.state.selection.as_ref().map_or(0, |selection| selection.records_of(client))
     }
 
+    /// The most records that a client may have trained on.
+    fn most(&self, client: ClientId) -> usize {
+        self.state.selection.as_ref().map_or(0, |selection| selection.most_of(client))
+    }
+
     /// Leaves out whoever sent another number of coordinates than most.
     fn leave_out_other_columns(&mut self) {
         // No coordinates at all are those of a client too small to show a centroid.
@@ -284,28 +304,37 @@ impl Server {
     }
 
     /// Tells the memory what was trained on, completes the report and leaves the round.
-    fn close(&mut self, trained: &[(ClientId, TrainedOn)], report: &mut RoundReport) -> Result<()> {
+    fn close(&mut self, trained: &[(ClientId, TrainedOn)], tokens: u64, report: &mut RoundReport) -> Result<()> {
         let records = |groups: &TrainedOn| groups.iter().map(|(_, count)| count).sum::<u32>();
         report.trained = sorting::map(trained.iter().map(|(client, groups)| (*client, records(groups))));
         report.left_out = std::mem::take(&mut self.state.left_out);
         let asked = self.state.selection.as_ref().map_or(0, |selection| selection.asked);
         report.gate = self.state.selection.as_ref().and_then(|selection| selection.gate.clone());
+        let asked_tokens = self.state.selection.as_ref().map_or(0, |selection| selection.asked_tokens);
+        let budget = self.pipeline.server.count.tokens();
         report.missing = asked.saturating_sub(report.trained.values().sum());
+        report.missing_tokens = asked_tokens.saturating_sub(tokens);
         if let (Some(registry), Some(round)) = (&mut self.registry, self.state.round) {
             registry.credit(round, trained);
             // Of what earlier rounds were short of no more is made up for than one round asks for.
             let once = (asked as usize).saturating_sub(registry.debt());
             registry.set_debt((report.missing as usize).min(once));
+            if let Some(budget) = budget {
+                registry.set_owed(asked_tokens, tokens, budget);
+            }
         }
         if let Some(memory) = &mut self.memory {
             let mut accepted = Vec::new();
             for (client, groups) in trained {
+                // Of an order in tokens no more than was ordered: what a client claims does not cover others' groups.
+                let ordered = self.state.selection.as_ref().map_or(0, |selection| selection.records_of(*client));
                 let Some(summary) = self.state.summaries.get(client) else { continue };
                 for (cluster, count) in groups {
                     let at = summary.groups.binary_search_by_key(cluster, |group| group.cluster);
                     if let Ok(at) = at {
                         let centroid = summary.centroids.row(at);
-                        accepted.push(TrainedGroup::new(*client, *cluster, centroid, *count as usize));
+                        let records = (*count as usize).min(ordered);
+                        accepted.push(TrainedGroup::new(*client, *cluster, centroid, records));
                     }
                 }
             }

@@ -79,7 +79,10 @@ fn little_is_enough() {
     let text = "methods = [\"random\"]\n[data]\nformat = \"embedded\"\npartition = { kind = \"iid\", clients = 4 }\n";
     let config = ExperimentConfig::parse(text).unwrap();
     config.check_settings().unwrap();
-    assert_eq!((config.seeds.as_slice(), config.budget, config.federation.rounds), (&[0][..], 10, 40));
+    assert_eq!(
+        (config.seeds.as_slice(), config.budget, config.federation.rounds),
+        (&[0][..], RoundBudget::Records(10), 40)
+    );
     assert_eq!(config.adapter.r, 8);
 }
 
@@ -264,7 +267,7 @@ fn the_command_line_wins() {
     let labels: Vec<&str> = config.methods.iter().map(MethodEntry::label).collect();
     assert_eq!(labels, ["stratified", "coverage, 3 groups"]);
     config.check_settings().unwrap();
-    let custom = config.methods[1].resolve(12, "").unwrap();
+    let custom = config.methods[1].resolve(RoundBudget::Records(12), "").unwrap();
     assert_eq!(custom.preset.name(), "fedhds_coverage");
 }
 
@@ -307,7 +310,10 @@ fn the_experiment_of_conditions_can_be_run() {
             "oracle"
         ]
     );
-    assert_eq!((config.budget, config.federation.rounds, config.statistics.margin), (20, 10, 0.03));
+    assert_eq!(
+        (config.budget, config.federation.rounds, config.statistics.margin),
+        (RoundBudget::Records(20), 10, 0.03)
+    );
     assert!(
         message(&WHOLE.replacen("\"random\",", "\"oracle\",", 1)).1.contains("`data.conditions` beside the oracle")
     );

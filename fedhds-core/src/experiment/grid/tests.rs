@@ -47,6 +47,7 @@ fn run(condition: Option<&str>, method: &str, seed: u64, losses: [f64; 4], purit
         left_out: BTreeMap::new(),
         aggregation: AggregationReport::default(),
         missing: 0,
+        missing_tokens: 0,
         gate: None,
         seconds: BTreeMap::new(),
         evaluation: None,
