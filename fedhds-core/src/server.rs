@@ -241,8 +241,9 @@ impl Server {
         let (mut groups, mut tokens) = (Vec::new(), 0u64);
         for (&client, &records) in trained {
             let update = LocalUpdate::new(client, self.state.round.unwrap_or(Round(0)), records, Adapter::default());
-            if records as usize > self.most(client) {
-                let expected = format!("at most {}, as ordered", self.most(client));
+            let most = self.most_records(client);
+            if records as usize > most {
+                let expected = format!("at most {most}, as ordered");
                 return Err(Error::protocol("trained records", expected, records).of_client(client.0));
             }
             if records > 0 {
@@ -278,8 +279,9 @@ impl Server {
         self.state.selection.as_ref().map_or(0, |selection| selection.records_of(client))
     }
 
-    /// The most records that a client may have trained on.
-    fn most(&self, client: ClientId) -> usize {
+    /// The most records that a client may train on in this round: those that were ordered; for an order in tokens those of all its ordered and
+    /// spare groups. 0 before [`select`](Server::select).
+    pub fn most_records(&self, client: ClientId) -> usize {
         self.state.selection.as_ref().map_or(0, |selection| selection.most_of(client))
     }
 

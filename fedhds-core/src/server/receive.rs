@@ -132,7 +132,7 @@ impl Server {
         if self.updates.contains_key(&from) {
             return Err(Error::protocol("local_update", "one per client", "a second one"));
         }
-        let most = self.most(from);
+        let most = self.most_records(from);
         if update.records as usize > most {
             return Err(Error::protocol(
                 "local_update: records",
