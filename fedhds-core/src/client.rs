@@ -4,6 +4,7 @@ mod choose;
 mod gate;
 mod groups;
 mod saved;
+mod spend;
 
 pub use gate::{Pair, pilot_scores};
 pub use saved::{ClientState, LastTrained, SavedClient};
@@ -12,8 +13,9 @@ use crate::error::{Error, Result};
 use crate::method::checked::run_upload;
 use crate::method::{ClientStages, Pipeline};
 use crate::protocol::{
-    Ask, ClientSummary, GroupsDigest, LocalUpdate, MAX_RECORDS, RecordKeys, Registered, RegisteredClient, RoundStart,
-    SelectionOrder, SpareGroups, TrainedGroups, Wire as _,
+    Ask, ClientSummary, GroupTokens, GroupsDigest, LocalUpdate, MAX_RECORD_TOKENS, MAX_RECORDS, RecordKeys, Registered,
+    RegisteredClient, RoundStart, Section as _, SelectionOrder, SpareGroups, TokensAsked, TrainedGroups, TrainedTokens,
+    Wire as _,
 };
 use crate::stage::{Rows, Trained};
 use crate::types::{ClientId, ClusterId, Context, Matrix, RowId, Secret};
@@ -68,7 +70,7 @@ impl Client {
     /// Groups the records and reports the groups (steps 2 to 4 of the method).
     ///
     /// `records` are the features `[records, d]`, row i of record i, with scores where a [`Scorer`](crate::stage::Scorer) gave any
-    /// (`&features`, or `Rows::new(&features).scores(&scores)`); methods that look at no features take a matrix of `[records, 0]`.
+    /// (`&features`, or `Rows::new(&features).scores(&scores)`), and with [`tokens`](Rows::tokens) where the server's budget is in tokens; methods that look at no features take a matrix of `[records, 0]`.
     /// `context.seed` is this client's for this round. No records, or records that form no group, give a summary
     /// without groups, unless [`Ungrouped::OneGroup`](crate::method::Ungrouped) says otherwise. A second call replaces
     /// what the first one remembered; with an upload stage a second call for one round gives the first one's answer again.
@@ -134,6 +136,10 @@ impl Client {
             let expected = format!("{} values, one for each record, or none", records.len());
             return Err(Error::input("copies", expected, records.copies.len()));
         }
+        let records = match start.sections.get::<TokensAsked>()? {
+            Some(TokensAsked) => check_tokens(records)?,
+            None => records.tokens(&[]),
+        };
         let keys = start.sections.get::<RecordKeys>()?;
         let mut state = self.groups_of(&records, start, keys, context)?;
         let mut released = state.released.take();
@@ -234,16 +240,39 @@ impl Client {
         update.skipped = u32::try_from(trained.skipped).unwrap_or(u32::MAX);
         update.tokens = trained.tokens;
         let groups = groups.into_iter().zip(0..).filter(|(count, _)| *count > 0);
+        if let Some(state) = self.state.as_ref().filter(|state| !state.tokens.is_empty()) {
+            update.sections.set(&TrainedTokens(rows.iter().map(|row| state.tokens_of(*row)).sum()))?;
+        }
         update.sections.set(&TrainedGroups(groups.map(|(count, group)| (ClusterId(group), count)).collect()))?;
         update.check()?;
         Ok(update)
     }
 }
 
+/// Whether every record has its tokens.
+fn check_tokens(records: Rows<'_>) -> Result<Rows<'_>> {
+    let fail = |got: String| {
+        let expected = format!(
+            "1 to {MAX_RECORD_TOKENS} for each of {} records (`Rows::tokens`; `tokens` of `summarize`), as the budget is in tokens",
+            records.len()
+        );
+        Err(Error::input("tokens", expected, got))
+    };
+    if records.tokens.len() != records.len() {
+        return fail(format!("{} numbers", records.tokens.len()));
+    }
+    match records.tokens.iter().position(|tokens| !(1..=MAX_RECORD_TOKENS).contains(tokens)) {
+        None => Ok(records),
+        Some(row) => fail(format!("{} of record {row}", records.tokens[row])),
+    }
+}
+
 /// The summary, or its digest where the server knows these groups.
 fn short_form(summary: ClientSummary, told: Option<RegisteredClient>) -> Result<ClientSummary> {
-    let digest = GroupsDigest::of(&summary.groups, &summary.centroids);
-    if told.is_none_or(|known| known.digest != digest.0) || !summary.sections.is_empty() {
+    let GroupTokens(tokens) = summary.sections.get()?.unwrap_or_default();
+    let digest = GroupsDigest::with_tokens(&summary.groups, &summary.centroids, &tokens);
+    let more = summary.sections.numbers().any(|number| number != GroupTokens::NUMBER);
+    if told.is_none_or(|known| known.digest != digest.0) || more {
         return Ok(summary);
     }
     let mut short = ClientSummary::new(summary.client, summary.round, Vec::new(), Matrix::zeros(0, 0));

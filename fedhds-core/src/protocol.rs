@@ -23,6 +23,7 @@ mod order;
 mod round_start;
 mod sections;
 mod summary;
+mod token_sections;
 mod traffic;
 
 pub use adapters::{GlobalAdapter, LocalUpdate};
@@ -34,6 +35,7 @@ pub use order::{ClusterOrder, SelectionOrder};
 pub use round_start::{Ask, RoundStart};
 pub use sections::{MUST_UNDERSTAND, Section, Sections};
 pub use summary::{ClientSummary, Group, GroupsDigest};
+pub use token_sections::{GroupTokens, MAX_RECORD_TOKENS, OrderTokens, TokensAsked, TrainedTokens};
 pub use traffic::{Direction, Sent, Traffic};
 
 use crate::error::{Error, Result};

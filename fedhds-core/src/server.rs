@@ -11,6 +11,7 @@ mod registry;
 mod report;
 mod selection;
 mod state;
+mod tokens;
 
 pub use gate::GateReport;
 pub use registry::Registry;
@@ -23,7 +24,7 @@ use crate::aggregate::AdapterShape;
 use crate::error::{Error, Result};
 use crate::method::checked::check_memory;
 use crate::method::{GateConfig, Pipeline, Regroup};
-use crate::protocol::{ClientSummary, GateQuestion, LocalUpdate, RecordKeys, RoundStart, SelectionOrder};
+use crate::protocol::{ClientSummary, GateQuestion, LocalUpdate, RecordKeys, RoundStart, SelectionOrder, TokensAsked};
 use crate::sorting;
 use crate::stage::{Aggregated, Aggregator, Memory, TrainedGroup};
 use crate::types::{Adapter, ClientId, ClusterId, Context, Round, Seed};
@@ -53,6 +54,8 @@ struct Arrived {
     waiting: Option<LocalUpdate>,
     /// What it trained on; empty where the aggregator refused it.
     trained: TrainedOn,
+    /// Tokens that it trained on, where the budget is in tokens.
+    tokens: u64,
     /// Why the aggregator refused it, until its sender is told.
     failed: Option<Error>,
 }
@@ -121,6 +124,9 @@ impl Server {
         }
         if let Some(GateConfig { representatives, rank_decoys: decoys, topics, .. }) = self.pipeline.server.gate {
             start.sections.set(&GateQuestion { representatives, decoys, topics })?;
+        }
+        if self.pipeline.server.count.tokens().is_some() {
+            start.sections.set(&TokensAsked)?;
         }
         Ok(start)
     }
@@ -218,9 +224,12 @@ impl Server {
         if let Some(reason) = &finished.report.aggregation.discarded {
             tracing::warn!(%reason, "the aggregated adapter is not taken");
         }
-        let trained = self.updates.iter().filter(|(_, arrived)| !arrived.trained.is_empty());
-        let trained: Vec<_> = trained.map(|(client, arrived)| (*client, arrived.trained.clone())).collect();
-        if let Err(error) = self.close(&trained, &mut finished.report) {
+        let (mut trained, mut tokens) = (Vec::new(), 0u64);
+        for (client, arrived) in self.updates.iter().filter(|(_, arrived)| !arrived.trained.is_empty()) {
+            tokens = tokens.saturating_add(arrived.tokens);
+            trained.push((*client, arrived.trained.clone()));
+        }
+        if let Err(error) = self.close(&trained, tokens, &mut finished.report) {
             let FinishedRound { adapter, report } = finished;
             self.aggregated = Some(Aggregated { adapter, report: report.aggregation });
             return Err(error);
@@ -236,17 +245,22 @@ impl Server {
     /// reports, after which the round may be ended by another call.
     pub fn end_round(&mut self, trained: &BTreeMap<ClientId, u32>) -> Result<RoundReport> {
         self.expect(Phase::Training, "end_round")?;
-        let mut groups = Vec::new();
+        let (mut groups, mut tokens) = (Vec::new(), 0u64);
         for (&client, &records) in trained {
             let update = LocalUpdate::new(client, self.state.round.unwrap_or(Round(0)), records, Adapter::default());
-            if records as usize > self.ordered(client) {
-                let expected = format!("at most {}, as ordered", self.ordered(client));
+            let most = self.most_records(client);
+            if records as usize > most {
+                let expected = format!("at most {most}, as ordered");
                 return Err(Error::protocol("trained records", expected, records).of_client(client.0));
+            }
+            if records > 0 {
+                // Nobody says how many tokens they were: what was ordered.
+                tokens = tokens.saturating_add(self.trained_tokens(&update)?);
             }
             groups.push((client, self.trained_groups(&update)?));
         }
         let mut report = RoundReport::default();
-        self.close(&groups, &mut report)?;
+        self.close(&groups, tokens, &mut report)?;
         Ok(report)
     }
 
@@ -272,6 +286,12 @@ impl Server {
         self.state.selection.as_ref().map_or(0, |selection| selection.records_of(client))
     }
 
+    /// The most records that a client may train on in this round: those that were ordered; for an order in tokens those of all its ordered and
+    /// spare groups. 0 before [`select`](Server::select).
+    pub fn most_records(&self, client: ClientId) -> usize {
+        self.state.selection.as_ref().map_or(0, |selection| selection.most_of(client))
+    }
+
     /// Leaves out whoever sent another number of coordinates than most.
     fn leave_out_other_columns(&mut self) {
         // No coordinates at all are those of a client too small to show a centroid.
@@ -293,7 +313,7 @@ impl Server {
     }
 
     /// Tells the memory what was trained on, completes the report and leaves the round.
-    fn close(&mut self, trained: &[(ClientId, TrainedOn)], report: &mut RoundReport) -> Result<()> {
+    fn close(&mut self, trained: &[(ClientId, TrainedOn)], tokens: u64, report: &mut RoundReport) -> Result<()> {
         // First what may fail: a round that cannot be closed is as it was.
         self.commit(trained)?;
         let records = |groups: &TrainedOn| groups.iter().map(|(_, count)| count).sum::<u32>();
@@ -301,12 +321,18 @@ impl Server {
         report.left_out = std::mem::take(&mut self.state.left_out);
         let asked = self.state.selection.as_ref().map_or(0, |selection| selection.asked);
         report.gate = self.state.selection.as_ref().and_then(|selection| selection.gate.clone());
+        let asked_tokens = self.state.selection.as_ref().map_or(0, |selection| selection.asked_tokens);
+        let budget = self.pipeline.server.count.tokens();
         report.missing = asked.saturating_sub(report.trained.values().sum());
+        report.missing_tokens = asked_tokens.saturating_sub(tokens);
         if let (Some(registry), Some(round)) = (&mut self.registry, self.state.round) {
             registry.credit(round, trained);
             // Of what earlier rounds were short of no more is made up for than one round asks for.
             let once = (asked as usize).saturating_sub(registry.debt());
             registry.set_debt((report.missing as usize).min(once));
+            if let Some(budget) = budget {
+                registry.set_owed(asked_tokens, tokens, budget);
+            }
         }
         if let Some(round) = self.state.round {
             tracing::debug!(%round, adapters = report.trained.len(), "the round ends");
@@ -320,12 +346,14 @@ impl Server {
         let Some(memory) = &mut self.memory else { return Ok(()) };
         let mut accepted = Vec::new();
         for (client, groups) in trained {
+            // Of an order in tokens no more than was ordered: what a client claims does not cover others' groups.
+            let ordered = self.ordered(*client);
             let Some(summary) = self.state.summaries.get(client) else { continue };
             for (cluster, count) in groups {
                 let at = summary.groups.binary_search_by_key(cluster, |group| group.cluster);
                 if let Ok(at) = at {
-                    let centroid = summary.centroids.row(at);
-                    accepted.push(TrainedGroup::new(*client, *cluster, centroid, *count as usize));
+                    let (centroid, records) = (summary.centroids.row(at), (*count as usize).min(ordered));
+                    accepted.push(TrainedGroup::new(*client, *cluster, centroid, records));
                 }
             }
         }

@@ -94,6 +94,9 @@ pub struct Rows<'a> {
     pub prompts: Option<&'a Matrix>,
     /// What a selection is to lie near, for the server's selector where the server keeps the clients' groups; else the rows themselves.
     pub targets: Option<&'a Targets>,
+    /// Tokens of each row, `[n]`, on a client: prompt, response and end of sequence, at least 1; empty where they are not known. A budget in
+    /// tokens needs them.
+    pub tokens: &'a [u32],
 }
 
 impl<'a> Rows<'a> {
@@ -110,6 +113,7 @@ impl<'a> Rows<'a> {
             copies: &[],
             prompts: None,
             targets: None,
+            tokens: &[],
         }
     }
 
@@ -165,6 +169,12 @@ impl<'a> Rows<'a> {
     #[must_use]
     pub fn targets(self, targets: impl Into<Option<&'a Targets>>) -> Self {
         Self { targets: targets.into(), ..self }
+    }
+
+    /// Says how many tokens each row has, `[n]`: prompt, response and end of sequence.
+    #[must_use]
+    pub fn tokens(self, tokens: &'a [u32]) -> Self {
+        Self { tokens, ..self }
     }
 
     /// Number of rows.

@@ -384,6 +384,9 @@ typedef struct fedhds_summarize_options_t {
   // Features of the records' prompts alone, row i of record i, as of `fedhds_text_features_of_prompts`, which tell topics apart where the gate
   // puts responses under other prompts; NULL takes the features.
   const struct fedhds_matrix_view_t *prompts;
+  // Tokens of each record, one number for each: prompt, response and end of sequence, from 1; NULL where they are not known. A method whose
+  // budget is in tokens (`count = { budget = { tokens = N } }`) needs them.
+  const uint32_t *tokens;
 } fedhds_summarize_options_t;
 
 // Settings of `fedhds_text_features_new`, filled by `fedhds_text_features_config_init`. Clients of one federation have them alike.
@@ -831,7 +834,7 @@ fedhds_status_t fedhds_client_answer(const struct fedhds_client_t *client,
 //
 // `losses` is called with the candidates, and again for those that take the place of what did not pass. Where it fails, the call does, and
 // nothing is remembered. A buffer of NULL asks for the most rows there may be, and a buffer that has no room for so many is too small: then
-// `losses` is not called. As many as the order asks for always suffice.
+// `losses` is not called. As many as the order asks for always suffice; for an order in tokens as many as there are records do.
 //
 // # Safety
 // `order` is readable for `length` bytes; `user_data` bears what `losses` does with it; `rows` is NULL or valid for writes of `capacity`
@@ -1257,12 +1260,12 @@ fedhds_status_t fedhds_client_summarize(struct fedhds_client_t *client,
                                         const struct fedhds_control_t *watch,
                                         struct fedhds_bytes_t **summary);
 
-// `fedhds_client_summarize` with what else the app knows of its records: near copies, and features of the prompts. `options` is read during the
+// `fedhds_client_summarize` with what else the app knows of its records: near copies, features of the prompts, and tokens. `options` is read during the
 // call; NULL is for nothing beside the features. Where the method groups once and the server knows the groups, the message is a digest.
 //
 // # Safety
 // `start` is readable for `length` bytes; `features` and its values are where it is not NULL; `options` is NULL or points to a structure of the
-// size that it begins with, and what is not NULL in it is readable, `copies` for as many numbers as there are records; `summary` is
+// size that it begins with, and what is not NULL in it is readable, `copies` and `tokens` for as many numbers as there are records; `summary` is
 // valid for a write.
 fedhds_status_t fedhds_client_summarize_with(struct fedhds_client_t *client,
                                              const uint8_t *start,

@@ -1341,6 +1341,8 @@ struct RecordFacts {
     Span<const std::uint32_t> copies{};
     // Features of the prompts alone, as of TextFeatures::of_prompts; without rows the features are taken.
     MatrixView prompts{};
+    // Tokens of each record, prompt, response and end of sequence; empty where they are not known. A budget in tokens needs them.
+    Span<const std::uint32_t> tokens{};
 };
 
 // A client. What it remembers survives in `state`.
@@ -1497,16 +1499,20 @@ private:
             }
             given = {names.data(), scores->values().raw()};
         }
-        if (!facts.copies.empty() && facts.copies.size() != records) {
-            const std::string expected = "copies: expected one for each of " + std::to_string(records);
-            return Error(FEDHDS_STATUS_INPUT, expected + " records, got " + std::to_string(facts.copies.size()));
-        }
+        const auto fits = [&](const char* name, Span<const std::uint32_t> given) -> Result<void> {
+            if (given.empty() || given.size() == records) return {};
+            const std::string expected = std::string(name) + ": expected one for each of " + std::to_string(records);
+            return Error(FEDHDS_STATUS_INPUT, expected + " records, got " + std::to_string(given.size()));
+        };
+        if (Result<void> whole = fits("copies", facts.copies); !whole) return whole.error();
+        if (Result<void> whole = fits("tokens", facts.tokens); !whole) return whole.error();
         fedhds_summarize_options_t options{};
         options.struct_size = sizeof options;
         options.records = records;
         options.scores = scores == nullptr ? nullptr : &given;
         options.copies = facts.copies.empty() ? nullptr : facts.copies.data();
         options.prompts = facts.prompts.rows() == 0 ? nullptr : &facts.prompts.raw();
+        options.tokens = facts.tokens.empty() ? nullptr : facts.tokens.data();
         return detail::explained<Result<Bytes>>([&] {
             return detail::made<Bytes>({}, [&](auto** out) {
                 return fedhds_client_summarize_with(

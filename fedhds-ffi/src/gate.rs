@@ -11,7 +11,8 @@ use crate::pointer::{Out, fill, slice};
 use crate::status::{boundary, fedhds_status_t};
 use fedhds_core::Result;
 use fedhds_core::client::Pair;
-use fedhds_core::protocol::{ClientSummary, RoundStart, SelectionOrder, Wire as _};
+use fedhds_core::protocol::{ClientSummary, OrderTokens, RoundStart, Section as _, SelectionOrder, Wire as _};
+use fedhds_core::types::RowId;
 use std::ffi::c_void;
 
 fn pair(pair: &Pair) -> fedhds_pair_t {
@@ -85,7 +86,7 @@ pub unsafe extern "C" fn fedhds_client_answer(
 ///
 /// `losses` is called with the candidates, and again for those that take the place of what did not pass. Where it fails, the call does, and
 /// nothing is remembered. A buffer of NULL asks for the most rows there may be, and a buffer that has no room for so many is too small: then
-/// `losses` is not called. As many as the order asks for always suffice.
+/// `losses` is not called. As many as the order asks for always suffice; for an order in tokens as many as there are records do.
 ///
 /// # Safety
 /// `order` is readable for `length` bytes; `user_data` bears what `losses` does with it; `rows` is NULL or valid for writes of `capacity`
@@ -121,9 +122,16 @@ pub unsafe extern "C" fn fedhds_client_choose_scored(
         let picked = handle::write(client, |machine| {
             let number = machine.client.id().0;
             let context = call_context(machine.seed, order.round, "client", number, "choose", &control);
-            if rows.is_null() || capacity < order.records() {
+            // Records that are shorter than those that did not pass may be more of them.
+            let all = machine.client.state().map_or(0, |state| state.clustering.labels.len() as u32);
+            let in_tokens = order.sections.bytes(OrderTokens::NUMBER).is_some();
+            let enough = if in_tokens { all as usize } else { order.records() };
+            if rows.is_null() || capacity < enough {
                 // With a closed gate there are no fewer.
-                let most = machine.client.choose(&order, &context)?;
+                let most = match in_tokens {
+                    true => (0..all).map(RowId).collect(),
+                    false => machine.client.choose(&order, &context)?,
+                };
                 if rows.is_null() || capacity < most.len() {
                     return Ok(most);
                 }

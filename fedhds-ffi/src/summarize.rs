@@ -32,6 +32,9 @@ pub struct fedhds_summarize_options_t {
     /// Features of the records' prompts alone, row i of record i, as of `fedhds_text_features_of_prompts`, which tell topics apart where the gate
     /// puts responses under other prompts; NULL takes the features.
     pub prompts: *const fedhds_matrix_view_t,
+    /// Tokens of each record, one number for each: prompt, response and end of sequence, from 1; NULL where they are not known. A method whose
+    /// budget is in tokens (`count = { budget = { tokens = N } }`) needs them.
+    pub tokens: *const u32,
 }
 
 const NOTHING: fedhds_summarize_options_t = fedhds_summarize_options_t {
@@ -40,6 +43,7 @@ const NOTHING: fedhds_summarize_options_t = fedhds_summarize_options_t {
     scores: null(),
     copies: null(),
     prompts: null(),
+    tokens: null(),
 };
 
 /// # Safety
@@ -69,6 +73,11 @@ unsafe fn summarize(
         // SAFETY: the caller's promise.
         false => unsafe { slice(options.copies, features.rows(), "copies") }?,
     };
+    let tokens = match options.tokens.is_null() {
+        true => &[],
+        // SAFETY: the caller's promise.
+        false => unsafe { slice(options.tokens, features.rows(), "tokens") }?,
+    };
     let prompts = match options.prompts.is_null() {
         true => None,
         // SAFETY: the caller's promise.
@@ -81,7 +90,8 @@ unsafe fn summarize(
     let message = handle::write(client, |machine| {
         let number = machine.client.id().0;
         let context = call_context(machine.seed, start.round, "client", number, "summarize", &control);
-        let records = Rows::new(&features).scores(scores.as_ref()).copies(copies).prompts(prompts.as_ref());
+        let records =
+            Rows::new(&features).scores(scores.as_ref()).copies(copies).prompts(prompts.as_ref()).tokens(tokens);
         Ok(machine.client.summarize(&start, records, &context)?.encode()?)
     })?;
     out.set(bytes(message));
@@ -110,12 +120,12 @@ pub unsafe extern "C" fn fedhds_client_summarize(
     boundary(|| unsafe { summarize(client, start, length, features, &options, watch, summary) })
 }
 
-/// `fedhds_client_summarize` with what else the app knows of its records: near copies, and features of the prompts. `options` is read during the
+/// `fedhds_client_summarize` with what else the app knows of its records: near copies, features of the prompts, and tokens. `options` is read during the
 /// call; NULL is for nothing beside the features. Where the method groups once and the server knows the groups, the message is a digest.
 ///
 /// # Safety
 /// `start` is readable for `length` bytes; `features` and its values are where it is not NULL; `options` is NULL or points to a structure of the
-/// size that it begins with, and what is not NULL in it is readable, `copies` for as many numbers as there are records; `summary` is
+/// size that it begins with, and what is not NULL in it is readable, `copies` and `tokens` for as many numbers as there are records; `summary` is
 /// valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fedhds_client_summarize_with(

@@ -105,7 +105,7 @@ impl Client {
     }
 
     /// The round's start, the features, and what else is known of the records, to the summary.
-    #[pyo3(signature = (start, features, scores, copies, prompts, seed))]
+    #[pyo3(signature = (start, features, scores, copies, prompts, tokens, seed))]
     #[allow(clippy::too_many_arguments)]
     fn summarize<'py>(
         &mut self,
@@ -115,6 +115,7 @@ impl Client {
         scores: Option<(Vec<String>, PyReadonlyArray2<'py, f32>)>,
         copies: Option<Vec<u32>>,
         prompts: Option<PyReadonlyArray2<'py, f32>>,
+        tokens: Option<Vec<u32>>,
         seed: u64,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let start = RoundStart::decode(start).or_raise()?;
@@ -123,12 +124,13 @@ impl Client {
             None => None,
             Some((names, values)) => Some(Scores::new(names, matrix(&values)?).or_raise()?),
         };
-        let copies = copies.unwrap_or_default();
+        let (copies, tokens) = (copies.unwrap_or_default(), tokens.unwrap_or_default());
         let prompts = prompts.map(|prompts| matrix(&prompts)).transpose()?;
         let client = &mut self.inner;
         let bytes = heavy_with(py, &self.failures, move |control| {
             let context = context(seed, start.round, "client", client.id().0, "summarize", control);
-            let rows = Rows::new(&features).scores(scores.as_ref()).copies(&copies).prompts(prompts.as_ref());
+            let rows =
+                Rows::new(&features).scores(scores.as_ref()).copies(&copies).prompts(prompts.as_ref()).tokens(&tokens);
             client.summarize(&start, rows, &context)?.encode()
         })?;
         Ok(PyBytes::new(py, &bytes))

@@ -92,6 +92,11 @@ impl Server {
         })
     }
 
+    /// The most records that a client may train on in this round.
+    fn most(&self, client: u32) -> usize {
+        self.inner.most_records(ClientId(client))
+    }
+
     /// Notes that a client is left out of the round.
     fn leave_out(&mut self, client: u32, reason: &str) {
         // A reason of the caller's stays in its own words: there is no other place to name than the transport.

@@ -42,6 +42,8 @@ struct Run {
     extractor: Option<Py<PyAny>>,
     scorer: Option<Py<PyAny>>,
     judge: Option<Py<PyAny>>,
+    /// Tokens of each client's records, where the method's budget counts them.
+    tokens: Option<Vec<Vec<u32>>>,
     aggregator: Option<Py<PyAny>>,
     evaluator: Option<Py<PyAny>>,
     /// The records of the evaluation.
@@ -77,6 +79,20 @@ impl Run {
     }
 }
 
+/// The tokens of records, by what a record is.
+fn counted(clients: &[ClientData], tokens: Vec<Vec<u32>>) -> Result<BTreeMap<[u8; 32], u32>, Error> {
+    let mut by_content = BTreeMap::new();
+    for (client, tokens) in clients.iter().zip(tokens) {
+        if tokens.len() != client.records.len() {
+            let expected = format!("{} numbers, one for each record of client {}", client.records.len(), client.client);
+            return Err(Error::input("tokens", expected, tokens.len()));
+        }
+        let hashes = client.records.iter().map(|record| content_hash(std::slice::from_ref(record)));
+        by_content.extend(hashes.zip(tokens));
+    }
+    Ok(by_content)
+}
+
 /// Runs the rounds that are not done yet: the adapter, the rounds, the last scores.
 #[pyfunction]
 fn run_simulation<'py>(py: Python<'py>, run: &Bound<'py, PyAny>) -> PyResult<(Adapter, Bound<'py, PyAny>, Scores)> {
@@ -91,6 +107,7 @@ fn run_simulation<'py>(py: Python<'py>, run: &Bound<'py, PyAny>) -> PyResult<(Ad
         records: records.0,
     };
     let clients: Vec<ClientData> = std::mem::take(&mut run.clients).into_iter().enumerate().map(client).collect();
+    let tokens = run.tokens.take().map(|tokens| counted(&clients, tokens)).transpose().or_raise()?;
     let checkpoint = run.checkpoint.take().map(|path| (path, run.identity(&clients)));
     let trainer: Arc<dyn stage::Trainer> = match run.trainer.bind(py).cast::<Trainer>() {
         Ok(own) => own.get().inner.clone(),
@@ -119,6 +136,14 @@ fn run_simulation<'py>(py: Python<'py>, run: &Bound<'py, PyAny>) -> PyResult<(Ad
             Err(_) => Arc::new(Custom::new("judge", object, &failures)),
         };
         simulation = simulation.judge(judge);
+    }
+    if let Some(tokens) = tokens {
+        simulation = simulation.count_tokens(Arc::new(move |record| {
+            match tokens.get(&content_hash(std::slice::from_ref(record))) {
+                Some(tokens) => Ok(*tokens as usize),
+                None => Err(Error::input("tokens", "those of every record", format!("none of `{}`", record.id))),
+            }
+        }));
     }
     if let Some(object) = run.evaluator {
         let Some(Records(test)) = run.test else {

@@ -1,22 +1,23 @@
 //! Which records of the ordered groups train (eq. 10).
 
+use super::spend::Purse;
 use super::{Client, ClientState, Pair};
 use crate::error::{Error, Result};
 use crate::method::Repeats;
 use crate::method::checked::run_selector;
-use crate::protocol::{GateLimit, RecordKeys, SelectionOrder, SpareGroups, Wire as _};
+use crate::protocol::{GateLimit, OrderTokens, RecordKeys, SelectionOrder, SpareGroups, Wire as _};
 use crate::sorting;
 use crate::stage::{Budget, Clustering, Rows};
 use crate::types::{ClusterId, Context, RowId};
 
 /// Which of these candidates may train, and which may not.
-type Passing<'a> = dyn FnMut(Vec<RowId>) -> Result<(Vec<RowId>, Vec<RowId>)> + 'a;
+pub(super) type Passing<'a> = dyn FnMut(Vec<RowId>) -> Result<(Vec<RowId>, Vec<RowId>)> + 'a;
 
 /// What an order has been answered with so far.
 #[derive(Default)]
-struct Picked {
-    chosen: Vec<RowId>,
-    refused: Vec<RowId>,
+pub(super) struct Picked {
+    pub chosen: Vec<RowId>,
+    pub refused: Vec<RowId>,
 }
 
 /// Records that are wanted of one group.
@@ -31,7 +32,9 @@ struct Slot {
 }
 
 impl Client {
-    /// The records to train on: of each group in the order as many as it says, ascending, none twice (eq. 10). With
+    /// The records to train on: of each group in the order as many as it says, ascending, none twice (eq. 10). Where the order is in tokens, the
+    /// groups give in proportion to what it says of each until its tokens are met: the client stops before or after the record that reaches
+    /// them, whichever is nearer, and not before the first record. With
     /// [`Repeats::Avoid`] those that it trained on before ([`mark_trained`](Client::mark_trained)) come last. Where an upload stage may have
     /// changed what the server knows, an order for more than a group holds is an order for all of it.
     ///
@@ -85,10 +88,16 @@ impl Client {
                 members[label.index()].push(row);
             }
         }
+        let mut purse = order.sections.get()?.map(|OrderTokens(wanted)| Purse { wanted, spent: 0 });
+        if purse.is_some() && state.tokens.is_empty() {
+            let expected = "an order in records, as the server did not ask for tokens";
+            return Err(Error::protocol("selection_order: order_tokens", expected, "one in tokens"));
+        }
         let limit = order.sections.get::<GateLimit>()?;
         let (gated, tries) = (limit.is_some(), limit.map_or(1, |limit| limit.tries as usize));
         let mut picked = Picked::default();
         let mut slots = Vec::new();
+        let mut shares = Vec::new();
         for wanted in &order.clusters {
             let Some(rows) = members.get(wanted.cluster.index()) else {
                 let expected = format!("an id below {}", members.len());
@@ -110,6 +119,11 @@ impl Client {
             let known =
                 |row: &usize| self.stages.repeats != Repeats::Allow && self.trained.contains(&RowId(*row as u32));
             let (old, new): (Vec<usize>, Vec<usize>) = rows.iter().partition(|row| known(row));
+            if purse.is_some() {
+                let old = if self.stages.repeats == Repeats::Never { Vec::new() } else { old };
+                shares.push(self.share(wanted.cluster, count, [new, old], limit.as_ref(), context));
+                continue;
+            }
             if self.stages.repeats == Repeats::Never {
                 slots.push(self.slot(wanted.cluster, new, count, tries, gated, context));
                 continue;
@@ -119,10 +133,13 @@ impl Client {
             picked.chosen.extend(self.pick(state, wanted.cluster, old, count - fresh, &context.derive("again", 0))?);
         }
         self.fill(state, &mut slots, passing, &mut picked)?;
+        if let Some(purse) = &mut purse {
+            self.spend(state, &mut shares, purse, passing, &mut picked)?;
+        }
         let mut short: usize = slots.iter().map(|slot| slot.missing).sum();
         let spares = order.sections.get::<SpareGroups>()?.unwrap_or_default().0;
         for spare in spares {
-            if short == 0 {
+            if short == 0 && purse.as_ref().is_none_or(Purse::is_spent) {
                 break;
             }
             let Some(rows) = members.get(spare.index()) else {
@@ -134,11 +151,19 @@ impl Client {
             };
             let new = rows.iter().filter(|row| !seen(RowId(**row as u32))).copied().collect();
             let context = context.derive("spare", spare.0.into());
+            if let Some(purse) = &mut purse {
+                let mut shares = [self.share(spare, order.records(), [new, Vec::new()], limit.as_ref(), context)];
+                self.spend(state, &mut shares, purse, passing, &mut picked)?;
+                continue;
+            }
             let mut slots = [self.slot(spare, new, short, tries, gated, context)];
             self.fill(state, &mut slots, passing, &mut picked)?;
             short = slots[0].missing;
         }
         let Picked { mut chosen, refused } = picked;
+        if let Some(purse) = &mut purse {
+            purse.settle(state, &mut chosen);
+        }
         sorting::sort(&mut chosen);
         tracing::debug!(
             client = %self.id,
@@ -146,6 +171,7 @@ impl Client {
             records = chosen.len(),
             refused = refused.len(),
             short,
+            tokens = purse.map(|purse| purse.spent),
             "records are chosen"
         );
         Ok((chosen, refused))
@@ -199,7 +225,7 @@ impl Client {
 
     /// `count` of these rows of one group, those that stand for near copies last: what has copies here has them elsewhere, so that several
     /// clients would train on one record.
-    fn pick(
+    pub(super) fn pick(
         &self,
         state: &ClientState,
         cluster: ClusterId,

@@ -4,7 +4,9 @@ use super::{Client, ClientState};
 use crate::error::Result;
 use crate::method::Regroup;
 use crate::method::pipeline::Grouped;
-use crate::protocol::{ClientSummary, Group, GroupScores, GroupsDigest, RecordKeys, RoundStart, Wire as _};
+use crate::protocol::{
+    ClientSummary, Group, GroupScores, GroupTokens, GroupsDigest, RecordKeys, RoundStart, Wire as _,
+};
 use crate::sorting;
 use crate::stage::{Clustering, Rows};
 use crate::types::seed::first_eight;
@@ -12,7 +14,8 @@ use crate::types::{ClusterId, Context, Matrix, Round, RowId, Scores, Seed};
 use std::collections::BTreeMap;
 
 impl Client {
-    /// The records in their groups: those of an earlier round where the method groups once and the records are still the same.
+    /// The records in their groups: those of an earlier round where the method groups once and the records are still the same. Tokens are kept
+    /// where the server asks for them.
     pub(super) fn groups_of(
         &self,
         records: &Rows<'_>,
@@ -24,9 +27,10 @@ impl Client {
         let content = if once { content(records, records.len()) } else { 0 };
         let scores = records.scores.cloned();
         let prompts = records.prompts.cloned();
+        let tokens = records.tokens.to_vec();
         let keys_seed = keys.map(|RecordKeys(seed)| seed);
         if let Some(state) = self.state.as_ref().filter(|state| once && state.content == content) {
-            return Ok(ClientState { round: start.round, scores, prompts, keys: keys_seed, ..state.clone() });
+            return Ok(ClientState { round: start.round, scores, prompts, tokens, keys: keys_seed, ..state.clone() });
         }
         let grown = self.state.as_ref().filter(|state| {
             let before = state.clustering.labels.len();
@@ -34,7 +38,7 @@ impl Client {
             once && !state.hidden && before < records.len() && same(before)
         });
         if let Some(state) = grown {
-            let state = ClientState { round: start.round, scores, prompts, keys: keys_seed, ..state.clone() };
+            let state = ClientState { round: start.round, scores, prompts, tokens, keys: keys_seed, ..state.clone() };
             return self.with_new_records(state, records, content, start, context);
         }
         if once && self.state.is_some() {
@@ -75,6 +79,7 @@ impl Client {
             hidden,
             prompts,
             copied,
+            tokens,
         })
     }
 
@@ -101,7 +106,8 @@ impl Client {
             let first: Vec<usize> = (0..before).collect();
             let scores = state.scores.map(|scores| scores.take_rows(&first)).transpose()?;
             let prompts = state.prompts.map(|prompts| prompts.take_rows(&first)).transpose()?;
-            return Ok(ClientState { scores, prompts, ..state });
+            let tokens = state.tokens.into_iter().take(before).collect();
+            return Ok(ClientState { scores, prompts, tokens, ..state });
         }
         number_by_place(&mut grouped.clustering)?;
         let mut clustering = state.clustering;
@@ -142,9 +148,23 @@ impl Client {
         {
             summary.sections.set(&GroupScores(mean_scores(scores, clustering)?))?;
         }
+        if !state.tokens.is_empty() {
+            summary.sections.set(&GroupTokens(mean_tokens(&state.tokens, clustering)))?;
+        }
         summary.check()?;
         Ok(summary)
     }
+}
+
+/// The mean tokens of the records of each group.
+fn mean_tokens(tokens: &[u32], clustering: &Clustering) -> Vec<f32> {
+    let mut sums = vec![(0u64, 0u64); clustering.centroids.rows()];
+    for (label, tokens) in clustering.labels.iter().zip(tokens) {
+        if let Some((sum, count)) = label.and_then(|label| sums.get_mut(label.index())) {
+            (*sum, *count) = (*sum + u64::from(*tokens), *count + 1);
+        }
+    }
+    sums.into_iter().map(|(sum, count)| (sum as f64 / count as f64) as f32).collect()
 }
 
 /// The records in groups that have near copies.

@@ -35,9 +35,16 @@ pub struct ClientState {
     pub prompts: Option<Matrix>,
     /// Records that stand for near copies of theirs, ascending.
     pub copied: Vec<RowId>,
+    /// Tokens of its records, `[records]`, where the server's budget is in tokens; else empty.
+    pub tokens: Vec<u32>,
 }
 
 impl ClientState {
+    /// Tokens of a record.
+    pub(super) fn tokens_of(&self, row: RowId) -> u64 {
+        self.tokens.get(row.index()).copied().unwrap_or_default().into()
+    }
+
     /// Whether a record stands for near copies of it.
     pub(super) fn has_copies(&self, row: usize) -> bool {
         u32::try_from(row).is_ok_and(|row| self.copied.binary_search(&RowId(row)).is_ok())
@@ -156,6 +163,9 @@ impl Client {
             && prompts.rows() != points.rows()
         {
             return Err(Error::input("client state: prompts", format!("{} rows", points.rows()), prompts.rows()));
+        }
+        if !state.tokens.is_empty() && state.tokens.len() != points.rows() {
+            return Err(Error::input("client state: tokens", format!("none or {}", points.rows()), state.tokens.len()));
         }
         if let Some(released) = &state.released {
             released.check()?;

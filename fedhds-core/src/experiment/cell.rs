@@ -91,6 +91,13 @@ impl Experiment {
         if let Some(extractor) = extractor {
             simulation = simulation.extractor(extractor);
         }
+        if plan.arm.count().tokens().is_some() {
+            let (known, count) = (federation.tokens.clone(), self.stages.count_tokens.clone());
+            simulation = simulation.count_tokens(Arc::new(move |record| match known.get(&record.id) {
+                Some(tokens) => Ok(*tokens),
+                None => count(record),
+            }));
+        }
         if let Some(judge) = self.judge(&plan.arm) {
             simulation = simulation.judge(judge.clone());
         }

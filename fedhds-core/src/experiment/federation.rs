@@ -119,9 +119,6 @@ impl Federation {
         for reached in &truth.reached {
             federation.notes.push(format!("{} {}: {:.3} reached", reached.knob, reached.asked, reached.reached));
         }
-        if condition.length > 0.0 {
-            federation.notes.push("length: budgets are counted in records all the same".into());
-        }
         federation.truth = Some(Arc::new(truth));
         federation.condition = Some((name.to_owned(), condition.clone()));
         Ok(federation)

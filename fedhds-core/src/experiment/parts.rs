@@ -3,8 +3,9 @@
 use crate::error::Result;
 use crate::features::{TextFeatures, TextFeaturesConfig};
 use crate::method::FeatureSource;
+pub use crate::simulate::CountTokens;
 use crate::stage::{Aggregator, Evaluator, FeatureExtractor, Scorer, Trainer};
-use crate::types::{Adapter, Record};
+use crate::types::Adapter;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -29,9 +30,6 @@ static TEXT: LazyLock<Option<Features>> = LazyLock::new(|| {
     let features = TextFeatures::new(TextFeaturesConfig::default()).ok()?;
     Some(Features::new(Arc::new(features), 1))
 });
-
-/// Counts the tokens of a record: prompt, response and end of sequence.
-pub type CountTokens = dyn Fn(&Record) -> Result<usize> + Send + Sync;
 
 /// Writes an adapter into a folder, in a format that others read.
 pub type SaveAdapter = dyn Fn(&Path, &Adapter) -> Result<()> + Send + Sync;

@@ -64,6 +64,10 @@ pub(super) fn runs(config: &ExperimentConfig, federation: &Federation, seed: u64
         if let Some(records) = federation.scarce().filter(|_| plan.follows.is_none()) {
             plan.select_in_all(records, entry.has_count());
         }
+        let long = federation.condition.as_ref().is_some_and(|(_, condition)| condition.length > 0.0);
+        if long && matches!(plan.arm.count(), Count::Budget(_)) {
+            plan.notes.push("length: a budget in records counts long and short ones alike".into());
+        }
         if plan.filter == Some(Filter::Rules) {
             plan.filter_by_rules();
         }
@@ -194,6 +198,12 @@ impl RunPlan {
                 work.extracted = (work.extracted.0 + records, work.extracted.1 + tokens);
             }
             let (held, held_tokens) = sum(&mut sampled.iter());
+            if let Some(budget) = self.arm.count().tokens() {
+                let tokens = budget.min(held_tokens);
+                work.trained.0 += epochs as u64 * (tokens * held).div_ceil(held_tokens.max(1));
+                work.trained.1 += epochs as u64 * tokens;
+                continue;
+            }
             let budget = self.arm.count().budget(round, held as usize).filter(|_| self.follows.is_none());
             let chosen = match budget {
                 Some(budget) => budget as u64,
@@ -247,6 +257,7 @@ mod tests {
             left_out: BTreeMap::new(),
             aggregation: AggregationReport::default(),
             missing: 0,
+            missing_tokens: 0,
             gate: None,
             seconds: BTreeMap::new(),
             evaluation: None,

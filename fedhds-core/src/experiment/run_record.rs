@@ -180,6 +180,11 @@ impl RunRecord {
         self.rounds.iter().flat_map(|r| &r.clients).map(|c| c.traffic.bytes(direction)).sum()
     }
 
+    /// Tokens that went through the model in training, over all clients and rounds.
+    pub fn trained_tokens(&self) -> u64 {
+        self.rounds.iter().flat_map(|r| &r.clients).map(|c| c.tokens).sum()
+    }
+
     /// Records trained on, each as often as it was.
     pub fn trained_records(&self) -> usize {
         self.rounds.iter().flat_map(|r| &r.clients).map(|c| c.selected.len()).sum()

@@ -1,12 +1,13 @@
 //! A method as configuration.
 
+use super::count::Count;
 use super::frame::SharedFrame;
 use super::kinds::{
     ClientClusterer, ClientSelector, LayerNormalizer, ReducerConfig, ServerClusterer, ServerGate, ServerMemory,
     ServerSelector,
 };
 use super::name::Preset;
-use super::options::{Copies, Count, Limits, Noise, Regroup, Repeats, Ungrouped};
+use super::options::{Copies, Limits, Noise, Regroup, Repeats, Ungrouped};
 use super::pipeline::{ClientStages, Pipeline, ServerStages};
 use crate::error::{Error, Result};
 use crate::privacy::UploadConfig;
@@ -135,7 +136,7 @@ pub struct MethodConfig {
     pub client: ClientConfig,
     /// On the server.
     pub server: ServerConfig,
-    /// Records a round: `"per_cluster"`, `{ budget = N }`, `{ ratio = R }` or `"all"`.
+    /// Records a round: `"per_cluster"`, `{ budget = N }`, `{ budget = { tokens = N } }`, `{ ratio = R }` or `"all"`.
     pub count: Count,
 }
 

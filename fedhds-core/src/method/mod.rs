@@ -4,6 +4,7 @@
 
 pub(crate) mod checked;
 mod config;
+mod count;
 mod frame;
 mod gate;
 mod kinds;
@@ -19,6 +20,7 @@ pub(crate) mod testing;
 
 pub use checked::check_selection;
 pub use config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig};
+pub use count::{Count, RoundBudget};
 pub use frame::{MakeProjection, SharedFrame};
 pub use gate::GateConfig;
 pub use kinds::{
@@ -26,5 +28,5 @@ pub use kinds::{
     ServerMemory, ServerSelector,
 };
 pub use name::Preset;
-pub use options::{Copies, Count, Limits, Noise, Regroup, Repeats, Ungrouped};
+pub use options::{Copies, Limits, Noise, Regroup, Repeats, Ungrouped};
 pub use pipeline::{ClientStages, MakeMemory, Pipeline, ServerStages};

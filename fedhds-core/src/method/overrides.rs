@@ -1,8 +1,8 @@
 //! A preset and what differs from it.
 
 use super::config::{ClientConfig, FeatureSource, MethodConfig, ServerConfig};
+use super::count::Count;
 use super::name::Preset;
-use super::options::Count;
 use crate::error::{Error, Result};
 use crate::parse::{self, Value};
 use serde::Deserialize;

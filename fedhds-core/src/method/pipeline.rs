@@ -1,9 +1,10 @@
 //! The stages of a method, put together.
 
 use super::checked::{run_clusterer, run_reducer};
+use super::count::Count;
 use super::frame::SharedFrame;
 use super::gate::GateConfig;
-use super::options::{Copies, Count, Limits, Noise, Regroup, Repeats, Ungrouped};
+use super::options::{Copies, Limits, Noise, Regroup, Repeats, Ungrouped};
 use crate::cluster::centroid::weighted_centroids;
 use crate::cluster::merge_small;
 use crate::error::{Error, Result};

@@ -1,12 +1,13 @@
 //! What each preset is made of.
 
 use super::config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig};
+use super::count::Count;
 use super::gate::GateConfig;
 use super::kinds::{
     ClientClusterer, ClientSelector, NoParams, ReducerConfig, ServerClusterer, ServerGate, ServerMemory, ServerSelector,
 };
 use super::name::Preset;
-use super::options::{Copies, Count, Limits, Noise, Regroup, Repeats, Ungrouped};
+use super::options::{Copies, Limits, Noise, Regroup, Repeats, Ungrouped};
 use crate::cluster::{HdbscanConfig, KMeansConfig};
 use crate::privacy::UploadConfig;
 use crate::reduce::{PerplexityLimit, TsneConfig};

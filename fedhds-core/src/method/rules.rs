@@ -1,6 +1,7 @@
 //! Which stages fit together: the one rulebook, for pipelines put together by hand and for configurations alike.
 
-use super::options::{Count, Noise, Regroup, Repeats};
+use super::count::Count;
+use super::options::{Noise, Regroup, Repeats};
 use super::pipeline::Pipeline;
 use crate::error::{Error, Result};
 use crate::protocol::MAX_DIMS;

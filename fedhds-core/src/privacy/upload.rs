@@ -1,7 +1,7 @@
 //! Upload stages: groups that are too small to show, clipping, noise.
 
 use crate::error::{Error, Result};
-use crate::protocol::{ClientSummary, GroupScores};
+use crate::protocol::{ClientSummary, GroupScores, GroupTokens};
 use crate::stage::Upload;
 use crate::types::Secret;
 use rand_distr::{Distribution as _, Normal};
@@ -77,6 +77,10 @@ impl Upload for MinGroupSize {
         if kept.len() < summary.groups.len() {
             if let Some(GroupScores(scores)) = summary.sections.get()? {
                 summary.sections.set(&GroupScores(scores.take_rows(&kept)?))?;
+            }
+            if let Some(GroupTokens(means)) = summary.sections.get()? {
+                let kept = kept.iter().filter_map(|&j| means.get(j).copied());
+                summary.sections.set(&GroupTokens(kept.collect()))?;
             }
             summary.centroids = summary.centroids.take_rows(&kept)?;
             summary.groups = kept.iter().map(|&j| summary.groups[j]).collect();

@@ -1,6 +1,6 @@
 //! The two messages that carry an adapter.
 
-use super::{Kind, MAX_RECORDS, Section as _, Sections, TrainedGroups, Wire};
+use super::{Kind, MAX_RECORDS, Section as _, Sections, TrainedGroups, TrainedTokens, Wire};
 use crate::error::{Error, Result};
 use crate::types::{Adapter, ClientId, Round};
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub struct LocalUpdate {
     pub skipped: u32,
     /// Tokens that went through the model.
     pub tokens: u64,
-    /// Optional parts: [`TrainedGroups`].
+    /// Optional parts: [`TrainedGroups`], [`TrainedTokens`].
     pub sections: Sections,
 }
 
@@ -94,7 +94,13 @@ impl Wire for LocalUpdate {
         {
             return Err(Error::protocol("local_update: loss", "a finite value, or none", loss));
         }
-        self.sections.check(Self::KIND, &[TrainedGroups::NUMBER])?;
+        self.sections.check(Self::KIND, &[TrainedGroups::NUMBER, TrainedTokens::NUMBER])?;
+        if let Some(TrainedTokens(tokens)) = self.sections.get()?
+            && tokens < u64::from(self.records)
+        {
+            let expected = format!("at least {}, one for each record", self.records);
+            return Err(Error::protocol("local_update: section `trained_tokens`", expected, tokens));
+        }
         if let Some(TrainedGroups(groups)) = self.sections.get()? {
             let what = "local_update: trained_groups";
             if groups.windows(2).any(|pair| pair[0].0 >= pair[1].0) || groups.iter().any(|(_, count)| *count == 0) {

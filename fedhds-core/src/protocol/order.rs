@@ -1,6 +1,6 @@
 //! Server to client: what to train on.
 
-use super::{GateLimit, Kind, MAX_GROUPS, MAX_RECORDS, Section as _, Sections, SpareGroups, Wire};
+use super::{GateLimit, Kind, MAX_GROUPS, MAX_RECORDS, OrderTokens, Section as _, Sections, SpareGroups, Wire};
 use crate::error::{Error, Result};
 use crate::types::{ClientId, ClusterId, Round};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub struct SelectionOrder {
     pub round: Round,
     /// Groups in ascending order of their ids; empty where the client does not train in this round.
     pub clusters: Vec<ClusterOrder>,
-    /// Optional parts: [`SpareGroups`], [`GateLimit`].
+    /// Optional parts: [`SpareGroups`], [`GateLimit`], [`OrderTokens`].
     pub sections: Sections,
 }
 
@@ -69,7 +69,16 @@ impl Wire for SelectionOrder {
         if records > MAX_RECORDS as u64 {
             return err("selection_order: records", format!("at most {MAX_RECORDS}"), records.to_string());
         }
-        self.sections.check(Self::KIND, &[SpareGroups::NUMBER, GateLimit::NUMBER])?;
+        self.sections.check(Self::KIND, &[SpareGroups::NUMBER, GateLimit::NUMBER, OrderTokens::NUMBER])?;
+        if let Some(OrderTokens(tokens)) = self.sections.get()? {
+            let what = "selection_order: section `order_tokens`";
+            if self.is_empty() {
+                return err(what, "no tokens where the client does not train".into(), tokens.to_string());
+            }
+            if tokens == 0 {
+                return err(what, "at least 1".into(), "0".into());
+            }
+        }
         if let Some(limit) = self.sections.get::<GateLimit>()?
             && !(limit.least_score.is_finite() && limit.decoys > 0 && limit.tries > 0)
         {

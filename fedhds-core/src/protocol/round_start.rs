@@ -1,6 +1,6 @@
 //! Server to client: a round begins.
 
-use super::{GateQuestion, Kind, MAX_DIMS, RecordKeys, Registered, Section as _, Sections, Wire};
+use super::{GateQuestion, Kind, MAX_DIMS, RecordKeys, Registered, Section as _, Sections, TokensAsked, Wire};
 use crate::error::{Error, Result};
 use crate::types::{Round, Seed};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub struct RoundStart {
     pub round: Round,
     /// What to send.
     pub ask: Ask,
-    /// Optional parts: [`RecordKeys`], [`Registered`], [`GateQuestion`].
+    /// Optional parts: [`RecordKeys`], [`Registered`], [`GateQuestion`], [`TokensAsked`].
     pub sections: Sections,
 }
 
@@ -44,7 +44,9 @@ impl Wire for RoundStart {
     const KIND: Kind = Kind::RoundStart;
 
     fn check(&self) -> Result<()> {
-        self.sections.check(Self::KIND, &[RecordKeys::NUMBER, Registered::NUMBER, GateQuestion::NUMBER])?;
+        let known = [RecordKeys::NUMBER, Registered::NUMBER, GateQuestion::NUMBER, TokensAsked::NUMBER];
+        self.sections.check(Self::KIND, &known)?;
+        self.sections.get::<TokensAsked>()?;
         self.sections.get::<RecordKeys>()?;
         if let Some(question) = self.sections.get::<GateQuestion>()?
             && !(1..=64).contains(&question.representatives)

@@ -1,6 +1,6 @@
 //! Client to server: its groups.
 
-use super::{GateAnswer, GroupScores, Kind, MAX_DIMS, MAX_GROUPS, MAX_RECORDS, Section, Sections, Wire};
+use super::{GateAnswer, GroupScores, GroupTokens, Kind, MAX_DIMS, MAX_GROUPS, MAX_RECORDS, Section, Sections, Wire};
 use crate::error::{Error, Result};
 use crate::types::seed::first_eight;
 use crate::types::{ClientId, ClusterId, Matrix, Round};
@@ -29,7 +29,7 @@ pub struct ClientSummary {
     pub groups: Vec<Group>,
     /// `[groups, dims]`: row j is the centroid of `groups[j]`. No columns where only counts were asked for.
     pub centroids: Matrix,
-    /// Optional parts: [`GroupScores`], [`GroupsDigest`], [`GateAnswer`].
+    /// Optional parts: [`GroupScores`], [`GroupsDigest`], [`GateAnswer`], [`GroupTokens`].
     pub sections: Sections,
 }
 
@@ -48,20 +48,25 @@ impl ClientSummary {
 /// Section 2 of a [`ClientSummary`]: that its groups are those that the server knows. The message then names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupsDigest(
-    /// BLAKE3 of ids, sizes and centroids, its first eight bytes.
+    /// BLAKE3 of ids, sizes, centroids, and mean tokens where they are asked for, its first eight bytes.
     pub u64,
 );
 
 impl GroupsDigest {
     /// Of these groups and their centroids, `[groups, d]`.
     pub fn of(groups: &[Group], centroids: &Matrix) -> Self {
+        Self::with_tokens(groups, centroids, &[])
+    }
+
+    /// Of these groups, their centroids and their mean tokens, `[groups]` or none: what has no tokens has the digest of [`of`](Self::of).
+    pub(crate) fn with_tokens(groups: &[Group], centroids: &Matrix, tokens: &[f32]) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(centroids.cols() as u64).to_le_bytes());
         for group in groups {
             hasher.update(&group.cluster.0.to_le_bytes());
             hasher.update(&group.size.to_le_bytes());
         }
-        centroids.as_slice().iter().for_each(|value| {
+        centroids.as_slice().iter().chain(tokens).for_each(|value| {
             hasher.update(&value.to_le_bytes());
         });
         Self(first_eight(&hasher))
@@ -108,8 +113,10 @@ impl Wire for ClientSummary {
             let got = format!("{} at row {row}, column {column}", self.centroids.as_slice()[at]);
             return err("client_summary: centroids", "finite values".into(), got);
         }
-        self.sections.check(Self::KIND, &[GroupScores::NUMBER, GroupsDigest::NUMBER, GateAnswer::NUMBER])?;
+        let known = [GroupScores::NUMBER, GroupsDigest::NUMBER, GateAnswer::NUMBER, GroupTokens::NUMBER];
+        self.sections.check(Self::KIND, &known)?;
         self.sections.get::<GateAnswer>()?;
+        GroupTokens::check(self)?;
         if self.sections.get::<GroupsDigest>()?.is_some() && !self.groups.is_empty() {
             let got = format!("{} groups", self.groups.len());
             return err("client_summary: groups_digest", "no groups beside it".into(), got);

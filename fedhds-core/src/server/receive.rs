@@ -4,7 +4,8 @@ use super::report::reason;
 use super::{Arrived, Phase, Server, TrainedOn};
 use crate::error::{Error, Result};
 use crate::protocol::{
-    Ask, ClientSummary, GateAnswer, GroupsDigest, Kind, LocalUpdate, Message, TrainedGroups, Wire as _,
+    Ask, ClientSummary, GateAnswer, GroupTokens, GroupsDigest, Kind, LocalUpdate, Message, TrainedGroups,
+    TrainedTokens, Wire as _,
 };
 use crate::stage::ClientUpdate;
 use crate::types::{ClientId, Round};
@@ -79,6 +80,11 @@ impl Server {
             }
             None => summary,
         };
+        let in_tokens = self.pipeline.server.count.tokens().is_some();
+        if in_tokens && !summary.groups.is_empty() && summary.sections.get::<GroupTokens>()?.is_none() {
+            let expected = "the mean tokens of each group, as the budget is in tokens";
+            return Err(Error::protocol("client_summary: section `group_tokens`", expected, "none"));
+        }
         if let Some(answer) = summary.sections.get::<GateAnswer>()? {
             let gate = self.pipeline.server.gate.as_ref();
             let (most, decoys) = gate.map_or((0, 0), |gate| (gate.representatives, gate.rank_decoys));
@@ -129,17 +135,19 @@ impl Server {
         if self.updates.contains_key(&from) {
             return Err(Error::protocol("local_update", "one per client", "a second one"));
         }
-        if update.records as usize > ordered {
+        let most = self.most_records(from);
+        if update.records as usize > most {
             return Err(Error::protocol(
                 "local_update: records",
-                format!("at most {ordered}, as ordered"),
+                format!("at most {most}, as ordered"),
                 update.records,
             ));
         }
         expected.check(&update.adapter)?;
         let trained = self.trained_groups(&update)?;
         self.state.left_out.remove(&from);
-        self.updates.insert(from, Arrived { waiting: Some(update), trained, failed: None });
+        let tokens = self.trained_tokens(&update)?;
+        self.updates.insert(from, Arrived { waiting: Some(update), trained, tokens, failed: None });
         // The lowest client whose update is still to come: those before it can be added.
         let expected = |client: &ClientId| !self.updates.contains_key(client) && self.ordered(*client) > 0;
         self.add_up_to(self.state.clients.iter().copied().find(expected));
@@ -149,37 +157,45 @@ impl Server {
         }
     }
 
-    /// Which of the ordered groups the update trained on. Where the update does not say, the order's groups one after the other.
+    /// Tokens of what the update trained on, where the budget is in tokens: what it says, and of more than twice what was ordered no more than
+    /// that; where it does not say, what was ordered.
+    pub(super) fn trained_tokens(&self, update: &LocalUpdate) -> Result<u64> {
+        let ordered = self.state.selection.as_ref().and_then(|selection| selection.tokens_of(update.client));
+        let Some(ordered) = ordered else { return Ok(0) };
+        let said = update.sections.get::<TrainedTokens>()?;
+        Ok(said.map_or(ordered, |TrainedTokens(tokens)| tokens.min(ordered.saturating_mul(2))))
+    }
+
+    /// Which of the ordered groups the update trained on. Where the update does not say, the order's groups one after the other, first as many
+    /// records as were ordered of each.
     pub(super) fn trained_groups(&self, update: &LocalUpdate) -> Result<TrainedOn> {
-        let ordered: TrainedOn =
-            self.state.selection.iter().flat_map(|selection| selection.orders_of(update.client)).collect();
-        match update.sections.get::<TrainedGroups>()? {
-            Some(TrainedGroups(groups)) => {
-                // Records of spare groups are in the place of ordered ones: their sum is checked with the update's.
-                let spares = self.state.selection.as_ref().and_then(|s| s.spares.get(&update.client));
-                let ordered_in_all = ordered.iter().map(|(_, count)| *count).sum();
-                for (cluster, count) in &groups {
-                    let most = match spares.is_some_and(|spares| spares.contains(cluster)) {
-                        true => ordered_in_all,
-                        false => ordered.iter().find(|(known, _)| known == cluster).map_or(0, |(_, count)| *count),
-                    };
-                    if *count > most {
-                        let expected = format!("at most {most} of group {cluster}, as ordered");
-                        return Err(Error::protocol("local_update: trained_groups", expected, count));
-                    }
+        let Some(selection) = &self.state.selection else { return Ok(Vec::new()) };
+        let most = |cluster| selection.most_of_group(update.client, cluster);
+        if let Some(TrainedGroups(groups)) = update.sections.get()? {
+            // Records of spare groups are in the place of ordered ones: their sum is checked with the update's.
+            for (cluster, count) in &groups {
+                let most = most(*cluster);
+                if *count > most {
+                    let expected = format!("at most {most} of group {cluster}, as ordered");
+                    return Err(Error::protocol("local_update: trained_groups", expected, count));
                 }
-                Ok(groups)
             }
-            None => {
-                let mut left = update.records;
-                let groups = ordered.into_iter().map(|(cluster, count)| {
-                    let count = count.min(left);
-                    left -= count;
-                    (cluster, count)
-                });
-                Ok(groups.filter(|(_, count)| *count > 0).collect())
-            }
+            return Ok(groups);
         }
+        let mut left = update.records;
+        let mut groups: TrainedOn = selection.orders_of(update.client).collect();
+        let ordered: Vec<u32> = groups.iter().map(|(_, count)| *count).collect();
+        for (_, count) in &mut groups {
+            *count = left.min(*count);
+            left -= *count;
+        }
+        for ((cluster, count), ordered) in groups.iter_mut().zip(ordered) {
+            let more = left.min(most(*cluster).saturating_sub(ordered));
+            *count += more;
+            left -= more;
+        }
+        groups.retain(|(_, count)| *count > 0);
+        Ok(groups)
     }
 
     fn expect_sender(&self, from: ClientId, says: ClientId, round: Round, what: &str) -> Result<()> {
@@ -205,7 +221,8 @@ impl Server {
             && below.is_none_or(|below| client < below)
             && let Some(update) = self.updates.get_mut(&client).and_then(|arrived| arrived.waiting.take())
         {
-            let records = update.records as usize;
+            // Of an order in tokens a client weighs no more than the records that were ordered: how many it took is its own word.
+            let records = (update.records as usize).min(self.ordered(client));
             let update = ClientUpdate { client, adapter: update.adapter, records, loss: update.loss };
             if let Err(error) = self.aggregator.add(&update) {
                 let error = self.refuse(client, error);

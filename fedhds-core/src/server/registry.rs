@@ -1,7 +1,9 @@
 //! What the server keeps of the clients' groups between rounds.
 
 use crate::error::{Error, Result};
-use crate::protocol::{ClientSummary, GateAnswer, Group, GroupsDigest, Registered, RegisteredClient};
+use crate::protocol::{
+    ClientSummary, GateAnswer, Group, GroupTokens, GroupsDigest, Registered, RegisteredClient, Section as _,
+};
 use crate::sorting;
 use crate::stage::Targets;
 use crate::types::{ClientId, ClusterId, Matrix, Round};
@@ -18,6 +20,8 @@ pub struct Registry {
     clients: BTreeMap<ClientId, Known>,
     /// Records that earlier rounds were short of.
     debt: u32,
+    /// Tokens that earlier rounds were short of; below 0 what they were beyond.
+    owed: i64,
 }
 
 /// A client's groups.
@@ -27,6 +31,8 @@ struct Known {
     groups: Vec<KnownGroup>,
     /// `[groups, d]`; no columns where the client is too small to show a centroid.
     centroids: Matrix,
+    /// The mean tokens of each group; empty where the budget is in records.
+    tokens: Vec<f32>,
     seen: Round,
     credited: Option<Round>,
     /// What it answered to the gate's question; none where it was not asked or declined.
@@ -62,7 +68,12 @@ impl Registry {
             None => Err(Error::protocol("client_summary: groups_digest", "that of groups which were sent", "another")),
             Some(known) => {
                 let groups = known.groups.iter().map(|g| Group { cluster: g.cluster, size: g.size }).collect();
-                Ok(ClientSummary { groups, centroids: known.centroids.clone(), ..summary })
+                let mut whole = ClientSummary { groups, centroids: known.centroids.clone(), ..summary };
+                whole.sections.remove(GroupsDigest::NUMBER);
+                if !known.tokens.is_empty() {
+                    whole.sections.set(&GroupTokens(known.tokens.clone()))?;
+                }
+                Ok(whole)
             }
         }
     }
@@ -70,7 +81,8 @@ impl Registry {
     /// Keeps the groups of these clients, in place of what was known of them; a group that stays the same keeps what it has given.
     pub(super) fn register<'a>(&mut self, round: Round, summaries: impl Iterator<Item = &'a ClientSummary>) {
         for summary in summaries {
-            let digest = GroupsDigest::of(&summary.groups, &summary.centroids).0;
+            let GroupTokens(tokens) = summary.sections.get().ok().flatten().unwrap_or_default();
+            let digest = GroupsDigest::with_tokens(&summary.groups, &summary.centroids, &tokens).0;
             let before = self.clients.get(&summary.client);
             let given = |at: usize| {
                 let (cluster, before) = (summary.groups[at].cluster, before?);
@@ -87,6 +99,7 @@ impl Registry {
                 digest,
                 groups: groups.collect(),
                 centroids: summary.centroids.clone(),
+                tokens,
                 seen: round,
                 credited: before.and_then(|before| before.credited),
                 answer: summary.sections.get().ok().flatten().or(before.and_then(|before| before.answer)),
@@ -134,6 +147,18 @@ impl Registry {
         self.debt = u32::try_from(records).unwrap_or(u32::MAX);
     }
 
+    /// Tokens that earlier rounds were short of; below 0 what they were beyond.
+    pub(super) fn owed(&self) -> i64 {
+        self.owed
+    }
+
+    /// Sets what the next round makes up for, at most a whole budget: of what a round asked for, what nobody trained on, or what was too much.
+    pub(super) fn set_owed(&mut self, asked: u64, trained: u64, budget: u64) {
+        let signed = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+        let most = signed(budget);
+        self.owed = signed(asked).saturating_sub(signed(trained)).clamp(-most, most);
+    }
+
     /// What the clients answered to the gate's question.
     pub(super) fn answers(&self) -> BTreeMap<ClientId, GateAnswer> {
         sorting::map(self.clients.iter().filter_map(|(client, known)| Some((*client, known.answer?))))
@@ -169,7 +194,10 @@ impl Registry {
     pub(super) fn check(&self) -> Result<()> {
         for (client, known) in &self.clients {
             let groups: Vec<Group> = known.groups.iter().map(|g| Group { cluster: g.cluster, size: g.size }).collect();
-            let summary = ClientSummary::new(*client, known.seen, groups, known.centroids.clone());
+            let mut summary = ClientSummary::new(*client, known.seen, groups, known.centroids.clone());
+            if !known.tokens.is_empty() {
+                summary.sections.set(&GroupTokens(known.tokens.clone()))?;
+            }
             crate::protocol::Wire::check(&summary)?;
             if known.groups.iter().any(|group| group.trained > group.size) {
                 let expected = "groups that gave no more than they hold";

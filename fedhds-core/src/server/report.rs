@@ -33,6 +33,9 @@ pub struct RoundReport {
     pub aggregation: AggregationReport,
     /// Records that the round asked for and that nobody trained on. Where the method groups once the next round makes up for them.
     pub missing: u32,
+    /// Tokens that the round asked for and that nobody trained on, where the budget is in tokens. Where the method groups once the next round
+    /// makes up for them.
+    pub missing_tokens: u64,
     /// What the clients' ranks say, where the method has a gate.
     pub gate: Option<GateReport>,
 }

@@ -3,11 +3,14 @@
 use super::allowance::{Allowance, one_each, spread};
 use super::gate::{Gate, GateReport};
 use super::registry::Registry;
+use super::tokens::{order_tokens, to_tokens};
 use crate::error::{Error, Result};
 use crate::method::checked::{run_allocation, run_clusterer, run_selector};
 use crate::method::pipeline::{each_alone, keep_noise};
 use crate::method::{GateConfig, Noise, Pipeline, Repeats, ServerStages};
-use crate::protocol::{ClientSummary, ClusterOrder, GateLimit, GroupScores, SelectionOrder, SpareGroups};
+use crate::protocol::{
+    ClientSummary, ClusterOrder, GateLimit, GroupScores, GroupTokens, OrderTokens, SelectionOrder, SpareGroups,
+};
 use crate::sorting;
 use crate::stage::{Budget, Clustering, Covered, Room, Rows, Targets};
 use crate::types::{ClientId, ClusterId, Context, Matrix, Round, Scores};
@@ -39,8 +42,14 @@ pub struct Selection {
     pub groups: Vec<SelectedGroup>,
     /// Clusters that the server found; 0 where nothing was clustered.
     pub clusters: usize,
-    /// Records that the round asks for, with what earlier rounds were short of; 0 where the clustering decides.
+    /// Records that the round asks for, with what earlier rounds were short of; 0 where the clustering decides, and where the budget is in
+    /// tokens.
     pub asked: u32,
+    /// Tokens that the round asks for, with what earlier rounds were short of or beyond; 0 where the budget is in records.
+    pub asked_tokens: u64,
+    /// Tokens ordered of each client that trains, ascending by client; empty where the budget is in records. The groups' records then say in
+    /// which proportion they give.
+    pub tokens: Vec<(ClientId, u64)>,
     /// Groups that may give where an ordered one holds fewer, by client, the first before the others.
     pub spares: BTreeMap<ClientId, Vec<ClusterId>>,
     /// What the clients' ranks say, where the method has a gate.
@@ -71,6 +80,34 @@ impl Selection {
         self.groups[from..].iter().take_while(|g| g.client == client).map(|g| g.records as usize).sum()
     }
 
+    /// Tokens ordered of a client; none where the budget is in records.
+    pub fn tokens_of(&self, client: ClientId) -> Option<u64> {
+        let at = self.tokens.binary_search_by_key(&client, |(client, _)| *client).ok()?;
+        self.tokens.get(at).map(|(_, tokens)| *tokens)
+    }
+
+    /// The most records that a client may train on: those that were ordered; for an order in tokens all of its ordered and spare groups.
+    pub(super) fn most_of(&self, client: ClientId) -> usize {
+        if self.tokens_of(client).is_none() {
+            return self.records_of(client);
+        }
+        let from = self.groups.partition_point(|g| g.client < client);
+        let own = self.groups[from..].iter().take_while(|g| g.client == client);
+        own.map(|g| self.most_of_group(client, g.cluster) as usize).sum()
+    }
+
+    /// The most records that a client may train on of one group, in the place of others where it is a spare one.
+    pub(super) fn most_of_group(&self, client: ClientId, cluster: ClusterId) -> u32 {
+        let spare = self.spares.get(&client).is_some_and(|spares| spares.contains(&cluster));
+        let at = self.groups.binary_search_by_key(&(client, cluster), |group| (group.client, group.cluster));
+        match at.ok().map(|at| &self.groups[at]) {
+            Some(group) if self.tokens_of(client).is_some() && (spare || group.records > 0) => group.size,
+            Some(group) if !spare => group.records,
+            Some(_) => to_u32(self.records_of(client)),
+            None => 0,
+        }
+    }
+
     /// Records ordered of each group of one client, ascending by group.
     pub(super) fn orders_of(&self, client: ClientId) -> impl Iterator<Item = (ClusterId, u32)> + '_ {
         let from = self.groups.partition_point(|g| g.client < client);
@@ -95,6 +132,11 @@ impl Selection {
             let (least_score, GateConfig { decoys, tries, .. }) = (report.least_score, config.clone());
             for order in orders.values_mut().filter(|order| !order.is_empty()) {
                 order.sections.set(&GateLimit { least_score, decoys, tries })?;
+            }
+        }
+        for (client, tokens) in &self.tokens {
+            if let Some(order) = orders.get_mut(client) {
+                order.sections.set(&OrderTokens(*tokens))?;
             }
         }
         for (client, spares) in &self.spares {
@@ -125,7 +167,7 @@ impl Knowledge<'_> {
     }
 
     /// Records that a group may give.
-    fn room(&self, group: &SelectedGroup) -> u32 {
+    pub(super) fn room(&self, group: &SelectedGroup) -> u32 {
         let left = match self.registry {
             Some(registry) => registry.room(group.client, group.cluster).unwrap_or(group.size),
             None => group.size,
@@ -135,13 +177,89 @@ impl Knowledge<'_> {
 
     /// The most of each client, where there is a share cap. Whoever declined to rank its records gives no more than an equal share once the
     /// gate is open.
-    fn shares(&self, asked: usize, cap: f64, groups: &[SelectedGroup]) -> BTreeMap<ClientId, u32> {
+    pub(super) fn shares(&self, asked: usize, cap: f64, groups: &[SelectedGroup]) -> BTreeMap<ClientId, u32> {
         let answered = self.registry.filter(|_| self.gate.is_some_and(|gate| gate.report.open)).map(Registry::answers);
         let of = |client: ClientId| match answered.as_ref().is_some_and(|answered| !answered.contains_key(&client)) {
             true => share_of(asked, 1.0, self.clients),
             false => share_of(asked, cap, self.clients),
         };
         sorting::map(groups.iter().map(|group| (group.client, of(group.client))))
+    }
+}
+
+/// What the clients of a round sent.
+pub(super) struct Uploaded<'a> {
+    /// Those with a place before those of clients too small to show a centroid.
+    groups: Vec<SelectedGroup>,
+    /// How many have a place.
+    shown: usize,
+    /// What each may give.
+    rooms: Vec<u32>,
+    centroids: Vec<&'a Matrix>,
+    /// Of each client with a place: how many groups, and their scores.
+    scores: Vec<(usize, Option<Scores>)>,
+    /// The mean tokens of each group, by (client, cluster); empty where the budget is in records.
+    pub means: Vec<((ClientId, ClusterId), f64)>,
+}
+
+impl<'a> Uploaded<'a> {
+    fn new(
+        pipeline: &Pipeline,
+        summaries: impl Iterator<Item = &'a ClientSummary>,
+        known: &Knowledge<'_>,
+    ) -> Result<Self> {
+        let mut groups = Vec::new();
+        // They have no place, and come last.
+        let mut hidden = Vec::new();
+        let (mut centroids, mut scores, mut means) = (Vec::new(), Vec::new(), Vec::new());
+        let has_places = pipeline.client.clusterer.is_some();
+        for summary in summaries.filter(|s| !s.groups.is_empty()) {
+            let own = summary.groups.iter().map(|group| SelectedGroup {
+                client: summary.client,
+                cluster: group.cluster,
+                size: group.size,
+                server_cluster: None,
+                records: 0,
+            });
+            if pipeline.server.count.tokens().is_some() {
+                let GroupTokens(tokens) = summary.sections.get()?.unwrap_or_default();
+                let own = own.clone().zip(tokens);
+                means.extend(own.map(|(group, mean)| ((group.client, group.cluster), f64::from(mean))));
+            }
+            if has_places && summary.centroids.cols() == 0 {
+                hidden.extend(own);
+                continue;
+            }
+            groups.extend(own);
+            centroids.push(&summary.centroids);
+            let own = summary.sections.get::<GroupScores>()?.map(|GroupScores(scores)| scores);
+            scores.push((summary.groups.len(), own));
+        }
+        let shown = groups.len();
+        groups.extend(hidden);
+        let rooms = groups.iter().map(|group| known.room(group)).collect();
+        Ok(Self { groups, shown, rooms, centroids, scores, means })
+    }
+
+    /// Records that all groups may give.
+    pub fn records(&self) -> usize {
+        self.rooms.iter().map(|&room| room as usize).sum()
+    }
+
+    /// The mean tokens of a group's records.
+    pub fn mean_of(&self, group: &SelectedGroup) -> f64 {
+        let at = self.means.binary_search_by_key(&(group.client, group.cluster), |(key, _)| *key);
+        at.map_or(1.0, |at| self.means[at].1)
+    }
+
+    /// Tokens of so many records of each group as it may give.
+    pub fn tokens(&self) -> f64 {
+        self.groups.iter().zip(&self.rooms).map(|(group, &room)| self.mean_of(group) * f64::from(room)).sum()
+    }
+
+    /// Tokens of what was selected.
+    pub fn cost(&self, selection: &Selection) -> f64 {
+        selection.groups.iter().map(|group| self.mean_of(group) * f64::from(group.records)).sum()
     }
 }
 
@@ -153,45 +271,43 @@ pub(super) fn select<'a>(
     known: &Knowledge<'_>,
     context: &Context,
 ) -> Result<Selection> {
-    let mut groups = Vec::new();
-    // Groups of clients too small to show a centroid: they have no place, and come last.
-    let mut hidden = Vec::new();
-    let mut centroids = Vec::new();
-    let mut scores = Vec::new();
+    let uploaded = Uploaded::new(pipeline, summaries, known)?;
+    let count = &pipeline.server.count;
+    let Some(tokens) = count.tokens() else {
+        let debt = known.registry.map_or(0, Registry::debt);
+        let asked = count.asked(round, uploaded.records()).map(|asked| asked.saturating_add(debt));
+        return among(pipeline, &uploaded, asked, known, context);
+    };
+    let tokens = tokens.saturating_add_signed(known.registry.map_or(0, Registry::owed));
+    let mut selection =
+        to_tokens(tokens, &uploaded, |records| among(pipeline, &uploaded, Some(records), known, context))?;
+    order_tokens(&mut selection, tokens, pipeline.server.share_cap, &uploaded, known);
+    selection.asked = 0;
+    Ok(selection)
+}
+
+/// Selects so many records, or as many as the clustering gives.
+fn among(
+    pipeline: &Pipeline,
+    uploaded: &Uploaded<'_>,
+    asked: Option<usize>,
+    known: &Knowledge<'_>,
+    context: &Context,
+) -> Result<Selection> {
+    let records = uploaded.records();
+    let shown = uploaded.shown;
     let has_places = pipeline.client.clusterer.is_some();
-    for summary in summaries.filter(|s| !s.groups.is_empty()) {
-        let own = summary.groups.iter().map(|group| SelectedGroup {
-            client: summary.client,
-            cluster: group.cluster,
-            size: group.size,
-            server_cluster: None,
-            records: 0,
-        });
-        if has_places && summary.centroids.cols() == 0 {
-            hidden.extend(own);
-            continue;
-        }
-        groups.extend(own);
-        centroids.push(&summary.centroids);
-        let own = summary.sections.get::<GroupScores>()?.map(|GroupScores(scores)| scores);
-        scores.push((summary.groups.len(), own));
-    }
-    let shown = groups.len();
-    groups.extend(hidden);
-    let rooms: Vec<u32> = groups.iter().map(|group| known.room(group)).collect();
-    let records = rooms.iter().map(|&room| room as usize).sum();
-    let debt = known.registry.map_or(0, Registry::debt);
-    let asked = pipeline.server.count.asked(round, records).map(|asked| asked.saturating_add(debt));
     let budget = asked.map(|asked| asked.min(records));
-    let shares = asked.zip(pipeline.server.share_cap).map(|(asked, cap)| known.shares(asked, cap, &groups));
-    let hidden = groups.split_off(shown);
-    let mut selection = Selection { groups, asked: to_u32(asked.unwrap_or_default()), ..Selection::default() };
-    if selection.groups.is_empty() && hidden.is_empty() || budget == Some(0) {
+    let shares = asked.zip(pipeline.server.share_cap).map(|(asked, cap)| known.shares(asked, cap, &uploaded.groups));
+    let (groups, hidden) = uploaded.groups.split_at(shown);
+    let asked = to_u32(asked.unwrap_or_default());
+    let mut selection = Selection { groups: groups.to_vec(), asked, ..Selection::default() };
+    if uploaded.groups.is_empty() || budget == Some(0) {
         selection.groups.extend(hidden);
         return Ok(selection);
     }
-    let owners = selection.groups.iter().chain(&hidden).map(|group| group.client).collect();
-    let mut allowance = Allowance::new(owners, rooms, shares.unwrap_or_default());
+    let owners = uploaded.groups.iter().map(|group| group.client).collect();
+    let mut allowance = Allowance::new(owners, uploaded.rooms.clone(), shares.unwrap_or_default());
     if budget == Some(records) {
         for at in 0..shown {
             allowance.take(at, u32::MAX);
@@ -199,8 +315,8 @@ pub(super) fn select<'a>(
     } else if !has_places {
         among_records(&pipeline.server, &selection, &mut allowance, budget.unwrap_or(records), context)?;
     } else if shown > 0 {
-        let points = Matrix::stack(centroids)?;
-        let scores = joint_scores(&scores)?;
+        let points = Matrix::stack(uploaded.centroids.iter().copied())?;
+        let scores = joint_scores(&uploaded.scores)?;
         // Coordinates that nothing was covered in yet, or that another method covered, say nothing of these.
         let covered = known.covered.filter(|c| c.points.cols() == points.cols());
         let around = known.registry.map(|registry| Around::new(registry, known, &points, covered)).transpose()?;

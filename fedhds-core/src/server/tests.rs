@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 mod once;
 mod refusals;
+mod tokens;
 
 fn server(pipeline: Pipeline) -> Server {
     Server::new(pipeline, Seed(5), Box::new(WeightedMean::new())).unwrap()
@@ -130,6 +131,7 @@ fn zero_or_one_centroids_are_defined() {
             Count::PerCluster => 1,
             Count::Budget(_) | Count::Ratio(_) | Count::PerRound(_) => 3,
             Count::All => 5,
+            Count::Tokens(_) => unreachable!("not among them"),
         };
         assert_eq!(lone, [(0, vec![]), (1, vec![(0, records)])]);
     }

@@ -149,6 +149,7 @@ mod tests {
                 left_out: BTreeMap::new(),
                 aggregation: Default::default(),
                 missing: 0,
+                missing_tokens: 0,
                 gate: None,
                 seconds: BTreeMap::from([("select".into(), 0.1)]),
                 evaluation: None,

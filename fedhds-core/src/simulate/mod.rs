@@ -29,7 +29,7 @@ pub use round_record::{ClientRecord, EvaluationRecord, RoundRecord};
 pub use sampling::Participation;
 pub use schedule::EvaluationSchedule;
 pub use settings::SimulationSettings;
-pub use simulation::Simulation;
+pub use simulation::{CountTokens, Simulation};
 pub use test_set::TestSet;
 
 #[cfg(test)]

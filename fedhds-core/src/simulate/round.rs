@@ -116,6 +116,7 @@ impl<'a> RoundStep<'a> {
             left_out: finished.report.left_out,
             aggregation: finished.report.aggregation,
             missing: finished.report.missing,
+            missing_tokens: finished.report.missing_tokens,
             gate: finished.report.gate,
             seconds,
             evaluation: None,
@@ -243,7 +244,9 @@ impl<'a> RoundStep<'a> {
             }
             _ => None,
         };
-        let rows = Rows::new(features).scores(scores.as_ref()).copies(&copies).prompts(prompts.as_ref());
+        let tokens = self.tokens(&client.data.records)?;
+        let rows =
+            Rows::new(features).scores(scores.as_ref()).copies(&copies).prompts(prompts.as_ref()).tokens(&tokens);
         let mut summary = client.machine.summarize(&start, rows, &self.client_context(client, "summarize"))?;
         client.record.seconds.insert("summarize".into(), clock.elapsed().as_secs_f64());
         if let Some(judge) = &sim.judge {
@@ -317,6 +320,17 @@ impl RoundStep<'_> {
         }
         let groups = near_copies(records, NearCopiesConfig::default(), &self.simulation.control)?;
         Ok(groups.into_iter().map(|group| group as u32).collect())
+    }
+
+    /// The tokens of each record, where the method's budget is in tokens.
+    fn tokens(&self, records: &[Record]) -> Result<Vec<u32>> {
+        let pipeline = &self.simulation.pipeline;
+        let Some(count) = self.simulation.count_tokens.as_ref().filter(|_| pipeline.server.count.tokens().is_some())
+        else {
+            return Ok(Vec::new());
+        };
+        let tokens = |record: &Record| Ok(u32::try_from(count(record)?).unwrap_or(u32::MAX));
+        records.iter().map(tokens).collect()
     }
 
     /// The loss of each pair: of the one record's response under the other's prompt.

@@ -29,6 +29,9 @@ pub struct RoundRecord {
     /// Records that the round asked for and that nobody trained on.
     #[serde(default)]
     pub missing: u32,
+    /// Tokens that the round asked for and that nobody trained on, where the budget is in tokens.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missing_tokens: u64,
     /// What the clients' ranks say of the quality of their records, where the method has a gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateReport>,
@@ -36,6 +39,10 @@ pub struct RoundRecord {
     pub seconds: BTreeMap<String, f64>,
     /// The evaluation after this round, where the schedule asks for one.
     pub evaluation: Option<EvaluationRecord>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One client in one round.
@@ -190,6 +197,7 @@ mod tests {
             left_out: BTreeMap::new(),
             aggregation: AggregationReport::default(),
             missing: 0,
+            missing_tokens: 0,
             gate: None,
             seconds: BTreeMap::from([("select".to_owned(), 3.0)]),
             evaluation: None,

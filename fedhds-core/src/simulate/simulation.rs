@@ -6,9 +6,12 @@ use crate::error::{Error, Result};
 use crate::features::RecordCache;
 use crate::method::Pipeline;
 use crate::stage::{Aggregator, Evaluator, FeatureExtractor, Scorer, Trainer};
-use crate::types::{ClientId, Control, Seed};
+use crate::types::{ClientId, Control, Record, Seed};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Counts the tokens of a record: prompt, response and end of sequence.
+pub type CountTokens = dyn Fn(&Record) -> Result<usize> + Send + Sync;
 
 /// A federation in one process, over the stage traits alone.
 ///
@@ -23,6 +26,7 @@ pub struct Simulation {
     pub(super) extractor: Option<Arc<dyn FeatureExtractor>>,
     pub(super) scorer: Option<Arc<dyn Scorer>>,
     pub(super) judge: Option<Arc<dyn Scorer>>,
+    pub(super) count_tokens: Option<Arc<CountTokens>>,
     pub(super) cache: Arc<RecordCache>,
     pub(super) trainer: Arc<dyn Trainer>,
     pub(super) control: Control,
@@ -49,6 +53,7 @@ impl Simulation {
             extractor: None,
             scorer: None,
             judge: None,
+            count_tokens: None,
             cache: Arc::default(),
             trainer,
             control: Control::default(),
@@ -93,6 +98,13 @@ impl Simulation {
     #[must_use]
     pub fn judge(mut self, judge: Arc<dyn Scorer>) -> Self {
         self.judge = Some(judge);
+        self
+    }
+
+    /// Sets what counts a record's tokens, always the same for a record: needed where the method's budget is in tokens.
+    #[must_use]
+    pub fn count_tokens(mut self, count: Arc<CountTokens>) -> Self {
+        self.count_tokens = Some(count);
         self
     }
 
@@ -146,8 +158,8 @@ impl Simulation {
     /// Checks everything that can be checked before any work.
     ///
     /// # Errors
-    /// [`Error::Input`] for no clients, a client without records that is not allowed to be, ids that do not ascend, an empty test set, or a method that
-    /// looks at features without an extractor; [`Error::Parameter`] for settings and pipeline.
+    /// [`Error::Input`] for no clients, a client without records that is not allowed to be, ids that do not ascend, an empty test set, a method that
+    /// looks at features without an extractor, or a budget in tokens without what counts them; [`Error::Parameter`] for settings and pipeline.
     pub fn check(&self) -> Result<()> {
         self.settings.check()?;
         self.pipeline.check()?;
@@ -167,6 +179,13 @@ impl Simulation {
         }
         if self.pipeline.client.clusterer.is_some() && self.extractor.is_none() {
             return Err(Error::input("feature extractor", "one, since the method groups records by features", "none"));
+        }
+        if self.pipeline.server.count.tokens().is_some() && self.count_tokens.is_none() {
+            return Err(Error::input(
+                "count_tokens",
+                "what counts a record's tokens, as the budget is in tokens",
+                "none",
+            ));
         }
         if self.judge.as_ref().is_some_and(|judge| !judge.is_frozen()) {
             let expected = "a frozen scorer: what a client answers once must stay true";

@@ -232,6 +232,8 @@ fn nothing_starts_on_input_that_cannot_be_used() {
     assert!(
         message(empty.evaluate(Arc::new(ToyEvaluator), Arc::new(TestSet::new(Vec::new(), None)))).contains("test set")
     );
+    let tokens = MethodConfig::from_toml_str("preset = \"random\"\ncount = { budget = { tokens = 50 } }").unwrap();
+    assert!(message(build(data.clone(), tokens.pipeline(1).unwrap())).contains("what counts a record's tokens"));
     let settings = SimulationSettings { rounds: 0, ..SimulationSettings::default() };
     assert!(message(build(data, pipeline("random", 1)).settings(settings)).contains("rounds"));
 }

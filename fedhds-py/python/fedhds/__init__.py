@@ -34,6 +34,7 @@ from ._stages import Covered, Rows
 from ._experiment import Experiments, SimulationResult, simulate
 from ._judge import ResponseLoss
 from ._text import TextFeatures, near_copies, text_features
+from ._tokens import count_tokens
 from ._tools import RougeL, rouge_l
 from ._upload import Randomness, Summary
 
@@ -88,6 +89,7 @@ __all__ = [
     "__version__",
     "as_records",
     "client_seed",
+    "count_tokens",
     "conditions",
     "embedded_records",
     "features",

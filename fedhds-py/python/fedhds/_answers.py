@@ -22,6 +22,7 @@ def summarized(
     count: int,
     records: Sequence[Record] | None,
     judge: Any,
+    tokens: Sequence[int] | None,
 ) -> bytes:
     """The summary, with the answer to the gate's question where somebody judges: the same as in the core's simulation.
 
@@ -33,13 +34,14 @@ def summarized(
         count: how many records there are.
         records: the records themselves, where they are known.
         judge: what gives losses of records; None declines.
+        tokens: of each record, where the method's budget counts them.
     """
     copies = prompts = None
     if records is not None:
         copies = copies_of(method, records)
         if judge is not None and has_gate(method):
             prompts = text_features([record.instruction for record in records])
-    summary = machine.summarize(start, features, records=count, copies=copies, prompts=prompts)
+    summary = machine.summarize(start, features, records=count, copies=copies, prompts=prompts, tokens=tokens)
     if judge is None or records is None:
         return summary
     return machine.answer(summary, start, pair_losses(judge, records, machine.pilot(start)))

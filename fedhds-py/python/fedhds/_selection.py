@@ -33,7 +33,8 @@ class Method:
 
     Args:
         preset: one of :func:`presets`.
-        budget: records a round, for presets that select to a budget.
+        budget: records a round, for presets that select to a budget; ``{"tokens": n}`` counts tokens of prompt, response and end of
+            sequence in their place, which the clients say by ``tokens`` of :meth:`Client.summarize`.
         stages: own stages in the place of the preset's, by name. A function serves for an object with one method.
 
             - ``client.normalizer``, ``client.reducer``: ``reduce(features, seed)``, or scikit-learn's ``fit_transform``.
@@ -59,7 +60,12 @@ class Method:
     """
 
     def __init__(
-        self, preset: str, budget: int | None = None, *, stages: Mapping[str, Any] | None = None, **settings: Any
+        self,
+        preset: str,
+        budget: int | Mapping[str, int] | None = None,
+        *,
+        stages: Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> None:
         if not isinstance(preset, str):
             raise ParameterError(f"preset: expected a preset's name, got {preset!r}")
@@ -67,7 +73,8 @@ class Method:
         if budget is not None:
             if "count" in settings:
                 raise ParameterError("budget: expected no `count` beside it, got both")
-            given["count"] = {"budget": budget.item() if isinstance(budget, np.generic) else budget}
+            plain = {name: _plain(value) for name, value in budget.items()} if isinstance(budget, Mapping) else _plain(budget)
+            given["count"] = {"budget": plain}
         try:
             text = json.dumps(given)
         except TypeError as error:
@@ -90,6 +97,10 @@ class Method:
 
     def __hash__(self) -> int:
         return hash(self._json)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _method(method: Method | str) -> Method:
@@ -171,6 +182,7 @@ class Client:
         scores: Mapping[str, ArrayLike] | tuple[Iterable[str], ArrayLike] | None = None,
         copies: Sequence[int] | NDArray[np.integer[Any]] | None = None,
         prompts: ArrayLike | None = None,
+        tokens: Sequence[int] | NDArray[np.integer[Any]] | None = None,
     ) -> bytes:
         """Groups the records; the answer goes to the server.
 
@@ -184,6 +196,11 @@ class Client:
                 as one record, of which one may train. None takes each record for itself.
             prompts: features of the prompts alone, [records, p], such as ``fedhds.text_features(instructions)``: what tells topics apart
                 for :meth:`pilot`. None takes the features.
+            tokens: of each record, [records]: prompt, response and end of sequence, as :func:`fedhds.count_tokens` counts them. A method
+                whose budget is in tokens needs them.
+
+        Raises:
+            InputError: where the server asks for tokens and none, or not one number a record, were given.
         """
         if features is None:
             if records is None:
@@ -197,6 +214,7 @@ class Client:
             _scores(scores, len(array)),
             None if copies is None else [_id(copy, "copies") for copy in copies],
             None if prompts is None else matrix(prompts, "prompts"),
+            None if tokens is None else [_id(count, "tokens") for count in tokens],
             self._seed,
         )
 

@@ -47,6 +47,8 @@ class RoundReport:
     """Why what was aggregated is not taken, where that is so."""
     missing: int = 0
     """Records that the round asked for and that nobody trained on; where the method groups once, the next round makes up for them."""
+    missing_tokens: int = 0
+    """Tokens that the round asked for and that nobody trained on, where the budget is in tokens; likewise."""
     gate: dict[str, Any] | None = None
     """What the clients' scores say of their records, where the method has a quality gate: ``answered``, ``abstained``, ``counted``,
     ``raw``, ``lower``, ``bad`` (the share of bad records), ``least_score`` and ``open`` (whether they are left out)."""
@@ -75,6 +77,7 @@ def _report(told: Mapping[str, Any]) -> dict[str, Any]:
         "measures": dict(aggregation["measures"]),
         "discarded": aggregation["discarded"],
         "missing": told["missing"],
+        "missing_tokens": told["missing_tokens"],
         "gate": told["gate"],
     }
 
@@ -147,6 +150,12 @@ class Server:
             raise AdapterError("adapter: expected a fedhds.Adapter, got None")
         mean = None if loss is None else float(loss)
         self._native.receive_update(_id(client, "client"), native, _count("records", records), mean)
+
+    def most(self, client: int) -> int:
+        """The most records that a client may train on in this round: those that were ordered; for an order in tokens those of all its ordered
+        and spare groups. 0 before :meth:`select`.
+        """
+        return self._native.most(_id(client, "client"))
 
     def leave_out(self, client: int, reason: str) -> None:
         """Notes that a client is left out of the round, for a reason that the transport knows."""

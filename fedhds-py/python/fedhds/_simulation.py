@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,9 @@ from ._model import Adapter, _count
 from ._tuning import RecordScore
 from ._native import InputError
 from ._records import Record, _checked
-from ._selection import Method
+from ._selection import Method, _id
 from ._text import TextFeatures, takes_text
+from ._tokens import in_tokens, tokens_of
 
 
 _SETTINGS = _native.SimulationSettings()
@@ -36,6 +38,7 @@ class Run:
     extractor: Any | None
     scorer: Any | None
     judge: Any | None
+    tokens: list[list[int]] | None
     aggregator: Any | None
     evaluator: Any | None
     test: list[Record] | None
@@ -82,6 +85,8 @@ class Simulation:
             :class:`fedhds.ResponseLoss`, or an object with ``score(records, adapter)`` that gives one loss a record, always the same for
             a record. None is the model of a :class:`fedhds.LoraTrainer`, untuned, where the method has a gate; without one, and with False,
             the clients decline.
+        tokens: gives the tokens of records, [records], where the method's budget is in tokens, always the same for a record: such as
+            ``lambda records: fedhds.count_tokens(records, model)``. None counts by the model of a :class:`fedhds.LoraTrainer`.
         aggregator: as for :class:`fedhds.Server`.
         evaluator: a :class:`fedhds.ModelEvaluator`, or an object with ``evaluate(records, adapter, generate)``.
         test: records of the evaluation.
@@ -116,6 +121,7 @@ class Simulation:
         extractor: Any = None,
         scorer: Any = None,
         judge: Any = None,
+        tokens: Callable[[Sequence[Record]], Sequence[int]] | None = None,
         aggregator: Any = None,
         evaluator: Any = None,
         test: Any = None,
@@ -140,16 +146,21 @@ class Simulation:
         if aggregator is not None:
             settings = settings_of(aggregator)
             names["aggregator"] = name_of(aggregator) if settings is None else json.dumps(settings, sort_keys=True)
+        own = [_checked(records) for records in clients]
+        counted = [tokens_of(tokens, records, chosen, trainer) for records in own] if in_tokens(chosen) else None
+        if counted is not None:
+            names["tokens"] = hashlib.sha256(json.dumps([list(map(int, one or ())) for one in counted]).encode()).hexdigest()
         layers = getattr(extractor, "layers", 1)
         self._run = Run(
             method=chosen._json,
             layers=layers if isinstance(layers, int) else 1,
             stages=chosen._wrapped,
-            clients=[_checked(records) for records in clients],
+            clients=own,
             trainer=_record_stages.trainer(trainer),
             extractor=None if extractor is None else _record_stages.extractor(extractor),
             scorer=None if scorer is None else _record_stages.scorer(scorer),
             judge=None if judge is None else _judge.native(judge),
+            tokens=None if counted is None else [[_id(n, "tokens") for n in one or ()] for one in counted],
             aggregator=joined,
             evaluator=None if evaluator is None else _record_stages.evaluator(evaluator),
             test=None if test is None else _checked(test),

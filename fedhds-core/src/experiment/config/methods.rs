@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::features::TextFeaturesConfig;
-use crate::method::{Count, FeatureSource, MethodConfig};
+use crate::method::{Count, FeatureSource, MethodConfig, RoundBudget};
 use crate::parse::{self, Value};
 use serde::{Deserialize, Serialize};
 
@@ -142,11 +142,12 @@ impl MethodEntry {
         parse::from_value(&at, value.clone().into()).map(Some)
     }
 
-    /// Checks that the method that it follows is one of those before it.
+    /// Checks that the method that it follows is one of those before it, and none of `in_tokens`, whose budget is in tokens: as many records
+    /// would not be as many tokens.
     ///
     /// # Errors
     /// [`Error::Config`] with the key under `key`.
-    pub fn check_follows(&self, before: &[MethodEntry], key: &str) -> Result<()> {
+    pub fn check_follows(&self, before: &[MethodEntry], in_tokens: &[&str], key: &str) -> Result<()> {
         for name in [COUNT_OF, COMPUTE_OF] {
             let Some(value) = self.0.get(name) else { continue };
             let at = format!("{key}.{name}");
@@ -163,6 +164,12 @@ impl MethodEntry {
                 let message = format!("expected a method that stands before it, {expected}, got {value}");
                 return Err(Error::config(at, message));
             }
+            if let Some(followed) = value.as_str().filter(|name| in_tokens.contains(name)) {
+                let message = format!(
+                    "expected a method that counts records, got {followed}, whose budget is in tokens: give both the same one"
+                );
+                return Err(Error::config(at, message));
+            }
         }
         Ok(())
     }
@@ -172,7 +179,7 @@ impl MethodEntry {
     ///
     /// # Errors
     /// [`Error::Config`] with the key under `key`, the entry's place in the configuration.
-    pub fn arm(&self, budget: usize, key: &str) -> Result<Arm> {
+    pub fn arm(&self, budget: RoundBudget, key: &str) -> Result<Arm> {
         let at = |error: Error| error.under(key);
         let label = self.label();
         if label.is_empty() {
@@ -212,8 +219,8 @@ impl MethodEntry {
             if let Arm::Method(method) = &arm {
                 method.check().map_err(at)?;
             }
-        } else if !self.has_count() && (arm.is_oracle() || matches!(arm.count(), Count::Budget(_))) {
-            arm.set_count(Count::Budget(budget));
+        } else if !self.has_count() && (arm.is_oracle() || matches!(arm.count(), Count::Budget(_) | Count::Tokens(_))) {
+            arm.set_count(budget.into());
         }
         if label.contains(['/', '\\']) || label.starts_with('.') {
             return Err(Error::config(
@@ -228,7 +235,7 @@ impl MethodEntry {
     ///
     /// # Errors
     /// As [`arm`](Self::arm), and [`Error::Config`] for the oracle, which is no method.
-    pub fn resolve(&self, budget: usize, key: &str) -> Result<MethodConfig> {
+    pub fn resolve(&self, budget: RoundBudget, key: &str) -> Result<MethodConfig> {
         match self.arm(budget, key)? {
             Arm::Method(method) => Ok(*method),
             Arm::Oracle(_) => Err(Error::config(key, "expected a method, got the oracle")),
@@ -248,6 +255,8 @@ fn oracle(entry: toml::Value) -> Result<Oracle> {
 mod tests {
     use super::*;
 
+    const SEVEN: RoundBudget = RoundBudget::Records(7);
+
     #[derive(Deserialize)]
     struct Methods {
         methods: Vec<MethodEntry>,
@@ -261,10 +270,10 @@ mod tests {
     fn names_and_tables_take_the_experiments_budget_unless_they_have_their_own() {
         let text = r#"methods = ["random", { preset = "random", name = "random 40", count = { budget = 40 } }, "all"]"#;
         let methods = entries(text);
-        let counts: Vec<Count> = methods.iter().map(|m| m.resolve(7, "methods[0]").unwrap().count).collect();
+        let counts: Vec<Count> = methods.iter().map(|m| m.resolve(SEVEN, "methods[0]").unwrap().count).collect();
         assert_eq!(counts, [Count::Budget(7), Count::Budget(40), Count::All]);
         assert_eq!(methods.iter().map(MethodEntry::label).collect::<Vec<_>>(), ["random", "random 40", "all"]);
-        assert_eq!(methods[1].resolve(7, "").unwrap().name, "random 40");
+        assert_eq!(methods[1].resolve(SEVEN, "").unwrap().name, "random 40");
     }
 
     #[test]
@@ -273,9 +282,9 @@ mod tests {
             r#"methods = ["fedhds_turbo", { preset = "random", name = "random_turbo", count_of = "fedhds_turbo" }]"#;
         let methods = entries(text);
         assert_eq!((methods[0].count_of(), methods[1].count_of()), (None, Some("fedhds_turbo")));
-        assert_eq!(methods[1].resolve(7, "methods[1]").unwrap().count, Count::PerRound(Vec::new()));
-        methods[1].check_follows(&methods[..1], "methods[1]").unwrap();
-        let error = methods[1].check_follows(&[], "methods[1]").unwrap_err().to_string();
+        assert_eq!(methods[1].resolve(SEVEN, "methods[1]").unwrap().count, Count::PerRound(Vec::new()));
+        methods[1].check_follows(&methods[..1], &[], "methods[1]").unwrap();
+        let error = methods[1].check_follows(&[], &[], "methods[1]").unwrap_err().to_string();
         assert!(error.contains("`methods[1].count_of`") && error.contains("before it"), "{error}");
         for (text, word) in [
             (r#"count_of = "fedhds_turbo", count = { budget = 3 }"#, "no `count` beside it"),
@@ -284,7 +293,7 @@ mod tests {
             (r#"compute_of = "all""#, "before it, one of fedhds_turbo"),
         ] {
             let entry = entries(&format!(r#"methods = [{{ preset = "random", {text} }}]"#));
-            let error = entry[0].check_follows(&methods[..1], "methods[0]").unwrap_err().to_string();
+            let error = entry[0].check_follows(&methods[..1], &[], "methods[0]").unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
     }
@@ -294,11 +303,11 @@ mod tests {
         let text =
             r#"methods = ["oracle", { preset = "oracle", name = "oracle 4", count = { budget = 4 } }, "random"]"#;
         let methods = entries(text);
-        let counts: Vec<Count> = methods.iter().map(|m| m.arm(7, "methods[0]").unwrap().count().clone()).collect();
+        let counts: Vec<Count> = methods.iter().map(|m| m.arm(SEVEN, "methods[0]").unwrap().count().clone()).collect();
         assert_eq!(counts, [Count::Budget(7), Count::Budget(4), Count::Budget(7)]);
         assert_eq!(methods.iter().map(MethodEntry::is_oracle).collect::<Vec<_>>(), [true, true, false]);
         assert_eq!(methods[1].label(), "oracle 4");
-        assert!(methods[0].resolve(7, "methods[0]").is_err());
+        assert!(methods[0].resolve(SEVEN, "methods[0]").is_err());
         for (text, word) in [
             (r#"conut = "all""#, "did you mean `count`?"),
             (r#"count = "per_cluster""#, "no clusters to count"),
@@ -306,7 +315,7 @@ mod tests {
             (r#"features = "model""#, "methods[0].features"),
         ] {
             let entry = entries(&format!(r#"methods = [{{ preset = "oracle", {text} }}]"#));
-            let error = entry[0].arm(7, "methods[0]").unwrap_err().to_string();
+            let error = entry[0].arm(SEVEN, "methods[0]").unwrap_err().to_string();
             assert!(error.contains("methods[0]") && error.contains(word), "{error}");
         }
     }
@@ -316,7 +325,10 @@ mod tests {
         let filter = |text: &str| entries(text)[0].filter("methods[0]");
         let rules = r#"methods = [{ preset = "random", filter = "rules" }]"#;
         assert_eq!(filter(rules).unwrap(), Some(Filter::Rules));
-        assert_eq!(entries(rules)[0].resolve(7, "").unwrap(), MethodEntry::preset("random").resolve(7, "").unwrap());
+        assert_eq!(
+            entries(rules)[0].resolve(SEVEN, "").unwrap(),
+            MethodEntry::preset("random").resolve(SEVEN, "").unwrap()
+        );
         assert_eq!(filter(r#"methods = ["random"]"#).unwrap(), None);
         let error = filter(r#"methods = [{ preset = "random", filter = "rule" }]"#).unwrap_err().to_string();
         assert!(error.contains("`methods[0].filter`") && error.contains("did you mean `rules`?"), "{error}");
@@ -325,7 +337,7 @@ mod tests {
 
     #[test]
     fn errors_stand_at_the_entry() {
-        let error = |text: &str| entries(text)[0].resolve(7, "methods[0]").unwrap_err().to_string();
+        let error = |text: &str| entries(text)[0].resolve(SEVEN, "methods[0]").unwrap_err().to_string();
         let text = error(r#"methods = ["randon"]"#);
         assert!(text.contains("`methods[0].preset`") && text.contains("did you mean `random`?"), "{text}");
         let text = error(r#"methods = [{ preset = "random", cuont = "all" }]"#);

@@ -16,6 +16,7 @@ pub use methods::{Arm, Filter, MethodEntry, Oracle, STEPS_A_PASS};
 use crate::aggregate::AggregatorConfig;
 use crate::dataset::Prompt;
 use crate::error::{Error, Result};
+use crate::method::RoundBudget;
 use crate::parse;
 use crate::settings::{GenerateConfig, TrainConfig};
 use crate::simulate::SimulationSettings;
@@ -43,9 +44,10 @@ pub struct ExperimentConfig {
     pub seeds: Vec<u64>,
     /// The methods, at least one: names of presets, or tables with a preset and what to change in it.
     pub methods: Vec<MethodEntry>,
-    /// Records that are trained on in each round, over all its clients, by every method that selects to a budget; at least 1.
+    /// What is trained on in each round, over all its clients, by every method that selects to a budget: a number of records, or
+    /// `{ tokens = N }`; at least 1.
     #[serde(default = "default_budget")]
-    pub budget: usize,
+    pub budget: RoundBudget,
     /// Clients of a round, and batches of an evaluation, that are at work at the same time, at least 1; left out: on the CPU one for each
     /// thread, at most 4, as each holds its own activations; 1 on another device. Results do not depend on it.
     #[serde(default)]
@@ -181,8 +183,8 @@ fn default_seeds() -> Vec<u64> {
     vec![0]
 }
 
-fn default_budget() -> usize {
-    10
+fn default_budget() -> RoundBudget {
+    RoundBudget::Records(10)
 }
 
 impl ExperimentConfig {
@@ -286,18 +288,33 @@ impl ExperimentConfig {
         distinct("seeds", &self.seeds)?;
         let labels: Vec<&str> = self.methods.iter().map(MethodEntry::label).collect();
         distinct("methods", &labels)?;
+        let mut in_tokens = Vec::new();
         for (i, method) in self.methods.iter().enumerate() {
             let key = format!("methods[{i}]");
-            method.arm(self.budget, &key)?;
+            let arm = method.arm(self.budget, &key)?;
             method.filter(&key)?;
-            method.check_follows(self.methods.get(..i).unwrap_or_default(), &key)?;
+            method.check_follows(self.methods.get(..i).unwrap_or_default(), &in_tokens, &key)?;
+            if arm.count().tokens().is_some() {
+                in_tokens.push(method.label());
+            }
             if method.is_oracle() && self.data.conditions.is_empty() {
                 let message =
                     "expected `data.conditions` beside the oracle: without them nobody knows the truth of a record";
                 return Err(Error::config(key, message));
             }
         }
-        at_least("budget", self.budget, 1).map_err(|e| e.under(""))?;
+        match self.budget {
+            RoundBudget::Records(records) => at_least("budget", records, 1).map_err(|e| e.under(""))?,
+            RoundBudget::Tokens(0) => {
+                return Err(Error::config("budget.tokens", "expected a whole number of at least 1, got 0"));
+            }
+            RoundBudget::Tokens(_) => {
+                if let Some((name, _)) = self.data.conditions.iter().find(|(_, condition)| condition.scarce.is_some()) {
+                    let message = "expected a `budget` in records beside it, which it overrides, got one in tokens";
+                    return Err(Error::config(format!("data.conditions.{name}.scarce"), message));
+                }
+            }
+        }
         self.workers.map_or(Ok(()), |workers| at_least("workers", workers, 1)).map_err(|e| e.under(""))?;
         if let Prompt::Template(template) = &self.prompt {
             template.check()?;

@@ -79,7 +79,10 @@ fn little_is_enough() {
     let text = "methods = [\"random\"]\n[data]\nformat = \"embedded\"\npartition = { kind = \"iid\", clients = 4 }\n";
     let config = ExperimentConfig::parse(text).unwrap();
     config.check_settings().unwrap();
-    assert_eq!((config.seeds.as_slice(), config.budget, config.federation.rounds), (&[0][..], 10, 40));
+    assert_eq!(
+        (config.seeds.as_slice(), config.budget, config.federation.rounds),
+        (&[0][..], RoundBudget::Records(10), 40)
+    );
     assert_eq!(config.adapter.r, 8);
 }
 
@@ -110,6 +113,16 @@ fn every_wrong_setting_is_named() {
         ("max_grad_norm = 1.0", "max_gradnorm = 1.0", "training.max_gradnorm", "did you mean `max_grad_norm`?"),
         ("budget = 12", "budget = 0", "budget", "at least 1"),
         ("budget = 12", "budget = -3", "budget", "-3"),
+        ("budget = 12", "budget = { tokens = 0 }", "budget.tokens", "at least 1"),
+        ("budget = 12", "budget = { tokens = -3 }", "budget.tokens", "-3"),
+        ("budget = 12", "budget = { token = 3 }", "budget.token", "did you mean `tokens`?"),
+        ("budget = 12", "budget = [3]", "budget", "a number of records, or `{ tokens = N }`"),
+        (
+            "\"random\",",
+            "{ preset = \"random\", count = { budget = { tokens = 0 } } },",
+            "methods[1].count.budget.tokens",
+            "at least 1",
+        ),
         ("seeds = [1, 2]", "seeds = []", "seeds", "at least one"),
         ("seeds = [1, 2]", "seeds = [1, 1]", "seeds", "`1` twice"),
         ("\"random\",", "\"random\", \"random\",", "methods", "`random` twice"),
@@ -214,6 +227,29 @@ fn every_wrong_setting_is_named() {
 }
 
 #[test]
+fn a_budget_in_tokens_is_that_of_every_method_with_one() {
+    let text = WHOLE.replacen("budget = 12", "budget = { tokens = 900 }", 1);
+    let config = ExperimentConfig::parse(&text).unwrap();
+    config.check_settings().unwrap();
+    assert_eq!(config.budget, RoundBudget::Tokens(900));
+    let counts: Vec<Option<u64>> =
+        config.methods.iter().map(|m| m.arm(config.budget, "").unwrap().count().tokens()).collect();
+    assert_eq!(counts, [None, Some(900), Some(900)], "all takes everything");
+    let written = toml::to_string(&config).unwrap();
+    assert_eq!(ExperimentConfig::parse(&written).unwrap(), config, "{written}");
+    // A baseline at equal records would not be one at equal tokens, and `scarce` counts records.
+    let follows = "{ preset = \"stratified\", count_of = \"random\" }, { preset = \"fedhds_coverage\", name";
+    let (key, message) = self::message(&text.replacen("{ preset = \"fedhds_coverage\", name", follows, 1));
+    assert!(
+        key == "methods[2].count_of" && message.contains("got random, whose budget is in tokens"),
+        "{key}: {message}"
+    );
+    let scarce = format!("{text}\n[data.conditions]\nfew = {{ scarce = 5 }}\n");
+    let (key, message) = self::message(&scarce);
+    assert!(key == "data.conditions.few.scarce" && message.contains("got one in tokens"), "{key}: {message}");
+}
+
+#[test]
 fn line_and_column_are_those_of_the_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
@@ -270,7 +306,7 @@ fn the_command_line_wins() {
     let labels: Vec<&str> = config.methods.iter().map(MethodEntry::label).collect();
     assert_eq!(labels, ["stratified", "coverage, 3 groups"]);
     config.check_settings().unwrap();
-    let custom = config.methods[1].resolve(12, "").unwrap();
+    let custom = config.methods[1].resolve(RoundBudget::Records(12), "").unwrap();
     assert_eq!(custom.preset.name(), "fedhds_coverage");
 }
 
@@ -313,7 +349,10 @@ fn the_experiment_of_conditions_can_be_run() {
             "oracle"
         ]
     );
-    assert_eq!((config.budget, config.federation.rounds, config.statistics.margin), (20, 10, 0.03));
+    assert_eq!(
+        (config.budget, config.federation.rounds, config.statistics.margin),
+        (RoundBudget::Records(20), 10, 0.03)
+    );
     assert!(
         message(&WHOLE.replacen("\"random\",", "\"oracle\",", 1)).1.contains("`data.conditions` beside the oracle")
     );

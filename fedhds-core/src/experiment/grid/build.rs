@@ -24,6 +24,7 @@ pub(in crate::experiment) struct Cell {
     loss: Option<f64>,
     scores: Vec<RecordScore>,
     trained: usize,
+    tokens: u64,
     truth: Option<TrainedTruth>,
     passes: u64,
     seconds: f64,
@@ -56,6 +57,7 @@ impl Cell {
             loss: record.metrics.as_ref().map(|metrics| metrics.loss.mean),
             scores: record.scores.iter().map(|score| RecordScore { output: None, ..score.clone() }).collect(),
             trained: record.trained_records(),
+            tokens: record.trained_tokens(),
             truth: record.truth,
             passes: record.passes(),
             seconds: record.client_seconds(),
@@ -128,6 +130,7 @@ impl Part<'_> {
             loss_over_tasks: summary::loss(&scores)?,
             recovered: self.recovered(condition, &cells)?,
             trained: mean(&cells, |cell| cell.trained as f64),
+            tokens: mean(&cells, |cell| cell.tokens as f64),
             truth: (!truths.is_empty()).then(|| MeanTruth {
                 distinct: truth_mean(&|t| t.distinct as f64),
                 tasks: truth_mean(&|t| t.tasks as f64),

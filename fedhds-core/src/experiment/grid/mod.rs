@@ -42,6 +42,8 @@ pub struct GridRow {
     pub recovered: Option<RecoveredShare>,
     /// Records trained on, each as often as it was.
     pub trained: f64,
+    /// Tokens that went through the model in training.
+    pub tokens: f64,
     /// What the truth says of them; none without a condition.
     pub truth: Option<MeanTruth>,
     /// The family of test tasks with the highest mean loss.

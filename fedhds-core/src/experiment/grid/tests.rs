@@ -32,7 +32,7 @@ fn run(condition: Option<&str>, method: &str, seed: u64, losses: [f64; 4], purit
         records: 9,
         centroids: 0,
         selected: vec!["x".into(), "y".into()],
-        tokens: 0,
+        tokens: 20,
         skipped: 0,
         losses: Vec::new(),
         passes: 5 + u64::from(client),
@@ -47,6 +47,7 @@ fn run(condition: Option<&str>, method: &str, seed: u64, losses: [f64; 4], purit
         left_out: BTreeMap::new(),
         aggregation: AggregationReport::default(),
         missing: 0,
+        missing_tokens: 0,
         gate: None,
         seconds: BTreeMap::new(),
         evaluation: None,
@@ -121,7 +122,7 @@ fn rows_have_the_figures_of_their_runs() {
     };
     let mine = row("mix", "mine");
     assert_eq!((mine.seeds, mine.trained, mine.passes, mine.seconds), (8, 4.0, 11.0, 3.0));
-    assert_eq!((mine.up, mine.down), (100.0, 300.0));
+    assert_eq!((mine.tokens, mine.up, mine.down), (40.0, 100.0, 300.0));
     assert_eq!(mine.truth, Some(MeanTruth { distinct: 3.0, tasks: 2.0, purity: 0.75 }));
     let loss = mine.loss.unwrap();
     near(loss.mean, 0.7625);

@@ -99,6 +99,7 @@ impl Grid {
         let mut layout = self.layout(&[
             "method",
             "records (distinct)",
+            "tokens",
             "tasks",
             "purity",
             "worst family",
@@ -115,6 +116,7 @@ impl Grid {
             cells.extend([
                 row.method.clone(),
                 format!("{:.0}{distinct}", row.trained),
+                format!("{:.0}", row.tokens),
                 truth.map_or("-".to_owned(), |truth| format!("{:.0}", truth.tasks)),
                 truth.map_or("-".to_owned(), |truth| format!("{:.2}", truth.purity)),
                 row.worst_family.as_ref().map_or("-".to_owned(), worst),

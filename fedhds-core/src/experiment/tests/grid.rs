@@ -400,6 +400,52 @@ fn a_scarce_condition_selects_so_many_in_all() {
 }
 
 #[test]
+fn methods_of_equal_tokens_differ_in_records_where_clients_differ_in_length() {
+    let out = tempfile::tempdir().unwrap();
+    let conditions = "long = { length = 1.0 }";
+    let changes = [("budget = 6", "budget = { tokens = 600 }"), ("junk = { junk = 0.5 }", conditions)];
+    let experiment = grid(out.path(), toys().stages(), &changes);
+    assert!(!experiment.describe().contains("length: a budget"), "{}", experiment.describe());
+    let finished = experiment.run(&Control::default()).unwrap();
+    assert_eq!(finished.failed, []);
+    let mut counts = BTreeSet::new();
+    for (place, condition) in [(0, "clean"), (2, "long")] {
+        for label in LABELS {
+            for seed in [1, 2] {
+                let tokens = &experiment.federation(Some(place), seed).unwrap().tokens;
+                let record = record(&experiment, condition, label, seed);
+                let mut records = 0;
+                for round in &record.rounds {
+                    let of = |id: &String| tokens[id];
+                    let sum: usize = round.clients.iter().flat_map(|c| &c.selected).map(of).sum();
+                    let longest = |client: &crate::simulate::ClientRecord| {
+                        client.selected.iter().map(of).max().unwrap_or_default()
+                    };
+                    let within: usize = round.clients.iter().map(longest).sum();
+                    assert!(sum.abs_diff(600) <= within, "{condition} {label} {seed}: {sum}, within {within}");
+                    assert_eq!(round.missing, 0);
+                    records += round.clients.iter().map(|c| c.selected.len()).sum::<usize>();
+                }
+                counts.insert((condition, records));
+            }
+        }
+    }
+    assert!(counts.len() > 3, "{counts:?}");
+    let rows = &finished.results.grid().unwrap().rows;
+    assert!(rows.iter().all(|row| row.tokens > 0.0));
+    let cost = experiment.cost(&Control::default()).unwrap().to_text();
+    assert!(cost.contains("every run is finished"));
+    let again = tempfile::tempdir().unwrap();
+    let experiment = grid(again.path(), toys().stages(), &changes);
+    let cost = experiment.cost(&Control::default()).unwrap();
+    let random: Vec<_> = cost.stages.iter().filter(|s| s.method == "random" && s.stage == "training").collect();
+    assert_eq!(random.iter().map(|s| s.tokens).sum::<u64>(), 3 * 2 * 4 * 600);
+    // A budget in records says that it counts long and short ones alike.
+    let plain = grid(again.path(), toys().stages(), &changes[1..]);
+    assert!(plain.describe().contains("long, seed 1: length: a budget in records"), "{}", plain.describe());
+}
+
+#[test]
 fn what_the_rules_leave_out_is_said_and_clients_without_records_stay_silent() {
     let out = tempfile::tempdir().unwrap();
     let experiment = grid(out.path(), toys().stages(), &[("junk = { junk = 0.5 }", "bad = { bad_clients = 0.5 }")]);

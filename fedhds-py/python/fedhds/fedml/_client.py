@@ -15,6 +15,7 @@ from .._native import ProtocolError
 from .._records import Record
 from .._selection import Client, Method, client_seed
 from .._text import takes_text
+from .._tokens import Tokens, tokens_of
 from . import _bases
 from ._params import ORDER, RECORDS, ROUND, START, SUMMARY, Hooks, Params, check, packed, split
 
@@ -31,6 +32,8 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
             after the server's adapter is in the model; None for methods that look at none, or at the records' texts.
         judge: what gives losses of responses under prompts where the method has a quality gate: a :class:`fedhds.Model`, a
             :class:`fedhds.ResponseLoss`, or an object with ``score(records, adapter)``. None declines.
+        tokens: of each of the client's records, or a function of them, for methods whose budget is in tokens: such as
+            ``lambda records: fedhds.count_tokens(records, model)``. A trainer that serves several clients needs a function.
         layers: equal parts of a feature vector, one for each layer; 1 for one vector.
         seed: the experiment's.
 
@@ -46,6 +49,7 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
         method: Method | str,
         features: Callable[[Sequence[Any]], ArrayLike] | ArrayLike | None = None,
         judge: Any = None,
+        tokens: Tokens = None,
         layers: int = 1,
         seed: int = 0,
     ) -> None:
@@ -61,6 +65,7 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
         self.round = 0
         """The selection's round, from 0."""
         self._features = features
+        self._tokens = tokens
         self._judge = judge_of(judge, self.method, None)
         self._machines: dict[int, Client] = {}
         self._sent: dict[str, Any] = {}
@@ -120,7 +125,9 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
             if features is None and takes_text(self.method):
                 features = of_texts(records, self.method)
             start = sent[START]
-            summary = summarized(machine, self.method, start, features, len(train_data), records, self._judge)
+            # Of data of another kind a function of the caller's may count the tokens all the same.
+            tokens = tokens_of(self._tokens, train_data if records is None else records, self.method)
+            summary = summarized(machine, self.method, start, features, len(train_data), records, self._judge, tokens)
             self._reply = packed({SUMMARY: summary})
         elif ORDER in sent:
             # No bytes are the order of a client whose summary did not arrive.

@@ -72,7 +72,8 @@ class ServerAggregator(Hooks, _bases.ServerAggregator):
                 continue
             if records:
                 now["trained"][client] = records
-                kept.append((records, state))
+                # Of an order in tokens a client weighs no more than the records that were ordered: how many it took is its own word.
+                kept.append((min(records, now["ordered"][client]), state))
                 places.append(client)
         if not kept:
             return [], []
@@ -154,9 +155,9 @@ class ServerAggregator(Hooks, _bases.ServerAggregator):
             ProtocolError, AdapterError: for what cannot be used.
         """
         state, messages = split(params)
-        records, ordered = messages.get(RECORDS), self.history[-1]["ordered"].get(client, 0)
-        if records is None or records > ordered:
-            raise ProtocolError(f"protocol: local_update: expected at most {ordered} records, got {records}")
+        records, most = messages.get(RECORDS), self._server.most(client)
+        if records is None or records > most:
+            raise ProtocolError(f"protocol: local_update: expected at most {most} records, got {records}")
         own = self.get_adapter()
         if list(state) != list(own):
             unlike = sorted(set(state) ^ set(own))[:3]

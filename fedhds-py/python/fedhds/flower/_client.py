@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from .._answers import of_texts, summarized
 from .._judge import judge_of, losses_by
 from .._native import InputError, ParameterError, ProtocolError
 from .._text import takes_text
+from .._tokens import Tokens, tokens_of
 from ._memory import Memory
 from ._messages import (
     BODY,
@@ -74,6 +75,7 @@ def answer(
     *,
     records: Any = None,
     judge: Any = None,
+    tokens: Tokens = None,
     method: Method | str | None = None,
     layers: int = 1,
     client: int | None = None,
@@ -92,6 +94,8 @@ def answer(
         judge: what gives losses of responses under prompts where the method has a quality gate: a :class:`fedhds.Model`, a
             :class:`fedhds.ResponseLoss`, or an object with ``score(records, adapter)``. None declines: the federation does without this
             client's answer. :class:`Task` is given the same.
+        tokens: of each record, or a function of the records that gives them, such as ``lambda records: fedhds.count_tokens(records, model)``:
+            needed for methods whose budget is in tokens.
         method: what this client is willing to run; None runs what the server asks for. Needed where stages are
             Python objects, which do not travel.
         layers: equal parts of a feature vector, one for each layer.
@@ -108,6 +112,7 @@ def answer(
         features,
         records=records,
         judge=lambda ours: judge_of(judge, ours, None),
+        tokens=lambda ours, texts: tokens_of(tokens, texts, ours),
         method=method,
         layers=layers,
         client=client,
@@ -122,12 +127,13 @@ def answered(
     *,
     records: Any,
     judge: Callable[[Method], Any],
+    tokens: Callable[[Method, Sequence[Record] | None], Sequence[int] | None],
     method: Method | str | None,
     layers: int,
     client: int | None,
     state_dir: str | os.PathLike[str] | None,
 ) -> Message:
-    """:func:`answer` for a judge that goes by the method."""
+    """:func:`answer` for a judge and tokens that go by the method."""
     header = Header.read(message, "hello", "extract")
     if header.phase == "hello":
         number = client_number(context) if client is None else client
@@ -159,7 +165,7 @@ def answered(
         if found is None:
             raise InputError(f"features: expected an array, for the method {ours.settings['name']!r}, got none")
     count = len(texts) if texts is not None else records
-    summary = summarized(machine, ours, start, found, count, texts, judge(ours))
+    summary = summarized(machine, ours, start, found, count, texts, judge(ours), tokens(ours, texts))
     memory.keep_groups(header.round, machine)
     return Message(RecordDict({RECORD: ConfigRecord({BODY: summary})}), reply_to=message)
 

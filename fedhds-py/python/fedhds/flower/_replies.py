@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from logging import getLogger
 
 from flwr.app import ArrayRecord, Message
@@ -17,7 +17,7 @@ logger = getLogger("flwr.fedhds")
 
 
 def sort_replies(
-    replies: Iterable[Message], report: RoundReport, sent: ArrayRecord, nodes: Nodes
+    replies: Iterable[Message], report: RoundReport, sent: ArrayRecord, nodes: Nodes, most: Callable[[int], int]
 ) -> tuple[dict[int, Message], list[Message]]:
     """Replies that fit by client, in ascending order of their numbers, and errors; the report says what became of each client.
 
@@ -26,6 +26,7 @@ def sort_replies(
         report: the round's, with its orders.
         sent: the arrays that went to the clients.
         nodes: who is who.
+        most: the most records that a client may have trained on.
     """
     good: dict[int, Message] = {}
     failed: list[Message] = []
@@ -40,7 +41,7 @@ def sort_replies(
             logger.warning("a train reply of node %s that nobody waits for", reply.metadata.src_node_id)
         else:
             try:
-                report.trained[client] = _check(reply, report.ordered[client], sent)
+                report.trained[client] = _check(reply, report.ordered[client], most(client), sent)
                 good[client] = reply
             except Exception as error:  # whatever it sent: this client is left out, and nobody else
                 report.left_out[client] = told(error)
@@ -62,8 +63,11 @@ def as_sent(arrays: ArrayRecord, sent: ArrayRecord) -> ArrayRecord:
     return record_of({name: array.astype(types.get(name, array.dtype)) for name, array in arrays_of(arrays).items()})
 
 
-def _check(reply: Message, ordered: int, sent: ArrayRecord) -> int:
-    """The records that a client trained on; an error where its reply cannot be aggregated."""
+def _check(reply: Message, ordered: int, most: int, sent: ArrayRecord) -> int:
+    """The records that a client trained on; an error where its reply cannot be aggregated.
+
+    Of an order in tokens it may be more than were ordered. It then weighs no more than these: how many it took is its own word.
+    """
     found = single_arrays(reply)
     if found is None:
         raise ProtocolError("protocol: train reply: expected one ArrayRecord, got none")
@@ -72,10 +76,10 @@ def _check(reply: Message, ordered: int, sent: ArrayRecord) -> int:
     if len(metrics) != 1:
         raise ProtocolError(f"protocol: train reply: expected one MetricRecord, got {len(metrics)}")
     records = metrics[0].get(NUM_EXAMPLES)
-    if not isinstance(records, (int, float)) or not 1 <= records <= ordered:
-        raise ProtocolError(
-            f"protocol: train reply: `{NUM_EXAMPLES}`: expected 1 to {ordered}, as ordered, got {records!r}"
-        )
+    if not isinstance(records, (int, float)) or not 1 <= records <= most:
+        raise ProtocolError(f"protocol: train reply: `{NUM_EXAMPLES}`: expected 1 to {most}, as ordered, got {records!r}")
+    if records > ordered:
+        metrics[0][NUM_EXAMPLES] = ordered
     return int(records)
 
 

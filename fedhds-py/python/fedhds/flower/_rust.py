@@ -18,6 +18,7 @@ from .. import Adapter, Method, Record, Trained, as_records
 from .._native import CheckpointError, InputError, ProtocolError
 from .._judge import judge_of
 from .._text import TextFeatures, takes_text
+from .._tokens import Tokens, tokens_of
 from ._client import Query, Task, answered
 from ._messages import ACTION, EVAL_LOSS, NUM_CLIENTS, NUM_EXAMPLES, Header, arrays_of, method_of, single_arrays
 
@@ -39,6 +40,8 @@ class LocalData:
             features that do not change; None keeps them in memory, as long as the run lasts.
         judge: as for :class:`fedhds.Simulation`: None is the model of a :class:`fedhds.LoraTrainer` where the method has a quality
             gate, and False declines.
+        tokens: of each record, or a function of the records that gives them, for methods whose budget is in tokens; None counts by the
+            model of a :class:`fedhds.LoraTrainer`.
     """
 
     records: Any
@@ -48,6 +51,7 @@ class LocalData:
     test: Any = ()
     state_dir: str | os.PathLike[str] | None = None
     judge: Any = None
+    tokens: Tokens = None
 
 
 class RustClient:
@@ -109,6 +113,7 @@ class RustClient:
             local.features,
             records=local.records,
             judge=local.judge,
+            tokens=local.tokens,
             method=self._method,
             layers=local.layers,
             client=None,
@@ -177,6 +182,7 @@ class _Loaded:
         self._features: NDArray[np.float32] | None = None
         self._text = TextFeatures()
         self._judge: Any = None
+        self._tokens: Sequence[int] | None = None
 
     def adapter(self, arrays: dict[str, NDArray[Any]]) -> Adapter:
         """The arrays as an adapter of this client's trainer, which knows rank and targets."""
@@ -189,6 +195,12 @@ class _Loaded:
         if self._judge is None:
             self._judge = judge_of(self.data.judge, method, self.data.trainer)
         return self._judge
+
+    def tokens(self, method: Method, _: Any) -> Sequence[int] | None:
+        """Tokens of the records where the method's budget counts them, counted once."""
+        if self._tokens is None:
+            self._tokens = tokens_of(self.data.tokens, self.records, method, self.data.trainer)
+        return self._tokens
 
     def features(self, query: Query) -> NDArray[np.float32]:
         """Features of the records; those of a frozen extractor are taken once."""

@@ -178,7 +178,7 @@ class FedHDS(ResumableStrategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Aggregates the replies that fit, in ascending order of client numbers: in the core, or by the inner strategy."""
         report = self.reports[-1]
-        good, failed = sort_replies(replies, report, self._sent, self._nodes)
+        good, failed = sort_replies(replies, report, self._sent, self._nodes, self._server.most)
         arrays: ArrayRecord | None = None
         metrics: MetricRecord | None = None
         if not report.answered:
