@@ -5,7 +5,6 @@ use crate::error::Result;
 use crate::method::MethodConfig;
 use crate::protocol::{GateLimit, GroupTokens, GroupsDigest, OrderTokens, TokensAsked, TrainedTokens};
 use crate::stage::Trained;
-use rand::RngExt as _;
 
 const DIMS: usize = 8;
 
