@@ -1,10 +1,12 @@
 //! A client's half of the selection: message in, message out. No I/O, no clock, no global state.
 
+mod choice;
 mod choose;
 mod gate;
 mod groups;
 mod saved;
 
+pub use choice::{Choice, Chosen};
 pub use gate::Pair;
 pub use saved::{ClientState, LastTrained, SavedClient};
 

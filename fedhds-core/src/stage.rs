@@ -5,6 +5,10 @@
 //! groups, then [`Trainer`]; the server runs [`Aggregator`]. All are object-safe and free of any tensor library's types. The pipeline
 //! checks what a stage returns, so that a user's own stage fails with its name and what was wrong.
 
+mod reason;
+
+pub use reason::{Coverage, Nearness, Watch};
+
 use crate::error::Result;
 use crate::protocol::ClientSummary;
 use crate::types::{Adapter, ClientId, ClusterId, Context, Matrix, Record, Round, RowId, Scores, Secret};
@@ -94,6 +98,8 @@ pub struct Rows<'a> {
     pub prompts: Option<&'a Matrix>,
     /// What a selection is to lie near, for the server's selector where the server keeps the clients' groups; else the rows themselves.
     pub targets: Option<&'a Targets>,
+    /// Who is told in which order the selector takes rows; none where nobody asks.
+    pub watch: Option<&'a dyn Watch>,
 }
 
 impl<'a> Rows<'a> {
@@ -110,6 +116,7 @@ impl<'a> Rows<'a> {
             copies: &[],
             prompts: None,
             targets: None,
+            watch: None,
         }
     }
 
@@ -165,6 +172,19 @@ impl<'a> Rows<'a> {
     #[must_use]
     pub fn targets(self, targets: impl Into<Option<&'a Targets>>) -> Self {
         Self { targets: targets.into(), ..self }
+    }
+
+    /// Says who is told in which order the selector takes rows.
+    #[must_use]
+    pub fn watch(self, watch: impl Into<Option<&'a dyn Watch>>) -> Self {
+        Self { watch: watch.into(), ..self }
+    }
+
+    /// A selector says that it takes this row next, and what the row adds to what it maximises. It changes nothing.
+    pub fn took(&self, row: usize, gain: f64) {
+        if let Some(watch) = self.watch {
+            watch.took(row, gain);
+        }
     }
 
     /// Number of rows.
@@ -274,6 +294,11 @@ pub trait Selector: Send + Sync {
         _context: &Context,
     ) -> Result<Option<Vec<u32>>> {
         Ok(None)
+    }
+
+    /// By what it measures how covered a place is, where [`Rows::covered`] has a say: what explains a selection measures by the same.
+    fn nearness(&self) -> Option<Nearness> {
+        None
     }
 }
 

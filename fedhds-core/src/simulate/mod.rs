@@ -8,6 +8,7 @@ mod federation;
 mod identity;
 #[cfg(feature = "experiment")]
 mod progress;
+mod reason;
 mod round;
 mod round_record;
 mod sampling;
@@ -23,6 +24,7 @@ pub use federation::Outcome;
 pub use identity::RunIdentity;
 #[cfg(feature = "experiment")]
 pub use progress::{LogWriter, TerminalProgress};
+pub use reason::{GroupRecord, RecordReason};
 pub use round_record::{ClientRecord, EvaluationRecord, RoundRecord};
 pub use sampling::Participation;
 pub use schedule::EvaluationSchedule;
