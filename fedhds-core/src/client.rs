@@ -1,11 +1,13 @@
 //! A client's half of the selection: message in, message out. No I/O, no clock, no global state.
 
+mod choice;
 mod choose;
 mod gate;
 mod groups;
 mod saved;
 mod spend;
 
+pub use choice::{Choice, Chosen};
 pub use gate::{Pair, pilot_scores};
 pub use saved::{ClientState, LastTrained, SavedClient};
 

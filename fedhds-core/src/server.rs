@@ -13,12 +13,14 @@ mod report;
 mod selection;
 mod state;
 mod tokens;
+mod why;
 
 pub use gate::GateReport;
 pub use registry::Registry;
 pub use report::{FinishedRound, RoundReport};
 pub use selection::{SelectedGroup, Selection};
 pub use state::{Phase, ServerState};
+pub use why::{Caps, GroupReason};
 
 use crate::aggregate::AdapterShape;
 use crate::error::{Error, Result};
@@ -31,6 +33,7 @@ use crate::types::{Adapter, ClientId, ClusterId, Context, Round, Seed};
 use gate::Gate;
 use selection::Knowledge;
 use std::collections::{BTreeMap, BTreeSet};
+use why::Explain;
 
 /// The server of the federation.
 pub struct Server {
@@ -41,6 +44,8 @@ pub struct Server {
     memory: Option<Box<dyn Memory>>,
     /// The clients' groups, for methods that group once.
     registry: Option<Registry>,
+    /// Makes what takes notes of a selection, where somebody asked for reasons.
+    explain: Option<fn() -> Box<dyn Explain>>,
     state: ServerState,
     /// The updates that came.
     updates: BTreeMap<ClientId, Arrived>,
@@ -76,6 +81,7 @@ impl Server {
         Ok(Self {
             memory,
             registry,
+            explain: None,
             pipeline,
             keys: RecordKeys(seed.derive("record keys", 0)),
             aggregator,
@@ -83,6 +89,12 @@ impl Server {
             updates: BTreeMap::new(),
             aggregated: None,
         })
+    }
+
+    /// This server, which says of every group [why](SelectedGroup::reason) it gives records. It picks the same ones, and takes little more time.
+    #[must_use]
+    pub fn explained(self) -> Self {
+        Self { explain: Some(why::notes), ..self }
     }
 
     /// Begins a round with these clients; the answer goes to each of them. No clients are a round without selection.
@@ -154,11 +166,13 @@ impl Server {
         }
         let gate = self.pipeline.server.gate.as_ref().zip(self.registry.as_ref());
         let gate = gate.map(|(config, registry)| Gate::new(config, &registry.answers(), context));
+        let explain = self.explain.map(|make| make());
         let known = Knowledge {
             covered: self.memory.as_ref().map(|memory| memory.covered()),
             registry: self.registry.as_ref(),
             clients: self.state.clients.len(),
             gate: gate.as_ref(),
+            explain: explain.as_deref(),
         };
         let selection = selection::select(&self.pipeline, round, self.state.summaries.values(), &known, context)?;
         tracing::debug!(

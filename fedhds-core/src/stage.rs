@@ -5,6 +5,10 @@
 //! groups, then [`Trainer`]; the server runs [`Aggregator`]. All are object-safe and free of any tensor library's types. The pipeline
 //! checks what a stage returns, so that a user's own stage fails with its name and what was wrong.
 
+mod reason;
+
+pub use reason::{Coverage, Nearness, Watch};
+
 use crate::error::Result;
 use crate::protocol::ClientSummary;
 use crate::types::{Adapter, ClientId, ClusterId, Context, Matrix, Record, Round, RowId, Scores, Secret};
@@ -97,6 +101,8 @@ pub struct Rows<'a> {
     /// Tokens of each row, `[n]`, on a client: prompt, response and end of sequence, at least 1; empty where they are not known. A budget in
     /// tokens needs them.
     pub tokens: &'a [u32],
+    /// Who is told in which order the selector takes rows; none where nobody asks.
+    pub watch: Option<&'a dyn Watch>,
 }
 
 impl<'a> Rows<'a> {
@@ -114,6 +120,7 @@ impl<'a> Rows<'a> {
             prompts: None,
             targets: None,
             tokens: &[],
+            watch: None,
         }
     }
 
@@ -175,6 +182,19 @@ impl<'a> Rows<'a> {
     #[must_use]
     pub fn tokens(self, tokens: &'a [u32]) -> Self {
         Self { tokens, ..self }
+    }
+
+    /// Says who is told in which order the selector takes rows.
+    #[must_use]
+    pub fn watch(self, watch: impl Into<Option<&'a dyn Watch>>) -> Self {
+        Self { watch: watch.into(), ..self }
+    }
+
+    /// A selector says that it takes this row next, and what the row adds to what it maximises. It changes nothing.
+    pub fn took(&self, row: usize, gain: f64) {
+        if let Some(watch) = self.watch {
+            watch.took(row, gain);
+        }
     }
 
     /// Number of rows.
@@ -284,6 +304,11 @@ pub trait Selector: Send + Sync {
         _context: &Context,
     ) -> Result<Option<Vec<u32>>> {
         Ok(None)
+    }
+
+    /// By what it measures how covered a place is, where [`Rows::covered`] has a say: what explains a selection measures by the same.
+    fn nearness(&self) -> Option<Nearness> {
+        None
     }
 }
 

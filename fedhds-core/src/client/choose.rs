@@ -1,7 +1,8 @@
 //! Which records of the ordered groups train (eq. 10).
 
+use super::gate::passing;
 use super::spend::Purse;
-use super::{Client, ClientState, Pair};
+use super::{Choice, Chosen, Client, ClientState, Pair};
 use crate::error::{Error, Result};
 use crate::method::Repeats;
 use crate::method::checked::run_selector;
@@ -9,15 +10,28 @@ use crate::protocol::{GateLimit, OrderTokens, RecordKeys, SelectionOrder, SpareG
 use crate::sorting;
 use crate::stage::{Budget, Clustering, Rows};
 use crate::types::{ClusterId, Context, RowId};
+use std::collections::BTreeMap;
 
 /// Which of these candidates may train, and which may not.
 pub(super) type Passing<'a> = dyn FnMut(Vec<RowId>) -> Result<(Vec<RowId>, Vec<RowId>)> + 'a;
+
+/// Losses of pairs of a response and a prompt.
+type Losses<'a> = dyn FnMut(&[Pair]) -> Result<Vec<f32>> + 'a;
 
 /// What an order has been answered with so far.
 #[derive(Default)]
 pub(super) struct Picked {
     pub chosen: Vec<RowId>,
     pub refused: Vec<RowId>,
+    /// How many of either are of the ordered groups; spares come behind them.
+    pub ordered: (usize, usize),
+}
+
+impl Picked {
+    fn ascending(mut self) -> Vec<RowId> {
+        sorting::sort(&mut self.chosen);
+        self.chosen
+    }
 }
 
 /// Records that are wanted of one group.
@@ -31,6 +45,11 @@ struct Slot {
     context: Context,
 }
 
+/// Without a gate nothing is looked at.
+fn all_pass(rows: Vec<RowId>) -> Result<(Vec<RowId>, Vec<RowId>)> {
+    Ok((rows, Vec::new()))
+}
+
 impl Client {
     /// The records to train on: of each group in the order as many as it says, ascending, none twice (eq. 10). Where the order is in tokens, the
     /// groups give in proportion to what it says of each until its tokens are met: the client stops before or after the record that reaches
@@ -42,7 +61,7 @@ impl Client {
     /// [`Error::Protocol`] when no summary was sent, when the order is for another client or round, or when it asks for a group
     /// that was not reported or for more records than the group holds; [`Error::Stage`] and the selector's own errors.
     pub fn choose(&self, order: &SelectionOrder, context: &Context) -> Result<Vec<RowId>> {
-        self.choose_by(order, context, &mut |rows| Ok((rows, Vec::new()))).map(|(chosen, _)| chosen)
+        self.choose_by(order, context, &mut all_pass).map(Picked::ascending)
     }
 
     /// [`choose`](Client::choose), leaving out what does not pass where the order's gate is open: `losses` gives the mean loss of each
@@ -60,18 +79,56 @@ impl Client {
     ) -> Result<Vec<RowId>> {
         let Some(limit) = order.sections.get::<GateLimit>()? else { return self.choose(order, context) };
         let this = &*self;
-        let (chosen, refused) = this.choose_by(order, context, &mut |rows| this.passing(&rows, &limit, losses))?;
-        self.refused.extend(refused);
+        let picked = this.choose_by(order, context, &mut |rows| {
+            let scores = this.mean_scores(&rows, &limit, losses)?;
+            Ok(passing(&rows, &scores, &limit))
+        })?;
+        self.refused.extend(picked.refused.iter().copied());
+        Ok(picked.ascending())
+    }
+
+    /// The records that [`choose_scored`](Client::choose_scored) chooses, or [`choose`](Client::choose) without `losses`, and those that it
+    /// refuses: each with its group, whether it is a spare, and its score.
+    ///
+    /// # Errors
+    /// As [`choose_scored`](Client::choose_scored).
+    pub fn choose_explained(
+        &mut self,
+        order: &SelectionOrder,
+        context: &Context,
+        losses: Option<&mut Losses<'_>>,
+    ) -> Result<Chosen> {
+        let (this, mut scored) = (&*self, BTreeMap::new());
+        let picked = match (losses, order.sections.get::<GateLimit>()?) {
+            (Some(losses), Some(limit)) => this.choose_by(order, context, &mut |rows| {
+                let scores = this.mean_scores(&rows, &limit, losses)?;
+                scored.extend(rows.iter().copied().zip(scores.iter().copied()));
+                Ok(passing(&rows, &scores, &limit))
+            })?,
+            _ => this.choose_by(order, context, &mut all_pass)?,
+        };
+        let labels = this.state.as_ref().map_or(&[][..], |state| &state.clustering.labels);
+        let choices = |rows: &[RowId], ordered: usize| -> Vec<Choice> {
+            let choice = |(at, &row): (usize, &RowId)| Choice {
+                row,
+                group: labels.get(row.index()).copied().flatten().unwrap_or(ClusterId(0)),
+                spare: at >= ordered,
+                score: scored.get(&row).copied().filter(|score| !score.is_nan()),
+            };
+            let mut choices: Vec<Choice> = rows.iter().enumerate().map(choice).collect();
+            sorting::sort_by_key(&mut choices, |choice| choice.row);
+            choices
+        };
+        let chosen = Chosen {
+            records: choices(&picked.chosen, picked.ordered.0),
+            refused: choices(&picked.refused, picked.ordered.1),
+        };
+        self.refused.extend(picked.refused);
         Ok(chosen)
     }
 
     /// The records of an order of which `passing` says which may train; and those that may not.
-    fn choose_by(
-        &self,
-        order: &SelectionOrder,
-        context: &Context,
-        passing: &mut Passing<'_>,
-    ) -> Result<(Vec<RowId>, Vec<RowId>)> {
+    fn choose_by(&self, order: &SelectionOrder, context: &Context, passing: &mut Passing<'_>) -> Result<Picked> {
         order.check()?;
         let Some(state) = &self.state else {
             return Err(Error::protocol("selection_order", "a summary before the order", "no summary was made"));
@@ -136,6 +193,7 @@ impl Client {
         if let Some(purse) = &mut purse {
             self.spend(state, &mut shares, purse, passing, &mut picked)?;
         }
+        picked.ordered = (picked.chosen.len(), picked.refused.len());
         let mut short: usize = slots.iter().map(|slot| slot.missing).sum();
         let spares = order.sections.get::<SpareGroups>()?.unwrap_or_default().0;
         for spare in spares {
@@ -160,21 +218,19 @@ impl Client {
             self.fill(state, &mut slots, passing, &mut picked)?;
             short = slots[0].missing;
         }
-        let Picked { mut chosen, refused } = picked;
         if let Some(purse) = &mut purse {
-            purse.settle(state, &mut chosen);
+            purse.settle(state, &mut picked.chosen);
         }
-        sorting::sort(&mut chosen);
         tracing::debug!(
             client = %self.id,
             round = %order.round,
-            records = chosen.len(),
-            refused = refused.len(),
+            records = picked.chosen.len(),
+            refused = picked.refused.len(),
             short,
             tokens = purse.map(|purse| purse.spent),
             "records are chosen"
         );
-        Ok((chosen, refused))
+        Ok(picked)
     }
 
     /// `count` records of these rows of a group, of which `tries` times as many are looked at.

@@ -166,14 +166,14 @@ impl Client {
         dot(a, b) >= SAME_TOPIC * (dot(a, a) * dot(b, b)).sqrt()
     }
 
-    /// Of these records those that pass an open gate's limit, `losses` giving the mean loss of each pair, and those that do not. A record
-    /// without a decoy of another topic, or without losses, passes: nothing tells that it is bad.
-    pub(super) fn passing(
+    /// The mean score of each of these records under an open gate, `losses` giving the mean loss of each pair; NaN for a record without a
+    /// decoy of another topic, or without losses.
+    pub(super) fn mean_scores(
         &self,
         rows: &[RowId],
         limit: &GateLimit,
         losses: &mut dyn FnMut(&[Pair]) -> Result<Vec<f32>>,
-    ) -> Result<(Vec<RowId>, Vec<RowId>)> {
+    ) -> Result<Vec<f64>> {
         let seed = self.state.as_ref().and_then(|state| state.keys).unwrap_or(Seed(0));
         let seed = seed.derive("pilot", u64::from(self.id.0));
         // The same few prompts for all records: whoever keeps what a model made of a prompt makes it once.
@@ -187,14 +187,20 @@ impl Client {
             .collect();
         let pairs: Vec<Pair> = ranked.iter().flat_map(Ranked::pairs).collect();
         let given = if pairs.is_empty() { Vec::new() } else { losses(&pairs)? };
-        let (mut passed, mut failed) = (Vec::new(), Vec::new());
-        for (row, scores) in rows.iter().zip(scores_of(&ranked, &given)?) {
-            // Of no scores the mean is NaN too.
-            let mean = scores.iter().sum::<f64>() / scores.len() as f64;
-            if mean < f64::from(limit.least_score) { failed.push(*row) } else { passed.push(*row) }
-        }
-        Ok((passed, failed))
+        // Of no scores the mean is NaN too.
+        let mean = |scores: Vec<f64>| scores.iter().sum::<f64>() / scores.len() as f64;
+        Ok(scores_of(&ranked, &given)?.into_iter().map(mean).collect())
     }
+}
+
+/// Of records with these mean scores those that pass an open gate's limit, and those that do not. A record without a score passes: nothing
+/// tells that it is bad.
+pub(super) fn passing(rows: &[RowId], scores: &[f64], limit: &GateLimit) -> (Vec<RowId>, Vec<RowId>) {
+    let (mut passed, mut failed) = (Vec::new(), Vec::new());
+    for (row, score) in rows.iter().zip(scores) {
+        if *score < f64::from(limit.least_score) { failed.push(*row) } else { passed.push(*row) }
+    }
+    (passed, failed)
 }
 
 /// The scores of each record against its decoys, of the losses of all their [pairs](Ranked::pairs).

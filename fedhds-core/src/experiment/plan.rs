@@ -249,6 +249,9 @@ mod tests {
             traffic: Traffic::default(),
             seconds: BTreeMap::new(),
             refused: Vec::new(),
+            groups: Vec::new(),
+            reasons: Vec::new(),
+            refused_reasons: Vec::new(),
         };
         let round = RoundRecord {
             round: Round(0),

@@ -3,7 +3,7 @@
 use super::rows::{Groups, check_rows, row_ids, squared_distance};
 use crate::error::Result;
 use crate::loops;
-use crate::stage::{Budget, Rows, Selector};
+use crate::stage::{Budget, Nearness, Rows, Selector};
 use crate::types::{Context, RowId};
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
@@ -56,9 +56,7 @@ fn greedy(all: &Rows<'_>, rows: &[usize], count: usize, context: &Context) -> Re
     // Before anything is chosen every row lies this far from "the nearest chosen": farther than any two rows lie apart,
     // so that the first gain ranks rows by their weighted sum of distances.
     let far = 2.0 * rows.iter().map(|&row| distance(row, rows[0])).fold(0.0, f64::max);
-    let covered =
-        |row: usize| all.covered.map(|c| c.points.iter_rows().map(move |p| squared_distance(points.row(row), p)));
-    let start = |&row: &usize| covered(row).and_then(|d| d.min_by(f64::total_cmp)).map_or(far, f64::sqrt);
+    let start = |&row: &usize| covered_distance(all, row).unwrap_or(far);
     let mut nearest = loops::map(rows.len(), 64, |at| start(&rows[at]));
     let gain = |row: usize, nearest: &[f64]| -> f64 {
         rows.iter().zip(nearest).map(|(&i, &near)| f64::from(all.weight(i)) * (near - distance(i, row)).max(0.0)).sum()
@@ -81,9 +79,17 @@ fn greedy(all: &Rows<'_>, rows: &[usize], count: usize, context: &Context) -> Re
         for (&i, near) in rows.iter().zip(&mut nearest) {
             *near = near.min(distance(i, bound.row));
         }
+        all.took(bound.row, bound.gain);
         chosen.push(bound.row);
     }
     Ok(chosen)
+}
+
+/// Distance of a row to the nearest covered point; none where nothing is covered.
+pub(super) fn covered_distance(all: &Rows<'_>, row: usize) -> Option<f64> {
+    let points = &all.covered?.points;
+    let distances = points.iter_rows().map(|point| squared_distance(all.points.row(row), point));
+    distances.min_by(f64::total_cmp).map(f64::sqrt)
 }
 
 impl Selector for FacilityLocation {
@@ -112,13 +118,18 @@ impl Selector for FacilityLocation {
     fn uses_covered(&self) -> bool {
         true
     }
+
+    fn nearness(&self) -> Option<Nearness> {
+        Some(Nearness::Distance)
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::stage::Covered;
+    use crate::select::testing::Told;
+    use crate::stage::{Covered, Watch};
     use crate::types::Matrix;
     use proptest::prelude::*;
 
@@ -191,6 +202,20 @@ mod tests {
             let points = Matrix::new(values.len(), 1, values.iter().map(|v| f32::from(v.0)).collect()).unwrap();
             let weights: Vec<f32> = values.iter().map(|v| f32::from(v.1)).collect();
             prop_assert_eq!(pick(&points, &weights, total), plain_greedy(&points, &weights, total));
+            // The order that it says: each takes so much off the weighted sum of distances, from the second on.
+            let told = Told::default();
+            let rows = Rows::new(&points).weights(&weights).watch(&told as &dyn Watch);
+            FacilityLocation.select(&rows, Budget::Total(total), &Context::new(0)).unwrap();
+            let said = told.take();
+            prop_assert_eq!(said.len(), if total < values.len() { total } else { 0 });
+            let cost = |chosen: &[(usize, f64)]| -> f64 {
+                let distance = |at: i16, row: usize| f64::from((f32::from(at) - points.row(row)[0]).abs());
+                let nearest = |at| chosen.iter().map(|(row, _)| distance(at, *row)).fold(f64::INFINITY, f64::min);
+                values.iter().map(|&(at, weight)| f64::from(weight) * nearest(at)).sum()
+            };
+            for at in 1..said.len() {
+                prop_assert!((cost(&said[..at]) - cost(&said[..=at]) - said[at].1).abs() < 1e-6, "{:?}", said);
+            }
         }
     }
 }

@@ -20,6 +20,7 @@
 //!
 //! [`CoverageMemory`] remembers on the server what earlier rounds have covered (`memory.rs`).
 
+mod covered_before;
 mod facility_location;
 mod memory;
 mod nearest_centroid;
@@ -30,6 +31,7 @@ mod rows;
 mod saturated_coverage;
 mod stratified;
 
+pub(crate) use covered_before::covered_before;
 pub use facility_location::FacilityLocation;
 pub use memory::{CoverageMemory, CoverageMemoryConfig};
 pub use nearest_centroid::NearestCentroid;
@@ -38,3 +40,27 @@ pub use random_member::RandomMember;
 pub use rows::check_rows;
 pub use saturated_coverage::SaturatedCoverage;
 pub use stratified::Stratified;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod testing {
+    use crate::stage::Watch;
+    use std::sync::Mutex;
+
+    /// Remembers what a selector says.
+    #[derive(Debug, Default)]
+    pub struct Told(Mutex<Vec<(usize, f64)>>);
+
+    impl Watch for Told {
+        fn took(&self, row: usize, gain: f64) {
+            self.0.lock().unwrap().push((row, gain));
+        }
+    }
+
+    impl Told {
+        /// (row, gain), in order.
+        pub fn take(&self) -> Vec<(usize, f64)> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+}

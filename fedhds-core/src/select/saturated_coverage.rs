@@ -3,7 +3,7 @@
 use super::rows::{Groups, check_rows, row_ids};
 use crate::error::{Error, Result};
 use crate::loops;
-use crate::stage::{Budget, Room, Rows, Selector};
+use crate::stage::{Budget, Nearness, Room, Rows, Selector};
 use crate::types::{ClientId, Context, Matrix, RowId};
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
@@ -43,7 +43,7 @@ impl SaturatedCoverage {
         Err(Error::parameter("threshold", "at least -1 and below 1", self.threshold))
     }
 
-    fn similarity(&self, a: &[f32], b: &[f32]) -> f64 {
+    pub(super) fn similarity(&self, a: &[f32], b: &[f32]) -> f64 {
         let dot: f64 = a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
         let t = f64::from(self.threshold);
         ((dot - t) / (1.0 - t)).clamp(0.0, 1.0)
@@ -103,6 +103,7 @@ impl SaturatedCoverage {
             }
             counts[best.row] += 1;
             taken += 1;
+            all.took(best.row, best.gain);
             left.iter_mut().zip(&similar[best.row]).for_each(|(left, s)| *left *= (-s).exp2());
             if counts[best.row] < room.of_rows[best.row] {
                 heap.push(bound(best.row, taken, &left));
@@ -113,7 +114,7 @@ impl SaturatedCoverage {
 }
 
 /// The rows scaled to length 1; a row of zeros stays.
-fn units(points: &Matrix) -> Matrix {
+pub(super) fn units(points: &Matrix) -> Matrix {
     let mut points = points.clone();
     for i in 0..points.rows() {
         let row = points.row_mut(i);
@@ -183,13 +184,19 @@ impl Selector for SaturatedCoverage {
         }
         self.greedy(all, room, total, context).map(Some)
     }
+
+    fn nearness(&self) -> Option<Nearness> {
+        Some(Nearness::Similarity { threshold: self.threshold })
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::stage::{Covered, Targets};
+    use crate::select::covered_before;
+    use crate::select::testing::Told;
+    use crate::stage::{Coverage, Covered, Targets, Watch};
     use proptest::prelude::*;
 
     /// Points on the unit circle at these angles, in degrees.
@@ -272,13 +279,29 @@ mod tests {
             let selector = SaturatedCoverage { threshold };
             let room = vec![3; angles.len()];
             let none = BTreeMap::new();
-            let got = selector.allocate(&rows, &Room::new(&room, &none), total, &Context::new(0)).unwrap().unwrap();
+            let told = Told::default();
+            let asked = rows.watch(&told as &dyn Watch);
+            let got = selector.allocate(&asked, &Room::new(&room, &none), total, &Context::new(0)).unwrap().unwrap();
             let s = |a: &[f32], b: &[f32]| selector.similarity(a, b);
             let mut h: Vec<f64> =
                 points.iter_rows().map(|p| f64::from(covered.mass[0]) * s(p, covered.points.row(0))).collect();
             let value = |h: &[f64]| -> f64 {
                 h.iter().zip(&weights).map(|(h, w)| f64::from(w.sqrt()) * (1.0 - (-h).exp2())).sum()
             };
+            let every: Vec<usize> = (0..angles.len()).collect();
+            for (h, covered) in h.iter().zip(covered_before(selector.nearness().unwrap(), &rows, &every)) {
+                prop_assert!(matches!(covered, Coverage::Records(said) if (said - h).abs() < 1e-4 * (1.0 + h)));
+            }
+            // The order that it says, one record after the other.
+            let said = told.take();
+            prop_assert_eq!(said.len(), total.min(3 * angles.len()));
+            let mut taken = h.clone();
+            for (j, gain) in said {
+                let with: Vec<f64> =
+                    taken.iter().enumerate().map(|(i, h)| h + s(points.row(i), points.row(j))).collect();
+                prop_assert!((value(&with) - value(&taken) - gain).abs() < 1e-5, "{} of row {}", gain, j);
+                taken = with;
+            }
             let mut counts = vec![0u32; angles.len()];
             for _ in 0..total {
                 let with = |j: usize| -> Vec<f64> {

@@ -1,5 +1,6 @@
 //! What each group gives within its own room and its client's: picks that are too many go to other clients.
 
+use super::why::Explain;
 use crate::error::Result;
 use crate::method::ServerStages;
 use crate::method::checked::run_selector;
@@ -56,6 +57,7 @@ pub(super) fn one_each(
     allowance: &mut Allowance,
     all: &Rows<'_>,
     budget: usize,
+    explain: Option<&dyn Explain>,
     context: &Context,
 ) -> Result<()> {
     let mut left = budget;
@@ -80,6 +82,9 @@ pub(super) fn one_each(
         };
         for row in chosen {
             left -= allowance.take(row.index(), 1) as usize;
+        }
+        if let Some(explain) = explain {
+            explain.note(&allowance.given, Some(&open));
         }
     }
     Ok(())
@@ -151,5 +156,6 @@ impl Part {
             .groups(self.groups.as_ref())
             .covered(all.covered)
             .targets(all.targets)
+            .watch(all.watch)
     }
 }

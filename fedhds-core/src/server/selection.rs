@@ -4,6 +4,7 @@ use super::allowance::{Allowance, one_each, spread};
 use super::gate::{Gate, GateReport};
 use super::registry::Registry;
 use super::tokens::{order_tokens, to_tokens};
+use super::why::{Explain, GroupReason};
 use crate::error::{Error, Result};
 use crate::method::checked::{run_allocation, run_clusterer, run_selector};
 use crate::method::pipeline::{each_alone, keep_noise};
@@ -12,7 +13,7 @@ use crate::protocol::{
     ClientSummary, ClusterOrder, GateLimit, GroupScores, GroupTokens, OrderTokens, SelectionOrder, SpareGroups,
 };
 use crate::sorting;
-use crate::stage::{Budget, Clustering, Covered, Room, Rows, Targets};
+use crate::stage::{Budget, Clustering, Covered, Room, Rows, Targets, Watch};
 use crate::types::{ClientId, ClusterId, Context, Matrix, Round, Scores};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 const MAX_ROWS: usize = 1 << 26;
 
 /// One uploaded group, and what became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SelectedGroup {
     /// Whose group it is.
     pub client: ClientId,
@@ -33,6 +34,9 @@ pub struct SelectedGroup {
     pub server_cluster: Option<ClusterId>,
     /// Records ordered of it; 0 where it was not picked.
     pub records: u32,
+    /// Why, of a server that [explains](super::Server::explained). Its state does not keep it: who goes on in the middle of a round has none.
+    #[serde(skip)]
+    pub reason: GroupReason,
 }
 
 /// What the server chose in one round.
@@ -158,6 +162,8 @@ pub(super) struct Knowledge<'a> {
     pub clients: usize,
     /// What the clients' ranks say, where the method has a gate.
     pub gate: Option<&'a Gate>,
+    /// Who takes notes of why groups give, where somebody asked.
+    pub explain: Option<&'a dyn Explain>,
 }
 
 impl Knowledge<'_> {
@@ -166,13 +172,17 @@ impl Knowledge<'_> {
         self.gate.map_or(1.0, |gate| gate.pass(client))
     }
 
-    /// Records that a group may give.
-    pub(super) fn room(&self, group: &SelectedGroup) -> u32 {
-        let left = match self.registry {
+    /// Records of a group that were not trained on.
+    pub fn left(&self, group: &SelectedGroup) -> u32 {
+        match self.registry {
             Some(registry) => registry.room(group.client, group.cluster).unwrap_or(group.size),
             None => group.size,
-        };
-        (f64::from(left) * self.pass(group.client)).floor() as u32
+        }
+    }
+
+    /// Records that a group may give.
+    pub(super) fn room(&self, group: &SelectedGroup) -> u32 {
+        (f64::from(self.left(group)) * self.pass(group.client)).floor() as u32
     }
 
     /// The most of each client, where there is a share cap. Whoever declined to rank its records gives no more than an equal share once the
@@ -220,6 +230,7 @@ impl<'a> Uploaded<'a> {
                 size: group.size,
                 server_cluster: None,
                 records: 0,
+                reason: GroupReason::default(),
             });
             if pipeline.server.count.tokens().is_some() {
                 let GroupTokens(tokens) = summary.sections.get()?.unwrap_or_default();
@@ -294,6 +305,9 @@ fn among(
     known: &Knowledge<'_>,
     context: &Context,
 ) -> Result<Selection> {
+    if let Some(explain) = known.explain {
+        explain.begin();
+    }
     let records = uploaded.records();
     let shown = uploaded.shown;
     let has_places = pipeline.client.clusterer.is_some();
@@ -324,8 +338,11 @@ fn among(
             None => Rows::new(&points).covered(covered),
             Some(around) => around.rows(),
         };
-        let rows = rows.scores(scores.as_ref());
-        among_groups(&pipeline.server, &mut selection, &mut allowance, &rows, budget, context)?;
+        let rows = rows.scores(scores.as_ref()).watch(known.explain.map(|explain| explain as &dyn Watch));
+        among_groups(&pipeline.server, &mut selection, &mut allowance, &rows, budget, known, context)?;
+        if let (Some(explain), Some(_)) = (known.explain, known.covered) {
+            explain.note_covered(pipeline.server.selector.nearness(), &rows, &allowance.given);
+        }
     }
     selection.groups.extend(hidden);
     if let Some(budget) = budget {
@@ -335,6 +352,9 @@ fn among(
         }
     }
     selection.groups.iter_mut().zip(&allowance.given).for_each(|(group, given)| group.records = *given);
+    if let Some(explain) = known.explain {
+        explain.tell(&mut selection.groups, &allowance, known);
+    }
     sorting::sort_by_key(&mut selection.groups, |group| (group.client, group.cluster));
     if pipeline.client.repeats == Repeats::Never {
         selection.name_spares(known);
@@ -441,6 +461,7 @@ fn among_groups(
     allowance: &mut Allowance,
     rows: &Rows<'_>,
     budget: Option<usize>,
+    known: &Knowledge<'_>,
     context: &Context,
 ) -> Result<()> {
     let weights: Vec<f32> = selection.groups.iter().map(|g| g.size as f32).collect();
@@ -474,9 +495,12 @@ fn among_groups(
         for (at, count) in counts.into_iter().enumerate() {
             allowance.take(at, count);
         }
+        if let Some(explain) = known.explain {
+            explain.note(&allowance.given, None);
+        }
         return Ok(());
     }
-    one_each(stages, allowance, &rows, budget, &context)?;
+    one_each(stages, allowance, &rows, budget, known.explain, &context)?;
     spread(allowance, &weights, budget);
     Ok(())
 }

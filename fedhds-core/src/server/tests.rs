@@ -14,6 +14,7 @@ use std::sync::Arc;
 mod once;
 mod refusals;
 mod tokens;
+mod why;
 
 fn server(pipeline: Pipeline) -> Server {
     Server::new(pipeline, Seed(5), Box::new(WeightedMean::new())).unwrap()

@@ -28,8 +28,8 @@ impl Simulation {
     /// report; [`Error::Cancelled`]. Finished rounds are kept in the checkpoint.
     pub fn run(mut self) -> Result<Outcome> {
         self.check()?;
-        let mut server =
-            Server::new(self.pipeline.clone(), self.seed, std::mem::replace(&mut self.aggregator, gone()))?;
+        let aggregator = std::mem::replace(&mut self.aggregator, gone());
+        let mut server = Server::new(self.pipeline.clone(), self.seed, aggregator)?.explained();
         let (mut state, mut pending) = self.begin(&mut server)?;
         let rounds = self.settings.rounds;
         self.control.begin("rounds", Some(rounds as u64));

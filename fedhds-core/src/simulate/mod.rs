@@ -9,6 +9,7 @@ mod gate_only;
 mod identity;
 #[cfg(feature = "experiment")]
 mod progress;
+mod reason;
 mod round;
 mod round_record;
 mod sampling;
@@ -25,6 +26,7 @@ pub use gate_only::{ClientPilot, GateOutcome};
 pub use identity::RunIdentity;
 #[cfg(feature = "experiment")]
 pub use progress::{LogWriter, TerminalProgress};
+pub use reason::{GroupRecord, RecordReason};
 pub use round_record::{ClientRecord, EvaluationRecord, RoundRecord};
 pub use sampling::Participation;
 pub use schedule::EvaluationSchedule;

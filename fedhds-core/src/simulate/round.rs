@@ -1,7 +1,8 @@
 //! One round: every message goes through the protocol's encoding and is counted.
 
+use super::reason::groups_of;
 use super::simulation::Simulation;
-use super::{ClientRecord, RoundRecord};
+use super::{ClientRecord, RecordReason, RoundRecord};
 use crate::client::{Client, Pair};
 use crate::dataset::ClientData;
 use crate::error::{Error, Result};
@@ -105,7 +106,12 @@ impl<'a> RoundStep<'a> {
             Ok(active)
         })();
         sim.control.end("clients of the round");
-        let active: Vec<Active<'_>> = result?;
+        let mut active: Vec<Active<'_>> = result?;
+        for Active { record, .. } in &mut active {
+            let Some(selection) = server.selection() else { continue };
+            let reasons = record.reasons.iter().chain(&record.refused_reasons);
+            record.groups = groups_of(selection, record.client, reasons);
+        }
         let clock = Instant::now();
         let finished = server.finish_round()?;
         *seconds.entry("aggregate".to_owned()).or_default() += clock.elapsed().as_secs_f64();
@@ -182,6 +188,9 @@ impl<'a> RoundStep<'a> {
             traffic: Traffic::default(),
             seconds: BTreeMap::new(),
             refused: Vec::new(),
+            groups: Vec::new(),
+            reasons: Vec::new(),
+            refused_reasons: Vec::new(),
         };
         let mut machine = Client::new(data.client, &self.simulation.pipeline);
         let rows_of = |ids: &BTreeSet<&str>| {
@@ -280,19 +289,19 @@ impl<'a> RoundStep<'a> {
         let before = judged(&client.record);
         let context = self.client_context(client, "choose");
         let (data, record) = (client.data, &mut client.record);
-        let rows = match &sim.judge {
-            None => client.machine.choose(&order, &context)?,
+        let picked = match &sim.judge {
+            None => client.machine.choose_explained(&order, &context, None)?,
             Some(judge) => {
                 let mut losses = |pairs: &[Pair]| self.losses(judge.as_ref(), data, pairs, record);
-                client.machine.choose_scored(&order, &context, &mut losses)?
+                client.machine.choose_explained(&order, &context, Some(&mut losses))?
             }
         };
-        let known = self.refused.get(&data.client);
-        let refused = client.machine.refused().filter_map(|row| data.records.get(row.index()));
-        let new = refused.filter(|record| known.is_none_or(|known| !known.contains(record.id.as_str())));
-        client.record.refused = new.map(|record| record.id.clone()).collect();
+        let refused = picked.refused.iter().filter_map(|refused| data.records.get(refused.row.index()));
+        client.record.refused = refused.map(|record| record.id.clone()).collect();
+        client.record.refused_reasons = picked.refused.iter().map(RecordReason::from).collect();
         let seconds = clock.elapsed().as_secs_f64() - (judged(&client.record) - before);
         client.record.seconds.insert("choose".into(), seconds.max(0.0)); // what was judged before took no time now
+        let rows = picked.rows();
         let chosen = records_of(client.data, &rows)?;
         if chosen.is_empty() {
             return Ok(None);
@@ -303,6 +312,9 @@ impl<'a> RoundStep<'a> {
         client.record.seconds.insert("train".into(), clock.elapsed().as_secs_f64());
         check_trained(global, &trained)?;
         client.record.selected = chosen.into_iter().map(|r| r.id).collect();
+        if sim.pipeline.client.clusterer.is_some() {
+            client.record.reasons = picked.records.iter().map(RecordReason::from).collect();
+        }
         client.record.tokens = trained.tokens;
         client.record.skipped = trained.skipped;
         client.record.losses = trained.losses.clone();

@@ -3,6 +3,7 @@
 //! Everything but the fields named `seconds` is a function of the run's identity alone: the same on every repetition,
 //! interrupted or not, at any thread count.
 
+use super::{GroupRecord, RecordReason};
 use crate::protocol::Traffic;
 use crate::server::GateReport;
 use crate::stage::AggregationReport;
@@ -75,6 +76,16 @@ pub struct ClientRecord {
     /// Ids of records that did not pass an open gate in this round.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
+    /// The groups that were ordered or of which a record was looked at, ascending, and why the server picked them. Empty in the records of 0.1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupRecord>,
+    /// Why the client picked each of `selected`, in its order. Empty in the records of 0.1, and where the method looks at no features: there
+    /// a client is one group, and its records are drawn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<RecordReason>,
+    /// What the client knows of each of `refused`, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_reasons: Vec<RecordReason>,
 }
 
 impl ClientRecord {
@@ -175,6 +186,9 @@ mod tests {
             traffic: Traffic::default(),
             seconds: BTreeMap::from([("train".to_owned(), 1.5), ("choose".to_owned(), 0.5)]),
             refused: Vec::new(),
+            groups: Vec::new(),
+            reasons: Vec::new(),
+            refused_reasons: Vec::new(),
         }
     }
 

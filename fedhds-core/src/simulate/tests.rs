@@ -13,6 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+mod reasons;
+
 const ROUNDS: usize = 6;
 
 fn pipeline(name: &str, budget: usize) -> Pipeline {

@@ -39,6 +39,9 @@ fn run(condition: Option<&str>, method: &str, seed: u64, losses: [f64; 4], purit
         traffic: traffic.clone(),
         seconds: BTreeMap::from([("train".to_owned(), 1.5)]),
         refused: Vec::new(),
+        groups: Vec::new(),
+        reasons: Vec::new(),
+        refused_reasons: Vec::new(),
     };
     let round = RoundRecord {
         round: Round(0),

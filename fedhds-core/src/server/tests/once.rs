@@ -9,6 +9,8 @@ use crate::stage::{Rows, Trained};
 use crate::types::{AdapterTensor, Matrix, RowId, Scores};
 use rand::RngExt as _;
 
+mod why;
+
 /// Topics that the records are of, each a direction.
 const TOPICS: usize = 6;
 const DIMS: usize = 8;
@@ -54,6 +56,9 @@ struct Played {
     sent: Vec<usize>,
     chosen: BTreeMap<ClientId, Vec<RowId>>,
     report: RoundReport,
+    /// The summaries with their groups, where a digest stood for them too.
+    summaries: Vec<ClientSummary>,
+    selection: Selection,
 }
 
 impl Federation {
@@ -63,7 +68,7 @@ impl Federation {
             .zip(0u32..)
             .map(|(topics, id)| (Client::new(ClientId(id), &pipeline), records(topics, u64::from(id))));
         Self {
-            server: Server::new(pipeline.clone(), Seed(5), Box::new(WeightedMean::new())).unwrap(),
+            server: Server::new(pipeline.clone(), Seed(5), Box::new(WeightedMean::new())).unwrap().explained(),
             bad: topics.iter().map(|topics| vec![false; topics.len()]).collect(),
             clients: clients.collect(),
             pipeline,
@@ -100,6 +105,8 @@ impl Federation {
             self.server.receive(ClientId(id), &bytes)?;
         }
         let orders = self.server.select(&Context::new(u64::from(round)))?;
+        let summaries = self.server.state.summaries.values().cloned().collect();
+        let selection = self.server.selection().cloned().unwrap();
         for (id, order) in orders.iter().filter(|(_, order)| !order.is_empty()) {
             let (client, _) = &mut self.clients[id.index()];
             let context = Context::new(Seed(5).of_call(Round(round), "client", id.0, "choose"));
@@ -119,13 +126,13 @@ impl Federation {
             }
         }
         let report = self.server.finish_round()?.report;
-        Ok(Played { sent, chosen, report })
+        Ok(Played { sent, chosen, report, summaries, selection })
     }
 
     /// Everything in another process.
     fn restart(&mut self) {
         let state = ServerState::from_bytes(&self.server.state().unwrap().to_bytes().unwrap()).unwrap();
-        self.server = Server::new(self.pipeline.clone(), Seed(5), Box::new(WeightedMean::new())).unwrap();
+        self.server = Server::new(self.pipeline.clone(), Seed(5), Box::new(WeightedMean::new())).unwrap().explained();
         self.server.resume(state, None).unwrap();
         for (client, _) in &mut self.clients {
             let saved = SavedClient::from_bytes(&client.saved().to_bytes().unwrap()).unwrap();
