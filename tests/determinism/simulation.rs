@@ -18,11 +18,14 @@ data = { format = "embedded", partition = { kind = "iid", clients = 8 } }
 federation = { rounds = 5, participation = { fraction = 0.5 }, evaluate = { every = 2 } }
 "#;
 
-fn results(threads: usize) -> Vec<(RunRecord, Vec<u32>)> {
+fn results(threads: usize, budget: &str) -> Vec<(RunRecord, Vec<u32>)> {
     let out = tempfile::tempdir().unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
-        experiment(CONFIG, out.path(), ToyTrainer::default()).unwrap().run(&Control::default()).unwrap();
+        experiment(&CONFIG.replace("budget = 7", budget), out.path(), ToyTrainer::default())
+            .unwrap()
+            .run(&Control::default())
+            .unwrap();
     });
     let load = |method: &str| {
         let folder = out.path().join(method).join("seed-5");
@@ -38,9 +41,11 @@ fn results(threads: usize) -> Vec<(RunRecord, Vec<u32>)> {
 
 #[test]
 fn simulations_do_not_depend_on_threads() {
-    let one = results(1);
-    assert!(one.iter().all(|(record, _)| record.rounds.len() == 5 && record.scores.len() == 12));
-    for threads in [2, 5] {
-        assert_eq!(results(threads), one, "{threads} threads");
+    for budget in ["budget = 7", "budget = { tokens = 300 }"] {
+        let one = results(1, budget);
+        assert!(one.iter().all(|(record, _)| record.rounds.len() == 5 && record.scores.len() == 12));
+        for threads in [2, 5] {
+            assert_eq!(results(threads, budget), one, "{threads} threads, {budget}");
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use fedhds_core::Error;
 use fedhds_core::protocol::{
-    Ask, ClientSummary, ClusterOrder, GlobalAdapter, Group, HEADER_BYTES, Kind, LocalUpdate, Message, PROTOCOL_VERSION,
-    RoundStart, SelectionOrder, Wire,
+    Ask, ClientSummary, ClusterOrder, GlobalAdapter, Group, GroupTokens, HEADER_BYTES, Kind, LocalUpdate, Message,
+    OrderTokens, PROTOCOL_VERSION, RoundStart, SelectionOrder, TokensAsked, TrainedTokens, Wire,
 };
 use fedhds_core::types::{Adapter, AdapterConfig, AdapterTensor, ClientId, ClusterId, Matrix, Round, Seed};
 use proptest::prelude::*;
@@ -65,6 +65,25 @@ fn any_adapter() -> impl Strategy<Value = Adapter> {
     })
 }
 
+/// What a message of a budget in tokens has more.
+fn with_tokens(mut message: Message, tokens: u16) -> Message {
+    match &mut message {
+        Message::RoundStart(start) => start.sections.set(&TokensAsked).unwrap(),
+        Message::ClientSummary(summary) => {
+            let means = (0..summary.groups.len()).map(|group| f32::from(tokens) + group as f32 / 3.0).collect();
+            summary.sections.set(&GroupTokens(means)).unwrap();
+        }
+        Message::SelectionOrder(order) if order.is_empty() => {}
+        Message::SelectionOrder(order) => order.sections.set(&OrderTokens(tokens.into())).unwrap(),
+        Message::GlobalAdapter(_) => {}
+        Message::LocalUpdate(update) => {
+            let tokens = u64::from(update.records) * u64::from(tokens);
+            update.sections.set(&TrainedTokens(tokens)).unwrap();
+        }
+    }
+    message
+}
+
 fn any_message() -> impl Strategy<Value = Message> {
     let global = (any::<u32>(), any_adapter())
         .prop_map(|(round, adapter)| Message::GlobalAdapter(GlobalAdapter::new(Round(round), adapter)));
@@ -75,9 +94,14 @@ fn any_message() -> impl Strategy<Value = Message> {
             Message::LocalUpdate(LocalUpdate { loss, skipped, tokens, ..update })
         },
     );
+    let message = prop_oneof![any_start(), any_summary(), any_order(), global, update];
+    let message = (message, proptest::option::of(1u16..1000)).prop_map(|(message, tokens)| match tokens {
+        Some(tokens) => with_tokens(message, tokens),
+        None => message,
+    });
     // Sections that this version does not know are kept as they came.
     let sections = proptest::collection::btree_map(64u16..128, proptest::collection::vec(any::<u8>(), 0..20), 0..4);
-    (prop_oneof![any_start(), any_summary(), any_order(), global, update], sections).prop_map(|(mut message, more)| {
+    (message, sections).prop_map(|(mut message, more)| {
         let sections = match &mut message {
             Message::RoundStart(m) => &mut m.sections,
             Message::ClientSummary(m) => &mut m.sections,
