@@ -200,8 +200,8 @@ fn a_memory_that_fails_loses_no_adapter() {
             1
         }
     }
-    let mut pipeline = by_whole_part(Count::PerCluster);
-    pipeline.client.frame = Some(SharedFrame::new(1, |_| Ok(Arc::new(crate::reduce::Identity))));
+    let method = "preset = \"fedhds_coverage\"\nserver.memory = \"coverage\"\ncount = { budget = 9 }";
+    let mut pipeline = crate::method::MethodConfig::from_toml_str(method).unwrap().pipeline(1).unwrap();
     let commits = Arc::new(AtomicUsize::new(0));
     let counted = commits.clone();
     pipeline.server.memory = Some(Arc::new(move || Ok(Box::new(Stumbles(Covered::default(), counted.clone())))));

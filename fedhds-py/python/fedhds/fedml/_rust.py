@@ -13,8 +13,10 @@ from .._judge import judge_of
 from .._model import Adapter
 from .._tuning import RecordScore, Trained
 from .._native import InputError
+from .._records import Record
 from .._selection import Method, client_seed
 from .._text import TextFeatures, takes_text
+from .._tokens import Tokens, tokens_of
 from ._client import ClientTrainer
 from ._params import Params, numpy_of, tensor
 from ._server import ServerAggregator
@@ -61,6 +63,7 @@ class RustClientTrainer(ClientTrainer):
             that look at no features, or at the records' texts. Where its ``is_frozen`` holds, features are taken once.
         judge: as for :class:`fedhds.Simulation`: None is the model of a :class:`fedhds.LoraTrainer` where the method has a quality
             gate, and False declines.
+        tokens: as for :class:`ClientTrainer`; None counts by the model of a :class:`fedhds.LoraTrainer`.
         seed: the experiment's.
 
     Raises:
@@ -75,14 +78,20 @@ class RustClientTrainer(ClientTrainer):
         method: Method | str,
         extractor: Any = None,
         judge: Any = None,
+        tokens: Tokens = None,
         seed: int = 0,
     ) -> None:
         chosen = method if isinstance(method, Method) else Method(method)
         if extractor is None and takes_text(chosen):
             extractor = TextFeatures()
         layers = int(getattr(extractor, "layers", 1))
-        judge = judge_of(judge, chosen, getattr(model, "trainer", None)) or False
-        super().__init__(model, args, method=chosen, layers=layers, judge=judge, seed=seed)
+        trainer = getattr(model, "trainer", None)
+        judge = judge_of(judge, chosen, trainer) or False
+
+        def counted(records: Sequence[Record]) -> Sequence[int]:
+            return tokens_of(tokens, records, chosen, trainer) or ()
+
+        super().__init__(model, args, method=chosen, layers=layers, judge=judge, tokens=counted, seed=seed)
         self.extractor = extractor
         self.losses: list[tuple[float, ...]] = []
         """Mean losses of the steps of each training."""
