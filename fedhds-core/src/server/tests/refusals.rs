@@ -208,7 +208,8 @@ fn a_memory_that_fails_loses_no_adapter() {
     let mut server = server(pipeline);
     server.begin_round(Round(0), &ids(0..3), Some(&global())).unwrap();
     (0..3).for_each(|c| {
-        sum(&mut server, summary(c, 0, &[(c as f32, 3)])).unwrap();
+        let centroids = Matrix::new(1, 128, vec![c as f32 + 1.0; 128]).unwrap();
+        sum(&mut server, ClientSummary { centroids, ..summary(c, 0, &[(1.0, 3)]) }).unwrap();
     });
     server.select(&Context::new(1)).unwrap();
     upd(&mut server, update(0, 1, 1.0)).unwrap();
