@@ -32,16 +32,19 @@ def main():
     seed = args.experiment_seed
     base = fedhds.Model.embedded()  # or fedhds.Model.load("a Hugging Face folder or GGUF file")
     trainer = fedhds.LoraTrainer(base, prompt=args.prompt, learning_rate=args.learning_rate)
-    extractor = fedhds.LayerFeatures(base, prompt=args.prompt)  # of a smaller model where the tuned one is large
     evaluator = fedhds.ModelEvaluator(base, prompt=args.prompt)
     method = fedhds.Method(args.method, budget=args.budget)
+    extractor, layers = None, 1
+    if method.settings["features"] in ("model", "proxy"):  # else the records' texts are enough, or nothing is looked at
+        extractor = fedhds.LayerFeatures(base, prompt=args.prompt)  # of a smaller model where the tuned one is large
+        layers = extractor.layers
     model = RustModel(trainer, seed=seed)
     if args.rank:
         client = RustClientTrainer(model, args, method=method, extractor=extractor, seed=seed)
         FedMLRunner(args, fedml.device.get_device(args), load_data(args), model, client_trainer=client).run()
         return
     server = RustServerAggregator(
-        model, args, method=method, layers=extractor.layers, seed=seed, evaluator=evaluator, generate=True
+        model, args, method=method, layers=layers, seed=seed, evaluator=evaluator, generate=True
     )
     data = load_data(args)
     before, _ = loss(evaluator, data[3], None)

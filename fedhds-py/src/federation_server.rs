@@ -19,8 +19,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Server>()
 }
 
-/// A group that was uploaded: client, cluster, records, server cluster (-1 for none), records ordered.
-type Group = (u32, u32, u32, i64, u32);
+/// A group that was uploaded: client, cluster, records, server cluster (-1 for none), records ordered, and the reason as a dict.
+type Group<'py> = (u32, u32, u32, i64, u32, Bound<'py, PyAny>);
 
 /// The server's half of the selection.
 #[pyclass(module = "fedhds._native")]
@@ -44,7 +44,7 @@ impl Server {
         let failures = Failures::default();
         let pipeline = build_pipeline(method, layers, stages, &failures).or_raise()?;
         let aggregator = self::aggregator(aggregator, &failures).or_raise()?;
-        let inner = server::Server::new(pipeline, Seed(seed), aggregator).or_raise()?;
+        let inner = server::Server::new(pipeline, Seed(seed), aggregator).or_raise()?.explained();
         Ok(Self { inner, failures })
     }
 
@@ -121,10 +121,11 @@ impl Server {
     }
 
     /// Every group of the round and what became of it.
-    fn selection(&self) -> Vec<Group> {
+    fn selection<'py>(&self, py: Python<'py>) -> PyResult<Vec<Group<'py>>> {
         let groups = self.inner.selection().map(|selection| selection.groups.as_slice()).unwrap_or_default();
         let group = |g: &server::SelectedGroup| {
-            (g.client.0, g.cluster.0, g.size, g.server_cluster.map_or(-1, |id| id.index() as i64), g.records)
+            let server_cluster = g.server_cluster.map_or(-1, |id| id.index() as i64);
+            Ok((g.client.0, g.cluster.0, g.size, server_cluster, g.records, plain(py, &g.reason)?))
         };
         groups.iter().map(group).collect()
     }

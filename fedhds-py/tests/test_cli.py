@@ -93,7 +93,8 @@ def test_the_kept_lines_are_the_files_own_in_their_order(run, data, tmp_path):
 
 
 def test_the_document_says_what_and_why(run, data, array, tmp_path):
-    document = json.loads(run("select", data, "--features", array, "--count", 4, "--json", "--out", tmp_path / "kept"))
+    options = ["--method", "fedhds_coverage", "--json", "--out", tmp_path / "kept"]
+    document = json.loads(run("select", data, "--features", array, "--count", 4, *options))
     assert [group["records"] for group in document["groups"]] == [10, 10, 10, 10]
     assert [group["kept"] for group in document["groups"]] == [1, 1, 1, 1]
     assert sum(record["stands_for"] for record in document["kept"]) == document["records"] == 40
@@ -106,8 +107,16 @@ def test_the_document_says_what_and_why(run, data, array, tmp_path):
     assert document["features"] == {"from": str(array), "layers": 1, "columns": 6}
 
 
+def test_features_of_ones_own_are_selected_by_the_default_method_too(run, data, array):
+    document = json.loads(run("select", data, "--features", array, "--count", 4, "--groups", 4, "--json"))
+    assert document["method"] == "fedhds_robust" and [group["records"] for group in document["groups"]] == [10] * 4
+    lines = [record["line"] for record in document["kept"]]
+    assert sorted((line - 1 - 2 * (line > 20)) % 4 for line in lines) == [0, 1, 2, 3], "one of each"
+
+
 def test_more_of_a_group_are_spread_over_it(run, data, array):
-    document = json.loads(run("select", data, "--features", array, "--fraction", 0.2, "--groups", 2, "--json"))
+    options = ["--fraction", 0.2, "--groups", 2, "--method", "fedhds_coverage", "--json"]
+    document = json.loads(run("select", data, "--features", array, *options))
     assert len(document["kept"]) == 8 and len(document["groups"]) == 2
     lines = [record["line"] for record in document["kept"]]
     # Two groups of two blobs each: kept records that cover their group come from both.
@@ -475,10 +484,10 @@ def test_the_doctor_names_what_fails(capsys, monkeypatch):
 # --- all ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [[], ["select"], ["simulate"], ["experiment"], ["doctor"]], ids=" ".join)
+@pytest.mark.parametrize("command", [[], ["select"], ["simulate"], ["experiment"], ["explain"], ["doctor"]], ids=" ".join)
 def test_help_is_help(run, command):
     text = run(*command, "--help")
-    assert "usage: fedhds" in text and ("examples:" in text) == (command in (["select"], ["simulate"], ["experiment"]))
+    assert "usage: fedhds" in text and ("examples:" in text) == (command not in ([], ["doctor"]))
     assert "130" in text or command
     assert "--json" in text or not command
 

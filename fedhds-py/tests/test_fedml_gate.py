@@ -55,8 +55,12 @@ def run(trainer, judge, data, rounds=2):
 
 @pytest.mark.parametrize("judge", [Judge, lambda: None], ids=["with a judge", "without"])
 def test_the_records_are_those_of_the_simulation(judge):
-    chosen, _ = run(Own, judge(), CLIENTS)
-    assert chosen == simulate(CLIENTS, judge() or False)[0]
+    chosen, server = run(Own, judge(), CLIENTS)
+    expected, outcome = simulate(CLIENTS, judge() or False)
+    assert chosen == expected
+    for own, told in zip(server.history, outcome.rounds, strict=True):
+        reasons = {(c["client"], g["group"]): (g["rank"], g["gain"]) for c in told["clients"] for g in c["groups"] if g["ordered"]}
+        assert {(group["client"], group["cluster"]): (group["rank"], group["gain"]) for group in own["picked"]} == reasons
 
 
 def test_data_that_are_no_records_say_what_they_are():

@@ -15,7 +15,7 @@ from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict  # noqa: E4
 from flwr.clientapp import ClientApp  # noqa: E402
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedProx  # noqa: E402
 
-from fedhds import Method  # noqa: E402
+from fedhds import Group, Method  # noqa: E402
 from fedhds.flower import FedHDS, RoundReport, Task, WeightedMean, answer, arrays_of, record_of  # noqa: E402
 from flower_grid import COVERAGE, ToyGrid, by_hand, equal, identity, run  # noqa: E402, F401
 from flower_toy import RECORDS, client_app, initial  # noqa: E402
@@ -168,7 +168,12 @@ def test_a_method_without_features_never_asks_for_them() -> None:
 
 def test_reports_survive_being_written() -> None:
     report = RoundReport(3, [0, 1, 5], [0, 1], 4, {0: 2}, {0: 2}, {5: "no answer"})
+    report.picked = [Group(0, 4, 9, -1, 2, 1, 3.5, covered_records=0.25, caps=("share", "room")), Group(0, 5, 3, 2, 1)]
     assert RoundReport.read(json.loads(json.dumps(report.write()))) == report
+    assert report.reasons() == "1. client 0 group 4: 2, gain 3.5, reached share and room"
+    older = report.write()
+    del older["picked"]
+    assert RoundReport.read(older).picked == []
     assert "round 3: 2 of 3 clients answered with 4 groups; 2 records ordered of 1 clients, 2 trained on" in str(report)
 
 

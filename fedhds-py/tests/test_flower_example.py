@@ -38,6 +38,7 @@ def by_the_core() -> fedhds.Adapter:
     """The same run as a simulation of the core."""
     given = defaults() | SMALL
     clients = dataset._dealt(given["data.records-per-task"], CLIENTS, given["data.alpha"])
+    assert given["method.preset"] == "fedhds_robust"
     method = fedhds.Method(given["method.preset"], budget=given["method.budget"])
     simulation = fedhds.Simulation(
         method,

@@ -50,7 +50,12 @@ def run(judge: Any, records: bool = True, rounds: int = 2) -> tuple[list[str], F
 @pytest.mark.parametrize("judge", [Judge, lambda: None], ids=["with a judge", "without"])
 def test_the_records_are_those_of_the_simulation(judge: Any) -> None:
     chosen, strategy = run(judge())
-    assert chosen == simulate(CLIENTS, judge() or False)[0] and not strategy.reports[0].left_out
+    expected, outcome = simulate(CLIENTS, judge() or False)
+    assert chosen == expected and not strategy.reports[0].left_out
+    for report, told in zip(strategy.reports, outcome.rounds, strict=True):
+        reasons = {(c["client"], g["group"]): (g["rank"], g["gain"]) for c in told["clients"] for g in c["groups"] if g["ordered"]}
+        assert {(group.client, group.cluster): (group.rank, group.gain) for group in report.picked} == reasons
+        assert report.reasons().startswith("1. client ")
 
 
 def test_features_alone_serve_too_and_such_clients_decline() -> None:

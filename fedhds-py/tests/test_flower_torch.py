@@ -59,7 +59,7 @@ def trained(given: dict[str, Any]) -> fedhds.Adapter:
 
 
 def test_the_model_in_pytorch_is_the_model_in_rust() -> None:
-    given, records = settings(), dataset._generated(2, 1)[0][:12]
+    given, records = settings(**{"method.preset": "fedhds_shared"}), dataset._generated(2, 1)[0][:12]
     adapter = trained(given)
     model, tokenizer = torch_models.load(given)
     set_peft_arrays(model, adapter.tensors)
@@ -89,6 +89,14 @@ def test_a_step_in_pytorch_is_a_step_in_rust() -> None:
         assert not np.array_equal(array, adapter.tensors[name])
 
 
+def test_the_judge_in_pytorch_is_the_judge_in_rust() -> None:
+    given, records = settings(), dataset._generated(2, 1)[0][:12]
+    set_peft_arrays(torch_models.load(given)[0], trained(given).tensors)  # the model that judges is the untuned one
+    got = torch_models.Judge(given).score(records, None)
+    expected = fedhds.ResponseLoss(models.model(given), prompt="short").score(records)[:, 0]
+    assert got.shape == (12,) and np.abs(got - expected).max() < 1e-4
+
+
 def test_arrays_have_the_adapters_names_and_others_are_refused() -> None:
     given = settings()
     model, _ = torch_models.load(given)
@@ -114,6 +122,7 @@ def test_arrays_have_the_adapters_names_and_others_are_refused() -> None:
 def test_a_federation_learns_and_can_be_repeated(backends: list[str]) -> None:
     given = settings()
     strategy, adapter = run(given, backends)
+    assert strategy.method.settings["name"] == "fedhds_robust"
     assert all(report.records == 8 and not report.left_out for report in strategy.reports)
     assert set(strategy.reports[0].trained) | set(strategy.reports[1].trained) == {0, 1, 2}
     assert loss(given, adapter) < loss(given, models.first_adapter(given)) - 0.1

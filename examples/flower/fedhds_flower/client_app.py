@@ -25,12 +25,15 @@ def make_app(given: Settings | None = None) -> ClientApp:
         from . import torch_models
 
         records = client_records(context, settings)
+        # A method that looks at texts, or at nothing, is given no features.
+        model = models.extractor(settings) is not None
         return answer(
             message,
             context,
-            lambda query: torch_models.features(settings, records, query.arrays),
-            records=len(records),
-            layers=torch_models.layers(settings),
+            (lambda query: torch_models.features(settings, records, query.arrays)) if model else None,
+            records=records,
+            judge=torch_models.Judge(settings),
+            layers=models.layers(settings),
             state_dir=settings["client.state-dir"] or None,
         )
 
@@ -42,8 +45,14 @@ def make_app(given: Settings | None = None) -> ClientApp:
         from . import torch_models
 
         records = client_records(context, settings)
-        layers = torch_models.layers(settings)
-        task = Task(message, context, layers=layers, state_dir=settings["client.state-dir"] or None)
+        task = Task(
+            message,
+            context,
+            layers=models.layers(settings),
+            state_dir=settings["client.state-dir"] or None,
+            records=records,
+            judge=torch_models.Judge(settings),
+        )
         chosen = [records[row] for row in task.rows]
         arrays, loss = torch_models.train(settings, chosen, task.arrays, task.seed)
         return task.reply(arrays, train_loss=loss)

@@ -30,10 +30,23 @@ def trainer(settings: Settings) -> fedhds.LoraTrainer:
     )
 
 
-def extractor(settings: Settings) -> fedhds.LayerFeatures:
-    """Features of the tuned model, which follow the adapter, where the method wants them; else of the untuned one."""
-    tuned = fedhds.Method(str(settings["method.preset"])).settings["features"] == "model"
-    return fedhds.LayerFeatures(model(settings), prompt=str(settings["prompt"]), frozen=not tuned)
+def extractor(settings: Settings) -> fedhds.LayerFeatures | None:
+    """Features of the tuned model, which follow the adapter, or of the untuned one; None where the method looks at no model's."""
+    kind = features_of(settings)
+    if kind in ("text", "none"):
+        return None
+    return fedhds.LayerFeatures(model(settings), prompt=str(settings["prompt"]), frozen=kind != "model")
+
+
+def features_of(settings: Settings) -> str:
+    """What the method looks at: `model` (the tuned one), `proxy` (a frozen one), `text` or `none`."""
+    return str(fedhds.Method(str(settings["method.preset"])).settings["features"])
+
+
+def layers(settings: Settings) -> int:
+    """Equal parts of a feature vector, one for each layer."""
+    found = extractor(settings)
+    return 1 if found is None else found.layers
 
 
 def evaluator(settings: Settings) -> fedhds.ModelEvaluator:

@@ -15,7 +15,7 @@ def make_strategy(settings: Settings) -> FedHDS:
         Method(str(settings["method.preset"]), budget=int(settings["method.budget"]) or None),
         WeightedMean(fraction_evaluate=0.0),
         seed=int(settings["seed"]),
-        layers=models.extractor(settings).layers,
+        layers=models.layers(settings),
         clients_per_round=int(settings["strategy.clients-per-round"]) or None,
         query_timeout=float(settings["strategy.query-timeout"]),
         start_with=int(settings["strategy.start-with"]),

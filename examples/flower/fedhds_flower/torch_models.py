@@ -59,9 +59,27 @@ def features(settings: Settings, records: list[fedhds.Record], arrays: Arrays | 
     return from_transformers(model, tokenizer, records, prompt=str(settings["prompt"]))
 
 
-def layers(settings: Settings) -> int:
-    """Equal parts of a feature vector."""
-    return int(load(settings)[0].config.num_hidden_layers)
+class Judge:
+    """Losses of the untuned model, for the quality gate: in nats a token, over the first tokens of a response as in Rust."""
+
+    most = 32
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def score(self, records: list[fedhds.Record], adapter: Any) -> NDArray[np.float32]:
+        """The mean loss of each record's response under its prompt, [n]; NaN where nothing of it fits behind the prompt."""
+        model, tokenizer = load(self._settings)
+        losses = []
+        with torch.no_grad(), model.disable_adapter():
+            for pair in fedhds.render(records, str(self._settings["prompt"])):
+                ids, labels = encode(tokenizer, pair)
+                prompt = int((labels == -100).sum())
+                end = min(prompt + self.most, int(model.config.max_position_embeddings))
+                fits = end > prompt  # another record's prompt may be longer than its own
+                loss = float(model(input_ids=ids[:, :end], labels=labels[:, :end]).loss) if fits else float("nan")
+                losses.append(loss)
+        return np.array(losses, dtype=np.float32)
 
 
 def train(settings: Settings, records: list[fedhds.Record], arrays: Arrays, seed: int) -> tuple[Arrays, float]:

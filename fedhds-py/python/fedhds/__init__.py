@@ -26,6 +26,7 @@ from ._native import (
     __version__,
 )
 from ._progress import progress
+from ._explain import Pick, explain
 from ._records import Record, as_records, embedded_records, load_records, partition, render
 from ._selection import Client, Method, client_seed, presets
 from ._server import FinishedRound, Group, RoundReport, Server
@@ -67,6 +68,7 @@ __all__ = [
     "Outcome",
     "PCA",
     "ParameterError",
+    "Pick",
     "ProtocolError",
     "Randomness",
     "Record",
@@ -92,6 +94,7 @@ __all__ = [
     "count_tokens",
     "conditions",
     "embedded_records",
+    "explain",
     "features",
     "load_records",
     "near_copies",

@@ -27,6 +27,17 @@ class Group:
     """The server's cluster of it; -1 for none."""
     ordered: int
     """Records that were ordered of it."""
+    rank: int | None = None
+    """Place of its first record in the order of the greedy choice, from 1; None where the method has no such order, or nothing was ordered."""
+    gain: float | None = None
+    """What that record added to what the selector maximises, in the selector's own unit; comparable within a round alone."""
+    covered_records: float | None = None
+    """Records of earlier rounds near it, each counted by its similarity in [0, 1], where the method's memory measures so."""
+    covered_distance: float | None = None
+    """Distance to the nearest place that earlier rounds trained on, where the method's memory measures so."""
+    caps: tuple[str, ...] = ()
+    """The limits that it reached: ``share`` (its client gives as much as it may), ``room`` (nothing is left of it), ``pass`` (the open gate
+    keeps back what is left)."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,22 @@ def _report(told: Mapping[str, Any]) -> dict[str, Any]:
         "missing": told["missing"],
         "missing_tokens": told["missing_tokens"],
         "gate": told["gate"],
+    }
+
+
+CAPS = ("share", "room", "pass")
+"""The limits that a group can reach, in the order in which they are told."""
+
+
+def reason_fields(reason: Mapping[str, Any]) -> dict[str, Any]:
+    """What a server says of a group, by the names that it has in Python."""
+    covered, caps = reason.get("covered", {}), reason.get("caps", {})
+    return {
+        "rank": reason.get("rank"),
+        "gain": reason.get("gain"),
+        "covered_records": covered.get("records"),
+        "covered_distance": covered.get("distance"),
+        "caps": tuple(cap for cap in CAPS if caps.get(cap)),
     }
 
 
@@ -189,8 +216,8 @@ class Server:
 
     @property
     def selection(self) -> list[Group]:
-        """Every group of the round, after :meth:`select`."""
-        return [Group(*group) for group in self._native.selection()]
+        """Every group of the round and why it gives records, after :meth:`select`; after :meth:`resume` without the reasons."""
+        return [Group(*fields, **reason_fields(reason)) for *fields, reason in self._native.selection()]
 
     def state(self) -> bytes:
         """What it knows, for another process to go on: the round, and what aggregator and memory keep between rounds.

@@ -74,8 +74,9 @@ def add(commands: Any) -> None:
     option(
         "--method",
         choices=METHODS,
+        default=METHODS[0],
         metavar="NAME",
-        help=f"{_listed(METHODS)} (default {METHODS[0]}; {METHODS[1]} where --model or --features is named)",
+        help=f"{_listed(METHODS)} (default {METHODS[0]})",
     )
     option(
         "--groups",
@@ -150,8 +151,6 @@ OF_MODEL: dict[str, Any] = {
 def run(arguments: argparse.Namespace) -> int:
     """Selects, writes and says why."""
     _check(arguments)
-    if arguments.method is None:
-        arguments.method = METHODS[1] if arguments.model or arguments.features else METHODS[0]
     fields = {role: getattr(arguments, role) for role in ROLES if getattr(arguments, role)}
     bars = wants_bars(arguments)
     with progress(bars):
@@ -186,7 +185,7 @@ def _check(arguments: argparse.Namespace) -> None:
             fail(f"argument --{one.replace('_', '-')}: not allowed with --{other}")
     if arguments.json and arguments.out == "-":
         fail("argument --json: not allowed with --out -, as both go to stdout")
-    if arguments.groups and arguments.method not in (None, *METHODS[:2]):
+    if arguments.groups and arguments.method not in METHODS[:2]:
         fail(f"argument --groups: only {_listed(METHODS[:2])} is told the number of groups")
     for name in OF_MODEL:
         if getattr(arguments, name) is not None and not arguments.model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,8 @@ class ServerAggregator(Hooks, _bases.ServerAggregator):
         check(args)
         self.method = method if isinstance(method, Method) else Method(method)
         self.history: list[dict[str, Any]] = []
-        """Each round: ``round``, ``ordered`` and ``trained`` (records by client), ``left_out`` (reasons by client)."""
+        """Each round: ``round``, ``ordered`` and ``trained`` (records by client), ``left_out`` (reasons by client), ``picked`` (the groups
+        that records were ordered of, and why: the fields of :class:`fedhds.Group`)."""
         self._clients = list(range(int(args.client_num_in_total)))
         self._rounds = int(args.comm_round) // 2
         self._server = Server(self.method, layers=layers, seed=seed)
@@ -120,7 +122,7 @@ class ServerAggregator(Hooks, _bases.ServerAggregator):
         return OrderedDict(state) | packed({ROUND: self._round, START: self._start})
 
     def _select(self, replies: Iterable[Any]) -> dict[int, Params]:
-        self.history.append({"round": self._round, "ordered": {}, "trained": {}, "left_out": {}})
+        self.history.append({"round": self._round, "ordered": {}, "trained": {}, "left_out": {}, "picked": []})
         answered = False
         for client, params in enumerate(replies):
             try:
@@ -133,10 +135,11 @@ class ServerAggregator(Hooks, _bases.ServerAggregator):
                 self._leave_out(client, error)
         self._answered = answered
         orders = self._server.select() if answered else {}
-        ordered = self.history[-1]["ordered"]
+        ordered, picked = self.history[-1]["ordered"], self.history[-1]["picked"]
         for group in self._server.selection if answered else []:
             if group.ordered:
                 ordered[group.client] = ordered.get(group.client, 0) + group.ordered
+                picked.append(asdict(group))
         # Order after order, no adapters: the clients have it from the first phase.
         return {client: packed({ROUND: self._round, ORDER: orders.get(client, b"")}) for client in self._clients}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .. import Group
 from .. import RoundReport as SelectionReport
 from ._messages import listed
 
@@ -35,6 +36,8 @@ class RoundReport:
     """What the aggregator measured, by name."""
     discarded: str | None = None
     """Why what was aggregated is not taken, where that is so."""
+    picked: list[Group] = field(default_factory=list)
+    """The groups that records were ordered of, and why; the clients' records and scores stay with them."""
 
     @property
     def records(self) -> int:
@@ -51,6 +54,16 @@ class RoundReport:
             text += f"; left out: clients {listed(self.left_out)}"
         return text
 
+    def reasons(self, most: int = 12) -> str:
+        """Why the first groups were picked, in the order of the choice, for a log line; empty where the method says nothing."""
+        ranked = sorted((group for group in self.picked if group.rank is not None), key=lambda group: group.rank or 0)
+        texts = []
+        for group in ranked[:most]:
+            caps = f", reached {' and '.join(group.caps)}" if group.caps else ""
+            texts.append(f"{group.rank}. client {group.client} group {group.cluster}: {group.ordered}, gain {group.gain:.3g}{caps}")
+        more = [f"{len(ranked) - most} more"] if len(ranked) > most else []
+        return "; ".join([*texts, *more])
+
     def end(self, ended: SelectionReport) -> None:
         """Takes in what the selection reports of the round; reasons that are known here stay in their own words."""
         self.left_out = ended.left_out | self.left_out
@@ -64,7 +77,9 @@ class RoundReport:
     @classmethod
     def read(cls, fields: dict[str, Any]) -> RoundReport:
         """From what :meth:`write` gave."""
-        return cls(**(fields | {name: {int(k): v for k, v in fields[name].items()} for name in _BY_CLIENT}))
+        picked = [Group(**(group | {"caps": tuple(group["caps"])})) for group in fields.get("picked", [])]
+        by_client = {name: {int(k): v for k, v in fields[name].items()} for name in _BY_CLIENT}
+        return cls(**(fields | by_client | {"picked": picked}))
 
 
 _BY_CLIENT = ("ordered", "trained", "left_out", "weights", "limited")

@@ -162,6 +162,9 @@ class FedHDS(ResumableStrategy):
             report.groups += 1
             if group.ordered:
                 report.ordered[group.client] = report.ordered.get(group.client, 0) + group.ordered
+                report.picked.append(group)
+        if reasons := report.reasons():
+            logger.info("round %s: picked %s", server_round, reasons)
         if not report.ordered:
             logger.warning(
                 "round %s: nothing is selected of %s clients; the arrays stay as they are",
