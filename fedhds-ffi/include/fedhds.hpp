@@ -1493,16 +1493,16 @@ private:
                                                       std::to_string(scores->size()));
             }
             for (std::size_t i = 0; i < scores->size(); ++i) {
-                if (Result<void> fits = detail::run({scores->name(i)}, [] { return FEDHDS_STATUS_OK; }); !fits)
-                    return fits.error();
+                if (Result<void> named = detail::run({scores->name(i)}, [] { return FEDHDS_STATUS_OK; }); !named)
+                    return named.error();
                 names.push_back(scores->name(i).c_str());
             }
             given = {names.data(), scores->values().raw()};
         }
-        const auto fits = [&](const char* name, Span<const std::uint32_t> given) -> Result<void> {
-            if (given.empty() || given.size() == records) return {};
+        const auto fits = [&](const char* name, Span<const std::uint32_t> values) -> Result<void> {
+            if (values.empty() || values.size() == records) return {};
             const std::string expected = std::string(name) + ": expected one for each of " + std::to_string(records);
-            return Error(FEDHDS_STATUS_INPUT, expected + " records, got " + std::to_string(given.size()));
+            return Error(FEDHDS_STATUS_INPUT, expected + " records, got " + std::to_string(values.size()));
         };
         if (Result<void> whole = fits("copies", facts.copies); !whole) return whole.error();
         if (Result<void> whole = fits("tokens", facts.tokens); !whole) return whole.error();

@@ -100,7 +100,7 @@ def explain(
 def rounds_of(run: Mapping[str, Any] | str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The rounds of a run record, read where it is a file or folder."""
     found, where = (run, "run") if isinstance(run, Mapping) else (read_run(run), os.fspath(run))
-    rounds = found.get("rounds")
+    rounds: list[dict[str, Any]] | None = found.get("rounds")
     fits = isinstance(rounds, list) and all(isinstance(one, dict) and "clients" in one for one in rounds)
     if not fits or rounds is None:
         raise DataError(f"{where}: expected a run record, which has `rounds` with `clients`, got other fields")

@@ -217,7 +217,10 @@ class Server:
     @property
     def selection(self) -> list[Group]:
         """Every group of the round and why it gives records, after :meth:`select`; after :meth:`resume` without the reasons."""
-        return [Group(*fields, **reason_fields(reason)) for *fields, reason in self._native.selection()]
+        return [
+            Group(client, cluster, records, server_cluster, ordered, **reason_fields(reason))
+            for client, cluster, records, server_cluster, ordered, reason in self._native.selection()
+        ]
 
     def state(self) -> bytes:
         """What it knows, for another process to go on: the round, and what aggregator and memory keep between rounds.

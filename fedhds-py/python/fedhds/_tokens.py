@@ -67,7 +67,8 @@ def tokens_of(given: Tokens, records: Sequence[Record] | None, method: Method, t
     if records is not None and callable(given):
         return given(records)
     if records is not None and isinstance(trainer, LoraTrainer):
-        return count_tokens(records, trainer.model, trainer.settings["prompt"]).tolist()
+        counted: list[int] = count_tokens(records, trainer.model, trainer.settings["prompt"]).tolist()
+        return counted
     name = method.settings["name"]
     raise InputError(
         f"tokens: expected those of each record, as the budget of {name!r} counts tokens: numbers, or a function of the records "
