@@ -1,13 +1,14 @@
 //! The quality gate's part of a run alone: clients summarize and answer, the server selects, and nothing is trained.
 
-use super::round::{Active, Pilot, RoundStep};
+use super::active::{Active, Pilot};
+use super::round::RoundStep;
 use super::simulation::Simulation;
 use crate::aggregate::WeightedMean;
 use crate::client::pilot_scores;
 use crate::error::{Error, Result};
 use crate::protocol::{GateAnswer, Wire as _};
 use crate::server::{GateReport, Server};
-use crate::types::{Adapter, ClientId, Context, Round};
+use crate::types::{Adapter, ClientId, Context, Round, RowId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -80,7 +81,7 @@ impl RoundStep<'_> {
                 GateAnswer::Abstained => Vec::new(),
                 GateAnswer::Scored { .. } => pilot_scores(&pairs, &losses)?,
             };
-            let named = |(row, scores): (crate::types::RowId, Vec<f64>)| {
+            let named = |(row, scores): (RowId, Vec<f64>)| {
                 data.records.get(row.index()).map(|record| (record.id.clone(), scores))
             };
             let scores = scores.into_iter().filter_map(named).collect();

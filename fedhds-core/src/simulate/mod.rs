@@ -3,7 +3,9 @@
 //! [`Simulation`] runs over the stage traits alone. Every byte that would cross a network goes through
 //! [`protocol`](crate::protocol) and is counted. A [`Checkpoint`] after each round makes a killed run go on to the same bits.
 
+mod active;
 mod checkpoint;
+mod failures;
 mod federation;
 mod gate_only;
 mod identity;

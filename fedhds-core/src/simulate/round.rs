@@ -1,5 +1,7 @@
 //! One round: every message goes through the protocol's encoding and is counted.
 
+use super::active::{Active, Pilot};
+use super::failures::{Failures, own};
 use super::reason::groups_of;
 use super::simulation::Simulation;
 use super::{ClientRecord, RecordReason, RoundRecord};
@@ -28,23 +30,6 @@ pub(super) struct RoundStep<'a> {
     trained: BTreeMap<ClientId, BTreeSet<&'a str>>,
     /// What of each client did not pass the gate in earlier rounds.
     refused: BTreeMap<ClientId, BTreeSet<&'a str>>,
-}
-
-/// A client at work in the round.
-pub(super) struct Active<'a> {
-    pub(super) data: &'a ClientData,
-    machine: Client,
-    pub(super) record: ClientRecord,
-    has_adapter: bool,
-    /// What it looked at to answer the gate, and what it answered; none where it was not asked.
-    pub(super) pilot: Option<Pilot>,
-}
-
-/// A client's answer to the gate, and the losses that it is made of.
-pub(super) struct Pilot {
-    pub(super) answer: GateAnswer,
-    pub(super) pairs: Vec<Pair>,
-    pub(super) losses: Vec<f32>,
 }
 
 impl<'a> RoundStep<'a> {
@@ -371,44 +356,6 @@ impl RoundStep<'_> {
         record.passes += judge.passes(&joined)?.round() as u64;
         *record.seconds.entry("judge".into()).or_default() += seconds;
         Ok(scores.values().iter_rows().map(|row| row.first().copied().unwrap_or(f32::NAN)).collect())
-    }
-}
-
-/// What went wrong with clients of a round: each is left out, with its reason in the round's report.
-#[derive(Default)]
-struct Failures(BTreeMap<ClientId, Error>);
-
-impl Failures {
-    fn note<T>(&mut self, server: &mut Server, client: ClientId, result: Result<T>) {
-        if let Err(error) = result {
-            self.0.insert(client, server.leave_out(client, error));
-        }
-    }
-
-    /// Ends the run where nobody of so many is left: that is no bad client, but stages that do not work.
-    fn end_if_all(&mut self, clients: usize) -> Result<()> {
-        match self.0.pop_first() {
-            Some((_, first)) if self.0.len() + 1 == clients => Err(first),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// An error of one client's work as a result of its own, which ends nobody else's; a cancelled run ends.
-fn own<T>(result: Result<T>) -> Result<Result<T>> {
-    match result {
-        Err(Error::Cancelled) => Err(Error::Cancelled),
-        other => Ok(other),
-    }
-}
-
-impl Active<'_> {
-    /// The global adapter goes to a client once a round, and only where it is needed: for features of the tuned model, or for
-    /// training.
-    fn receive_adapter(&mut self, bytes: usize) {
-        if !std::mem::replace(&mut self.has_adapter, true) {
-            self.record.traffic.add(Kind::GlobalAdapter, bytes);
-        }
     }
 }
 

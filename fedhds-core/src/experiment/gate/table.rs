@@ -82,9 +82,17 @@ impl GateTable {
                 if own.is_empty() {
                     continue;
                 }
-                rows.push(GateRow::of(*condition, method, &own)?);
+                let row = GateRow::of(*condition, method, &own)?;
+                let place = condition.map_or(String::new(), |name| format!("{name}, "));
+                if row.estimate.is_none() && row.abstained > 0.0 {
+                    notes.push(format!(
+                        "{place}{method}: every client abstained, as its records or the topics of their instructions are too few: one \
+                         instruction for all records is one topic"
+                    ));
+                }
+                rows.push(row);
                 if let Some((client, reason)) = own.iter().flat_map(|record| &record.left_out).next() {
-                    let (place, seeds) = (condition.map_or(String::new(), |name| format!("{name}, ")), own.len());
+                    let seeds = own.len();
                     let hit = own.iter().filter(|record| !record.left_out.is_empty()).count();
                     notes.push(format!(
                         "{place}{method}: clients were left out in {hit} of {seeds} seeds; the first, client {client}: {reason}"
@@ -225,7 +233,8 @@ mod tests {
         assert_eq!((row.estimate, row.passes, row.good.doubled_share()), (None, 0.0, None));
         let truth = row.truth.unwrap();
         assert_eq!((truth.share, truth.scored, truth.error), (0.0, None, None));
-        assert_eq!(table.notes, ["c, m: clients were left out in 1 of 1 seeds; the first, client 3: why"]);
+        assert!(table.notes[0].starts_with("c, m: every client abstained"), "{:?}", table.notes);
+        assert_eq!(table.notes[1], "c, m: clients were left out in 1 of 1 seeds; the first, client 3: why");
         assert!(!table.to_text().contains("doubled"), "no scores, no table of them");
     }
 

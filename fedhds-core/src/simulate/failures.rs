@@ -1,0 +1,34 @@
+//! What goes wrong with single clients of a round.
+
+use crate::error::{Error, Result};
+use crate::server::Server;
+use crate::types::ClientId;
+use std::collections::BTreeMap;
+
+/// What went wrong with clients of a round: each is left out, with its reason in the round's report.
+#[derive(Default)]
+pub(super) struct Failures(pub(super) BTreeMap<ClientId, Error>);
+
+impl Failures {
+    pub(super) fn note<T>(&mut self, server: &mut Server, client: ClientId, result: Result<T>) {
+        if let Err(error) = result {
+            self.0.insert(client, server.leave_out(client, error));
+        }
+    }
+
+    /// Ends the run where nobody of so many is left: that is no bad client, but stages that do not work.
+    pub(super) fn end_if_all(&mut self, clients: usize) -> Result<()> {
+        match self.0.pop_first() {
+            Some((_, first)) if self.0.len() + 1 == clients => Err(first),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An error of one client's work as a result of its own, which ends nobody else's; a cancelled run ends.
+pub(super) fn own<T>(result: Result<T>) -> Result<Result<T>> {
+    match result {
+        Err(Error::Cancelled) => Err(Error::Cancelled),
+        other => Ok(other),
+    }
+}
