@@ -59,7 +59,8 @@ def test_the_records_are_those_of_the_simulation(judge):
     expected, outcome = simulate(CLIENTS, judge() or False)
     assert chosen == expected
     for own, told in zip(server.history, outcome.rounds, strict=True):
-        reasons = {(c["client"], g["group"]): (g["rank"], g["gain"]) for c in told["clients"] for g in c["groups"] if g["ordered"]}
+        groups = [(client["client"], group) for client in told["clients"] for group in client.get("groups", ())]
+        reasons = {(client, g["group"]): (g["rank"], g["gain"]) for client, g in groups if g["ordered"]}
         assert {(group["client"], group["cluster"]): (group["rank"], group["gain"]) for group in own["picked"]} == reasons
 
 
