@@ -264,10 +264,10 @@ def test_a_reply_that_nobody_foresaw_leaves_its_client_out(monkeypatch: pytest.M
     grid, strategy = ToyGrid(client_app(), range(4)), FedHDS(COVERAGE, seed=7)
     check = _replies._check
 
-    def fails(reply: Message, ordered: int, sent: Any) -> int:
+    def fails(reply: Message, ordered: int, most: int, sent: Any) -> int:
         if reply.metadata.src_node_id == grid.node_of(2):
             raise RecursionError("a message without end")
-        return check(reply, ordered, sent)
+        return check(reply, ordered, most, sent)
 
     monkeypatch.setattr(_replies, "_check", fails)
     run(strategy, grid, rounds=1)

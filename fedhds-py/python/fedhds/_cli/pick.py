@@ -65,6 +65,8 @@ def from_file(path: str, layers: int, records: int) -> Features:
         raise Failure(f"{path}: expected an array [records, columns] as numpy.save writes it: {error}") from error
     if len(values) != records:
         raise Failure(f"{path}: expected {records} rows, one for each record, got {len(values)}")
+    if values.shape[1] % layers:
+        raise Failure(f"{path}: expected columns of {layers} equal parts, one for each layer, got {values.shape[1]} columns")
     if not np.isfinite(values).all():
         row, column = np.argwhere(~np.isfinite(values))[0]
         raise Failure(f"{path}: expected finite values, got {values[row, column]} at row {row}, column {column}")
