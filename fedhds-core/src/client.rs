@@ -4,6 +4,7 @@ mod choice;
 mod choose;
 mod gate;
 mod groups;
+mod picked;
 mod saved;
 mod spend;
 

@@ -150,8 +150,11 @@ pub enum Error {
     Cancelled,
 }
 
+// What makes an error is not inlined: hundreds of places make one, and selection alone has to stay small.
 impl Error {
     /// A [`Error::Parameter`] from anything printable.
+    #[cold]
+    #[inline(never)]
     pub fn parameter(name: &str, expected: impl Into<String>, got: impl ToString) -> Self {
         Error::Parameter { name: name.into(), expected: expected.into(), got: got.to_string() }
     }
@@ -168,6 +171,8 @@ impl Error {
     }
 
     /// A [`Error::Input`] from anything printable.
+    #[cold]
+    #[inline(never)]
     pub fn input(what: &str, expected: impl Into<String>, got: impl ToString) -> Self {
         Error::Input { what: what.into(), expected: expected.into(), got: got.to_string() }
     }
@@ -183,21 +188,29 @@ impl Error {
     }
 
     /// A [`Error::Adapter`].
+    #[cold]
+    #[inline(never)]
     pub fn adapter(name: impl Into<String>, expected: impl Into<String>, got: impl ToString) -> Self {
         Error::Adapter { name: name.into(), expected: expected.into(), got: got.to_string() }
     }
 
     /// A [`Error::Protocol`].
+    #[cold]
+    #[inline(never)]
     pub fn protocol(what: impl Into<String>, expected: impl Into<String>, got: impl ToString) -> Self {
         Error::Protocol { what: what.into(), expected: expected.into(), got: got.to_string() }
     }
 
     /// A [`Error::Stage`].
+    #[cold]
+    #[inline(never)]
     pub fn stage(stage: impl Into<String>, message: impl Into<String>) -> Self {
         Error::Stage { stage: stage.into(), message: message.into() }
     }
 
     /// A [`Error::Config`] without a file; [`Error::in_file`] adds it.
+    #[cold]
+    #[inline(never)]
     pub fn config(key: impl Into<String>, message: impl Into<String>) -> Self {
         Error::Config { file: None, position: None, key: key.into(), message: message.into() }
     }

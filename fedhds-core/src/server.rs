@@ -174,7 +174,7 @@ impl Server {
             gate: gate.as_ref(),
             explain: explain.as_deref(),
         };
-        let selection = selection::select(&self.pipeline, round, self.state.summaries.values(), &known, context)?;
+        let selection = tokens::select(&self.pipeline, round, self.state.summaries.values(), &known, context)?;
         tracing::debug!(
             %round,
             clients = self.state.summaries.len(),

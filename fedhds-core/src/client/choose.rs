@@ -1,6 +1,7 @@
 //! Which records of the ordered groups train (eq. 10).
 
 use super::gate::passing;
+use super::picked::{Passing, Picked};
 use super::spend::Purse;
 use super::{Choice, Chosen, Client, ClientState, Pair};
 use crate::error::{Error, Result};
@@ -12,27 +13,8 @@ use crate::stage::{Budget, Clustering, Rows};
 use crate::types::{ClusterId, Context, RowId};
 use std::collections::BTreeMap;
 
-/// Which of these candidates may train, and which may not.
-pub(super) type Passing<'a> = dyn FnMut(Vec<RowId>) -> Result<(Vec<RowId>, Vec<RowId>)> + 'a;
-
 /// Losses of pairs of a response and a prompt.
 type Losses<'a> = dyn FnMut(&[Pair]) -> Result<Vec<f32>> + 'a;
-
-/// What an order has been answered with so far.
-#[derive(Default)]
-pub(super) struct Picked {
-    pub chosen: Vec<RowId>,
-    pub refused: Vec<RowId>,
-    /// How many of either are of the ordered groups; spares come behind them.
-    pub ordered: (usize, usize),
-}
-
-impl Picked {
-    fn ascending(mut self) -> Vec<RowId> {
-        sorting::sort(&mut self.chosen);
-        self.chosen
-    }
-}
 
 /// Records that are wanted of one group.
 struct Slot {

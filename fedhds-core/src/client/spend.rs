@@ -1,6 +1,6 @@
 //! Which records of an order in tokens train.
 
-use super::choose::{Passing, Picked};
+use super::picked::{Passing, Picked};
 use super::{Client, ClientState};
 use crate::error::Result;
 use crate::protocol::GateLimit;

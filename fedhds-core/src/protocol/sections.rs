@@ -68,8 +68,10 @@ impl Sections {
     /// # Errors
     /// [`Error::Protocol`] where it cannot be encoded.
     pub fn set<S: Section>(&mut self, section: &S) -> Result<()> {
-        let bytes = postcard::to_stdvec(section).map_err(|e| wrong::<S>("an encodable section", e))?;
-        self.insert(S::NUMBER, bytes);
+        match postcard::to_stdvec(section) {
+            Ok(bytes) => self.insert(S::NUMBER, bytes),
+            Err(error) => return Err(wrong(S::KIND, S::NAME, "an encodable section", &error)),
+        }
         Ok(())
     }
 
@@ -79,12 +81,11 @@ impl Sections {
     /// [`Error::Protocol`] where its bytes are not such a section.
     pub fn get<S: Section>(&self) -> Result<Option<S>> {
         let Some(bytes) = self.bytes(S::NUMBER) else { return Ok(None) };
-        let (section, rest) =
-            postcard::take_from_bytes(bytes).map_err(|e| wrong::<S>("a whole and well-formed section", e))?;
-        if !rest.is_empty() {
-            return Err(wrong::<S>("no bytes after the section", format!("{} more", rest.len())));
+        match postcard::take_from_bytes(bytes) {
+            Ok((section, [])) => Ok(Some(section)),
+            Ok((_, rest)) => Err(wrong(S::KIND, S::NAME, "no bytes after the section", &rest.len())),
+            Err(error) => Err(wrong(S::KIND, S::NAME, "a whole and well-formed section", &error)),
         }
-        Ok(Some(section))
     }
 
     /// Refuses sections that must be understood and are not among `known`.
@@ -102,8 +103,11 @@ impl Sections {
     }
 }
 
-fn wrong<S: Section>(expected: &str, got: impl ToString) -> Error {
-    Error::protocol(format!("{}: section `{}`", S::KIND, S::NAME), expected, got.to_string())
+/// Once for all sections: it is compiled small.
+#[cold]
+#[inline(never)]
+fn wrong(kind: Kind, name: &str, expected: &str, got: &dyn std::fmt::Display) -> Error {
+    Error::protocol(format!("{kind}: section `{name}`"), expected, got)
 }
 
 impl Serialize for Sections {

@@ -116,7 +116,9 @@ impl Wire for ClientSummary {
         let known = [GroupScores::NUMBER, GroupsDigest::NUMBER, GateAnswer::NUMBER, GroupTokens::NUMBER];
         self.sections.check(Self::KIND, &known)?;
         self.sections.get::<GateAnswer>()?;
-        GroupTokens::check(self)?;
+        if let Some(tokens) = self.sections.get::<GroupTokens>()? {
+            tokens.check(self.groups.len())?;
+        }
         if self.sections.get::<GroupsDigest>()?.is_some() && !self.groups.is_empty() {
             let got = format!("{} groups", self.groups.len());
             return err("client_summary: groups_digest", "no groups beside it".into(), got);

@@ -1,6 +1,6 @@
 //! The sections of a budget in tokens. Where there is none, none of them is sent.
 
-use super::{ClientSummary, Kind, Section};
+use super::{Kind, Section};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -27,14 +27,14 @@ pub struct GroupTokens(
 );
 
 impl GroupTokens {
-    /// Whether they are those of the summary's groups.
-    pub(super) fn check(summary: &ClientSummary) -> Result<()> {
-        let Some(GroupTokens(means)) = summary.sections.get()? else { return Ok(()) };
+    /// Whether they are those of so many groups.
+    pub(super) fn check(&self, groups: usize) -> Result<()> {
+        let GroupTokens(means) = self;
         let fail = |expected: String, got: String| {
             Err(Error::protocol("client_summary: section `group_tokens`", expected, got))
         };
-        if means.len() != summary.groups.len() {
-            return fail(format!("{} means, one for each group", summary.groups.len()), means.len().to_string());
+        if means.len() != groups {
+            return fail(format!("{groups} means, one for each group"), means.len().to_string());
         }
         // NaN is in no range.
         match means.iter().position(|mean| !(1.0..=MAX_RECORD_TOKENS as f32).contains(mean)) {
@@ -83,6 +83,7 @@ mod tests {
     use super::super::{ClusterOrder, Group, LocalUpdate, RoundStart, SelectionOrder, Wire};
     use super::*;
     use crate::protocol::Ask;
+    use crate::protocol::ClientSummary;
     use crate::types::{Adapter, ClientId, ClusterId, Matrix, Round};
 
     fn summary(means: &[f32]) -> ClientSummary {

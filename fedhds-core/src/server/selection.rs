@@ -3,8 +3,7 @@
 use super::allowance::{Allowance, one_each, spread};
 use super::gate::{Gate, GateReport};
 use super::registry::Registry;
-use super::tokens::{order_tokens, to_tokens};
-use super::why::{Explain, GroupReason};
+use super::why::{Caps, Explain, GroupReason};
 use crate::error::{Error, Result};
 use crate::method::checked::{run_allocation, run_clusterer, run_selector};
 use crate::method::pipeline::{each_alone, keep_noise};
@@ -213,7 +212,7 @@ pub(super) struct Uploaded<'a> {
 }
 
 impl<'a> Uploaded<'a> {
-    fn new(
+    pub(super) fn new(
         pipeline: &Pipeline,
         summaries: impl Iterator<Item = &'a ClientSummary>,
         known: &Knowledge<'_>,
@@ -274,31 +273,8 @@ impl<'a> Uploaded<'a> {
     }
 }
 
-/// Selects from the summaries of a round, which come in the order of their clients.
-pub(super) fn select<'a>(
-    pipeline: &Pipeline,
-    round: Round,
-    summaries: impl Iterator<Item = &'a ClientSummary>,
-    known: &Knowledge<'_>,
-    context: &Context,
-) -> Result<Selection> {
-    let uploaded = Uploaded::new(pipeline, summaries, known)?;
-    let count = &pipeline.server.count;
-    let Some(tokens) = count.tokens() else {
-        let debt = known.registry.map_or(0, Registry::debt);
-        let asked = count.asked(round, uploaded.records()).map(|asked| asked.saturating_add(debt));
-        return among(pipeline, &uploaded, asked, known, context);
-    };
-    let tokens = tokens.saturating_add_signed(known.registry.map_or(0, Registry::owed));
-    let mut selection =
-        to_tokens(tokens, &uploaded, |records| among(pipeline, &uploaded, Some(records), known, context))?;
-    order_tokens(&mut selection, tokens, pipeline.server.share_cap, &uploaded, known);
-    selection.asked = 0;
-    Ok(selection)
-}
-
 /// Selects so many records, or as many as the clustering gives.
-fn among(
+pub(super) fn among(
     pipeline: &Pipeline,
     uploaded: &Uploaded<'_>,
     asked: Option<usize>,
@@ -353,7 +329,12 @@ fn among(
     }
     selection.groups.iter_mut().zip(&allowance.given).for_each(|(group, given)| group.records = *given);
     if let Some(explain) = known.explain {
-        explain.tell(&mut selection.groups, &allowance, known);
+        for (at, group) in selection.groups.iter_mut().enumerate() {
+            let share = allowance.clients.get(&group.client) == Some(&0);
+            let (full, all) = (allowance.groups[at] == 0, allowance.given[at] >= known.left(group));
+            group.reason =
+                GroupReason { caps: Caps { share, room: full && all, pass: full && !all }, ..explain.reason(at) };
+        }
     }
     sorting::sort_by_key(&mut selection.groups, |group| (group.client, group.cluster));
     if pipeline.client.repeats == Repeats::Never {

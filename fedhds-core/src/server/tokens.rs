@@ -1,8 +1,35 @@
-//! A budget in tokens: how many records meet it, and how many tokens each client is ordered.
+//! A round's budget, in records or in tokens: how many records meet it, and how many tokens each client is ordered.
 
-use super::selection::{Knowledge, Selection, Uploaded};
+use super::registry::Registry;
+use super::selection::{Knowledge, Selection, Uploaded, among};
 use crate::error::Result;
+use crate::method::Pipeline;
+use crate::protocol::ClientSummary;
 use crate::select::quota::apportion;
+use crate::types::{Context, Round};
+
+/// Selects from the summaries of a round, which come in the order of their clients.
+pub(super) fn select<'a>(
+    pipeline: &Pipeline,
+    round: Round,
+    summaries: impl Iterator<Item = &'a ClientSummary>,
+    known: &Knowledge<'_>,
+    context: &Context,
+) -> Result<Selection> {
+    let uploaded = Uploaded::new(pipeline, summaries, known)?;
+    let count = &pipeline.server.count;
+    let Some(tokens) = count.tokens() else {
+        let debt = known.registry.map_or(0, Registry::debt);
+        let asked = count.asked(round, uploaded.records()).map(|asked| asked.saturating_add(debt));
+        return among(pipeline, &uploaded, asked, known, context);
+    };
+    let tokens = tokens.saturating_add_signed(known.registry.map_or(0, Registry::owed));
+    let mut selection =
+        to_tokens(tokens, &uploaded, |records| among(pipeline, &uploaded, Some(records), known, context))?;
+    order_tokens(&mut selection, tokens, pipeline.server.share_cap, &uploaded, known);
+    selection.asked = 0;
+    Ok(selection)
+}
 
 /// The selection of as many records as come nearest to so many tokens, at least one, each at the mean of its group; its orders sum to
 /// the tokens where clients may give so many.

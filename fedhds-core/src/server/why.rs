@@ -2,8 +2,6 @@
 //!
 //! A server that nobody asked to explain holds none of this: what is not called is not in a device's library.
 
-use super::allowance::Allowance;
-use super::selection::{Knowledge, SelectedGroup};
 use crate::select::covered_before;
 use crate::stage::{Coverage, Nearness, Rows, Watch};
 use serde::{Deserialize, Serialize};
@@ -49,13 +47,6 @@ impl Caps {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-
-    /// Of a group that has so many records `left`, of which it gives its part.
-    fn of(allowance: &Allowance, group: usize, left: u32) -> Self {
-        let share = allowance.clients.get(&allowance.owners[group]) == Some(&0);
-        let (full, all) = (allowance.groups[group] == 0, allowance.given[group] >= left);
-        Self { share, room: full && all, pass: full && !all }
-    }
 }
 
 /// Takes notes of one selection, and changes nothing of it.
@@ -70,8 +61,8 @@ pub(super) trait Explain: Watch {
     /// How covered the groups that give were before the round.
     fn note_covered(&self, nearness: Option<Nearness>, rows: &Rows<'_>, given: &[u32]);
 
-    /// Writes the reasons into the groups, which are in the order of the allowance.
-    fn tell(&self, groups: &mut [SelectedGroup], allowance: &Allowance, known: &Knowledge<'_>);
+    /// What was noted of each group, by its place; the limits are not among it.
+    fn reason(&self, group: usize) -> GroupReason;
 }
 
 /// Takes notes in the order in which they come.
@@ -130,14 +121,7 @@ impl Explain for Notes {
         }
     }
 
-    fn tell(&self, groups: &mut [SelectedGroup], allowance: &Allowance, known: &Knowledge<'_>) {
-        for (at, group) in groups.iter_mut().enumerate() {
-            group.reason.caps = Caps::of(allowance, at, known.left(group));
-        }
-        for (at, reason) in &self.said().reasons {
-            if let Some(group) = groups.get_mut(*at) {
-                group.reason = GroupReason { caps: group.reason.caps, ..*reason };
-            }
-        }
+    fn reason(&self, group: usize) -> GroupReason {
+        self.said().reasons.get(&group).copied().unwrap_or_default()
     }
 }
