@@ -9,7 +9,8 @@ mod saved;
 mod spend;
 
 pub use choice::{Choice, Chosen};
-pub use gate::{Pair, pilot_scores};
+pub use gate::Pair;
+pub(crate) use gate::pilot_scores;
 pub use saved::{ClientState, LastTrained, SavedClient};
 
 use crate::error::{Error, Result};
@@ -73,7 +74,8 @@ impl Client {
     /// Groups the records and reports the groups (steps 2 to 4 of the method).
     ///
     /// `records` are the features `[records, d]`, row i of record i, with scores where a [`Scorer`](crate::stage::Scorer) gave any
-    /// (`&features`, or `Rows::new(&features).scores(&scores)`), and with [`tokens`](Rows::tokens) where the server's budget is in tokens; methods that look at no features take a matrix of `[records, 0]`.
+    /// (`&features`, or `Rows::new(&features).scores(&scores)`), and with [`tokens`](Rows::tokens) where the server's budget is in tokens;
+    /// methods that look at no features take a matrix of `[records, 0]`.
     /// `context.seed` is this client's for this round. No records, or records that form no group, give a summary
     /// without groups, unless [`Ungrouped::OneGroup`](crate::method::Ungrouped) says otherwise. A second call replaces
     /// what the first one remembered; with an upload stage a second call for one round gives the first one's answer again.

@@ -5,14 +5,17 @@
 //! out, and so is one whose message is refused; the order of arrival changes nothing.
 
 mod allowance;
+mod budget;
 mod finish;
 mod gate;
+mod knowledge;
+mod picks;
 mod receive;
 mod registry;
 mod report;
 mod selection;
 mod state;
-mod tokens;
+mod uploaded;
 mod why;
 
 pub use gate::GateReport;
@@ -31,7 +34,7 @@ use crate::sorting;
 use crate::stage::{Aggregated, Aggregator, Memory};
 use crate::types::{Adapter, ClientId, ClusterId, Context, Round, Seed};
 use gate::Gate;
-use selection::Knowledge;
+use knowledge::Knowledge;
 use std::collections::{BTreeMap, BTreeSet};
 use why::Explain;
 
@@ -174,7 +177,7 @@ impl Server {
             gate: gate.as_ref(),
             explain: explain.as_deref(),
         };
-        let selection = tokens::select(&self.pipeline, round, self.state.summaries.values(), &known, context)?;
+        let selection = budget::select(&self.pipeline, round, self.state.summaries.values(), &known, context)?;
         tracing::debug!(
             %round,
             clients = self.state.summaries.len(),

@@ -23,6 +23,7 @@ mod parts;
 mod picture;
 mod plan;
 mod plot;
+mod record_file;
 mod results;
 mod run_record;
 mod runner;

@@ -3,11 +3,12 @@
 //! The schema has a number, [`SCHEMA`]. A record of another number is refused, never misread. Everything but times, memory
 //! and versions is the same on every repetition: [`RunRecord::repeatable`].
 
+use super::record_file::{self, RecordFile};
 use super::truth::TrainedTruth;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metrics::Interval;
 use crate::protocol::Direction;
-use crate::simulate::{RoundRecord, RunIdentity, atomic_write};
+use crate::simulate::{RoundRecord, RunIdentity};
 use crate::stage::RecordScore;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -113,15 +114,18 @@ pub struct Metrics {
     pub exact_match: Option<Interval>,
 }
 
+impl RecordFile for RunRecord {
+    const NAME: &'static str = "run record";
+    const SCHEMA: u32 = SCHEMA;
+}
+
 impl RunRecord {
     /// Writes the record as JSON, whole or not at all.
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let json = serde_json::to_vec_pretty(self).map_err(|e| damaged(path, &e))?;
-        atomic_write(path, &json)
+        record_file::save(self, path.as_ref())
     }
 
     /// Reads a record back.
@@ -129,17 +133,7 @@ impl RunRecord {
     /// # Errors
     /// [`Error::Io`] when it cannot be read; [`Error::Checkpoint`] when it is damaged or of another schema.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Schema {
-            schema: u32,
-        }
-        let path = path.as_ref();
-        let json = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        let Schema { schema } = serde_json::from_slice(&json).map_err(|e| damaged(path, &e))?;
-        if schema != SCHEMA {
-            return Err(damaged(path, &format_args!("schema {schema} in place of {SCHEMA}")));
-        }
-        serde_json::from_slice(&json).map_err(|e| damaged(path, &e))
+        record_file::load(path.as_ref())
     }
 
     /// This record without times, memory and versions: equal for any two runs of one identity on one type of machine.
@@ -188,13 +182,6 @@ impl RunRecord {
     /// Records trained on, each as often as it was.
     pub fn trained_records(&self) -> usize {
         self.rounds.iter().flat_map(|r| &r.clients).map(|c| c.selected.len()).sum()
-    }
-}
-
-fn damaged(path: &Path, message: &dyn std::fmt::Display) -> Error {
-    Error::Checkpoint {
-        path: path.to_path_buf(),
-        message: format!("expected a run record of schema {SCHEMA}: {message}"),
     }
 }
 

@@ -156,10 +156,19 @@ impl Experiment {
         }
     }
 
+    /// The conditions by their places and seeds of the federations, seed after seed: what one seed says of all conditions comes first.
+    pub(super) fn drawn(&self) -> Vec<(Option<usize>, u64)> {
+        let of_seed = |seed: u64| {
+            let conditions = self.conditions().into_iter();
+            let drawn = conditions.filter(move |place| self.config.seeds_of(*place).contains(&seed));
+            drawn.map(move |place| (place, seed))
+        };
+        self.config.all_seeds().into_iter().flat_map(of_seed).collect()
+    }
+
     /// How many runs there are.
     pub fn cells(&self) -> usize {
-        let seeds = self.conditions().into_iter().map(|place| self.config.seeds_of(place).len());
-        seeds.sum::<usize>() * self.config.methods.len()
+        self.drawn().len() * self.config.methods.len()
     }
 
     /// Data and models in words.

@@ -31,14 +31,11 @@ impl Experiment {
         // Of an experiment without conditions every record, for its table; of a grid what its table needs of each.
         let mut cells = vec![self.cell(&untuned)];
         let mut kept = vec![untuned];
-        for seed in self.config.all_seeds() {
-            let conditions = self.conditions().into_iter();
-            for condition in conditions.filter(|place| self.config.seeds_of(*place).contains(&seed)) {
-                let records = self.runs_of(condition, seed, counter, &mut failed)?;
-                cells.extend(records.iter().map(|record| self.cell(record)));
-                if condition.is_none() {
-                    kept.extend(records);
-                }
+        for (condition, seed) in self.drawn() {
+            let records = self.runs_of(condition, seed, counter, &mut failed)?;
+            cells.extend(records.iter().map(|record| self.cell(record)));
+            if condition.is_none() {
+                kept.extend(records);
             }
         }
         if cells.len() == 1
@@ -77,19 +74,12 @@ impl Experiment {
         failed: &mut Failures,
     ) -> Result<Vec<RunRecord>> {
         let name = self.condition_name(condition);
-        let failure = |method: Option<&str>| FailedRun {
-            experiment: self.config.name.clone(),
-            condition: name.map(str::to_owned),
-            method: method.map(str::to_owned),
-            seed,
-            error: String::new(),
-        };
         let drawn = self.federation(condition, seed);
         let planned = drawn.and_then(|federation| Ok((plan::runs(&self.config, &federation, seed)?, federation)));
         let (plans, federation) = match planned {
             Ok(planned) => planned,
             Err(error) => {
-                failed.note(failure(None), error)?;
+                failed.note(self.failure(condition, None, seed), error)?;
                 counter.advance(self.config.methods.len());
                 return Ok(Vec::new());
             }
@@ -103,7 +93,7 @@ impl Experiment {
             let made = plan.matched(&records).and_then(|plan| self.one(&plan, &federation, counter.control));
             match made {
                 Ok(record) => records.push(record),
-                Err(error) => failed.note(failure(Some(&plan.label)), error)?,
+                Err(error) => failed.note(self.failure(condition, Some(&plan.label), seed), error)?,
             }
             counter.advance(1);
         }
@@ -112,6 +102,17 @@ impl Experiment {
             truth::write(truth, name, seed, &folder.join(format!("truth-seed-{seed}.json")))?;
         }
         Ok(records)
+    }
+
+    /// What failed, before its error is known.
+    pub(super) fn failure(&self, condition: Option<usize>, method: Option<&str>, seed: u64) -> FailedRun {
+        FailedRun {
+            experiment: self.config.name.clone(),
+            condition: self.condition_name(condition).map(str::to_owned),
+            method: method.map(str::to_owned),
+            seed,
+            error: String::new(),
+        }
     }
 
     fn cell(&self, record: &RunRecord) -> Cell {

@@ -14,7 +14,9 @@ pub(crate) fn covered_before(nearness: Nearness, all: &Rows<'_>, rows: &[usize])
             let (points, own, selector) = (units(&covered.points), units(all.points), SaturatedCoverage { threshold });
             let h = |row: &usize| {
                 let near = points.iter_rows().zip(&covered.mass);
-                near.map(|(point, &mass)| f64::from(mass) * selector.similarity(own.row(*row), point)).sum()
+                // A sum of nothing is -0.
+                near.map(|(point, &mass)| f64::from(mass) * selector.similarity(own.row(*row), point)).sum::<f64>()
+                    + 0.0
             };
             rows.iter().map(|row| Coverage::Records(h(row))).collect()
         }

@@ -144,9 +144,8 @@ impl Server {
             ));
         }
         expected.check(&update.adapter)?;
-        let trained = self.trained_groups(&update)?;
+        let (trained, tokens) = (self.trained_groups(&update)?, self.trained_tokens(&update)?);
         self.state.left_out.remove(&from);
-        let tokens = self.trained_tokens(&update)?;
         self.updates.insert(from, Arrived { waiting: Some(update), trained, tokens, failed: None });
         // The lowest client whose update is still to come: those before it can be added.
         let expected = |client: &ClientId| !self.updates.contains_key(client) && self.ordered(*client) > 0;

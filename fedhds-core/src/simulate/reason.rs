@@ -3,15 +3,13 @@
 //! Neither tells the other. The run record may hold both, as whoever simulates a federation sees all of it.
 
 use crate::client::Choice;
-use crate::server::{Caps, Selection};
-use crate::stage::Coverage;
+use crate::server::{GroupReason, Selection};
 use crate::types::{ClientId, ClusterId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// A group of a client's that was ordered, or of which the client looked at a record, and what the server knows of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct GroupRecord {
     /// The client's number for it.
     pub group: ClusterId,
@@ -22,18 +20,9 @@ pub struct GroupRecord {
     /// The server's cluster of it; none for noise and where nothing was clustered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_cluster: Option<ClusterId>,
-    /// Place of its first record in the order of the greedy choice, from 1; none for methods without one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rank: Option<u32>,
-    /// What that record added to what the selector maximises, in the selector's own unit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gain: Option<f64>,
-    /// How covered its place was before the round, where the method has a memory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub covered: Option<Coverage>,
-    /// The limits that it reached.
-    #[serde(default, skip_serializing_if = "Caps::is_empty")]
-    pub caps: Caps,
+    /// Why it gives them, as far as the server knows.
+    #[serde(flatten)]
+    pub reason: GroupReason,
 }
 
 /// What the client knows of a record that it picked or refused.
@@ -72,10 +61,7 @@ pub(super) fn groups_of<'a>(
             size: group.size,
             ordered: group.records,
             server_cluster: group.server_cluster,
-            rank: group.reason.rank,
-            gain: group.reason.gain,
-            covered: group.reason.covered,
-            caps: group.reason.caps,
+            reason: group.reason,
         })
         .collect()
 }

@@ -36,12 +36,6 @@ pub struct GateFinished {
     pub failed: Vec<FailedRun>,
 }
 
-/// One condition with one seed.
-struct Cell {
-    condition: Option<usize>,
-    seed: u64,
-}
-
 /// What a cell gave: for each method its label and its record, or why there is none. An error of its own where the clients could not be drawn.
 type Looked = Result<Vec<(String, Result<GateRecord>)>>;
 
@@ -62,39 +56,27 @@ impl Experiment {
         let out = &self.config.out;
         let _lock = FolderLock::acquire(out)?;
         self.keep_config()?;
-        let mut cells: Vec<Cell> = Vec::new();
-        for seed in self.config.all_seeds() {
-            let conditions = self.conditions().into_iter();
-            let drawn = conditions.filter(|place| self.config.seeds_of(*place).contains(&seed));
-            cells.extend(drawn.map(|condition| Cell { condition, seed }));
-        }
+        let mut cells = self.drawn();
         let mut counter = Counter::begin(control, cells.len() * labels.len());
         let mut failed = Failures::default();
         // Cells side by side would draw over each other's progress: only what is finished is reported.
         let quiet = Control { cancel: control.cancel.clone(), progress: None };
         let mut found: Vec<Option<Vec<GateRecord>>> = cells.iter().map(|_| None).collect();
-        let places: Vec<(Option<usize>, u64)> = cells.iter().map(|cell| (cell.condition, cell.seed)).collect();
-        let look = |cell: &mut Cell| match self.look_at(cell, &quiet) {
+        let places = cells.clone();
+        let look = |(condition, seed): &mut (Option<usize>, u64)| match self.look_at(*condition, *seed, &quiet) {
             Err(error @ (Error::Cancelled | Error::Checkpoint { .. })) => Err(error),
             looked => Ok(looked),
         };
         parallel::each(self.config.workers(), &mut cells, look, |at, looked: Looked| {
             let (condition, seed) = places[at];
-            let failure = |method: Option<&str>| FailedRun {
-                experiment: self.config.name.clone(),
-                condition: self.condition_name(condition).map(str::to_owned),
-                method: method.map(str::to_owned),
-                seed,
-                error: String::new(),
-            };
             let mut records = Vec::new();
             match looked {
-                Err(error) => failed.note(failure(None), error)?,
+                Err(error) => failed.note(self.failure(condition, None, seed), error)?,
                 Ok(looked) => {
                     for (label, made) in looked {
                         match made {
                             Ok(record) => records.push(record),
-                            Err(error) => failed.note(failure(Some(&label)), error)?,
+                            Err(error) => failed.note(self.failure(condition, Some(&label), seed), error)?,
                         }
                     }
                 }
@@ -133,8 +115,7 @@ impl Experiment {
                 pairs = pairs.max(u64::from(gate.representatives) * (1 + u64::from(gate.rank_decoys)));
             }
         }
-        let seeds = self.conditions().into_iter().map(|place| self.config.seeds_of(place).len());
-        let (cells, methods) = (seeds.sum::<usize>(), labels.join(", "));
+        let (cells, methods) = (self.drawn().len(), labels.join(", "));
         Ok(format!(
             "the gate alone: {cells} federations with {methods}; each client scores at most {pairs} pairs, once"
         ))
@@ -157,9 +138,9 @@ impl Experiment {
         }
     }
 
-    fn look_at(&self, cell: &Cell, control: &Control) -> Looked {
-        let federation = self.federation(cell.condition, cell.seed)?;
-        let plans = plan::runs(&self.config, &federation, cell.seed)?;
+    fn look_at(&self, condition: Option<usize>, seed: u64, control: &Control) -> Looked {
+        let federation = self.federation(condition, seed)?;
+        let plans = plan::runs(&self.config, &federation, seed)?;
         let gated = plans.iter().filter(|plan| plan.follows.is_none() && has_gate(&plan.arm));
         let looked = gated.map(|plan| match self.look_with(plan, &federation, control) {
             Err(error @ (Error::Cancelled | Error::Checkpoint { .. })) => Err(error),

@@ -1,10 +1,11 @@
 //! What the gate saw with one method, condition and seed: a JSON file.
 
+use super::super::record_file::{self, RecordFile};
 use crate::dataset::{ClientData, Truth};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::protocol::GateAnswer;
 use crate::server::GateReport;
-use crate::simulate::{GateOutcome, RunIdentity, atomic_write};
+use crate::simulate::{GateOutcome, RunIdentity};
 use crate::types::ClientId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -105,6 +106,11 @@ impl GateTruth {
     }
 }
 
+impl RecordFile for GateRecord {
+    const NAME: &'static str = "record of a gate";
+    const SCHEMA: u32 = SCHEMA;
+}
+
 impl GateRecord {
     /// What an outcome says, with the truth of who knows it. What names the run is left empty.
     pub(super) fn of(outcome: GateOutcome, clients: &[ClientData], truth: Option<&Truth>) -> Self {
@@ -142,12 +148,7 @@ impl GateRecord {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let json = serde_json::to_vec_pretty(self).map_err(|e| Error::input("record", "what JSON can hold", e))?;
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-        }
-        atomic_write(path, &json)
+        record_file::save(self, path.as_ref())
     }
 
     /// Reads a record.
@@ -155,17 +156,7 @@ impl GateRecord {
     /// # Errors
     /// [`Error::Io`]; [`Error::Checkpoint`] for a file of another schema, or that is none.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let wrong = |message: String| Error::Checkpoint { path: path.to_path_buf(), message };
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
-        match value.get("schema").and_then(serde_json::Value::as_u64) {
-            Some(schema) if schema == u64::from(SCHEMA) => {
-                serde_json::from_value(value).map_err(|e| wrong(e.to_string()))
-            }
-            Some(schema) => Err(wrong(format!("it has schema {schema} in place of {SCHEMA}"))),
-            None => Err(wrong("it is no record of a gate: it has no schema".into())),
-        }
+        record_file::load(path.as_ref())
     }
 
     /// The record of this identity, where it was finished before.

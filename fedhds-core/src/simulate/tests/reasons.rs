@@ -101,11 +101,12 @@ fn every_record_of_a_gated_method_has_its_reason() {
             }
             refused += client.refused.len();
             for group in &client.groups {
-                assert_eq!(group.rank.is_some(), group.ordered > 0, "{group:?}");
-                assert_eq!(group.gain.is_some(), group.ordered > 0, "{group:?}");
-                assert_eq!(matches!(group.covered, Some(Coverage::Records(_))), group.ordered > 0, "{group:?}");
-                later += usize::from(round.round.0 > 0 && group.covered.is_some_and(|h| h != Coverage::Records(0.0)));
-                ranks.extend(group.rank);
+                assert_eq!(group.reason.rank.is_some(), group.ordered > 0, "{group:?}");
+                assert_eq!(group.reason.gain.is_some(), group.ordered > 0, "{group:?}");
+                assert_eq!(matches!(group.reason.covered, Some(Coverage::Records(_))), group.ordered > 0, "{group:?}");
+                later +=
+                    usize::from(round.round.0 > 0 && group.reason.covered.is_some_and(|h| h != Coverage::Records(0.0)));
+                ranks.extend(group.reason.rank);
             }
             let gave =
                 |group: &GroupRecord| client.reasons.iter().filter(|r| r.group == group.group && !r.spare).count();
@@ -124,17 +125,17 @@ fn methods_without_an_order_say_less() {
     let clients = |outcome: &Outcome| outcome.rounds.iter().flat_map(|r| r.clients.clone()).collect::<Vec<_>>();
     for client in clients(&coverage) {
         assert_eq!(client.reasons.len(), client.selected.len());
-        assert!(client.groups.iter().all(|group| group.covered.is_none() && group.ordered > 0));
+        assert!(client.groups.iter().all(|group| group.reason.covered.is_none() && group.ordered > 0));
         assert!(client.reasons.iter().all(|reason| !reason.spare && reason.score.is_none()));
         let ordered: u32 = client.groups.iter().map(|group| group.ordered).sum();
         assert_eq!(ordered as usize, client.selected.len());
     }
-    assert!(clients(&coverage).iter().flat_map(|client| &client.groups).any(|group| group.rank == Some(1)));
+    assert!(clients(&coverage).iter().flat_map(|client| &client.groups).any(|group| group.reason.rank == Some(1)));
     for client in clients(&run("random")) {
-        assert!(client.reasons.is_empty() && client.groups.iter().all(|group| group.rank.is_none()));
+        assert!(client.reasons.is_empty() && client.groups.iter().all(|group| group.reason.rank.is_none()));
         assert_eq!(client.groups.iter().map(|group| group.ordered as usize).sum::<usize>(), client.selected.len());
     }
-    assert!(clients(&run("all")).iter().all(|client| client.reasons.is_empty() && client.groups[0].caps.room));
+    assert!(clients(&run("all")).iter().all(|client| client.reasons.is_empty() && client.groups[0].reason.caps.room));
 }
 
 #[test]

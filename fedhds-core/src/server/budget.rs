@@ -1,7 +1,10 @@
 //! A round's budget, in records or in tokens: how many records meet it, and how many tokens each client is ordered.
 
+use super::knowledge::Knowledge;
+use super::picks::pick;
 use super::registry::Registry;
-use super::selection::{Knowledge, Selection, Uploaded, among};
+use super::selection::Selection;
+use super::uploaded::Uploaded;
 use crate::error::Result;
 use crate::method::Pipeline;
 use crate::protocol::ClientSummary;
@@ -21,11 +24,11 @@ pub(super) fn select<'a>(
     let Some(tokens) = count.tokens() else {
         let debt = known.registry.map_or(0, Registry::debt);
         let asked = count.asked(round, uploaded.records()).map(|asked| asked.saturating_add(debt));
-        return among(pipeline, &uploaded, asked, known, context);
+        return pick(pipeline, &uploaded, asked, known, context);
     };
     let tokens = tokens.saturating_add_signed(known.registry.map_or(0, Registry::owed));
     let mut selection =
-        to_tokens(tokens, &uploaded, |records| among(pipeline, &uploaded, Some(records), known, context))?;
+        to_tokens(tokens, &uploaded, |records| pick(pipeline, &uploaded, Some(records), known, context))?;
     order_tokens(&mut selection, tokens, pipeline.server.share_cap, &uploaded, known);
     selection.asked = 0;
     Ok(selection)
@@ -35,11 +38,7 @@ pub(super) fn select<'a>(
 /// the tokens where clients may give so many.
 ///
 /// `select` makes a selection of so many records. Where more of them do not always cost more, one that crosses the tokens is found.
-pub(super) fn to_tokens(
-    tokens: u64,
-    uploaded: &Uploaded,
-    select: impl Fn(usize) -> Result<Selection>,
-) -> Result<Selection> {
+fn to_tokens(tokens: u64, uploaded: &Uploaded, select: impl Fn(usize) -> Result<Selection>) -> Result<Selection> {
     let (records, wanted) = (uploaded.records(), tokens as f64);
     if records == 0 || tokens == 0 {
         return select(0);
@@ -74,13 +73,7 @@ pub(super) fn to_tokens(
 
 /// Says how many tokens each client is ordered: in proportion to what its records cost, no more than its groups hold, and no more than its
 /// share.
-pub(super) fn order_tokens(
-    selection: &mut Selection,
-    tokens: u64,
-    cap: Option<f64>,
-    uploaded: &Uploaded,
-    known: &Knowledge<'_>,
-) {
+fn order_tokens(selection: &mut Selection, tokens: u64, cap: Option<f64>, uploaded: &Uploaded, known: &Knowledge<'_>) {
     let asked = usize::try_from(tokens).unwrap_or(usize::MAX);
     selection.asked_tokens = tokens;
     let shares = cap.map(|cap| known.shares(asked, cap, &selection.groups)).unwrap_or_default();
