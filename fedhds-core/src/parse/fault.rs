@@ -6,7 +6,36 @@ use std::fmt;
 
 /// What serde met: the error of [`Value`](super::Value) as a deserializer. One pointer, since code for it stands at every field of every type.
 #[derive(Debug)]
-pub(crate) struct Met(pub(super) Box<Fault>);
+pub(crate) struct Met(pub(super) Box<Failure>);
+
+/// A step from a value into what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// What is wrong, and where in the tree.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Failure {
+    /// The steps that lead to it, the last one first.
+    pub(super) path: Vec<Step>,
+    pub(super) fault: Fault,
+}
+
+impl Met {
+    pub(super) fn is_unknown_name(&self) -> bool {
+        matches!(self.0.fault, Fault::Name { .. })
+    }
+
+    /// Says which step led to where it was met.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn under(mut self, step: Step) -> Self {
+        self.0.path.push(step);
+        self
+    }
+}
 
 /// What is wrong with a setting.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,13 +76,13 @@ fn unknown(what: &str, name: &str, known: &[&str]) -> String {
 
 impl From<Fault> for Met {
     fn from(fault: Fault) -> Self {
-        Met(Box::new(fault))
+        Met(Box::new(Failure { path: Vec::new(), fault }))
     }
 }
 
 impl fmt::Display for Met {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.0.fault.fmt(f)
     }
 }
 

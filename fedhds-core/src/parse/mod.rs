@@ -3,8 +3,8 @@
 //! Whatever is wrong is an [`Error::Config`] that names the whole dotted key (`methods[1].client.reducer.perplexity`), what was expected
 //! and what came, the nearest name for one that is unknown, and in TOML the line and the column.
 //!
-//! Text becomes a tree (`value.rs`), the tree becomes the settings' own type; serde_path_to_error keeps the path on the way. Nothing here
-//! reads the texts of errors: serde says what it met in parts (`fault.rs`).
+//! Text becomes a tree (`value.rs`), the tree becomes the settings' own type. What serde meets on the way is told in parts (`fault.rs`), and each
+//! table and list that it was met in adds its step: nothing here reads the texts of errors.
 
 mod fault;
 mod names;
@@ -15,12 +15,10 @@ pub use names::{meant, nearest, unknown_name};
 pub(crate) use value::Value;
 
 use crate::error::{Error, Result};
-use fault::Fault;
+use fault::{Failure, Fault, Step};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_path_to_error::Segment;
 use toml::de::DeTable;
-use value::Step;
 
 /// The key of a tagged enum's table that says which of its kinds it is.
 const TAG: &str = "kind";
@@ -116,23 +114,11 @@ pub(crate) fn from_value<T: DeserializeOwned>(what: &str, value: Value) -> Resul
 }
 
 fn read<T: DeserializeOwned>(value: Value) -> std::result::Result<T, Failure> {
-    serde_path_to_error::deserialize(value)
-        .map_err(|error| Failure { path: error.path().iter().filter_map(step).collect(), fault: *error.into_inner().0 })
-}
-
-fn step(segment: &Segment) -> Option<Step> {
-    match segment {
-        Segment::Seq { index } => Some(Step::Index(*index)),
-        Segment::Map { key } | Segment::Enum { variant: key } => Some(Step::Key(key.clone())),
-        Segment::Unknown => None,
-    }
-}
-
-/// What is wrong, and where in the tree.
-#[derive(Debug, Clone, PartialEq)]
-struct Failure {
-    path: Vec<Step>,
-    fault: Fault,
+    T::deserialize(value).map_err(|met| {
+        let mut failure = *met.0;
+        failure.path.reverse();
+        failure
+    })
 }
 
 impl Failure {

@@ -1,10 +1,11 @@
 //! Settings as a tree: what JSON, TOML and tables that were built in memory have in common.
 
-use super::fault::Met;
+use super::fault::{Met, Step};
 use crate::sorting;
-use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
-use serde::de::{self, Deserialize, Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
+use std::vec::IntoIter;
 use toml::de::{DeTable, DeValue};
 
 /// A value of any kind. A table keeps the order in which it was written.
@@ -17,13 +18,6 @@ pub(crate) enum Value {
     Text(String),
     List(Vec<Value>),
     Table(Vec<(String, Value)>),
-}
-
-/// A step from a value into what it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    Key(String),
-    Index(usize),
 }
 
 impl Value {
@@ -241,6 +235,69 @@ macro_rules! scalars {
     };
 }
 
+/// A list on its way into a type.
+struct Items {
+    items: IntoIter<Value>,
+    taken: usize,
+}
+
+impl<'de> de::SeqAccess<'de> for Items {
+    type Error = Met;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Met> {
+        let Some(item) = self.items.next() else { return Ok(None) };
+        self.taken += 1;
+        seed.deserialize(item).map(Some).map_err(|met| met.under(Step::Index(self.taken - 1)))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+/// A table on its way into a type.
+struct Entries {
+    entries: IntoIter<(String, Value)>,
+    /// The key that was read last, and its value until that is read.
+    key: String,
+    value: Option<Value>,
+    taken: usize,
+}
+
+impl Entries {
+    fn new(entries: Vec<(String, Value)>) -> Self {
+        Self { entries: entries.into_iter(), key: String::new(), value: None, taken: 0 }
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Entries {
+    type Error = Met;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Met> {
+        let Some((key, value)) = self.entries.next() else { return Ok(None) };
+        (self.key, self.value) = (key, Some(value));
+        self.taken += 1;
+        seed.deserialize(self.key.as_str().into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Met> {
+        let value = self.value.take().unwrap_or(Value::Null);
+        seed.deserialize(value).map_err(|met| met.under(Step::Key(std::mem::take(&mut self.key))))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.entries.len())
+    }
+}
+
+/// An error where a type took fewer than there are.
+fn none_left(what: &str, taken: usize, left: usize) -> Result<(), Met> {
+    match left {
+        0 => Ok(()),
+        _ => Err(Met::custom(format!("expected {taken} {what}, got {}", taken + left))),
+    }
+}
+
 impl<'de> Deserializer<'de> for Value {
     type Error = Met;
 
@@ -262,9 +319,9 @@ impl<'de> Deserializer<'de> for Value {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Met> {
         match self {
             Value::List(items) => {
-                let mut items = SeqDeserializer::new(items.into_iter());
+                let mut items = Items { items: items.into_iter(), taken: 0 };
                 let read = visitor.visit_seq(&mut items)?;
-                items.end()?;
+                none_left("items", items.taken, items.items.len())?;
                 Ok(read)
             }
             other => Err(Met::invalid_type(other.unexpected(), &visitor)),
@@ -274,9 +331,9 @@ impl<'de> Deserializer<'de> for Value {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Met> {
         match self {
             Value::Table(entries) => {
-                let mut entries = MapDeserializer::new(entries.into_iter());
+                let mut entries = Entries::new(entries);
                 let read = visitor.visit_map(&mut entries)?;
-                entries.end()?;
+                none_left("keys", entries.taken, entries.entries.len())?;
                 Ok(read)
             }
             other => Err(Met::invalid_type(other.unexpected(), &visitor)),
@@ -308,9 +365,13 @@ impl<'de> Deserializer<'de> for Value {
         visitor: V,
     ) -> Result<V::Value, Met> {
         match self {
-            Value::Text(name) => visitor.visit_enum(name.into_deserializer()),
+            Value::Text(name) => {
+                let read: Result<V::Value, Met> = visitor.visit_enum(name.as_str().into_deserializer());
+                // A name that is known, of something that takes a value.
+                read.map_err(|met| if met.is_unknown_name() { met } else { met.under(Step::Key(name)) })
+            }
             Value::Table(entries) if entries.len() == 1 => {
-                visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(entries.into_iter())))
+                visitor.visit_enum(MapAccessDeserializer::new(&mut Entries::new(entries)))
             }
             Value::Table(entries) => {
                 let keys: Vec<String> = entries.iter().map(|(key, _)| format!("`{key}`")).collect();

@@ -1,7 +1,7 @@
 //! What the clients of a round sent, group by group.
 
 use super::knowledge::Knowledge;
-use super::selection::{SelectedGroup, Selection};
+use super::selection::SelectedGroup;
 use super::why::GroupReason;
 use crate::error::Result;
 use crate::method::Pipeline;
@@ -77,10 +77,5 @@ impl<'a> Uploaded<'a> {
     /// Tokens of so many records of each group as it may give.
     pub fn tokens(&self) -> f64 {
         self.groups.iter().zip(&self.rooms).map(|(group, &room)| self.mean_of(group) * f64::from(room)).sum()
-    }
-
-    /// Tokens of what was selected.
-    pub fn cost(&self, selection: &Selection) -> f64 {
-        selection.groups.iter().map(|group| self.mean_of(group) * f64::from(group.records)).sum()
     }
 }

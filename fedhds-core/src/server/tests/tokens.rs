@@ -161,7 +161,9 @@ fn no_client_gives_more_than_its_share_of_the_tokens() {
     let pipeline = preset("fedhds_coverage", "client.shared_dims = 8\ncount = { budget = { tokens = 4000 } }");
     let mut federation = Federation::new(&pipeline, data(8, 11));
     for round in 0..3 {
-        for order in federation.play(round, &[]).unwrap().orders.values() {
+        let played = federation.play(round, &[]).unwrap();
+        assert_eq!(played.orders.values().map(ordered).sum::<u64>(), 4000);
+        for order in played.orders.values() {
             assert!(ordered(order) <= 750, "1.5 times 4000 of 8 clients");
         }
     }
