@@ -13,6 +13,7 @@ from ._native import DataError, FileError, InputError
 from ._server import reason_fields
 from ._simulation import Outcome
 
+
 @dataclass(frozen=True)
 class Pick:
     """A record that a client picked in a round, and why."""
@@ -101,8 +102,7 @@ def rounds_of(run: Mapping[str, Any] | str | os.PathLike[str]) -> list[dict[str,
     """The rounds of a run record, read where it is a file or folder."""
     found, where = (run, "run") if isinstance(run, Mapping) else (read_run(run), os.fspath(run))
     rounds: list[dict[str, Any]] | None = found.get("rounds")
-    fits = isinstance(rounds, list) and all(isinstance(one, dict) and "clients" in one for one in rounds)
-    if not fits or rounds is None:
+    if not isinstance(rounds, list) or not all(isinstance(one, dict) and "clients" in one for one in rounds):
         raise DataError(f"{where}: expected a run record, which has `rounds` with `clients`, got other fields")
     return rounds
 

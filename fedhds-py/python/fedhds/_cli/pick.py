@@ -65,8 +65,6 @@ def from_file(path: str, layers: int, records: int) -> Features:
         raise Failure(f"{path}: expected an array [records, columns] as numpy.save writes it: {error}") from error
     if len(values) != records:
         raise Failure(f"{path}: expected {records} rows, one for each record, got {len(values)}")
-    if values.shape[1] % layers:
-        raise Failure(f"{path}: expected columns of {layers} equal parts, one for each layer, got {values.shape[1]} columns")
     if not np.isfinite(values).all():
         row, column = np.argwhere(~np.isfinite(values))[0]
         raise Failure(f"{path}: expected finite values, got {values[row, column]} at row {row}, column {column}")
@@ -125,7 +123,9 @@ def pick(
         kept, _ = _round(Method(method, count), None, records, 1, seed, None)
         return Picked(kept, None, None)
     values, layers = features.values, features.layers
-    layer_norm = bool(Method(method).settings["client"]["layer_norm"]) and not features.of_text
+    # Features of a model's layers differ in size by layer; those of texts have length 1, and fedhds_robust is made for them.
+    wants_norm = method == "fedhds_robust" or bool(Method(method).settings["client"]["layer_norm"])
+    layer_norm = wants_norm and not features.of_text
     points = _normalised(values, layers) if layer_norm else values
     client: dict[str, Any] = {"layer_norm": layer_norm}
     server: dict[str, Any] = {}

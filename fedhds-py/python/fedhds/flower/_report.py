@@ -54,7 +54,7 @@ class RoundReport:
             text += f"; left out: clients {listed(self.left_out)}"
         return text
 
-    def reasons(self, most: int = 12) -> str:
+    def reasons(self, most: int = 5) -> str:
         """Why the first groups were picked, in the order of the choice, for a log line; empty where the method says nothing."""
         ranked = sorted((group for group in self.picked if group.rank is not None), key=lambda group: group.rank or 0)
         texts = []
