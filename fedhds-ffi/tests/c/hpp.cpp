@@ -668,6 +668,20 @@ void robust() {
     for (const std::uint32_t chosen : rows) CHECK(chosen % 2 == 0);
     client.set_least_group(5).value();
     CHECK(client.summarize(start, features, facts)->size() < 100);
+    // A budget in tokens: short records, so that there are more of them than one.
+    const fedhds::Method in_tokens =
+        fedhds::Method::create("preset = \"fedhds_robust\"\nserver.gate = \"none\"\ncount = { budget = { tokens = 90 } }").value();
+    fedhds::Server counting_server = fedhds::Server::create(in_tokens, 1, seed).value();
+    fedhds::Client counting_client = fedhds::Client::create(3, in_tokens, 1, seed).value();
+    const fedhds::Bytes begun = counting_server.begin_round(0, {3}).value();
+    const std::vector<std::uint32_t> tokens(labels.size(), 10);
+    const fedhds::RecordFacts told{nullptr, labels, {}, tokens};
+    const fedhds::RecordFacts untold{nullptr, labels, {}, {tokens.data(), 3}};
+    CHECK(contains(counting_client.summarize(begun, features, untold).error().what(), "tokens"));
+    CHECK(contains(counting_client.summarize(begun, features, facts).error().what(), "tokens"));
+    counting_server.receive(3, counting_client.summarize(begun, features, told).value()).value();
+    counting_server.select().value();
+    CHECK(counting_client.choose(counting_server.order(3).value().message)->size() == 9);
 }
 
 }  // namespace

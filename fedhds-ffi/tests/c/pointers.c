@@ -130,7 +130,7 @@ static void rounds(void) {
     scores.names = nameless;
     NULLS(fedhds_client_summarize(
         r.client, r.start.data, r.start.length, &r.features.view, 0, &scores, NULL, &bytes));
-    fedhds_summarize_options_t options = {sizeof options, 0, &scores, NULL, NULL};
+    fedhds_summarize_options_t options = {sizeof options, 0, &scores, NULL, NULL, NULL};
     NULLS(fedhds_client_summarize_with(NULL, r.start.data, r.start.length, &r.features.view, NULL, NULL, &bytes));
     NULLS(fedhds_client_summarize_with(r.client, NULL, r.start.length, &r.features.view, NULL, NULL, &bytes));
     NULLS(fedhds_client_summarize_with(r.client, r.start.data, r.start.length, &r.features.view, NULL, NULL, NULL));

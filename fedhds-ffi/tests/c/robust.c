@@ -182,7 +182,7 @@ static void member_free(member_t* m) {
 // A client's answer to a round's beginning, with its answer to the gate where it is asked.
 static message_t summary_of(const member_t* m, fedhds_client_t* client, const message_t* start, size_t expected) {
     const fedhds_matrix_view_t features = view_of(m->features), prompts = view_of(m->prompts);
-    const fedhds_summarize_options_t options = {sizeof options, 0, NULL, m->copies, &prompts};
+    const fedhds_summarize_options_t options = {sizeof options, 0, NULL, m->copies, &prompts, NULL};
     fedhds_bytes_t* bytes = NULL;
     OK(fedhds_client_summarize_with(client, start->data, start->length, &features, &options, NULL, &bytes));
     message_t plain = taken(bytes);
@@ -380,6 +380,61 @@ static void least_group(const fedhds_text_features_t* text) {
     OK(fedhds_method_free(method));
 }
 
+// A budget in tokens: clients say how long their records are, and train on as many as come nearest to it.
+static void in_tokens(const fedhds_text_features_t* text) {
+    const size_t budget = 600;
+    fedhds_method_t* method =
+        method_of("preset = \"fedhds_robust\"\ncount = { budget = { tokens = 600 } }\nserver.gate = \"none\"");
+    fedhds_server_t* server = NULL;
+    fedhds_bytes_t* bytes = NULL;
+    member_t members[CLIENTS];
+    uint32_t numbers[CLIENTS], counts[CLIENTS];
+    OK(fedhds_server_new(method, 1, 5, &server));
+    for (uint32_t i = 0; i < CLIENTS; ++i) numbers[i] = i, member_of(i, method, text, &members[i]);
+    OK(fedhds_server_begin_round(server, 0, numbers, CLIENTS, NULL, &bytes));
+    message_t start = taken(bytes);
+    uint32_t tokens[CLIENTS][RECORDS], longest = 0;
+    for (uint32_t i = 0; i < CLIENTS; ++i) {
+        const fedhds_matrix_view_t features = view_of(members[i].features);
+        for (uint32_t row = 0; row < RECORDS; ++row) tokens[i][row] = (i + 1) * (5 + 7 * row % 11);
+        fedhds_summarize_options_t options = {sizeof options, 0, NULL, members[i].copies, NULL, NULL};
+        SAYS(FEDHDS_STATUS_INPUT, "tokens", fedhds_client_summarize_with(members[i].client, start.data, start.length,
+                                                &features, &options, NULL, &bytes));
+        options.tokens = tokens[i];
+        const uint32_t first = tokens[i][0];
+        tokens[i][0] = 0;
+        SAYS(FEDHDS_STATUS_INPUT, "tokens", fedhds_client_summarize_with(members[i].client, start.data, start.length,
+                                                &features, &options, NULL, &bytes));
+        tokens[i][0] = first;
+        OK(fedhds_client_summarize_with(
+            members[i].client, start.data, start.length, &features, &options, NULL, &bytes));
+        members[i].summary = taken(bytes);
+        OK(fedhds_server_receive(server, i, members[i].summary.data, members[i].summary.length));
+        longest += (i + 1) * 15;  // none is longer than 5 + 10
+    }
+    OK(fedhds_server_select(server, NULL));
+    size_t trained = 0;
+    for (uint32_t i = 0; i < CLIENTS; ++i) {
+        uint32_t rows[RECORDS];
+        size_t count = 0;
+        OK(fedhds_server_order(server, i, &bytes, &members[i].ordered));
+        members[i].order = taken(bytes);
+        OK(fedhds_client_choose(
+            members[i].client, members[i].order.data, members[i].order.length, NULL, rows, RECORDS, &count));
+        counts[i] = (uint32_t)count;
+        for (size_t row = 0; row < count; ++row) trained += tokens[i][rows[row]];
+        free(members[i].order.data), free(members[i].summary.data);
+    }
+    // Within one record of each client.
+    CHECK(trained + longest >= budget && trained <= budget + longest);
+    OK(fedhds_server_end_round(server, numbers, counts, CLIENTS, &bytes));
+    OK(fedhds_bytes_free(bytes));
+    free(start.data);
+    for (uint32_t i = 0; i < CLIENTS; ++i) member_free(&members[i]);
+    OK(fedhds_server_free(server));
+    OK(fedhds_method_free(method));
+}
+
 int main(void) {
     fedhds_text_features_config_t config;
     fedhds_text_features_t* text = NULL;
@@ -389,6 +444,7 @@ int main(void) {
     near_copies();
     federation(text);
     least_group(text);
+    in_tokens(text);
     OK(fedhds_text_features_free(text));
     return DONE;
 }

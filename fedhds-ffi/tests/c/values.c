@@ -133,24 +133,26 @@ static void settings(void) {
         fedhds_text_features_t* text = NULL;
         FAILS(FEDHDS_STATUS_PARAMETER, fedhds_text_features_config_init(&config, sizes[i]));
         FAILS(FEDHDS_STATUS_PARAMETER, fedhds_text_features_new(&config, &text));
-        const fedhds_summarize_options_t options = {sizes[i], 0, NULL, NULL, NULL};
+        const fedhds_summarize_options_t options = {sizes[i], 0, NULL, NULL, NULL, NULL};
         FAILS(FEDHDS_STATUS_PARAMETER, with_options(&options));
     }
     // The structure of an older program is shorter: only that much of it is written and read.
     const fedhds_summarize_options_t short_options = {
-        offsetof(fedhds_summarize_options_t, scores), 0, (const void*)1, (const void*)1, (const void*)1};
+        offsetof(fedhds_summarize_options_t, scores), 0, (const void*)1, (const void*)1, (const void*)1, (const void*)1};
     OK(with_options(&short_options));
     drop();
-    // Prompts of another number of rows, and with values that are none; copies of a misplaced pointer.
+    // Prompts of another number of rows, and with values that are none; copies and tokens of a misplaced pointer.
     float no_value[ROWS] = {0};
     no_value[5] = NAN;
     const fedhds_matrix_view_t few = view_of(f.values, ROWS - 1, COLS, 0), nan = view_of(no_value, ROWS, 1, 0);
-    fedhds_summarize_options_t options = {sizeof options, 0, NULL, NULL, &few};
+    fedhds_summarize_options_t options = {sizeof options, 0, NULL, NULL, &few, NULL};
     SAYS(FEDHDS_STATUS_INPUT, "prompts", with_options(&options));
     options.prompts = &nan;
     SAYS(FEDHDS_STATUS_NOT_FINITE, "prompts", with_options(&options));
     options.prompts = NULL, options.copies = (const void*)((const unsigned char*)f.values + 1);
     SAYS(FEDHDS_STATUS_PARAMETER, "copies", with_options(&options));
+    options.copies = NULL, options.tokens = (const void*)((const unsigned char*)f.values + 1);
+    SAYS(FEDHDS_STATUS_PARAMETER, "tokens", with_options(&options));
     const size_t old_size = offsetof(fedhds_kmeans_config_t, n_init);
     fedhds_kmeans_config_t* old = malloc(old_size);
     CHECK(old != NULL);
