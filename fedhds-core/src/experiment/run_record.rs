@@ -123,7 +123,7 @@ impl RunRecord {
     /// Writes the record as JSON, whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be written.
+    /// [`Error::Io`](crate::Error::Io) when it cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         record_file::save(self, path.as_ref())
     }
@@ -131,7 +131,7 @@ impl RunRecord {
     /// Reads a record back.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read; [`Error::Checkpoint`] when it is damaged or of another schema.
+    /// [`Error::Io`](crate::Error::Io) when it cannot be read; [`Error::Checkpoint`](crate::Error::Checkpoint) when it is damaged or of another schema.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         record_file::load(path.as_ref())
     }

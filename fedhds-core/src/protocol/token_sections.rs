@@ -18,7 +18,7 @@ impl Section for TokensAsked {
     const NAME: &'static str = "tokens_asked";
 }
 
-/// Section 4 of a [`ClientSummary`]: the mean tokens of the records of each group, prompt, response and end of sequence. Of a group of one
+/// Section 4 of a [`ClientSummary`](super::ClientSummary): the mean tokens of the records of each group, prompt, response and end of sequence. Of a group of one
 /// record it is that record's length.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct GroupTokens(

@@ -146,7 +146,7 @@ impl GateRecord {
     /// Writes the record as JSON.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`](crate::Error::Io).
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         record_file::save(self, path.as_ref())
     }
@@ -154,7 +154,7 @@ impl GateRecord {
     /// Reads a record.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Checkpoint`] for a file of another schema, or that is none.
+    /// [`Error::Io`](crate::Error::Io); [`Error::Checkpoint`](crate::Error::Checkpoint) for a file of another schema, or that is none.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         record_file::load(path.as_ref())
     }
