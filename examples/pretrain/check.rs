@@ -1,7 +1,7 @@
 //! What the written model is worth: its loss on held-out text, what it answers, and whether tuning on a few instructions
 //! helps on tasks that it was not tuned on.
 
-use crate::corpus::Corpus;
+use crate::corpus::{Corpus, Skills};
 use crate::{sequences, training};
 use fedhds_core::Result;
 use fedhds_core::dataset::PromptTemplate;
@@ -32,15 +32,16 @@ const PROMPTS: [&str; 8] = [
 ///
 /// # Errors
 /// What loading, training and generating may return.
-pub fn run(folder: &Path, seed: u64, count: usize) -> Result<()> {
+pub fn run(folder: &Path, skills: Skills, seed: u64, count: usize) -> Result<()> {
     let model = LanguageModel::load(folder, &Device::cpu())?;
-    let corpus = Corpus::new(seed);
+    let corpus = Corpus::new(skills, seed);
     let held_out = sequences::held_out(&corpus, model.tokenizer.inner(), 64, 128)?;
     let (all, answers) = training::loss(&*model.transformer, &held_out, model.tokenizer.pad())?;
     println!("held-out loss {all:.4}, on answers {answers:.4}\n");
     plain_answers(&model)?;
 
-    let (train, test) = EmbeddedTasks::default().generate()?;
+    let tasks = EmbeddedTasks { test_tasks: skills.test_tasks(), ..EmbeddedTasks::default() };
+    let (train, test) = tasks.generate()?;
     let train: Vec<Record> = train.records.sample(&mut Seed(seed).derive("check", 0).rng(), count).cloned().collect();
     let prompt = Arc::new(PromptTemplate::Short);
     let settings = TrainConfig { learning_rate: 3e-3, batch_size: 4, local_epochs: 5, ..TrainConfig::default() };

@@ -4,6 +4,7 @@
 //! notes. No document has the form of an instruction prompt, and no wording is one of the tasks' (a test compares them):
 //! what is asked is known to the model before it is tuned, how instructions ask for it is not.
 
+use fedhds_core::dataset::embedded::TestTasks;
 use fedhds_core::dataset::embedded::lexicon::{Lexicon, capitalised, with_article};
 use fedhds_core::dataset::embedded::skills::Skill;
 use fedhds_core::dataset::embedded::tasks::fill;
@@ -62,19 +63,52 @@ pub struct Wording {
     pub headings: Vec<String>,
 }
 
+/// Which skills a corpus holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Skills {
+    /// Those of the model that lies in the repository: what the train tasks and the test tasks of the development ask for.
+    #[default]
+    Pretrained,
+    /// What the confirmation tasks ask for as well.
+    All,
+}
+
+impl Skills {
+    fn listed(self) -> &'static [Skill] {
+        match self {
+            Self::Pretrained => Skill::PRETRAINED,
+            Self::All => Skill::ALL,
+        }
+    }
+
+    /// The test tasks that ask for them.
+    pub fn test_tasks(self) -> TestTasks {
+        match self {
+            Self::Pretrained => TestTasks::Development,
+            Self::All => TestTasks::All,
+        }
+    }
+
+    fn wordings(self) -> &'static [&'static str] {
+        const FILES: [&str; 2] = [include_str!("wording.txt"), include_str!("wording_confirmation.txt")];
+        if self == Self::All { &FILES } else { &FILES[..1] }
+    }
+}
+
 /// Draws documents.
 #[derive(Debug, Clone)]
 pub struct Corpus {
     seed: Seed,
+    skills: Skills,
     wordings: BTreeMap<Skill, Wording>,
 }
 
 impl Corpus {
-    /// The corpus of a seed.
-    pub fn new(seed: u64) -> Self {
+    /// The corpus of these skills and a seed.
+    pub fn new(skills: Skills, seed: u64) -> Self {
         let mut wordings: BTreeMap<Skill, Wording> = BTreeMap::new();
         let mut current = None;
-        for line in include_str!("wording.txt").lines().map(str::trim) {
+        for line in skills.wordings().iter().flat_map(|file| file.lines()).map(str::trim) {
             if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
                 current = Skill::named(name);
             } else if let Some((kind, text)) = line.split_once(": ")
@@ -89,7 +123,7 @@ impl Corpus {
                 }
             }
         }
-        Self { seed: Seed(seed), wordings }
+        Self { seed: Seed(seed), skills, wordings }
     }
 
     /// Document `number`; the same for the same seed, whatever was drawn before.
@@ -109,8 +143,13 @@ impl Corpus {
         Document::new(&marked)
     }
 
+    /// Which skills it holds.
+    pub fn skills(&self) -> Skills {
+        self.skills
+    }
+
     fn skill(&self, rng: &mut Rng) -> (Skill, Wording) {
-        let skill = Skill::PRETRAINED.choose(rng).copied().unwrap_or(Skill::Opposite);
+        let skill = self.skills.listed().choose(rng).copied().unwrap_or(Skill::Opposite);
         (skill, self.wordings.get(&skill).cloned().unwrap_or_default())
     }
 
@@ -271,13 +310,16 @@ mod tests {
 
     #[test]
     fn every_skill_is_worded() {
-        let corpus = Corpus::new(1);
-        assert_eq!(corpus.wordings.keys().collect::<Vec<_>>(), Skill::PRETRAINED.iter().collect::<Vec<_>>());
-        for skill in Skill::PRETRAINED {
-            let wording = &corpus.wordings[skill];
-            assert!(wording.statements.len() >= 2, "{skill:?}");
-            assert!(!wording.questions.is_empty() && !wording.headings.is_empty(), "{skill:?}");
+        for skills in [Skills::Pretrained, Skills::All] {
+            let corpus = Corpus::new(skills, 1);
+            assert_eq!(corpus.wordings.keys().collect::<Vec<_>>(), skills.listed().iter().collect::<Vec<_>>());
+            for (skill, wording) in &corpus.wordings {
+                assert!(wording.statements.len() >= 2, "{skill:?}");
+                assert!(!wording.questions.is_empty() && !wording.headings.is_empty(), "{skill:?}");
+            }
         }
+        let wide: BTreeSet<_> = Skills::All.listed().iter().collect();
+        assert!(tasks::all().iter().all(|task| wide.contains(&task.skill)), "a task that no corpus knows");
     }
 
     #[test]
@@ -285,7 +327,7 @@ mod tests {
         let normal = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), " ").trim().to_owned();
         let instructions: BTreeSet<String> =
             tasks::all().iter().flat_map(|task| &task.instructions).map(|text| normal(text)).collect();
-        let corpus = Corpus::new(1);
+        let corpus = Corpus::new(Skills::All, 1);
         for wording in corpus.wordings.values() {
             for text in wording.statements.iter().chain(&wording.questions).chain(&wording.headings) {
                 assert!(!instructions.contains(&normal(text)), "{text}");
@@ -304,17 +346,17 @@ mod tests {
 
     #[test]
     fn a_document_depends_on_seed_and_number_only() {
-        let corpus = Corpus::new(1);
+        let corpus = Corpus::new(Skills::Pretrained, 1);
         let _ = corpus.document(3);
-        assert_eq!(corpus.document(5), Corpus::new(1).document(5));
-        assert_ne!(corpus.document(5), Corpus::new(2).document(5));
+        assert_eq!(corpus.document(5), Corpus::new(Skills::Pretrained, 1).document(5));
+        assert_ne!(corpus.document(5), Corpus::new(Skills::Pretrained, 2).document(5));
         assert!((0..2000).all(|number| !corpus.document(number).text.contains(['{', '}', OPEN, CLOSE])));
     }
 
     /// What the model that lies in the repository was pretrained on: skills and tasks that are new since change nothing of it.
     #[test]
     fn the_corpus_is_that_of_the_shipped_model() {
-        let corpus = Corpus::new(1);
+        let corpus = Corpus::new(Skills::Pretrained, 1);
         let documents = (0..2000).map(|number| corpus.document(number));
         let all = documents.fold(Seed(0), |all, document| all.derive(&document.text, document.answers.len() as u64));
         assert_eq!(all, Seed(13_184_220_626_089_447_384));
@@ -325,7 +367,7 @@ mod tests {
         let document = Document::new("Q: 1 + 1\nA: \u{2}2\u{3} and \u{2}b c\u{3}.");
         assert_eq!(document.text, "Q: 1 + 1\nA: 2 and b c.");
         assert_eq!(document.answers.iter().map(|a| &document.text[a.clone()]).collect::<Vec<_>>(), ["2", "b c"]);
-        let corpus = Corpus::new(1);
+        let corpus = Corpus::new(Skills::Pretrained, 1);
         assert!((0..500).all(|number| !corpus.document(number).answers.is_empty()));
     }
 }

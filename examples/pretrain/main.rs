@@ -11,7 +11,7 @@ mod vocabulary;
 
 use checkpoint::Checkpoint;
 use clap::Parser;
-use corpus::Corpus;
+use corpus::{Corpus, Skills};
 use fedhds_core::model::{
     Device, InMemoryWeights, LanguageModel, LlamaConfig, ModelConfig, StoredType, Transformer, export_weights,
 };
@@ -37,6 +37,9 @@ struct Arguments {
     /// Where the checkpoint lies meanwhile.
     #[arg(long, default_value = "runs/pretrain")]
     work: PathBuf,
+    /// The skills of the corpus: those of the shipped model, or those of the confirmation tasks too.
+    #[arg(long, value_enum, default_value_t)]
+    skills: Skills,
     /// Seed of weights and corpus.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -105,18 +108,20 @@ fn config(arguments: &Arguments) -> LlamaConfig {
 
 fn run(arguments: &Arguments) -> Result<()> {
     if let Some(records) = arguments.check {
-        return check::run(&arguments.output, arguments.seed, records);
+        return check::run(&arguments.output, arguments.skills, arguments.seed, records);
     }
     let llama = config(arguments);
     llama.check()?;
     let model_config = ModelConfig::Llama(llama.clone());
     let Arguments { seed, steps, rows, width, vocab_size, hidden_size, layers, learning_rate, shards, .. } = arguments;
+    // A run of the shipped skills goes on from checkpoints that name none.
+    let skills = if arguments.skills == Skills::All { "all skills, " } else { "" };
     let settings = format!(
-        "seed {seed}, rows {rows}, width {width}, vocab {vocab_size}, hidden {hidden_size}, \
+        "{skills}seed {seed}, rows {rows}, width {width}, vocab {vocab_size}, hidden {hidden_size}, \
          layers {layers}, learning rate {learning_rate}, shards {shards}"
     );
     std::fs::create_dir_all(&arguments.work).map_err(|e| Error::io(&arguments.work, e))?;
-    let corpus = Corpus::new(*seed);
+    let corpus = Corpus::new(arguments.skills, *seed);
     if let Some(count) = arguments.sample {
         (0..count).for_each(|number| println!("{}\n---", corpus.document(number).text));
         return Ok(());

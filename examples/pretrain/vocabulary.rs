@@ -44,7 +44,8 @@ pub fn train(corpus: &Corpus, documents: u64, vocab_size: usize) -> Result<Token
     let failed = |e: tokenizers::Error| Error::stage("tokenizer", e.to_string());
     let mut texts: Vec<String> = (0..documents).map(|number| corpus.document(number).text).collect();
     // Instructions are part of what will be read, so that their words do not fall apart into letters.
-    let (train, test) = EmbeddedTasks::default().generate()?;
+    let tasks = EmbeddedTasks { test_tasks: corpus.skills().test_tasks(), ..EmbeddedTasks::default() };
+    let (train, test) = tasks.generate()?;
     for record in train.records.iter().chain(&test.records) {
         for template in [PromptTemplate::Alpaca, PromptTemplate::Short] {
             texts.push(template.render(record)?.prompt);
@@ -113,10 +114,11 @@ pub fn finished(tokenizer: Tokenizer, path: &Path) -> Result<fedhds_core::model:
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::corpus::Skills;
 
     #[test]
     fn texts_come_back_and_prompts_are_short() {
-        let tokenizer = train(&Corpus::new(1), 500, 1024).unwrap();
+        let tokenizer = train(&Corpus::new(Skills::Pretrained, 1), 500, 1024).unwrap();
         assert_eq!(IDS.map(|id| tokenizer.id_to_token(id).unwrap()), [PAD, BOS, EOS]);
         let text = "Name the sound: café, 12 + 7\n\n### Response:\n";
         let encoding = tokenizer.encode(text, true).unwrap();

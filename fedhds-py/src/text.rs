@@ -52,6 +52,11 @@ impl TextFeatures {
         self.rows(py, &records.0)
     }
 
+    fn prompts<'py>(&self, py: Python<'py>, records: Records) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let extractor = &self.inner;
+        array(py, heavy(py, move |control| extractor.prompts(&records.0, control))?)
+    }
+
     /// The rows of instructions, each with the rest of its record; no rests are empty ones.
     #[pyo3(signature = (instructions, rests))]
     fn of_texts<'py>(

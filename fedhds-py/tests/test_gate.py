@@ -64,7 +64,7 @@ def losses_of(own, judge=None):
 def a_round(server, machines, clients, number=0):
     start = server.begin_round(number, range(len(clients)))
     for machine, own in zip(machines, clients):
-        prompts = fedhds.text_features([record.instruction for record in own])
+        prompts = fedhds.TextFeatures().prompts(own)
         features = fedhds.TextFeatures().extract(own)
         summary = machine.summarize(start, features, copies=fedhds.near_copies(own), prompts=prompts)
         pairs = machine.pilot(start)
@@ -76,7 +76,7 @@ def test_pairs_are_of_records_and_their_decoys():
     server, machine = fedhds.Server(METHOD), fedhds.Client(0, METHOD)
     start = server.begin_round(0, [0])
     own = CLIENTS[0]
-    prompts = fedhds.text_features([record.instruction for record in own])
+    prompts = fedhds.TextFeatures().prompts(own)
     summary = machine.summarize(start, fedhds.TextFeatures().extract(own), prompts=prompts)
     pairs = machine.pilot(start)
     assert pairs == machine.pilot(start) and pairs[0][0] == pairs[0][1]

@@ -1,5 +1,6 @@
 """Features of texts and near copies: the pinned rows, records and texts alike, what is refused, methods that look at texts."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -30,6 +31,15 @@ def test_records_and_their_texts_have_the_same_rows():
     assert np.array_equal(extractor.extract(records[10:20]), found[10:20])
     assert extractor.is_frozen and extractor.layers == 1
     assert extractor.extract([]).shape == (0, 128) and fedhds.text_features([]).shape == (0, 128)
+
+
+def test_prompts_are_told_by_instruction_or_where_that_is_one_by_category():
+    records = fedhds.embedded_records(records_per_task=2)[0][:50]
+    extractor = fedhds.TextFeatures()
+    assert np.array_equal(extractor.prompts(records), fedhds.text_features([r.instruction for r in records]))
+    alike = [dataclasses.replace(record, instruction="Read the text and answer.") for record in records]
+    assert np.array_equal(extractor.prompts(alike), fedhds.text_features([r.category for r in records]))
+    assert extractor.prompts([]).shape == (0, 128)
 
 
 def test_another_seed_is_another_frame():

@@ -44,10 +44,16 @@ impl TextFeatures {
     /// The rows of the records' instructions alone, `[n, dims]`: what tells topics apart where records are ranked among decoys
     /// ([`Rows::prompts`](crate::stage::Rows)).
     ///
+    /// Where all records have one instruction, which tells nothing apart, the rows are of their categories.
+    ///
     /// # Errors
     /// [`Error::Cancelled`](crate::error::Error::Cancelled).
     pub fn prompts(&self, records: &[Record], control: &Control) -> Result<Matrix> {
-        self.rows(records, control, |record, row| self.hasher.row(&record.instruction, &[], row))
+        let first = records.first().map(|record| &record.instruction);
+        let one_instruction = records.iter().all(|record| Some(&record.instruction) == first);
+        self.rows(records, control, |record, row| {
+            self.hasher.row(if one_instruction { &record.category } else { &record.instruction }, &[], row)
+        })
     }
 
     fn rows(

@@ -158,6 +158,26 @@ fn a_record_has_its_row_whoever_else_is_there() {
 }
 
 #[test]
+fn prompts_are_told_by_instruction_or_where_that_is_one_by_category() {
+    let features = TextFeatures::new(TextFeaturesConfig::default()).unwrap();
+    let control = Control::default();
+    let mut own = records(20);
+    own.iter_mut().enumerate().for_each(|(i, record)| record.category = ["sums", "chess"][i % 2].into());
+    let rows = features.prompts(&own, &control).unwrap();
+    assert!(own.iter().enumerate().all(|(i, record)| rows.row(i) == row(&record.instruction, &[])));
+    // One instruction for all.
+    own.iter_mut().for_each(|record| record.instruction = "Read the text and answer.".into());
+    let rows = features.prompts(&own, &control).unwrap();
+    assert!(own.iter().enumerate().all(|(i, record)| rows.row(i) == row(&record.category, &[])));
+    assert!(dot(rows.row(0), rows.row(1)) < 0.5 && dot(rows.row(0), rows.row(2)) > 0.99);
+    // Without categories nothing tells topics apart.
+    own.iter_mut().for_each(|record| record.category.clear());
+    let rows = features.prompts(&own, &control).unwrap();
+    assert!(rows.as_slice().iter().all(|&value| value == 0.0));
+    assert_eq!(features.prompts(&[], &control).unwrap(), Matrix::zeros(0, 128));
+}
+
+#[test]
 fn settings_tell_themselves() {
     let of = |dims, seed| TextFeatures::new(TextFeaturesConfig { dims, seed: Seed(seed) });
     let names = [of(128, 1), of(64, 1), of(128, 2)].map(|features| features.unwrap().fingerprint());

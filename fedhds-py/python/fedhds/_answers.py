@@ -11,7 +11,7 @@ from ._judge import has_gate, pair_losses
 from ._native import InputError
 from ._records import Record
 from ._selection import Client, Method
-from ._text import TextFeatures, copies_of, text_features
+from ._text import TextFeatures, copies_of
 
 
 def summarized(
@@ -40,7 +40,7 @@ def summarized(
     if records is not None:
         copies = copies_of(method, records)
         if judge is not None and has_gate(method):
-            prompts = text_features([record.instruction for record in records])
+            prompts = TextFeatures().prompts(records)
     summary = machine.summarize(start, features, records=count, copies=copies, prompts=prompts, tokens=tokens)
     if judge is None or records is None:
         return summary

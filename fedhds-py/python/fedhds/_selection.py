@@ -194,8 +194,8 @@ class Client:
                 clusterers and selectors see them; they stay here unless the method has ``share_scores``.
             copies: which near copy each record is of, [records], as :func:`fedhds.near_copies` numbers them: those of one number count
                 as one record, of which one may train. None takes each record for itself.
-            prompts: features of the prompts alone, [records, p], such as ``fedhds.text_features(instructions)``: what tells topics apart
-                for :meth:`pilot`. None takes the features.
+            prompts: features of the prompts alone, [records, p], such as :meth:`fedhds.TextFeatures.prompts` gives them: what tells topics
+                apart for :meth:`pilot`. None takes the features.
             tokens: of each record, [records]: prompt, response and end of sequence, as :func:`fedhds.count_tokens` counts them. A method
                 whose budget is in tokens needs them.
 

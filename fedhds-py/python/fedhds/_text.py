@@ -58,6 +58,13 @@ class TextFeatures:
         """Features of shape [records, dims], in the order of the records; no adapter has a say."""
         return self._native.extract(_checked(records))
 
+    def prompts(self, records: Any) -> NDArray[np.float32]:
+        """Rows of the records' instructions alone, [records, dims]: the ``prompts`` of :meth:`fedhds.Client.summarize`, which tell topics apart.
+
+        Where all records have one instruction, which tells nothing apart, the rows are of their categories.
+        """
+        return self._native.prompts(_checked(records))
+
     def of_texts(self, instructions: Sequence[str], rests: Sequence[str] | None = None) -> NDArray[np.float32]:
         """Features of texts that are no records, [n, dims]: see :func:`text_features`."""
         return self._native.of_texts(_texts("instructions", instructions), _texts("rests", rests))
@@ -77,8 +84,7 @@ def text_features(
 
     Args:
         instructions: what is asked, one text for each row.
-        rests: input and response of each, in one text with a blank between; None for the instructions alone (the ``prompts`` of
-            :meth:`fedhds.Client.summarize`).
+        rests: input and response of each, in one text with a blank between; None for the instructions alone.
         dims, seed: as for :class:`TextFeatures`.
 
     Raises:
