@@ -10,6 +10,9 @@ use crate::types::{Adapter, Context, Control, Matrix, Record};
 /// Records that one task reads: enough to be worth handing out, few enough to stop soon.
 const RECORDS: usize = 16;
 
+/// Cosine from which two instructions are one, with other words around it.
+const ONE_INSTRUCTION: f32 = 0.5;
+
 /// Texts as features, `[n, dims]`: a signed sparse hash of the character n-grams of instruction and answered input, straight into the frame
 /// that all clients share. No model, no vocabulary, no statistics over records or clients.
 ///
@@ -44,16 +47,18 @@ impl TextFeatures {
     /// The rows of the records' instructions alone, `[n, dims]`: what tells topics apart where records are ranked among decoys
     /// ([`Rows::prompts`](crate::stage::Rows)).
     ///
-    /// Where all records have one instruction, which tells nothing apart, the rows are of their categories.
+    /// Where all records have one instruction, in whatever clothes, which tells nothing apart, the rows are of their categories.
     ///
     /// # Errors
     /// [`Error::Cancelled`](crate::error::Error::Cancelled).
     pub fn prompts(&self, records: &[Record], control: &Control) -> Result<Matrix> {
-        let first = records.first().map(|record| &record.instruction);
-        let one_instruction = records.iter().all(|record| Some(&record.instruction) == first);
-        self.rows(records, control, |record, row| {
-            self.hasher.row(if one_instruction { &record.category } else { &record.instruction }, &[], row)
-        })
+        let rows = self.rows(records, control, |record, row| self.hasher.row(&record.instruction, &[], row))?;
+        // Rows have length 1, or are 0.
+        let alike = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>() >= ONE_INSTRUCTION;
+        if (1..rows.rows()).any(|row| !alike(rows.row(0), rows.row(row))) {
+            return Ok(rows);
+        }
+        self.rows(records, control, |record, row| self.hasher.row(&record.category, &[], row))
     }
 
     fn rows(

@@ -162,11 +162,15 @@ fn prompts_are_told_by_instruction_or_where_that_is_one_by_category() {
     let features = TextFeatures::new(TextFeaturesConfig::default()).unwrap();
     let control = Control::default();
     let mut own = records(20);
-    own.iter_mut().enumerate().for_each(|(i, record)| record.category = ["sums", "chess"][i % 2].into());
+    for (i, record) in own.iter_mut().enumerate() {
+        record.category = ["sums", "chess"][i % 2].into();
+        record.instruction = ["Add the numbers of the list.", "Which move is best for white?"][i / 3 % 2].into();
+    }
     let rows = features.prompts(&own, &control).unwrap();
     assert!(own.iter().enumerate().all(|(i, record)| rows.row(i) == row(&record.instruction, &[])));
     // One instruction for all.
-    own.iter_mut().for_each(|record| record.instruction = "Read the text and answer.".into());
+    let same = ["Read the text and answer the question.", "Please: read the text and  answer the question"];
+    own.iter_mut().enumerate().for_each(|(i, record)| record.instruction = same[i / 7 % 2].into());
     let rows = features.prompts(&own, &control).unwrap();
     assert!(own.iter().enumerate().all(|(i, record)| rows.row(i) == row(&record.category, &[])));
     assert!(dot(rows.row(0), rows.row(1)) < 0.5 && dot(rows.row(0), rows.row(2)) > 0.99);

@@ -61,7 +61,7 @@ class TextFeatures:
     def prompts(self, records: Any) -> NDArray[np.float32]:
         """Rows of the records' instructions alone, [records, dims]: the ``prompts`` of :meth:`fedhds.Client.summarize`, which tell topics apart.
 
-        Where all records have one instruction, which tells nothing apart, the rows are of their categories.
+        Where all records have one instruction, in whatever clothes, which tells nothing apart, the rows are of their categories.
         """
         return self._native.prompts(_checked(records))
 
