@@ -10,6 +10,10 @@ mod memory;
 mod tokens;
 mod tune;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;
+
 use adapters::Adapters;
 pub(crate) use layer::PairGradient;
 pub(crate) use memory::Memory;
