@@ -2,9 +2,10 @@
 
 use super::params::FeatureParams;
 use crate::error::{Error, Result};
+use crate::model::fused::{PACKED_ROWS, Tokens, packs};
 use crate::model::tensor::{Tensor, to_vec};
-use crate::model::{Batch, LoraWeights, Pooling, Transformer};
-use crate::types::{Context, Matrix};
+use crate::model::{Batch, Fused, LoraWeights, Pooling, Transformer};
+use crate::types::{Context, Control, Matrix};
 
 /// Features of token sequences, one row for each: `[n, states * hidden]`.
 ///
@@ -29,6 +30,9 @@ pub fn extract_tokens(
     let mut features = Matrix::zeros(sequences.len(), states.len() * spec.hidden_size);
     context.control.begin("features", Some(sequences.len() as u64));
     let result = (|| {
+        if let Some(fused) = model.fused() {
+            return packed(fused, sequences, lora, params, &states, &context.control, &mut features);
+        }
         for rows in batches(sequences, params) {
             let batch: Vec<&[u32]> = rows.iter().map(|&row| sequences[row].as_slice()).collect();
             let batch = Batch::new(&batch, 0)?;
@@ -52,6 +56,55 @@ pub fn extract_tokens(
     result?;
     features.check_finite("features")?;
     Ok(features)
+}
+
+/// The same on packed tokens: what sequences begin with in common is computed once.
+fn packed(
+    model: &Fused,
+    sequences: &[Vec<u32>],
+    lora: Option<&LoraWeights>,
+    params: &FeatureParams,
+    states: &[usize],
+    control: &Control,
+    features: &mut Matrix,
+) -> Result<()> {
+    if let Some(row) = sequences.iter().position(Vec::is_empty) {
+        return Err(Error::input(&format!("sequence {row}"), "at least one token", 0));
+    }
+    let adapters = model.adapters(lora)?;
+    let all: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+    let last = states.iter().copied().max().unwrap_or(0);
+    for pack in packs(&all, params.batch_tokens.unwrap_or(PACKED_ROWS)) {
+        let tokens = Tokens::shared(&pack.iter().map(|&row| all[row]).collect::<Vec<_>>());
+        model.run(&tokens, last, adapters.as_ref(), None, |state, x| {
+            control.check()?;
+            let Some(place) = states.iter().position(|&s| s == state) else { return Ok(()) };
+            let rows = |rows: &[usize]| match state == model.layers() {
+                true => model.normalized(x, rows),
+                false => model.rows(x, rows),
+            };
+            let pooled = match params.pooling {
+                Pooling::LastToken => rows(&(0..pack.len()).map(|i| tokens.last_row(i)).collect::<Vec<_>>()),
+                Pooling::Mean => {
+                    let mean = |i: usize| mean_row(&rows(&tokens.rows(i).collect::<Vec<_>>()), model.hidden_size());
+                    (0..pack.len()).flat_map(mean).collect()
+                }
+            };
+            write(features, &pack, place, &pooled, model.hidden_size(), params.normalize)
+        })?;
+        control.advance("features", pack.len() as u64);
+    }
+    Ok(())
+}
+
+fn mean_row(rows: &[f32], width: usize) -> Vec<f32> {
+    let mut sum = vec![0.0f32; width];
+    for row in rows.chunks_exact(width) {
+        sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+    }
+    let count = (rows.len() / width) as f32;
+    sum.iter_mut().for_each(|sum| *sum /= count);
+    sum
 }
 
 /// The numbers of the sequences of each batch.

@@ -1,8 +1,9 @@
 //! Greedy generation: the most probable token, again and again.
 
 use crate::error::{Error, Result};
+use crate::model::fused::{Memory, Tokens};
 use crate::model::tensor::to_vec;
-use crate::model::{Batch, KvCache, LoraWeights, Transformer, take_tokens};
+use crate::model::{Batch, Fused, KvCache, LoraWeights, Transformer, take_tokens};
 use crate::parallel;
 use crate::settings::GenerateConfig;
 use crate::types::Control;
@@ -59,6 +60,9 @@ fn continue_batch(
     lora: Option<&LoraWeights>,
     control: &Control,
 ) -> Result<Vec<Vec<u32>>> {
+    if let Some(fused) = model.fused() {
+        return continue_packed(fused, model.spec().max_positions, prompts, eos, max_new_tokens, lora, control);
+    }
     let mut cache = KvCache::new(model.spec().layers);
     let mut outputs = vec![Vec::new(); prompts.len()];
     // The prompt's number of each row that is still going on.
@@ -86,6 +90,48 @@ fn continue_batch(
             active = kept.iter().map(|&row| active[row]).collect();
         }
         batch = cache.next_batch(&next)?;
+    }
+}
+
+/// The same on packed tokens: what prompts begin with in common is read once.
+fn continue_packed(
+    model: &Fused,
+    longest: usize,
+    prompts: &[&[u32]],
+    eos: &[u32],
+    max_new_tokens: usize,
+    lora: Option<&LoraWeights>,
+    control: &Control,
+) -> Result<Vec<Vec<u32>>> {
+    let adapters = model.adapters(lora)?;
+    let mut memory = Memory::new(model.layers());
+    let mut outputs = vec![Vec::new(); prompts.len()];
+    let mut active: Vec<usize> = (0..prompts.len()).collect();
+    let mut tokens = Tokens::shared(prompts);
+    loop {
+        let x = model.run(&tokens, model.layers(), adapters.as_ref(), Some(&mut memory), |_, _| control.check())?;
+        let rows: Vec<usize> = (0..active.len()).map(|row| tokens.last_row(row)).collect();
+        let scores = model.scores(&x, &rows);
+        let (mut kept, mut next) = (Vec::new(), Vec::new());
+        for (row, (&i, scores)) in active.iter().zip(scores.chunks_exact(model.vocab_size())).enumerate() {
+            let token = argmax(scores)?;
+            let output: &mut Vec<u32> = &mut outputs[i];
+            output.push(token);
+            let full = prompts[i].len() + output.len() >= longest;
+            if !eos.contains(&token) && output.len() < max_new_tokens && !full {
+                kept.push(row);
+                next.push([token]);
+            }
+        }
+        if kept.is_empty() {
+            return Ok(outputs);
+        }
+        if kept.len() < active.len() {
+            memory.keep(&kept);
+            active = kept.iter().map(|&row| active[row]).collect();
+        }
+        let next: Vec<&[u32]> = next.iter().map(|token| &token[..]).collect();
+        tokens = Tokens::continued(&next, &memory.lengths());
     }
 }
 

@@ -1,8 +1,9 @@
 //! The loss on response tokens, record by record.
 
 use crate::error::Result;
+use crate::model::fused::{PACKED_ROWS, Tokens, packs};
 use crate::model::tensor::{Tensor, to_vec};
-use crate::model::{Batch, Example, KvCache, LoraWeights, Transformer, take_tokens};
+use crate::model::{Batch, Example, Fused, KvCache, LoraWeights, Transformer, take_tokens};
 use crate::parallel;
 use crate::train::loss::{LossRows, cross_entropy};
 use crate::types::Control;
@@ -30,6 +31,9 @@ pub fn response_losses(
     control: &Control,
 ) -> Result<Vec<f64>> {
     at_least("batch_size", batch_size, 1)?;
+    if let Some(fused) = model.fused() {
+        return packed_losses(fused, examples, lora, batches_at_once, control);
+    }
     let mut order: Vec<usize> = (0..examples.len()).collect();
     // Longest first: what is too much for the memory fails at once.
     order.sort_by_key(|&i| (Reverse(examples[i].ids.len()), i));
@@ -43,6 +47,48 @@ pub fn response_losses(
     };
     let mut batches: Vec<&[usize]> = order.chunks(batch_size).collect();
     parallel::each(batches_at_once, &mut batches, work, |_, (numbers, found)| {
+        numbers.iter().zip(found).for_each(|(&i, loss)| losses[i] = loss);
+        control.advance("loss", numbers.len() as u64);
+        Ok(())
+    })?;
+    Ok(losses)
+}
+
+/// The same on packed tokens: what examples begin with in common is computed once.
+fn packed_losses(
+    model: &Fused,
+    examples: &[Example],
+    lora: Option<&LoraWeights>,
+    batches_at_once: usize,
+    control: &Control,
+) -> Result<Vec<f64>> {
+    // What has no response is named as in a padded batch.
+    if let Some(example) = examples.iter().find(|example| example.response_start.max(1) >= example.ids.len()) {
+        LossRows::of_examples(&[example])?;
+    }
+    let adapters = model.adapters(lora)?;
+    let all: Vec<&[u32]> = examples.iter().map(|example| example.ids.as_slice()).collect();
+    let mut losses = vec![0.0; examples.len()];
+    let work = |numbers: &mut Vec<usize>| {
+        control.check()?;
+        let tokens = Tokens::shared(&numbers.iter().map(|&i| all[i]).collect::<Vec<_>>());
+        let (mut rows, mut targets) = (Vec::new(), Vec::new());
+        for (sequence, &i) in numbers.iter().enumerate() {
+            let start = examples[i].response_start.max(1);
+            rows.extend(tokens.rows(sequence).skip(start - 1).take(all[i].len() - start));
+            targets.extend_from_slice(&all[i][start..]);
+        }
+        let x = model.run(&tokens, model.layers(), adapters.as_ref(), None, |_, _| control.check())?;
+        let mut found = model.losses(&x, &rows, &targets).into_iter();
+        let mut mean = |i: &usize| {
+            let count = all[*i].len() - examples[*i].response_start.max(1);
+            found.by_ref().take(count).map(f64::from).sum::<f64>() / count as f64
+        };
+        let means: Vec<f64> = numbers.iter().map(&mut mean).collect();
+        Ok((std::mem::take(numbers), means))
+    };
+    let mut packs = packs(&all, PACKED_ROWS);
+    parallel::each(batches_at_once, &mut packs, work, |_, (numbers, found)| {
         numbers.iter().zip(found).for_each(|(&i, loss)| losses[i] = loss);
         control.advance("loss", numbers.len() as u64);
         Ok(())
@@ -77,6 +123,9 @@ pub fn losses_under_prompts(
     control: &Control,
 ) -> Result<Vec<f64>> {
     at_least("batch_size", batch_size, 1)?;
+    if let Some(fused) = model.fused() {
+        return packed_losses(fused, examples, lora, 1, control);
+    }
     let mut prompts: BTreeMap<&[u32], Vec<usize>> = BTreeMap::new();
     for (i, example) in examples.iter().enumerate() {
         prompts.entry(example.prompt()).or_default().push(i);

@@ -9,29 +9,41 @@ use super::config::llama::{EMBEDDING, INPUT_NORM, NAMES, NORM, OUTPUT, POST_NORM
 use super::config::names::LinearShape;
 use super::device::Device;
 use super::embedding::look_up;
+use super::fused::Fused;
 use super::linear::Linear;
 use super::lora::LoraWeights;
 use super::norm::RmsNorm;
 use super::pass::Pass;
 use super::rope::RopeTable;
-use super::spec::ModelSpec;
+use super::spec::{ModelSpec, ModuleSpec};
 use super::tensor::{Tensor, like};
 use super::transformer::{Transformer, Weight, no_layer};
 use super::weights::{Loader, WeightSource};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use burn::tensor::activation::sigmoid;
+use std::sync::{Arc, OnceLock};
 
 /// A model of the Llama family.
+///
+/// On the CPU its weights lie in the form that the file has, for [`Fused`]; its layers as burn runs them are made when somebody
+/// asks for one.
 #[derive(Debug, Clone)]
 pub struct Llama {
     config: LlamaConfig,
     spec: ModelSpec,
     device: Device,
     frequencies: Vec<f32>,
+    fused: Option<Arc<Fused>>,
+    recorded: OnceLock<Arc<Recorded>>,
+    norm: RmsNorm,
+}
+
+/// The model as burn runs it, with a record where gradients are wanted.
+#[derive(Debug)]
+struct Recorded {
     /// `[vocab, hidden]`.
     embedding: Tensor<2>,
     layers: Vec<Layer>,
-    norm: RmsNorm,
     /// `[vocab, hidden]`, none where it is the embedding.
     output: Option<Tensor<2>>,
 }
@@ -58,29 +70,67 @@ impl Llama {
     pub fn new(config: &LlamaConfig, weights: &dyn WeightSource, device: &Device) -> Result<Self> {
         config.check()?;
         let loader = Loader::new(weights, device, &NAMES);
-        let table = [config.vocab_size, config.hidden_size];
-        let embedding = loader.matrix(&EMBEDDING.weight(), table)?;
-        let layers =
-            (0..config.num_hidden_layers).map(|i| Layer::load(config, &loader, i)).collect::<Result<Vec<_>>>()?;
         let norm = RmsNorm::load(&loader, NORM.name.into(), config.hidden_size, config.rms_norm_eps)?;
-        let output = if config.tie_word_embeddings { None } else { Some(loader.matrix(&OUTPUT.weight(), table)?) };
+        let (mut fused, mut recorded) = (None, OnceLock::new());
+        if device.is_cpu() {
+            fused = Some(Arc::new(Fused::load(config, &loader)?));
+        } else {
+            recorded = Arc::new(Recorded::load(config, &loader)?).into();
+        }
+        Ok(Self::of(config.clone(), device.clone(), fused, recorded, norm))
+    }
+
+    fn of(
+        config: LlamaConfig,
+        device: Device,
+        fused: Option<Arc<Fused>>,
+        recorded: OnceLock<Arc<Recorded>>,
+        norm: RmsNorm,
+    ) -> Self {
+        let module = |index: usize, shape: LinearShape| ModuleSpec {
+            path: NAMES.path(index, shape.module),
+            input: shape.input,
+            output: shape.output,
+        };
+        let modules = |index: usize| config.linears().map(|shape| module(index, shape));
         let spec = ModelSpec {
             layers: config.num_hidden_layers,
             hidden_size: config.hidden_size,
             vocab_size: config.vocab_size,
             max_positions: config.max_position_embeddings,
-            modules: layers.iter().flat_map(Layer::linears).map(Linear::spec).collect(),
+            modules: (0..config.num_hidden_layers).flat_map(modules).collect(),
             default_targets: NAMES.target_names(),
             fan_in_fan_out: false,
             causal: true,
         };
         let frequencies = config.rope.frequencies(config.head_dim);
-        Ok(Self { config: config.clone(), spec, device: device.clone(), frequencies, embedding, layers, norm, output })
+        Self { config, spec, device, frequencies, fused, recorded, norm }
     }
 
     /// Sizes and switches.
     pub fn config(&self) -> &LlamaConfig {
         &self.config
+    }
+
+    /// The layers as burn runs them.
+    fn recorded(&self) -> Result<&Recorded> {
+        if let Some(recorded) = self.recorded.get() {
+            return Ok(recorded);
+        }
+        let Some(fused) = &self.fused else { return Err(Error::stage("model", "expected its weights, got none")) };
+        let recorded = Recorded::load(&self.config, &Loader::new(fused.as_ref(), &self.device, &NAMES))?;
+        Ok(self.recorded.get_or_init(|| Arc::new(recorded)))
+    }
+}
+
+impl Recorded {
+    fn load(config: &LlamaConfig, loader: &Loader<'_>) -> Result<Self> {
+        let table = [config.vocab_size, config.hidden_size];
+        let embedding = loader.matrix(&EMBEDDING.weight(), table)?;
+        let layers =
+            (0..config.num_hidden_layers).map(|i| Layer::load(config, loader, i)).collect::<Result<Vec<_>>>()?;
+        let output = if config.tie_word_embeddings { None } else { Some(loader.matrix(&OUTPUT.weight(), table)?) };
+        Ok(Self { embedding, layers, output })
     }
 }
 
@@ -100,10 +150,6 @@ impl Layer {
             up: linear(up)?,
             down: linear(down)?,
         })
-    }
-
-    fn linears(&self) -> [&Linear; 7] {
-        [&self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down]
     }
 
     fn map(&self, f: &mut dyn FnMut(&str, Weight) -> Weight) -> Result<Self> {
@@ -142,7 +188,7 @@ impl Transformer for Llama {
 
     fn embed(&self, batch: &Batch) -> Result<Tensor<3>> {
         batch.check(self.spec.vocab_size, self.spec.max_positions)?;
-        look_up(&self.embedding, batch.ids().iter().map(|&id| id as usize), batch, &self.device)
+        look_up(&self.recorded()?.embedding, batch.ids().iter().map(|&id| id as usize), batch, &self.device)
     }
 
     fn layer(
@@ -153,7 +199,8 @@ impl Transformer for Llama {
         lora: Option<&LoraWeights>,
         cache: Option<&mut KvCache>,
     ) -> Result<Tensor<3>> {
-        let layer = self.layers.get(index).ok_or_else(|| no_layer(index, self.layers.len()))?;
+        let layers = &self.recorded()?.layers;
+        let layer = layers.get(index).ok_or_else(|| no_layer(index, layers.len()))?;
         pass.check(&hidden, self.spec.hidden_size)?;
         let [b, t, width] = hidden.dims();
         let config = &self.config;
@@ -184,28 +231,29 @@ impl Transformer for Llama {
     }
 
     fn logits(&self, rows: Tensor<2>) -> Result<Tensor<2>> {
-        let weight = self.output.as_ref().unwrap_or(&self.embedding);
+        let recorded = self.recorded()?;
+        let weight = recorded.output.as_ref().unwrap_or(&recorded.embedding);
         let weight = like(weight.clone(), &rows);
         // Transposed as a view: three times as fast as a copy in that order.
         Ok(rows.matmul(weight.transpose()))
     }
 
     fn map_weights(&self, f: &mut dyn FnMut(&str, Weight) -> Weight) -> Result<Box<dyn Transformer>> {
-        let embedding = Weight::map_matrix(&EMBEDDING.weight(), &self.embedding, f)?;
+        let recorded = self.recorded()?;
+        let embedding = Weight::map_matrix(&EMBEDDING.weight(), &recorded.embedding, f)?;
         let device = Device::of(&embedding);
-        Ok(Box::new(Self {
-            config: self.config.clone(),
-            spec: self.spec.clone(),
-            device,
-            frequencies: self.frequencies.clone(),
-            embedding,
-            layers: self.layers.iter().map(|layer| layer.map(f)).collect::<Result<_>>()?,
-            norm: self.norm.map(f)?,
-            output: match &self.output {
-                None => None,
-                Some(output) => Some(Weight::map_matrix(&OUTPUT.weight(), output, f)?),
-            },
-        }))
+        let layers = recorded.layers.iter().map(|layer| layer.map(f)).collect::<Result<_>>()?;
+        let norm = self.norm.map(f)?;
+        let output = match &recorded.output {
+            None => None,
+            Some(output) => Some(Weight::map_matrix(&OUTPUT.weight(), output, f)?),
+        };
+        let recorded = Arc::new(Recorded { embedding, layers, output }).into();
+        Ok(Box::new(Self::of(self.config.clone(), device, None, recorded, norm)))
+    }
+
+    fn fused(&self) -> Option<&Fused> {
+        self.fused.as_deref()
     }
 }
 

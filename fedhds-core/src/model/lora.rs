@@ -5,6 +5,7 @@ use super::spec::ModelSpec;
 use super::tensor::{Tensor, like, plain, to_vec};
 use crate::error::{Error, Result};
 use crate::types::{Adapter, AdapterConfig, AdapterTensor, Seed};
+use fedhds_kernels::low_rank;
 use rand::Rng as _;
 use std::collections::BTreeMap;
 
@@ -126,18 +127,24 @@ impl LoraWeights {
 }
 
 impl Dropout {
+    /// Which of so many inputs of one module stay: 1 for those, else 0.
+    pub(super) fn kept(&self, path: &str, count: usize) -> Vec<u8> {
+        // Two bytes a draw: p is met within 1/65,536, and a mask costs half as much as with four.
+        let mut bytes = vec![0u8; count * 2];
+        self.seed.derive(path, 0).rng().fill_bytes(&mut bytes);
+        low_rank::kept(&bytes, (f64::from(self.p) * 65_536.0).round() as u32)
+    }
+
+    /// By what those that stay are multiplied.
+    pub(super) fn factor(&self) -> f32 {
+        1.0 / (1.0 - self.p)
+    }
+
     /// A mask of 0 and 1 / (1 - p) for the input of one module, drawn on the CPU: the same on every device.
     fn mask(&self, path: &str, x: &Tensor<2>) -> Tensor<2> {
         let [rows, cols] = x.dims();
-        let mut bytes = vec![0u8; rows * cols * 2];
-        self.seed.derive(path, 0).rng().fill_bytes(&mut bytes);
-        // Two bytes a draw: p is met within 1/65,536, and a mask costs half as much as with four.
-        let threshold = (f64::from(self.p) * 65_536.0).round() as u32;
-        let keep = 1.0 / (1.0 - self.p);
-        let values = bytes
-            .chunks_exact(2)
-            .map(|b| if u32::from(u16::from_le_bytes([b[0], b[1]])) < threshold { 0.0 } else { keep })
-            .collect();
+        let keep = self.factor();
+        let values = self.kept(path, rows * cols).into_iter().map(|kept| f32::from(kept) * keep).collect();
         let device = Device::of(x);
         Tensor::from_data(burn::tensor::TensorData::new::<f32, _>(values, [rows, cols]), device.inner())
     }

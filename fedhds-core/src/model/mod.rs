@@ -17,6 +17,7 @@ mod embedding;
 mod example;
 #[cfg(feature = "pretrain")]
 mod export;
+pub(crate) mod fused;
 #[cfg(feature = "gguf")]
 pub mod gguf;
 mod gpt2;
@@ -48,6 +49,7 @@ pub use device::Device;
 pub use example::Example;
 #[cfg(feature = "pretrain")]
 pub use export::{StoredType, export_weights, write_safetensors};
+pub use fused::Fused;
 pub use gpt2::Gpt2;
 pub use language_model::{LanguageModel, fingerprint, fingerprint_weights};
 pub use linear::Linear;

@@ -4,6 +4,7 @@
 use super::batch::Batch;
 use super::cache::KvCache;
 use super::device::Device;
+use super::fused::Fused;
 use super::lora::LoraWeights;
 use super::pass::Pass;
 use super::spec::ModelSpec;
@@ -122,6 +123,12 @@ pub trait Transformer: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`Error::Input`] for an encoder, which has no output projection.
     fn logits(&self, rows: Tensor<2>) -> Result<Tensor<2>>;
+
+    /// The same model by arithmetic of our own, for passes that need no other record than the gradients of adapters; none where there is
+    /// none, as on a GPU. A model that wraps another and looks at its layers gives none either.
+    fn fused(&self) -> Option<&Fused> {
+        None
+    }
 
     /// The same model over other weights: `f` is given each weight with its name in transformers and returns what takes its
     /// place, of the same shape: lifted to autodiff, on another device, or trainable.

@@ -6,6 +6,7 @@ use super::device::Device;
 use super::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::types::Seed;
+use fedhds_kernels::Matrix as StoredMatrix;
 use rand_distr::{Distribution, Normal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -29,6 +30,20 @@ pub trait WeightSource: Send + Sync {
     /// # Errors
     /// [`Error::Model`] that names a tensor that is not there or cannot be read.
     fn tensor(&self, name: &str) -> Result<WeightData>;
+
+    /// A matrix in the form that the file has it in; by default its values as f32.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor), and for a tensor that is no matrix.
+    fn matrix(&self, name: &str) -> Result<StoredMatrix> {
+        let WeightData { shape, data } = self.tensor(name)?;
+        let message = format!("expected 2 dimensions, got {shape:?}");
+        let matrix = match shape[..] {
+            [rows, columns] => StoredMatrix::new(rows, columns, data),
+            _ => None,
+        };
+        matrix.ok_or_else(|| Error::model(self.path(), format!("tensor `{name}`"), message))
+    }
 
     /// The file or folder, for errors.
     fn path(&self) -> &Path;
@@ -147,6 +162,26 @@ impl<'a> Loader<'a> {
             return Err(Error::model(self.source.path(), format!("tensor `{name}`"), message));
         }
         Ok(weight)
+    }
+
+    /// A matrix of this shape in the form that the file has it in.
+    pub fn stored(&self, name: &str, shape: [usize; 2]) -> Result<StoredMatrix> {
+        let name = self.name_in_file(name);
+        if !self.names.contains(&name) {
+            return Err(missing(self.source.path(), &name));
+        }
+        let matrix = self.source.matrix(&name)?;
+        let found = [matrix.rows(), matrix.columns()];
+        if found != shape {
+            let message = format!("expected shape {shape:?}, got {found:?}");
+            return Err(Error::model(self.source.path(), format!("tensor `{name}`"), message));
+        }
+        Ok(matrix)
+    }
+
+    /// The values of a vector of this length.
+    pub fn values(&self, name: &str, len: usize) -> Result<Vec<f32>> {
+        Ok(self.fetch(name, &[len])?.data)
     }
 
     /// A matrix of this shape.

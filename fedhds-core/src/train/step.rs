@@ -2,8 +2,10 @@
 
 use super::loss::{LossRows, sum, token_losses};
 use crate::error::{Error, Result};
+use crate::model::fused::{Padded, PairGradient, Tokens};
+use crate::model::lora::{key_a, key_b};
 use crate::model::tensor::{Gradients, Tensor, lifted, to_vec};
-use crate::model::{Batch, LoraWeights, Transformer};
+use crate::model::{Batch, Device, Fused, LoraWeights, Transformer};
 use std::collections::BTreeMap;
 
 /// Gradients by the names of an adapter's tensors, in their order.
@@ -33,12 +35,55 @@ pub fn backward(
     scale: f64,
     checkpointing: bool,
 ) -> Result<Backward> {
+    if let Some(fused) = model.fused() {
+        return packed(fused, lora, batch, rows, scale, checkpointing);
+    }
     let leaves = lora.map(|_, tensor| lifted(tensor).require_grad());
     if checkpointing {
         recomputed(model, lora, &leaves, batch, rows, scale)
     } else {
         recorded(model, &leaves, batch, rows, scale)
     }
+}
+
+/// By arithmetic of our own, on the batch's tokens without its padding.
+fn packed(
+    model: &Fused,
+    lora: &LoraWeights,
+    batch: &Batch,
+    rows: &LossRows,
+    scale: f64,
+    checkpointing: bool,
+) -> Result<Backward> {
+    if let Some(start) = batch.starts().iter().find(|&&start| start > 0) {
+        return Err(Error::input("batch", "sequences from their start", start));
+    }
+    let Some(adapters) = model.adapters(Some(lora))? else {
+        return Err(Error::input("adapters", "those that are trained", "none"));
+    };
+    let width = batch.width();
+    let sequences: Vec<&[u32]> =
+        batch.lengths().iter().zip(batch.ids().chunks_exact(width)).map(|(&length, ids)| &ids[..length]).collect();
+    let tokens = Tokens::apart(&sequences);
+    let places: Vec<usize> =
+        batch.lengths().iter().enumerate().flat_map(|(row, &length)| row * width..row * width + length).collect();
+    // Where the padded batch's rows went: places are in order.
+    let row_of = |place: &usize| places.partition_point(|known| known < place);
+    let chosen: Vec<usize> = rows.tokens().iter().map(row_of).collect();
+    let padded = Padded { rows: batch.rows() * width, places: &places };
+    let tuned = model.backward(&tokens, padded, &adapters, &chosen, rows.targets(), scale, checkpointing)?;
+    let Some(found) = tuned.gradients else { return Ok(Backward { loss: tuned.loss, gradients: None }) };
+    let device = Device::cpu();
+    let mut gradients = AdapterGradients::new();
+    for (path, PairGradient { a, b }) in found {
+        let Some(pair) = lora.modules.get(&path) else { continue };
+        let [r, input] = pair.a.dims();
+        let output = pair.b.dims()[0];
+        let turned = (0..output * r).map(|i| b[i % r * output + i / r]).collect();
+        gradients.insert(key_a(&path), device.tensor(a, [r, input])?);
+        gradients.insert(key_b(&path), device.tensor(turned, [output, r])?);
+    }
+    Ok(Backward { loss: tuned.loss, gradients: Some(gradients) })
 }
 
 /// The whole pass in one record.

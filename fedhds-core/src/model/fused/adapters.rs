@@ -1,0 +1,88 @@
+//! Low-rank adapters as slices, by layer and place.
+
+use super::LINEARS;
+use crate::error::Result;
+use crate::model::lora::{Dropout, LoraWeights};
+use crate::model::tensor::{plain, to_vec};
+use fedhds_kernels::low_rank;
+use std::collections::HashMap;
+
+/// The two factors of one module.
+#[derive(Debug, Clone)]
+pub(crate) struct Pair {
+    pub r: usize,
+    /// `[r, in]`.
+    pub a: Vec<f32>,
+    /// B turned, `[r, out]`.
+    pub b: Vec<f32>,
+}
+
+/// The adapters of a model, by layer, then in the order of its linear layers.
+#[derive(Debug, Clone)]
+pub(crate) struct Adapters {
+    pub layers: Vec<[Option<Pair>; LINEARS]>,
+    pub scaling: f32,
+    dropout: Option<Dropout>,
+}
+
+/// What a module's input becomes under dropout: which values stay, and by what they are multiplied.
+#[derive(Debug, Clone)]
+pub(crate) struct Mask {
+    kept: Vec<u8>,
+    factor: f32,
+}
+
+impl Mask {
+    /// The input with what is dropped at 0.
+    pub fn applied(&self, x: &[f32]) -> Vec<f32> {
+        let mut masked = vec![0.0; x.len()];
+        low_rank::masked(x, &self.kept, self.factor, &mut masked);
+        masked
+    }
+
+    /// Drops the gradient of what was dropped.
+    pub fn apply(&self, gradient: &mut [f32]) {
+        low_rank::mask(gradient, &self.kept, self.factor);
+    }
+}
+
+impl Adapters {
+    /// Those of `lora`, for modules of these paths, layer by layer.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) where the tensors cannot be read.
+    pub fn new(lora: &LoraWeights, paths: &[[String; LINEARS]]) -> Result<Self> {
+        let mut layers: Vec<[Option<Pair>; LINEARS]> = paths.iter().map(|_| std::array::from_fn(|_| None)).collect();
+        let places: HashMap<&str, (usize, usize)> = paths
+            .iter()
+            .enumerate()
+            .flat_map(|(layer, paths)| {
+                paths.iter().enumerate().map(move |(place, path)| (path.as_str(), (layer, place)))
+            })
+            .collect();
+        for (path, pair) in &lora.modules {
+            if let Some(&(layer, place)) = places.get(path.as_str()) {
+                let [out, r] = pair.b.dims();
+                let b = to_vec(plain(pair.b.clone()))?;
+                let mut turned = vec![0.0; b.len()];
+                for (i, &value) in b.iter().enumerate() {
+                    turned[i % r * out + i / r] = value;
+                }
+                layers[layer][place] = Some(Pair { r, a: to_vec(plain(pair.a.clone()))?, b: turned });
+            }
+        }
+        Ok(Self { layers, scaling: lora.scaling, dropout: lora.dropout })
+    }
+
+    /// The dropout of a module's input, `columns` wide, drawn for `padded` rows of which these stay.
+    pub fn mask(&self, path: &str, columns: usize, padded: usize, rows: &[usize]) -> Option<Mask> {
+        let dropout = self.dropout?;
+        let all = dropout.kept(path, padded * columns);
+        let kept = if rows.len() == padded {
+            all
+        } else {
+            rows.iter().flat_map(|&row| &all[row * columns..(row + 1) * columns]).copied().collect()
+        };
+        Some(Mask { kept, factor: dropout.factor() })
+    }
+}

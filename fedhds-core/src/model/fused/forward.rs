@@ -1,0 +1,141 @@
+//! A forward pass on packed tokens, without a record.
+
+use super::Fused;
+use super::adapters::Adapters;
+use super::layer::Adapted;
+use super::memory::Memory;
+use super::tokens::Tokens;
+use crate::error::{Error, Result};
+use fedhds_kernels::attention::{self, Segment, Span};
+use fedhds_kernels::rope::Rotation;
+use fedhds_kernels::{cross_entropy, norm, product};
+
+impl Fused {
+    /// Checks lengths and ids.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a sequence longer than the model allows, or an id outside of the vocabulary.
+    fn check(&self, tokens: &Tokens) -> Result<()> {
+        let (vocab, longest) = (self.config.vocab_size, self.config.max_position_embeddings);
+        if let Some(position) = tokens.positions.iter().max().filter(|&&position| position >= longest) {
+            return Err(Error::input("sequence", format!("at most {longest} tokens"), position + 1));
+        }
+        if let Some(id) = tokens.ids.iter().find(|&&id| id as usize >= vocab) {
+            return Err(Error::input("token", format!("an id below {vocab}"), id));
+        }
+        Ok(())
+    }
+
+    /// The embedded tokens, `[rows, hidden]`.
+    ///
+    /// # Errors
+    /// As of the whole pass.
+    pub(super) fn embed(&self, tokens: &Tokens) -> Result<Vec<f32>> {
+        self.check(tokens)?;
+        let width = self.config.hidden_size;
+        let mut x = vec![0.0; tokens.ids.len() * width];
+        for (row, &id) in x.chunks_exact_mut(width).zip(&tokens.ids) {
+            self.embedding.decode(id as usize..id as usize + 1, row);
+        }
+        Ok(x)
+    }
+
+    pub(super) fn rotation(&self, tokens: &Tokens) -> Rotation {
+        Rotation::new(tokens.positions.iter().copied(), &self.frequencies)
+    }
+
+    /// Runs the first `layers` layers; `seen` is handed what goes into layer 0 and what comes out of each, `[rows, hidden]`, with its
+    /// number from 0. With a memory the tokens go on from what it holds, and it holds them afterwards; that takes all layers.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a sequence longer than the model allows, or an id outside of the vocabulary; what `seen` returns.
+    pub(crate) fn run(
+        &self,
+        tokens: &Tokens,
+        layers: usize,
+        adapters: Option<&Adapters>,
+        mut memory: Option<&mut Memory>,
+        mut seen: impl FnMut(usize, &[f32]) -> Result<()>,
+    ) -> Result<Vec<f32>> {
+        let mut x = self.embed(tokens)?;
+        seen(0, &x)?;
+        let rotation = self.rotation(tokens);
+        for index in 0..layers.min(self.layers.len()) {
+            let adapted = adapters.map(|adapters| Adapted {
+                pairs: &adapters.layers[index],
+                scaling: adapters.scaling,
+                masks: Default::default(),
+            });
+            let memory = memory.as_deref_mut();
+            x = self.layer(
+                index,
+                x,
+                &rotation,
+                adapted.as_ref(),
+                |heads, q, k, v, _| {
+                    let kv = heads.kv_heads * heads.dim;
+                    let memory = memory.map(|memory| {
+                        memory.take(index, tokens, kv, &k, &v);
+                        &*memory
+                    });
+                    let here = |piece: usize| {
+                        let piece = &tokens.pieces[piece];
+                        let range = piece.first * kv..(piece.first + piece.len) * kv;
+                        Segment { keys: &k[range.clone()], values: &v[range] }
+                    };
+                    let spans: Vec<Span<'_>> = tokens
+                        .pieces
+                        .iter()
+                        .enumerate()
+                        .map(|(i, piece)| {
+                            let remembered = memory.and_then(|memory| memory.segments(index, i));
+                            let segments = remembered.unwrap_or_else(|| tokens.path(i).into_iter().map(here).collect());
+                            Span { first: piece.first, len: piece.len, segments }
+                        })
+                        .collect();
+                    let mut mixed = vec![0.0; q.len()];
+                    attention::forward(q, &spans, heads, &mut mixed);
+                    mixed
+                },
+                None,
+            );
+            seen(index + 1, &x)?;
+        }
+        if let Some(memory) = memory {
+            memory.finish(tokens);
+        }
+        Ok(x)
+    }
+
+    /// These rows of hidden states `[rows, hidden]`, after the last normalisation.
+    pub(crate) fn normalized(&self, x: &[f32], rows: &[usize]) -> Vec<f32> {
+        let chosen = self.rows(x, rows);
+        let mut out = vec![0.0; chosen.len()];
+        norm::forward(&chosen, &self.norm, self.config.rms_norm_eps, &mut out);
+        out
+    }
+
+    /// These rows of hidden states `[rows, hidden]`.
+    pub(crate) fn rows(&self, x: &[f32], rows: &[usize]) -> Vec<f32> {
+        let width = self.config.hidden_size;
+        rows.iter().flat_map(|&row| &x[row * width..(row + 1) * width]).copied().collect()
+    }
+
+    /// The loss of each target, in nats, predicted by these rows of the last layer's hidden states.
+    pub(crate) fn losses(&self, x: &[f32], rows: &[usize], targets: &[u32]) -> Vec<f32> {
+        let mut losses = vec![0.0; targets.len()];
+        cross_entropy::losses(&self.normalized(x, rows), self.output(), targets, &mut losses);
+        losses
+    }
+
+    /// The scores of every id, `[rows.len(), vocab]`.
+    pub(crate) fn scores(&self, x: &[f32], rows: &[usize]) -> Vec<f32> {
+        let mut scores = vec![0.0; rows.len() * self.vocab_size()];
+        product::forward(&self.normalized(x, rows), rows.len(), self.output(), &mut scores);
+        scores
+    }
+
+    pub(super) fn final_norm(&self) -> (&[f32], f64) {
+        (&self.norm, self.config.rms_norm_eps)
+    }
+}

@@ -1,0 +1,215 @@
+//! One layer on packed rows, forward and backward.
+
+use super::adapters::{Mask, Pair};
+use super::{DOWN, Fused, GATE, K, LINEARS, Linear, O, Q, UP, V};
+use fedhds_kernels::attention::{self, Gradients, Heads, Segment, Span};
+use fedhds_kernels::rope::Rotation;
+use fedhds_kernels::{low_rank, norm, product, swiglu};
+
+/// The adapters of a layer in one pass.
+#[derive(Debug)]
+pub(super) struct Adapted<'a> {
+    pub pairs: &'a [Option<Pair>; LINEARS],
+    pub scaling: f32,
+    pub masks: [Option<Mask>; LINEARS],
+}
+
+impl Adapted<'_> {
+    fn pair(&self, place: usize) -> Option<(&Pair, Option<&Mask>)> {
+        self.pairs[place].as_ref().map(|pair| (pair, self.masks[place].as_ref()))
+    }
+}
+
+/// What the backward pass needs of a layer's forward pass, row after row.
+#[derive(Debug, Default)]
+pub(super) struct Tape {
+    input: Vec<f32>,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    mixed: Vec<f32>,
+    middle: Vec<f32>,
+    gate: Vec<f32>,
+    up: Vec<f32>,
+}
+
+/// The gradients of a module's two factors: `[r, in]`, and `[r, out]` as [`Pair::b`] lies.
+#[derive(Debug)]
+pub(crate) struct PairGradient {
+    pub a: Vec<f32>,
+    pub b: Vec<f32>,
+}
+
+/// `x W^T + b` and the module's update.
+fn linear(linear: &Linear, place: usize, adapted: Option<&Adapted<'_>>, x: &[f32], rows: usize) -> Vec<f32> {
+    let mut out = vec![0.0; rows * linear.weight.rows()];
+    product::forward(x, rows, &linear.weight, &mut out);
+    if let Some(bias) = &linear.bias {
+        out.chunks_exact_mut(bias.len())
+            .for_each(|row| row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias));
+    }
+    if let Some((pair, mask)) = adapted.and_then(|adapted| adapted.pair(place)) {
+        let mut narrow = vec![0.0; rows * pair.r];
+        match mask {
+            None => low_rank::down(x, &pair.a, pair.r, &mut narrow),
+            Some(mask) => low_rank::down(&mask.applied(x), &pair.a, pair.r, &mut narrow),
+        }
+        low_rank::up(&narrow, &pair.b, pair.r, adapted.map_or(1.0, |adapted| adapted.scaling), &mut out);
+    }
+    out
+}
+
+/// Adds to `to_input` the gradient with respect to a linear layer's input `x`, `gradient` being that of its output; returns those of its
+/// factors.
+fn linear_backward(
+    linear: &Linear,
+    place: usize,
+    adapted: &Adapted<'_>,
+    x: &[f32],
+    gradient: &[f32],
+    rows: usize,
+    to_input: Option<&mut [f32]>,
+) -> Option<PairGradient> {
+    let mut found = None;
+    let mut through = None;
+    if let Some((pair, mask)) = adapted.pair(place) {
+        let (r, scaling) = (pair.r, adapted.scaling);
+        let dropped = mask.map(|mask| mask.applied(x));
+        let x = dropped.as_deref().unwrap_or(x);
+        let (mut narrow, mut by_narrow) = (vec![0.0; rows * r], vec![0.0; rows * r]);
+        low_rank::down(x, &pair.a, r, &mut narrow);
+        low_rank::down(gradient, &pair.b, r, &mut by_narrow);
+        let (mut a, mut b) = (vec![0.0; pair.a.len()], vec![0.0; pair.b.len()]);
+        low_rank::gradient(&narrow, gradient, r, scaling, &mut b);
+        low_rank::gradient(&by_narrow, x, r, scaling, &mut a);
+        found = Some(PairGradient { a, b });
+        through = Some((pair, mask, by_narrow));
+    }
+    if let Some(to_input) = to_input {
+        product::backward(gradient, rows, &linear.weight, to_input);
+        match through {
+            Some((pair, None, by_narrow)) => low_rank::up(&by_narrow, &pair.a, pair.r, adapted.scaling, to_input),
+            Some((pair, Some(mask), by_narrow)) => {
+                let mut through = vec![0.0; to_input.len()];
+                low_rank::up(&by_narrow, &pair.a, pair.r, adapted.scaling, &mut through);
+                mask.apply(&mut through);
+                add(to_input, &through);
+            }
+            None => {}
+        }
+    }
+    found
+}
+
+fn add(to: &mut [f32], values: &[f32]) {
+    to.iter_mut().zip(values).for_each(|(to, value)| *to += value);
+}
+
+impl Fused {
+    /// Layer `index` on rows `[rows, hidden]`. `spans` makes of a layer's keys and values what each piece sees.
+    pub(super) fn layer(
+        &self,
+        index: usize,
+        mut x: Vec<f32>,
+        rotation: &Rotation,
+        adapted: Option<&Adapted<'_>>,
+        attend: impl FnOnce(&Heads, &[f32], Vec<f32>, Vec<f32>, Option<&mut Tape>) -> Vec<f32>,
+        mut tape: Option<&mut Tape>,
+    ) -> Vec<f32> {
+        let (layer, heads, eps) = (&self.layers[index], self.heads(index), self.config.rms_norm_eps);
+        let rows = x.len() / self.config.hidden_size;
+        let run = |place: usize, x: &[f32]| linear(&layer.linears[place], place, adapted, x, rows);
+        let mut normed = vec![0.0; x.len()];
+        norm::forward(&x, &layer.input_norm, eps, &mut normed);
+        let (mut q, mut k, v) = (run(Q, &normed), run(K, &normed), run(V, &normed));
+        rotation.apply(&mut q, heads.heads);
+        rotation.apply(&mut k, heads.kv_heads);
+        let mixed = attend(&heads, &q, k, v, tape.as_deref_mut());
+        let attended = run(O, &mixed);
+        if let Some(tape) = tape.as_deref_mut() {
+            (tape.input, tape.q, tape.mixed) = (x.clone(), q, mixed);
+        }
+        add(&mut x, &attended);
+        norm::forward(&x, &layer.post_norm, eps, &mut normed);
+        let (gate, up) = (run(GATE, &normed), run(UP, &normed));
+        let mut inner = vec![0.0; gate.len()];
+        swiglu::forward(&gate, &up, &mut inner);
+        let down = run(DOWN, &inner);
+        if let Some(tape) = tape {
+            (tape.middle, tape.gate, tape.up) = (x.clone(), gate, up);
+        }
+        add(&mut x, &down);
+        x
+    }
+
+    /// Carries the gradient of a layer's output back to its input (where `to_input`), and to the factors of its modules. The spans of the
+    /// pass are `(first row, rows)`.
+    pub(super) fn layer_backward(
+        &self,
+        index: usize,
+        tape: Tape,
+        rotation: &Rotation,
+        adapted: &Adapted<'_>,
+        spans: &[(usize, usize)],
+        mut gradient: Vec<f32>,
+        to_input: bool,
+    ) -> (Vec<f32>, [Option<PairGradient>; LINEARS]) {
+        let (layer, heads, eps) = (&self.layers[index], self.heads(index), self.config.rms_norm_eps);
+        let rows = gradient.len() / self.config.hidden_size;
+        let mut found: [Option<PairGradient>; LINEARS] = std::array::from_fn(|_| None);
+        let back = |place: usize, x: &[f32], gradient: &[f32], to_input: Option<&mut [f32]>| {
+            linear_backward(&layer.linears[place], place, adapted, x, gradient, rows, to_input)
+        };
+        let Tape { input, q, k, v, mixed, middle, mut gate, mut up } = tape;
+        // Feed-forward.
+        let mut inner = vec![0.0; gate.len()];
+        swiglu::forward(&gate, &up, &mut inner);
+        let mut by_inner = vec![0.0; gate.len()];
+        found[DOWN] = back(DOWN, &inner, &gradient, Some(&mut by_inner));
+        drop(inner);
+        swiglu::backward(&mut gate, &mut up, &by_inner);
+        drop(by_inner);
+        let mut normed = vec![0.0; middle.len()];
+        norm::forward(&middle, &layer.post_norm, eps, &mut normed);
+        let mut by_normed = vec![0.0; middle.len()];
+        found[GATE] = back(GATE, &normed, &gate, Some(&mut by_normed));
+        found[UP] = back(UP, &normed, &up, Some(&mut by_normed));
+        norm::backward(&middle, &layer.post_norm, eps, &by_normed, &mut gradient);
+        // Attention.
+        let mut by_mixed = vec![0.0; mixed.len()];
+        found[O] = back(O, &mixed, &gradient, Some(&mut by_mixed));
+        let (mut by_q, mut by_k, mut by_v) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
+        let out = Gradients { q: &mut by_q, k: &mut by_k, v: &mut by_v };
+        attention::backward(&q, &k, &v, spans, &heads, &by_mixed, out);
+        rotation.undo(&mut by_q, heads.heads);
+        rotation.undo(&mut by_k, heads.kv_heads);
+        norm::forward(&input, &layer.input_norm, eps, &mut normed);
+        by_normed.fill(0.0);
+        for (place, by) in [(Q, &by_q), (K, &by_k), (V, &by_v)] {
+            found[place] = back(place, &normed, by, to_input.then_some(&mut by_normed[..]));
+        }
+        if to_input {
+            norm::backward(&input, &layer.input_norm, eps, &by_normed, &mut gradient);
+        }
+        (gradient, found)
+    }
+}
+
+/// Attention of sequences that begin in this pass, each in a piece of its own.
+pub(super) fn attend_apart<'a>(
+    spans: &'a [(usize, usize)],
+) -> impl Fn(&Heads, &[f32], Vec<f32>, Vec<f32>, Option<&mut Tape>) -> Vec<f32> + 'a {
+    move |heads, q, k, v, tape| {
+        let kv = heads.kv_heads * heads.dim;
+        let span = |&(first, len): &(usize, usize)| {
+            let range = first * kv..(first + len) * kv;
+            Span { first, len, segments: vec![Segment { keys: &k[range.clone()], values: &v[range] }] }
+        };
+        let mut mixed = vec![0.0; q.len()];
+        attention::forward(q, &spans.iter().map(span).collect::<Vec<_>>(), heads, &mut mixed);
+        if let Some(tape) = tape {
+            (tape.k, tape.v) = (k, v);
+        }
+        mixed
+    }
+}

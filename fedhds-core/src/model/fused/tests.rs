@@ -1,0 +1,272 @@
+//! What the arithmetic of our own gives, beside what the layers give that burn runs.
+
+use crate::features::extract_tokens;
+use crate::features::{FeatureParams, Layers};
+use crate::generate::{generate, losses_under_prompts, response_losses};
+use crate::model::config::{LlamaConfig, RopeScaling};
+use crate::model::tensor::to_vec;
+use crate::model::{
+    Batch, Device, Example, Fused, InMemoryWeights, KvCache, LoraPair, LoraWeights, ModelConfig, ModelSpec, Pass,
+    Pooling, Transformer, Weight, lora,
+};
+use crate::settings::GenerateConfig;
+use crate::train::loss::LossRows;
+use crate::train::step::backward;
+use crate::types::{AdapterConfig, Context, Control, Seed};
+use crate::{Result, model::tensor::Tensor};
+
+/// A model without arithmetic of its own.
+#[derive(Debug)]
+struct Recorded(Box<dyn Transformer>);
+
+impl Transformer for Recorded {
+    fn spec(&self) -> &ModelSpec {
+        self.0.spec()
+    }
+    fn device(&self) -> Device {
+        self.0.device()
+    }
+    fn pass(&self, batch: &Batch, cache: Option<&mut KvCache>) -> Result<Pass> {
+        self.0.pass(batch, cache)
+    }
+    fn embed(&self, batch: &Batch) -> Result<Tensor<3>> {
+        self.0.embed(batch)
+    }
+    fn layer(
+        &self,
+        index: usize,
+        hidden: Tensor<3>,
+        pass: &Pass,
+        lora: Option<&LoraWeights>,
+        cache: Option<&mut KvCache>,
+    ) -> Result<Tensor<3>> {
+        self.0.layer(index, hidden, pass, lora, cache)
+    }
+    fn final_norm(&self, rows: Tensor<2>) -> Tensor<2> {
+        self.0.final_norm(rows)
+    }
+    fn logits(&self, rows: Tensor<2>) -> Result<Tensor<2>> {
+        self.0.logits(rows)
+    }
+    fn map_weights(&self, f: &mut dyn FnMut(&str, Weight) -> Weight) -> Result<Box<dyn Transformer>> {
+        self.0.map_weights(f)
+    }
+}
+
+/// Models that differ in what a layer may have.
+fn configs() -> Vec<LlamaConfig> {
+    let mut plain = LlamaConfig::new(60, 24, 3, 6);
+    plain.num_key_value_heads = 2;
+    plain.intermediate_size = 40;
+    plain.initializer_range = 0.3;
+    plain.max_position_embeddings = 128;
+    let mut biased = plain.clone();
+    (biased.qkv_bias, biased.output_bias, biased.mlp_bias) = (true, true, true);
+    biased.tie_word_embeddings = false;
+    let mut windowed = plain.clone();
+    windowed.windows = vec![Some(3), None, Some(5)];
+    windowed.head_dim = 10;
+    windowed.rope.scaling = RopeScaling::Linear { factor: 4.0 };
+    vec![plain, biased, windowed]
+}
+
+/// The same weights twice, biases that are not 0 among them.
+fn both(config: LlamaConfig) -> (Box<dyn Transformer>, Recorded) {
+    let config = ModelConfig::Llama(config);
+    let mut weights = InMemoryWeights::random(&config, Seed(1)).unwrap();
+    for (name, weight) in weights.tensors_mut() {
+        if weight.shape.len() == 1 {
+            let bias = name.ends_with(".bias");
+            let value = |i: usize| ((i * 7 % 11) as f32 - 5.0) / 10.0 + if bias { 0.0 } else { 1.0 };
+            weight.data = (0..weight.data.len()).map(value).collect();
+        }
+    }
+    let build = || config.build(&weights, &Device::cpu()).unwrap();
+    (build(), Recorded(build()))
+}
+
+/// Adapters of all modules, or of some.
+fn lora(model: &dyn Transformer, targets: &[&str], dropout: f32) -> LoraWeights {
+    let config = AdapterConfig {
+        r: 3,
+        lora_alpha: 6.0,
+        target_modules: targets.iter().map(|&target| target.into()).collect(),
+        ..AdapterConfig::default()
+    };
+    let device = Device::cpu();
+    let value = |i: usize, shift: usize| (((i + shift) * 37 % 101) as f32 - 50.0) / 200.0;
+    let modules = model.spec().targets(&config).unwrap().into_iter().enumerate().map(|(shift, module)| {
+        let of = |rows: usize, columns: usize| {
+            device.tensor((0..rows * columns).map(|i| value(i, shift)).collect(), [rows, columns]).unwrap()
+        };
+        (module.path.clone(), LoraPair { a: of(3, module.input), b: of(module.output, 3) })
+    });
+    LoraWeights { modules: modules.collect(), scaling: config.scaling(), dropout: None }.with_dropout(dropout, Seed(9))
+}
+
+/// Sequences of which some begin alike.
+fn sequences() -> Vec<Vec<u32>> {
+    let head: Vec<u32> = (0..20).map(|i| i * 7 % 60).collect();
+    let tail = |n: u32| (0..n).map(move |i| (i * 11 + n) % 60).collect::<Vec<u32>>();
+    vec![[head.clone(), tail(5)].concat(), tail(3), [head.clone(), tail(9)].concat(), tail(1), tail(40), head]
+}
+
+fn close(a: &[f32], b: &[f32], what: &str) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    let far = a.iter().zip(b).find(|(a, b)| (*a - *b).abs() > 2e-4 * (1.0 + b.abs()));
+    assert!(far.is_none(), "{what}: {far:?}");
+}
+
+#[test]
+fn features_are_the_same() {
+    for config in configs() {
+        let (fused, recorded) = both(config);
+        assert!(fused.fused().is_some() && recorded.fused().is_none());
+        let adapters = lora(fused.as_ref(), &["q_proj", "down_proj"], 0.0);
+        for pooling in [Pooling::LastToken, Pooling::Mean] {
+            for layers in [Layers::All, Layers::Chosen(vec![2])] {
+                for lora in [None, Some(&adapters)] {
+                    for batch_tokens in [None, Some(30)] {
+                        let params =
+                            FeatureParams { pooling, layers: layers.clone(), batch_tokens, ..FeatureParams::default() };
+                        let of = |model: &dyn Transformer| {
+                            extract_tokens(model, &sequences(), lora, &params, &Context::new(0)).unwrap()
+                        };
+                        close(of(fused.as_ref()).as_slice(), of(&recorded).as_slice(), "features");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn losses_are_the_same() {
+    let examples: Vec<Example> = sequences()
+        .into_iter()
+        .filter(|ids| ids.len() > 1)
+        .enumerate()
+        .map(|(i, ids)| Example { response_start: [0, 1, ids.len() / 2, ids.len() - 1][i % 4], ids })
+        .collect();
+    for config in configs() {
+        let (fused, recorded) = both(config);
+        let adapters = lora(fused.as_ref(), &["v_proj", "up_proj"], 0.0);
+        for lora in [None, Some(&adapters)] {
+            let of = |model: &dyn Transformer, workers| {
+                let losses = response_losses(model, &examples, 2, lora, workers, &Control::default()).unwrap();
+                losses.into_iter().map(|loss| loss as f32).collect::<Vec<_>>()
+            };
+            let expected = of(&recorded, 1);
+            close(&of(fused.as_ref(), 1), &expected, "losses");
+            assert_eq!(of(fused.as_ref(), 2), of(fused.as_ref(), 1));
+            let under = losses_under_prompts(fused.as_ref(), &examples, 2, lora, &Control::default()).unwrap();
+            close(&under.into_iter().map(|loss| loss as f32).collect::<Vec<_>>(), &expected, "losses under prompts");
+        }
+        let bad = [Example { ids: vec![1, 2], response_start: 2 }];
+        let message = |model: &dyn Transformer| {
+            response_losses(model, &bad, 2, None, 1, &Control::default()).unwrap_err().to_string()
+        };
+        assert_eq!(message(fused.as_ref()), message(&recorded));
+    }
+}
+
+#[test]
+fn continuations_are_the_same() {
+    for config in configs() {
+        let (fused, recorded) = both(config);
+        let adapters = lora(fused.as_ref(), &["o_proj", "gate_proj"], 0.0);
+        for lora in [None, Some(&adapters)] {
+            for batch_size in [1, 4] {
+                let settings = GenerateConfig { max_new_tokens: 12, batch_size, ..GenerateConfig::default() };
+                let of = |model: &dyn Transformer, eos: &[u32]| {
+                    generate(model, &sequences(), eos, &settings, lora, &Control::default()).unwrap()
+                };
+                let free = of(&recorded, &[]);
+                assert_eq!(of(fused.as_ref(), &[]), free);
+                let eos = [free[0][4], free[2][1]];
+                assert_eq!(of(fused.as_ref(), &eos), of(&recorded, &eos));
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_are_the_same() {
+    let sequences = sequences();
+    let rows: Vec<&Vec<u32>> = [&sequences[0], &sequences[1], &sequences[4]].to_vec();
+    for config in configs() {
+        let (fused, recorded) = both(config);
+        for (targets, dropout) in [
+            (&["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"][..], 0.0),
+            (&["k_proj", "down_proj"][..], 0.3),
+        ] {
+            let adapters = lora(fused.as_ref(), targets, dropout);
+            for count in [1, 3] {
+                let batch = Batch::new(&rows[..count], 0).unwrap();
+                let chosen = LossRows::from_starts(&batch, &[7, 1, 20][..count]).unwrap();
+                for checkpointing in [false, true] {
+                    let of = |model: &dyn Transformer| {
+                        backward(model, &adapters, &batch, &chosen, 0.25, checkpointing).unwrap()
+                    };
+                    let (found, expected) = (of(fused.as_ref()), of(&recorded));
+                    assert!((found.loss - expected.loss).abs() < 1e-4, "{} {}", found.loss, expected.loss);
+                    let (found, expected) = (found.gradients.unwrap(), expected.gradients.unwrap());
+                    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+                    for (name, expected) in expected {
+                        let values = to_vec(expected).unwrap();
+                        close(&to_vec(found[&name].clone()).unwrap(), &values, &name);
+                        assert!(values.iter().any(|value| value.abs() > 1e-4), "{name} has a gradient");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_below_the_lowest_adapter_are_not_carried_back() {
+    let (fused, recorded) = both(configs().remove(0));
+    let mut adapters = lora(fused.as_ref(), &["v_proj"], 0.0);
+    adapters.modules.retain(|path, _| path.contains("layers.2"));
+    let batch = Batch::new(&[&sequences()[0]], 0).unwrap();
+    let rows = LossRows::all(&batch).unwrap();
+    for checkpointing in [false, true] {
+        let of = |model: &dyn Transformer| backward(model, &adapters, &batch, &rows, 1.0, checkpointing).unwrap();
+        let (found, expected) = (of(fused.as_ref()).gradients.unwrap(), of(&recorded).gradients.unwrap());
+        assert_eq!(found.len(), 2);
+        for (name, expected) in expected {
+            close(&to_vec(found[&name].clone()).unwrap(), &to_vec(expected).unwrap(), &name);
+        }
+    }
+    assert!(adapters.modules.contains_key("model.layers.2.self_attn.v_proj"), "{}", lora::key_a("x"));
+}
+
+#[test]
+fn weights_come_back_as_they_were() {
+    for config in configs() {
+        let config = ModelConfig::Llama(config);
+        let weights = InMemoryWeights::random(&config, Seed(3)).unwrap();
+        let model = config.build(&weights, &Device::cpu()).unwrap();
+        let fused: &Fused = model.fused().unwrap();
+        for (name, weight) in weights.tensors() {
+            assert_eq!(&crate::model::WeightSource::tensor(fused, name).unwrap(), weight, "{name}");
+        }
+    }
+}
+
+#[test]
+fn threads_change_no_bit() {
+    let (fused, _) = both(configs().remove(0));
+    let adapters = lora(fused.as_ref(), &["q_proj", "up_proj"], 0.1);
+    let batch = Batch::new(&sequences(), 0).unwrap();
+    let rows = LossRows::from_starts(&Batch::new(&sequences()[..1], 0).unwrap(), &[3]).unwrap();
+    let run = |threads: usize| {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
+            let found = backward(fused.as_ref(), &adapters, &batch, &rows, 1.0, false).unwrap();
+            let values = found.gradients.unwrap().into_values().map(|tensor| to_vec(tensor).unwrap());
+            (found.loss.to_bits(), values.collect::<Vec<_>>())
+        })
+    };
+    let one = run(1);
+    assert!([2, 3].iter().all(|&threads| run(threads) == one));
+}

@@ -1,0 +1,19 @@
+//! Arithmetic of language models on the CPU: products with frozen weights in the form that a file has them, low-rank updates,
+//! normalisation, rotary attention, gated activation and cross entropy, each forward and backward.
+//!
+//! Matrices are slices, row after row; sizes are the caller's promise and are asserted. A result does not depend on the number of
+//! threads: what one number is summed from, and in what order, is fixed by the sizes alone. Between machines of different vector width
+//! the last bits differ.
+
+pub mod attention;
+pub mod cross_entropy;
+pub mod low_rank;
+pub mod matrix;
+pub mod norm;
+pub mod product;
+pub mod rope;
+pub mod swiglu;
+mod threads;
+mod vector;
+
+pub use matrix::{Form, Matrix};

@@ -1,0 +1,221 @@
+//! Products with frozen matrices.
+
+use crate::matrix::Matrix;
+use crate::threads::{self, Shared};
+use crate::vector;
+use gemm::Parallelism;
+
+/// Rows up to which weights are read once for all rows, in the place of a product of packed blocks: then memory is what takes the time.
+const FEW: usize = 12;
+/// Rows of a matrix that one thread reads at a time.
+const ROWS: usize = 64;
+/// Values of a matrix that are decoded at a time: a layer's largest of a model of a billion parameters.
+const DECODED: usize = 1 << 24;
+
+/// A strided matrix of which the product reads.
+#[derive(Clone, Copy)]
+pub(crate) struct View {
+    pub(crate) start: *const f32,
+    pub(crate) row: isize,
+    pub(crate) column: isize,
+}
+
+/// `[m, k] x [k, n]`, written to (or added to) rows that lie `row` values apart.
+///
+/// # Safety
+/// All three are within their allocations for these sizes, and `out` overlaps neither of the others nor what another thread touches.
+#[allow(clippy::too_many_arguments)]
+pub(crate) unsafe fn multiply(
+    [m, k, n]: [usize; 3],
+    out: *mut f32,
+    row: isize,
+    add: bool,
+    left: View,
+    right: View,
+    factor: f32,
+    parallelism: Parallelism,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out,
+            1,
+            row,
+            add,
+            left.start,
+            left.column,
+            left.row,
+            right.start,
+            right.column,
+            right.row,
+            1.0,
+            factor,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+fn parallelism() -> Parallelism {
+    match rayon::current_num_threads() {
+        1 => Parallelism::None,
+        threads => Parallelism::Rayon(threads),
+    }
+}
+
+/// `out = x w^T`.
+///
+/// # Shapes
+/// - x: `[m, columns]`
+/// - w: `[rows, columns]`
+/// - out: `[m, rows]`
+pub fn forward(x: &[f32], m: usize, w: &Matrix, out: &mut [f32]) {
+    let (n, k) = (w.rows(), w.columns());
+    assert!(x.len() == m * k && out.len() == m * n);
+    if m == 0 || n == 0 {
+        return;
+    }
+    if m <= FEW {
+        return few(x, m, w, out);
+    }
+    let step = (DECODED / k.max(1)).clamp(1, n);
+    let mut scratch = Vec::new();
+    for first in (0..n).step_by(step) {
+        let count = step.min(n - first);
+        let weights = w.plain(first..first + count, &mut scratch);
+        // SAFETY: `x` is [m, k], `weights` [count, k], and columns first..first + count of `out`, [m, n], are written.
+        unsafe {
+            multiply(
+                [m, k, count],
+                out.as_mut_ptr().add(first),
+                n as isize,
+                false,
+                View { start: x.as_ptr(), row: k as isize, column: 1 },
+                View { start: weights.as_ptr(), row: 1, column: k as isize },
+                1.0,
+                parallelism(),
+            );
+        }
+    }
+}
+
+/// [`forward`] of few rows: each row of the weights meets all of them while it is at hand.
+fn few(x: &[f32], m: usize, w: &Matrix, out: &mut [f32]) {
+    let (n, k) = (w.rows(), w.columns());
+    let shared = Shared::new(out);
+    threads::each(n.div_ceil(ROWS), |part| {
+        let rows = part * ROWS..((part + 1) * ROWS).min(n);
+        let mut scratch = Vec::new();
+        let mut found = [0.0f32; FEW];
+        let weights = w.plain(rows.clone(), &mut scratch);
+        for (i, row) in rows.enumerate() {
+            vector::dots(&weights[i * k..(i + 1) * k], x, m, &mut found, 1);
+            for (j, &found) in found.iter().take(m).enumerate() {
+                // SAFETY: column `row` of `out` is this thread's.
+                unsafe { shared.slice(j * n + row, 1)[0] = found };
+            }
+        }
+    });
+}
+
+/// `out += y w`: a gradient of what [`forward`] made, carried back to its input.
+///
+/// # Shapes
+/// - y: `[m, rows]`
+/// - w: `[rows, columns]`
+/// - out: `[m, columns]`
+pub fn backward(y: &[f32], m: usize, w: &Matrix, out: &mut [f32]) {
+    let (n, k) = (w.rows(), w.columns());
+    assert!(y.len() == m * n && out.len() == m * k);
+    if m == 0 || k == 0 {
+        return;
+    }
+    let step = (DECODED / k).clamp(1, n.max(1));
+    let mut scratch = Vec::new();
+    for first in (0..n).step_by(step) {
+        let count = step.min(n - first);
+        let weights = w.plain(first..first + count, &mut scratch);
+        // SAFETY: columns first..first + count of `y`, [m, n], and `weights`, [count, k], are read; `out` is [m, k].
+        unsafe {
+            multiply(
+                [m, count, k],
+                out.as_mut_ptr(),
+                k as isize,
+                true,
+                View { start: y.as_ptr().add(first), row: n as isize, column: 1 },
+                View { start: weights.as_ptr(), row: k as isize, column: 1 },
+                1.0,
+                parallelism(),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Form;
+    use proptest::prelude::*;
+
+    fn values(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| (((i + 3 * seed) * 37 % 101) as f32 - 50.0) / 64.0).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn products_are_their_definition(m in 0usize..40, n in 0usize..70, k in 0usize..50) {
+            let (x, w, y) = (values(m * k, 1), values(n * k, 2), values(m * n, 3));
+            let matrix = Matrix::new(n, k, w.clone()).unwrap();
+            let mut out = vec![f32::NAN; m * n];
+            forward(&x, m, &matrix, &mut out);
+            for (at, got) in out.iter().enumerate() {
+                let (i, j) = (at / n, at % n);
+                let exact: f32 = (0..k).map(|c| x[i * k + c] * w[j * k + c]).sum();
+                prop_assert!((got - exact).abs() < 1e-4, "{} {}", got, exact);
+            }
+            let mut out = vec![1.0; m * k];
+            backward(&y, m, &matrix, &mut out);
+            for (at, got) in out.iter().enumerate() {
+                let (i, c) = (at / k, at % k);
+                let exact: f32 = 1.0 + (0..n).map(|j| y[i * n + j] * w[j * k + c]).sum::<f32>();
+                prop_assert!((got - exact).abs() < 1e-4, "{} {}", got, exact);
+            }
+        }
+    }
+
+    #[test]
+    fn threads_and_form_change_no_bit() {
+        let bytes: Vec<u8> = (0..300 * 3)
+            .flat_map(|block| {
+                let head = half::f16::from_f32(0.01 + (block % 7) as f32 / 100.0).to_le_bytes();
+                head.into_iter().chain((0..32u32).map(move |i| (i * 11 + block as u32 * 5) as u8))
+            })
+            .collect();
+        let stored = Matrix::stored(300, 96, Form::Q8_0, bytes).unwrap();
+        let mut plain = vec![0.0; 300 * 96];
+        stored.decode(0..300, &mut plain);
+        let plain = Matrix::new(300, 96, plain).unwrap();
+        for m in [1, 7, FEW, FEW + 1, 200] {
+            let (x, y) = (values(m * 96, 1), values(m * 300, 2));
+            let run = |matrix: &Matrix, threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| {
+                    let (mut out, mut back) = (vec![0.0; m * 300], vec![0.0; m * 96]);
+                    forward(&x, m, matrix, &mut out);
+                    backward(&y, m, matrix, &mut back);
+                    (out, back)
+                })
+            };
+            let expected = run(&plain, 1);
+            for threads in [1, 2, 3, 5] {
+                assert!(run(&stored, threads) == expected, "{m} rows, {threads} threads");
+            }
+        }
+    }
+}

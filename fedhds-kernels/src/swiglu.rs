@@ -1,0 +1,69 @@
+//! The gated activation of Llama's feed-forward layer: `silu(gate) * up`, silu(x) = x / (1 + e^-x).
+
+use crate::threads::{self, LIGHT};
+use crate::vector::{exp, wide};
+
+/// Writes `silu(gate) * up`, value by value; all of one length.
+pub fn forward(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    assert!(gate.len() == out.len() && up.len() == out.len());
+    threads::parts(out, LIGHT, |i, out| {
+        let (gate, up) = (&gate[i * LIGHT..][..out.len()], &up[i * LIGHT..][..out.len()]);
+        wide(
+            #[inline(always)]
+            || {
+                for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
+                    *out = gate / (1.0 + exp(-gate)) * up;
+                }
+            },
+        );
+    });
+}
+
+/// Replaces `gate` and `up` by the gradients with respect to them, `gradient` being that of what [`forward`] wrote.
+pub fn backward(gate: &mut [f32], up: &mut [f32], gradient: &[f32]) {
+    assert!(gate.len() == gradient.len() && up.len() == gradient.len());
+    let up = threads::Shared::new(up);
+    threads::parts(gate, LIGHT, |i, gate| {
+        // SAFETY: each part of `up` is one thread's.
+        let up = unsafe { up.slice(i * LIGHT, gate.len()) };
+        let gradient = &gradient[i * LIGHT..][..gate.len()];
+        wide(
+            #[inline(always)]
+            || {
+                for ((gate, up), &gradient) in gate.iter_mut().zip(up).zip(gradient) {
+                    let (x, sigmoid) = (*gate, 1.0 / (1.0 + exp(-*gate)));
+                    *gate = gradient * *up * (sigmoid + x * sigmoid * (1.0 - sigmoid));
+                    *up = gradient * x * sigmoid;
+                }
+            },
+        );
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_and_gradients() {
+        let gate: Vec<f32> = (0..101).map(|i| (i as f32 - 50.0) / 4.0).collect();
+        let up: Vec<f32> = (0..101).map(|i| (i * 7 % 11) as f32 - 5.0).collect();
+        let gradient: Vec<f32> = (0..101).map(|i| (i * 5 % 7) as f32 - 3.0).collect();
+        let exact = |gate: f32, up: f32| f64::from(gate) / (1.0 + (-f64::from(gate)).exp()) * f64::from(up);
+        let mut out = vec![0.0; 101];
+        forward(&gate, &up, &mut out);
+        assert!((0..101).all(|i| (f64::from(out[i]) - exact(gate[i], up[i])).abs() < 1e-5));
+        let (mut by_gate, mut by_up) = (gate.clone(), up.clone());
+        backward(&mut by_gate, &mut by_up, &gradient);
+        for i in 0..101 {
+            let difference = |h: f32, u: f32| exact(gate[i] + h, up[i] + u) - exact(gate[i] - h, up[i] - u);
+            let (g, u) = (difference(1e-3, 0.0) / 2e-3, difference(0.0, 1e-3) / 2e-3);
+            assert!((f64::from(by_gate[i]) - f64::from(gradient[i]) * g).abs() < 1e-2, "{i}");
+            assert!((f64::from(by_up[i]) - f64::from(gradient[i]) * u).abs() < 1e-2, "{i}");
+        }
+        // Far out nothing overflows.
+        let mut out = [0.0; 2];
+        forward(&[-1e30, 1e30], &[1.0, 1.0], &mut out);
+        assert_eq!(out, [-0.0, 1e30]);
+    }
+}
