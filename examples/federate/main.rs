@@ -36,6 +36,9 @@ struct Arguments {
     /// The frozen model that extracts features for `fedhds_turbo`; in place of `model.proxy`.
     #[arg(long)]
     proxy: Option<PathBuf>,
+    /// The frozen model that judges responses for a quality gate; in place of `model.judge`, else the untuned model.
+    #[arg(long)]
+    judge: Option<PathBuf>,
     /// Where run records, tables and checkpoints go; in place of `out`, of one experiment alone.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         data: arguments.data,
         model: arguments.model,
         proxy: arguments.proxy,
+        judge: arguments.judge,
         out: arguments.out,
         seeds: arguments.seeds,
         methods: arguments.methods,

@@ -26,7 +26,7 @@ struct Experiments {
 #[pymethods]
 impl Experiments {
     #[new]
-    #[pyo3(signature = (configs, *, data, model, proxy, out, seeds, methods, conditions))]
+    #[pyo3(signature = (configs, *, data, model, proxy, judge, out, seeds, methods, conditions))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -34,6 +34,7 @@ impl Experiments {
         data: Option<PathBuf>,
         model: Option<PathBuf>,
         proxy: Option<PathBuf>,
+        judge: Option<PathBuf>,
         out: Option<PathBuf>,
         seeds: Vec<u64>,
         methods: Vec<String>,
@@ -46,7 +47,7 @@ impl Experiments {
             let expected = "one experiment, as each needs a folder of its own";
             return Err(raised(&Error::parameter("out", expected, configs.len())));
         }
-        let overrides = Overrides { data, model, proxy, out, seeds, methods, conditions };
+        let overrides = Overrides { data, model, proxy, judge, out, seeds, methods, conditions };
         let load = |path: &PathBuf| ExperimentConfig::load(path, overrides.clone());
         let configs: Vec<ExperimentConfig> = configs.iter().map(load).collect::<Result<_, _>>().or_raise()?;
         let out = configs.first().map(|config| config.out.clone()).unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::generate::{GenerateConfig, ModelEvaluator, ResponseLoss, ResponseLoss
 use crate::model::{Device, LanguageModel, Overlong, RecordTokenizer, prompt_renderer};
 use crate::train::{LoraTrainer, TrainConfig, write_adapter};
 use crate::types::{Control, Record};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 impl Experiment {
@@ -23,8 +23,9 @@ impl Experiment {
         config.check()?;
         let device = Device::parse(config.model.device.as_deref().unwrap_or("cpu"))?;
         let model = LanguageModel::load(&config.model.path, &device)?;
-        let proxy = config.model.proxy.as_ref().map(|path| LanguageModel::load(path, &device)).transpose()?;
-        let stages = model_stages(config, model, proxy)?;
+        let load = |path: &Option<PathBuf>| path.as_ref().map(|path| LanguageModel::load(path, &device)).transpose();
+        let (proxy, judge) = (load(&config.model.proxy)?, load(&config.model.judge)?);
+        let stages = model_stages(config, model, proxy, judge)?;
         if config.data.preset.is_some() {
             let (data, notes) = data::load(&config.data, stages.count_tokens.as_ref(), control)?;
             return Self::new(config.clone(), data, stages, notes);
@@ -35,11 +36,16 @@ impl Experiment {
 }
 
 /// The stages over these models. Without a proxy the untuned model itself serves, frozen: its features are extracted once, but
-/// at the tuned model's cost a record; the notes say so.
+/// at the tuned model's cost a record; the notes say so. Without a judge the untuned model judges responses.
 ///
 /// # Errors
 /// [`Error::Config`] and [`Error::Parameter`] for settings that the models do not allow.
-pub fn model_stages(config: &ExperimentConfig, model: LanguageModel, proxy: Option<LanguageModel>) -> Result<Stages> {
+pub fn model_stages(
+    config: &ExperimentConfig,
+    model: LanguageModel,
+    proxy: Option<LanguageModel>,
+    judge: Option<LanguageModel>,
+) -> Result<Stages> {
     let prompt = prompt_renderer(&config.prompt, &model.tokenizer)?;
     let prompt_name = serde_json::to_string(&config.prompt).map_err(|e| Error::config("prompt", e.to_string()))?;
     let max_tokens = config.data.max_tokens;
@@ -72,16 +78,20 @@ pub fn model_stages(config: &ExperimentConfig, model: LanguageModel, proxy: Opti
     identity.push(("max_tokens".to_owned(), max_tokens.to_string()));
     let train = TrainConfig { max_tokens, ..config.training.clone() };
     let generate = GenerateConfig { batches_at_once: config.workers(), ..config.generation.clone() };
+    // A judge reads with its own tokenizer, and its own chat template where the prompt is one.
+    let (judge, judges) = match judge {
+        None => (model.clone(), prompt.clone()),
+        Some(judge) => {
+            let prompt = prompt_renderer(&config.prompt, &judge.tokenizer)?;
+            (judge, prompt)
+        }
+    };
+    let judge = ResponseLoss::new(judge, judges, &prompt_name, ResponseLossConfig::default())?;
     let counted = RecordTokenizer::new(&model, prompt.clone(), usize::MAX, Overlong::Error);
     Ok(Stages {
         model: Features::new(Arc::new(features(&model)?), layers),
         proxy,
-        judge: Some(Arc::new(ResponseLoss::new(
-            model.clone(),
-            prompt.clone(),
-            &prompt_name,
-            ResponseLossConfig::default(),
-        )?)),
+        judge: Some(Arc::new(judge)),
         trainer: Arc::new(LoraTrainer::new(model.clone(), prompt.clone(), config.adapter.clone(), train)?),
         evaluator: Arc::new(ModelEvaluator::new(model, prompt, generate)?),
         aggregator: None,

@@ -32,6 +32,10 @@ pub struct GateReport {
     pub lower: f64,
     /// The estimated share of bad records.
     pub bad: f64,
+    /// How well the judges tell own prompts from decoys, whatever the share of bad records: the part of the scores above 0, less those
+    /// below, that lies above .4, less what lies below -.4.
+    #[serde(default)]
+    pub separation: f64,
     /// The score that a record needs to pass once the gate is open.
     pub least_score: f32,
     /// Whether bad records are left out.
@@ -67,6 +71,8 @@ impl Gate {
         let lower = again[RESAMPLES / 20];
         let counted = scored.iter().fold(0u32, |sum, (_, answer)| sum.saturating_add(answer.records()));
         let pooled = over_base(raw, config.base);
+        let bins = sum(answers.values());
+        let separation = separation(&bins);
         let report = GateReport {
             answered: scored.len() as u32,
             abstained: (answers.len() - scored.len()) as u32,
@@ -74,8 +80,9 @@ impl Gate {
             raw,
             lower,
             bad: pooled,
-            least_score: limit(answers.values(), config.bad_passing),
-            open: counted >= config.counted && lower > config.margin,
+            separation,
+            least_score: limit(&bins, config.bad_passing),
+            open: counted >= config.counted && lower > config.margin && separation >= config.separation,
         };
         let own = scored.iter().zip(&counts).map(|((client, answer), counts)| {
             (*client, (doubled_share([*counts].into_iter()), f64::from(answer.records())))
@@ -112,11 +119,24 @@ fn over_base(raw: f64, base: f64) -> f64 {
     ((raw - base) / (1.0 - base)).clamp(0.0, 1.0)
 }
 
-/// The smallest limit above which at most this share of the scores is of bad records. Their scores lie symmetrically: as many lie above
-/// a limit as below its negative, where hardly a good one does.
-fn limit<'a>(answers: impl Iterator<Item = &'a GateAnswer>, bad_passing: f64) -> f32 {
+/// All answers' scores.
+fn sum<'a>(answers: impl Iterator<Item = &'a GateAnswer>) -> [f64; 14] {
     let mut bins = [0.0; 14];
     answers.for_each(|answer| bins.iter_mut().zip(answer.bins()).for_each(|(sum, bin)| *sum += f64::from(bin)));
+    bins
+}
+
+/// See [`GateReport::separation`]; 0 where nothing tells.
+fn separation(bins: &[f64; 14]) -> f64 {
+    // Bin 7 begins at 0, bin 11 at .4; bin 2 ends at -.4.
+    let beyond = |first: usize| bins[7 + first..].iter().sum::<f64>() - bins[..7 - first].iter().sum::<f64>();
+    let (all, far) = (beyond(0), beyond(4));
+    if all > 0.0 { (far / all).clamp(0.0, 1.0) } else { 0.0 }
+}
+
+/// The smallest limit above which at most this share of the scores is of bad records. Their scores lie symmetrically: as many lie above
+/// a limit as below its negative, where hardly a good one does.
+fn limit(bins: &[f64; 14], bad_passing: f64) -> f32 {
     // Bin 7 + i begins with edge i above 0; the bins before 6 - i end with its negative.
     let passes = |i: &usize| -> bool {
         let (above, below): (f64, f64) = (bins[7 + i..].iter().sum(), bins[..7 - i].iter().sum());
@@ -170,13 +190,30 @@ mod tests {
         // Nothing lies below -.1: what is above .1 is good.
         let answer = |bins: [u32; 14]| GateAnswer::Scored { records: 8, bins };
         let clean = [answer([0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 0, 28])];
-        assert_eq!(limit(clean.iter(), 0.1), 0.1);
+        assert_eq!(limit(&sum(clean.iter()), 0.1), 0.1);
         // Bad ones between -.3 and .3, as many on either side.
         let mixed = [answer([0, 0, 0, 0, 4, 4, 4, 4, 4, 4, 0, 0, 0, 20])];
-        assert_eq!(limit(mixed.iter(), 0.1), 0.3);
+        assert_eq!(limit(&sum(mixed.iter()), 0.1), 0.3);
         let all_bad = [answer([4, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 4])];
-        assert_eq!(limit(all_bad.iter(), 0.1), 0.8);
-        assert_eq!(limit([].iter(), 0.1), 0.8);
+        assert_eq!(limit(&sum(all_bad.iter()), 0.1), 0.8);
+        assert_eq!(limit(&sum([].iter()), 0.1), 0.8);
+    }
+
+    #[test]
+    fn a_judge_that_hardly_tells_prompts_apart_opens_nothing() {
+        // A good record's scores around .15, a bad one's around 0: with half of them bad or none, .2 of what tells is above .4.
+        let good = [0, 0, 0, 1, 1, 1, 3, 7, 7, 4, 3, 3, 1, 1];
+        let half = [0, 0, 0, 1, 2, 4, 9, 9, 4, 2, 1, 0, 0, 0];
+        let gate = |bad: bool| {
+            let bins = |client: u32| if bad && client % 2 == 1 { half } else { good };
+            let answer = |client| (ClientId(client), GateAnswer::Scored { records: 8, bins: bins(client) });
+            Gate::new(&GateConfig::default(), &(0..20).map(answer).collect(), &Context::new(1)).report
+        };
+        for bad in [false, true] {
+            let report = gate(bad);
+            assert!(report.lower > 0.2 && !report.open, "{report:?}");
+            assert!((0.1..0.3).contains(&report.separation), "{report:?}");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ class Experiments:
 
     Args:
         configs: one file, or several: each is run in its own folder, and one table has all of them.
-        data, model, proxy, out, seeds, methods: in place of the files'; ``out`` of one experiment alone. Seeds are those of single
+        data, model, proxy, judge, out, seeds, methods: in place of the files'; ``out`` of one experiment alone. Seeds are those of single
             conditions too.
         conditions: of the files' conditions these alone; none is all.
 
@@ -49,6 +49,7 @@ class Experiments:
         data: Path | None = None,
         model: Path | None = None,
         proxy: Path | None = None,
+        judge: Path | None = None,
         out: Path | None = None,
         seeds: Sequence[int] = (),
         methods: Sequence[str] = (),
@@ -61,6 +62,7 @@ class Experiments:
             data=data,
             model=model,
             proxy=proxy,
+            judge=judge,
             out=out,
             seeds=numbers,
             methods=list(methods),
@@ -116,6 +118,7 @@ def simulate(
     data: Path | None = None,
     model: Path | None = None,
     proxy: Path | None = None,
+    judge: Path | None = None,
     out: Path | None = None,
     seeds: Sequence[int] = (),
     methods: Sequence[str] = (),
@@ -126,13 +129,13 @@ def simulate(
 
     Args:
         config: the file.
-        data, model, proxy, out, seeds, methods: in place of the file's.
+        data, model, proxy, judge, out, seeds, methods: in place of the file's.
         conditions: of the file's conditions these alone; none is all.
         dry_run: only state what it would cost.
 
     Raises:
         Error: as :class:`Experiments`, and as its ``run``.
     """
-    given = {"data": data, "model": model, "proxy": proxy, "out": out}
+    given = {"data": data, "model": model, "proxy": proxy, "judge": judge, "out": out}
     prepared = Experiments([config], **given, seeds=seeds, methods=methods, conditions=conditions)
     return prepared.cost()[0] if dry_run else prepared.run()

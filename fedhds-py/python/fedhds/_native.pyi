@@ -444,6 +444,7 @@ class Experiments:
         data: str | os.PathLike[str] | None,
         model: str | os.PathLike[str] | None,
         proxy: str | os.PathLike[str] | None,
+        judge: str | os.PathLike[str] | None,
         out: str | os.PathLike[str] | None,
         seeds: list[int],
         methods: list[str],

@@ -62,7 +62,7 @@ class RoundReport:
     """Tokens that the round asked for and that nobody trained on, where the budget is in tokens; likewise."""
     gate: dict[str, Any] | None = None
     """What the clients' scores say of their records, where the method has a quality gate: ``answered``, ``abstained``, ``counted``,
-    ``raw``, ``lower``, ``bad`` (the share of bad records), ``least_score`` and ``open`` (whether they are left out)."""
+    ``raw``, ``lower``, ``bad`` (the share of bad records), ``separation`` (how well the judges tell prompts apart), ``least_score`` and ``open`` (whether they are left out)."""
 
 
 @dataclass(frozen=True)

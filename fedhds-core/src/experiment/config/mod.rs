@@ -113,6 +113,8 @@ pub struct ModelSettings {
     pub path: PathBuf,
     /// The frozen model whose features `fedhds_turbo` uses; left out, the untuned model itself serves, frozen.
     pub proxy: Option<PathBuf>,
+    /// The frozen model that judges responses for a quality gate, one that predicts the next token; left out, the untuned model itself does.
+    pub judge: Option<PathBuf>,
     /// The device, for example `cpu` or `cuda:0`; left out: `cpu`.
     pub device: Option<String>,
 }
@@ -145,6 +147,8 @@ pub struct Overrides {
     pub model: Option<PathBuf>,
     /// In place of `model.proxy`.
     pub proxy: Option<PathBuf>,
+    /// In place of `model.judge`.
+    pub judge: Option<PathBuf>,
     /// In place of `out`.
     pub out: Option<PathBuf>,
     /// In place of `seeds`, those of single conditions too.
@@ -162,6 +166,7 @@ impl Overrides {
             ("data.path", self.data.is_some()),
             ("model.path", self.model.is_some()),
             ("model.proxy", self.proxy.is_some()),
+            ("model.judge", self.judge.is_some()),
             ("out", self.out.is_some()),
             ("seeds", !self.seeds.is_empty()),
             ("data.conditions", !self.conditions.is_empty()),
@@ -233,6 +238,9 @@ impl ExperimentConfig {
         if overrides.proxy.is_some() {
             self.model.proxy = overrides.proxy;
         }
+        if overrides.judge.is_some() {
+            self.model.judge = overrides.judge;
+        }
         if let Some(out) = overrides.out {
             self.out = out;
         }
@@ -272,6 +280,9 @@ impl ExperimentConfig {
         existing("model.path", &self.model.path, "a Hugging Face folder or a GGUF file (or --model)")?;
         if let Some(proxy) = &self.model.proxy {
             existing("model.proxy", proxy, "a Hugging Face folder or a GGUF file (or --proxy)")?;
+        }
+        if let Some(judge) = &self.model.judge {
+            existing("model.judge", judge, "a Hugging Face folder or a GGUF file (or --judge)")?;
         }
         Ok(())
     }

@@ -175,7 +175,17 @@ mod tests {
     use crate::server::GateReport;
 
     fn report(open: bool, bad: f64, counted: u32) -> Option<GateReport> {
-        Some(GateReport { answered: 2, abstained: 1, counted, raw: bad, lower: 0.0, bad, least_score: 0.1, open })
+        Some(GateReport {
+            answered: 2,
+            abstained: 1,
+            counted,
+            raw: bad,
+            lower: 0.0,
+            bad,
+            separation: 0.8,
+            least_score: 0.1,
+            open,
+        })
     }
 
     /// A seed whose gate said this, of 100 records so many of which are bad.

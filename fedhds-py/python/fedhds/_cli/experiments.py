@@ -19,6 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="PATH", help="data set, in place of the file's")
     parser.add_argument("--model", metavar="PATH", help="model to tune; `embedded` is the small one in the package")
     parser.add_argument("--proxy", metavar="PATH", help="model that extracts features; `embedded` as for --model")
+    parser.add_argument("--judge", metavar="PATH", help="model that judges responses for a quality gate; left out, the untuned model")
     parser.add_argument("--out", metavar="DIR", help="folder of run records, adapters and tables, of one file alone")
     parser.add_argument("--dry-run", action="store_true", help="state the cost, and do nothing")
     add_common(parser)
@@ -102,7 +103,7 @@ def _models(arguments: argparse.Namespace) -> Iterator[dict[str, str | None]]:
     """The models' paths, those of the package's own written to disk for as long as the work lasts."""
     with contextlib.ExitStack() as stack:
         models: dict[str, str | None] = {}
-        for name in ("model", "proxy"):
+        for name in ("model", "proxy", "judge"):
             path: str | None = getattr(arguments, name)
             if path == "embedded" and not Path("embedded").exists():
                 # Results are bound to the content of a model, not to its path: a stopped run goes on with another copy.
