@@ -4,11 +4,13 @@
 //! One record of 128 tokens, the loss on the last 32; rank 8 on all seven linear layers (2.44 million values). CPU seconds are
 //! the process's own, so that other work on the machine does not count; they and the memory are read where Linux tells them.
 
+use fedhds_core::features::{FeatureParams, extract_tokens};
 use fedhds_core::generate::{GenerateConfig, generate};
 use fedhds_core::model::{Device, InMemoryWeights, LoraWeights, ModelConfig, Transformer};
 use fedhds_core::train::{Example, TrainConfig, init::init_adapter, train_adapter};
 use fedhds_core::types::{AdapterConfig, Context, Control, Seed};
 use fedhds_core::{Error, Result};
+use fedhds_kernels::{Matrix, product};
 use std::path::Path;
 use std::time::Instant;
 
@@ -27,6 +29,8 @@ fn main() -> Result<()> {
     let config = ModelConfig::from_json(Path::new("(bench)"), CONFIG)?;
     let model = config.build(&InMemoryWeights::random(&config, Seed(1))?, &Device::cpu())?;
     println!("{} MB once the model is loaded", megabytes("VmRSS"));
+    products()?;
+    features(&*model)?;
     let example = |i: usize| Example {
         ids: (0..TOKENS).map(|t| ((t * 379 + i * 7919) % 49_152) as u32).collect(),
         response_start: TOKENS - RESPONSE,
@@ -50,6 +54,65 @@ fn main() -> Result<()> {
         );
     }
     generation(&*model)
+}
+
+/// The matrix products alone, which nothing can be faster than: of the features below, and of one step forward and backward.
+fn products() -> Result<()> {
+    let shapes = [(576, 576), (192, 576), (192, 576), (576, 576), (1536, 576), (1536, 576), (576, 1536)];
+    let matrix = |(rows, columns): (usize, usize)| {
+        Matrix::new(rows, columns, (0..rows * columns).map(|i| (i % 7) as f32 / 70.0).collect())
+            .ok_or_else(|| Error::input("matrix", "its values", "others"))
+    };
+    let layers: Vec<Vec<Matrix>> =
+        (0..30).map(|_| shapes.into_iter().map(matrix).collect::<Result<_>>()).collect::<Result<_>>()?;
+    let head = matrix((49_152, 576))?;
+    let run = |rows: usize, backward: bool| {
+        let (mut narrow, mut wide, mut out) = (vec![0.1; rows * 576], vec![0.1; rows * 1536], vec![0.0; rows * 1536]);
+        for layer in &layers {
+            for w in layer {
+                let x = if w.columns() == 576 { &narrow } else { &wide };
+                product::forward(x, rows, w, &mut out[..rows * w.rows()]);
+                if backward {
+                    let into = if w.columns() == 576 { &mut narrow } else { &mut wide };
+                    product::backward(&out[..rows * w.rows()], rows, w, into);
+                    into.fill(0.1);
+                }
+            }
+        }
+        if backward {
+            let mut scores = vec![0.0; RESPONSE * head.rows()];
+            product::forward(&narrow[..RESPONSE * 576], RESPONSE, &head, &mut scores);
+            product::backward(&scores, RESPONSE, &head, &mut narrow[..RESPONSE * 576]);
+        }
+    };
+    for (what, rows, backward) in [("features", 8 * TOKENS, false), ("a step", TOKENS, true)] {
+        run(rows, backward);
+        let mut seconds: Vec<f64> = (0..5)
+            .map(|_| {
+                let cpu = cpu_seconds();
+                run(rows, backward);
+                cpu_seconds() - cpu
+            })
+            .collect();
+        seconds.sort_by(f64::total_cmp);
+        println!("matrix products of {what}: {:.3} CPU s", seconds[2]);
+    }
+    Ok(())
+}
+
+/// Eight sequences of 128 tokens that have nothing in common.
+fn features(model: &dyn Transformer) -> Result<()> {
+    let sequences: Vec<Vec<u32>> =
+        (0..8).map(|i| (0..TOKENS).map(|t| ((t * 379 + i * 7919) % 49_152) as u32).collect()).collect();
+    let mut seconds: Vec<f64> = Vec::new();
+    for _ in 0..6 {
+        let cpu = cpu_seconds();
+        extract_tokens(model, &sequences, None, &FeatureParams::default(), &Context::new(1))?;
+        seconds.push(cpu_seconds() - cpu);
+    }
+    seconds[1..].sort_by(f64::total_cmp);
+    println!("features of 8 sequences of {TOKENS} tokens: {:.3} CPU s; peak {} MB", seconds[3], megabytes("VmHWM"));
+    Ok(())
 }
 
 /// Eight prompts of 96 tokens, 32 new tokens each.

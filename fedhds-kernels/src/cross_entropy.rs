@@ -2,6 +2,7 @@
 
 use crate::matrix::Matrix;
 use crate::product;
+use crate::scratch;
 use crate::threads;
 use crate::vector;
 
@@ -61,10 +62,10 @@ fn each(
     let (width, vocab) = (w.columns(), w.rows());
     assert!(hidden.len() == targets.len() * width && losses.len() == targets.len());
     assert!(targets.iter().all(|&target| (target as usize) < vocab));
-    let mut scores = vec![0.0; ROWS.min(targets.len()) * vocab];
+    let mut room = scratch::take(ROWS.min(targets.len()) * vocab);
     for (block, (targets, losses)) in targets.chunks(ROWS).zip(losses.chunks_mut(ROWS)).enumerate() {
         let (first, rows) = (block * ROWS, targets.len());
-        let scores = &mut scores[..rows * vocab];
+        let scores = &mut room[..rows * vocab];
         product::forward(&hidden[first * width..(first + rows) * width], rows, w, scores);
         let losses = threads::Shared::new(losses);
         threads::parts(scores, vocab, |i, row| {
@@ -76,6 +77,7 @@ fn each(
         });
         then(first, scores, targets);
     }
+    scratch::give(room);
 }
 
 #[cfg(test)]

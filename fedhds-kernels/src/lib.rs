@@ -12,6 +12,7 @@ pub mod matrix;
 pub mod norm;
 pub mod product;
 pub mod rope;
+pub mod scratch;
 pub mod swiglu;
 mod threads;
 mod vector;

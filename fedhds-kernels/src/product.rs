@@ -1,9 +1,11 @@
 //! Products with frozen matrices.
 
-use crate::matrix::Matrix;
+use crate::matrix::{Form, Matrix};
+use crate::scratch;
 use crate::threads::{self, Shared};
 use crate::vector;
 use gemm::Parallelism;
+use std::cell::RefCell;
 
 /// Rows up to which weights are read once for all rows, in the place of a product of packed blocks: then memory is what takes the time.
 const FEW: usize = 12;
@@ -84,7 +86,7 @@ pub fn forward(x: &[f32], m: usize, w: &Matrix, out: &mut [f32]) {
         return few(x, m, w, out);
     }
     let step = (DECODED / k.max(1)).clamp(1, n);
-    let mut scratch = Vec::new();
+    let mut scratch = decoded(w, step);
     for first in (0..n).step_by(step) {
         let count = step.min(n - first);
         let weights = w.plain(first..first + count, &mut scratch);
@@ -102,6 +104,12 @@ pub fn forward(x: &[f32], m: usize, w: &Matrix, out: &mut [f32]) {
             );
         }
     }
+    scratch::give(scratch);
+}
+
+/// Room for so many rows of a matrix, where they must be decoded.
+fn decoded(w: &Matrix, rows: usize) -> Vec<f32> {
+    if w.form() == Form::F32 { Vec::new() } else { scratch::take(rows * w.columns()) }
 }
 
 /// [`forward`] of few rows: each row of the weights meets all of them while it is at hand.
@@ -110,9 +118,11 @@ fn few(x: &[f32], m: usize, w: &Matrix, out: &mut [f32]) {
     let shared = Shared::new(out);
     threads::each(n.div_ceil(ROWS), |part| {
         let rows = part * ROWS..((part + 1) * ROWS).min(n);
-        let mut scratch = Vec::new();
+        // A thread's own, as long as it lives: a few hundred kilobytes.
+        thread_local!(static ROOM: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) });
+        let mut room = ROOM.take();
         let mut found = [0.0f32; FEW];
-        let weights = w.plain(rows.clone(), &mut scratch);
+        let weights = w.plain(rows.clone(), &mut room);
         for (i, row) in rows.enumerate() {
             vector::dots(&weights[i * k..(i + 1) * k], x, m, &mut found, 1);
             for (j, &found) in found.iter().take(m).enumerate() {
@@ -120,6 +130,7 @@ fn few(x: &[f32], m: usize, w: &Matrix, out: &mut [f32]) {
                 unsafe { shared.slice(j * n + row, 1)[0] = found };
             }
         }
+        ROOM.set(room);
     });
 }
 
@@ -136,7 +147,7 @@ pub fn backward(y: &[f32], m: usize, w: &Matrix, out: &mut [f32]) {
         return;
     }
     let step = (DECODED / k).clamp(1, n.max(1));
-    let mut scratch = Vec::new();
+    let mut scratch = decoded(w, step);
     for first in (0..n).step_by(step) {
         let count = step.min(n - first);
         let weights = w.plain(first..first + count, &mut scratch);
@@ -154,12 +165,12 @@ pub fn backward(y: &[f32], m: usize, w: &Matrix, out: &mut [f32]) {
             );
         }
     }
+    scratch::give(scratch);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Form;
     use proptest::prelude::*;
 
     fn values(count: usize, seed: usize) -> Vec<f32> {

@@ -6,6 +6,7 @@ use crate::model::fused::{PACKED_ROWS, Tokens, packs};
 use crate::model::tensor::{Tensor, to_vec};
 use crate::model::{Batch, Fused, LoraWeights, Pooling, Transformer};
 use crate::types::{Context, Control, Matrix};
+use fedhds_kernels::scratch;
 
 /// Features of token sequences, one row for each: `[n, states * hidden]`.
 ///
@@ -76,22 +77,27 @@ fn packed(
     let last = states.iter().copied().max().unwrap_or(0);
     for pack in packs(&all, params.batch_tokens.unwrap_or(PACKED_ROWS)) {
         let tokens = Tokens::shared(&pack.iter().map(|&row| all[row]).collect::<Vec<_>>());
-        model.run(&tokens, last, adapters.as_ref(), None, |state, x| {
+        let ends: Vec<usize> = (0..pack.len()).map(|i| tokens.last_row(i)).collect();
+        let only = (params.pooling == Pooling::LastToken && last > 0).then_some(&ends[..]);
+        let seen = |state: usize, x: &[f32]| {
             control.check()?;
             let Some(place) = states.iter().position(|&s| s == state) else { return Ok(()) };
             let rows = |rows: &[usize]| match state == model.layers() {
-                true => model.normalized(x, rows),
+                true => model.normalized(&model.rows(x, rows)),
                 false => model.rows(x, rows),
             };
             let pooled = match params.pooling {
-                Pooling::LastToken => rows(&(0..pack.len()).map(|i| tokens.last_row(i)).collect::<Vec<_>>()),
+                // The last layer gives these rows alone.
+                Pooling::LastToken if state == last && only.is_some() => rows(&(0..pack.len()).collect::<Vec<_>>()),
+                Pooling::LastToken => rows(&ends),
                 Pooling::Mean => {
                     let mean = |i: usize| mean_row(&rows(&tokens.rows(i).collect::<Vec<_>>()), model.hidden_size());
                     (0..pack.len()).flat_map(mean).collect()
                 }
             };
             write(features, &pack, place, &pooled, model.hidden_size(), params.normalize)
-        })?;
+        };
+        scratch::scope(|| model.run(&tokens, last, adapters.as_ref(), only, None, seen).map(scratch::give))?;
         control.advance("features", pack.len() as u64);
     }
     Ok(())

@@ -7,6 +7,7 @@ use crate::model::{Batch, Fused, KvCache, LoraWeights, Transformer, take_tokens}
 use crate::parallel;
 use crate::settings::GenerateConfig;
 use crate::types::Control;
+use fedhds_kernels::scratch;
 use std::cmp::Reverse;
 
 /// Continues each prompt greedily; a tie goes to the smaller id. A continuation ends with the first of the ids `eos`, which it
@@ -61,7 +62,8 @@ fn continue_batch(
     control: &Control,
 ) -> Result<Vec<Vec<u32>>> {
     if let Some(fused) = model.fused() {
-        return continue_packed(fused, model.spec().max_positions, prompts, eos, max_new_tokens, lora, control);
+        let longest = model.spec().max_positions;
+        return scratch::scope(|| continue_packed(fused, longest, prompts, eos, max_new_tokens, lora, control));
     }
     let mut cache = KvCache::new(model.spec().layers);
     let mut outputs = vec![Vec::new(); prompts.len()];
@@ -109,9 +111,11 @@ fn continue_packed(
     let mut active: Vec<usize> = (0..prompts.len()).collect();
     let mut tokens = Tokens::shared(prompts);
     loop {
-        let x = model.run(&tokens, model.layers(), adapters.as_ref(), Some(&mut memory), |_, _| control.check())?;
         let rows: Vec<usize> = (0..active.len()).map(|row| tokens.last_row(row)).collect();
-        let scores = model.scores(&x, &rows);
+        let stop = |_: usize, _: &[f32]| control.check();
+        let x = model.run(&tokens, model.layers(), adapters.as_ref(), Some(&rows), Some(&mut memory), stop)?;
+        let scores = model.scores(&x);
+        scratch::give(x);
         let (mut kept, mut next) = (Vec::new(), Vec::new());
         for (row, (&i, scores)) in active.iter().zip(scores.chunks_exact(model.vocab_size())).enumerate() {
             let token = argmax(scores)?;

@@ -1,6 +1,6 @@
 //! The loss on response tokens, record by record.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::fused::{PACKED_ROWS, Tokens, packs};
 use crate::model::tensor::{Tensor, to_vec};
 use crate::model::{Batch, Example, Fused, KvCache, LoraWeights, Transformer, take_tokens};
@@ -8,6 +8,7 @@ use crate::parallel;
 use crate::train::loss::{LossRows, cross_entropy};
 use crate::types::Control;
 use crate::types::range::at_least;
+use fedhds_kernels::scratch;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -78,8 +79,12 @@ fn packed_losses(
             rows.extend(tokens.rows(sequence).skip(start - 1).take(all[i].len() - start));
             targets.extend_from_slice(&all[i][start..]);
         }
-        let x = model.run(&tokens, model.layers(), adapters.as_ref(), None, |_, _| control.check())?;
-        let mut found = model.losses(&x, &rows, &targets).into_iter();
+        let stop = |_: usize, _: &[f32]| control.check();
+        let found = scratch::scope(|| {
+            let x = model.run(&tokens, model.layers(), adapters.as_ref(), Some(&rows), None, stop)?;
+            Ok::<_, Error>(model.losses(&x, &targets))
+        })?;
+        let mut found = found.into_iter();
         let mut mean = |i: &usize| {
             let count = all[*i].len() - examples[*i].response_start.max(1);
             found.by_ref().take(count).map(f64::from).sum::<f64>() / count as f64

@@ -10,6 +10,7 @@ use crate::settings::TrainConfig;
 use crate::stage::Trained;
 use crate::types::seed::first_eight;
 use crate::types::{Adapter, Context};
+use fedhds_kernels::scratch;
 
 /// Trains an adapter on examples: the mean cross entropy on response tokens, the prompt masked, with a fresh Adam.
 ///
@@ -35,7 +36,7 @@ pub fn train_adapter(
     let adam = Adam::new(AdamConfig { learning_rate: config.learning_rate, ..AdamConfig::default() })?;
     let mut run = Run { model, config, context, lora, adam, losses: Vec::new(), skipped: 0, tokens: 0 };
     context.control.begin("train", Some(config.steps(examples.len()) as u64));
-    let result = run.epochs(examples, adapter.config.lora_dropout);
+    let result = scratch::scope(|| run.epochs(examples, adapter.config.lora_dropout));
     context.control.end("train");
     result?;
     tracing::debug!(

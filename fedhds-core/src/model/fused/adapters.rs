@@ -4,7 +4,7 @@ use super::LINEARS;
 use crate::error::Result;
 use crate::model::lora::{Dropout, LoraWeights};
 use crate::model::tensor::{plain, to_vec};
-use fedhds_kernels::low_rank;
+use fedhds_kernels::{low_rank, scratch};
 use std::collections::HashMap;
 
 /// The two factors of one module.
@@ -35,7 +35,7 @@ pub(crate) struct Mask {
 impl Mask {
     /// The input with what is dropped at 0.
     pub fn applied(&self, x: &[f32]) -> Vec<f32> {
-        let mut masked = vec![0.0; x.len()];
+        let mut masked = scratch::take(x.len());
         low_rank::masked(x, &self.kept, self.factor, &mut masked);
         masked
     }

@@ -8,7 +8,7 @@ use super::tokens::Tokens;
 use crate::error::{Error, Result};
 use fedhds_kernels::attention::{self, Segment, Span};
 use fedhds_kernels::rope::Rotation;
-use fedhds_kernels::{cross_entropy, norm, product};
+use fedhds_kernels::{cross_entropy, norm, product, scratch};
 
 impl Fused {
     /// Checks lengths and ids.
@@ -33,7 +33,7 @@ impl Fused {
     pub(super) fn embed(&self, tokens: &Tokens) -> Result<Vec<f32>> {
         self.check(tokens)?;
         let width = self.config.hidden_size;
-        let mut x = vec![0.0; tokens.ids.len() * width];
+        let mut x = scratch::take(tokens.ids.len() * width);
         for (row, &id) in x.chunks_exact_mut(width).zip(&tokens.ids) {
             self.embedding.decode(id as usize..id as usize + 1, row);
         }
@@ -45,7 +45,8 @@ impl Fused {
     }
 
     /// Runs the first `layers` layers; `seen` is handed what goes into layer 0 and what comes out of each, `[rows, hidden]`, with its
-    /// number from 0. With a memory the tokens go on from what it holds, and it holds them afterwards; that takes all layers.
+    /// number from 0. With a memory the tokens go on from what it holds, and it holds them afterwards; that takes all layers. Where `only` some
+    /// rows of the last of the layers are wanted, these alone come out of it, in their order.
     ///
     /// # Errors
     /// [`Error::Input`] for a sequence longer than the model allows, or an id outside of the vocabulary; what `seen` returns.
@@ -54,13 +55,15 @@ impl Fused {
         tokens: &Tokens,
         layers: usize,
         adapters: Option<&Adapters>,
+        only: Option<&[usize]>,
         mut memory: Option<&mut Memory>,
         mut seen: impl FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<Vec<f32>> {
         let mut x = self.embed(tokens)?;
         seen(0, &x)?;
         let rotation = self.rotation(tokens);
-        for index in 0..layers.min(self.layers.len()) {
+        let layers = layers.min(self.layers.len());
+        for index in 0..layers {
             let adapted = adapters.map(|adapters| Adapted {
                 pairs: &adapters.layers[index],
                 scaling: adapters.scaling,
@@ -72,6 +75,7 @@ impl Fused {
                 x,
                 &rotation,
                 adapted.as_ref(),
+                only.filter(|_| index + 1 == layers),
                 |heads, q, k, v, _| {
                     let kv = heads.kv_heads * heads.dim;
                     let memory = memory.map(|memory| {
@@ -93,8 +97,10 @@ impl Fused {
                             Span { first: piece.first, len: piece.len, segments }
                         })
                         .collect();
-                    let mut mixed = vec![0.0; q.len()];
+                    let mut mixed = scratch::take(q.len());
                     attention::forward(q, &spans, heads, &mut mixed);
+                    drop(spans);
+                    [k, v].into_iter().for_each(scratch::give);
                     mixed
                 },
                 None,
@@ -107,11 +113,10 @@ impl Fused {
         Ok(x)
     }
 
-    /// These rows of hidden states `[rows, hidden]`, after the last normalisation.
-    pub(crate) fn normalized(&self, x: &[f32], rows: &[usize]) -> Vec<f32> {
-        let chosen = self.rows(x, rows);
-        let mut out = vec![0.0; chosen.len()];
-        norm::forward(&chosen, &self.norm, self.config.rms_norm_eps, &mut out);
+    /// Hidden states `[n, hidden]` after the last normalisation.
+    pub(crate) fn normalized(&self, x: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; x.len()];
+        norm::forward(x, &self.norm, self.config.rms_norm_eps, &mut out);
         out
     }
 
@@ -121,17 +126,18 @@ impl Fused {
         rows.iter().flat_map(|&row| &x[row * width..(row + 1) * width]).copied().collect()
     }
 
-    /// The loss of each target, in nats, predicted by these rows of the last layer's hidden states.
-    pub(crate) fn losses(&self, x: &[f32], rows: &[usize], targets: &[u32]) -> Vec<f32> {
+    /// The loss of each target, in nats, predicted by hidden states of the last layer, `[n, hidden]`.
+    pub(crate) fn losses(&self, x: &[f32], targets: &[u32]) -> Vec<f32> {
         let mut losses = vec![0.0; targets.len()];
-        cross_entropy::losses(&self.normalized(x, rows), self.output(), targets, &mut losses);
+        cross_entropy::losses(&self.normalized(x), self.output(), targets, &mut losses);
         losses
     }
 
-    /// The scores of every id, `[rows.len(), vocab]`.
-    pub(crate) fn scores(&self, x: &[f32], rows: &[usize]) -> Vec<f32> {
-        let mut scores = vec![0.0; rows.len() * self.vocab_size()];
-        product::forward(&self.normalized(x, rows), rows.len(), self.output(), &mut scores);
+    /// The scores of every id by hidden states of the last layer, `[n, hidden]`: `[n, vocab]`.
+    pub(crate) fn scores(&self, x: &[f32]) -> Vec<f32> {
+        let rows = x.len() / self.config.hidden_size;
+        let mut scores = vec![0.0; rows * self.vocab_size()];
+        product::forward(&self.normalized(x), rows, self.output(), &mut scores);
         scores
     }
 

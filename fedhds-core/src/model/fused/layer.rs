@@ -4,7 +4,7 @@ use super::adapters::{Mask, Pair};
 use super::{DOWN, Fused, GATE, K, LINEARS, Linear, O, Q, UP, V};
 use fedhds_kernels::attention::{self, Gradients, Heads, Segment, Span};
 use fedhds_kernels::rope::Rotation;
-use fedhds_kernels::{low_rank, norm, product, swiglu};
+use fedhds_kernels::{low_rank, norm, product, scratch, swiglu};
 
 /// The adapters of a layer in one pass.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct PairGradient {
 
 /// `x W^T + b` and the module's update.
 fn linear(linear: &Linear, place: usize, adapted: Option<&Adapted<'_>>, x: &[f32], rows: usize) -> Vec<f32> {
-    let mut out = vec![0.0; rows * linear.weight.rows()];
+    let mut out = scratch::take(rows * linear.weight.rows());
     product::forward(x, rows, &linear.weight, &mut out);
     if let Some(bias) = &linear.bias {
         out.chunks_exact_mut(bias.len())
@@ -52,7 +52,11 @@ fn linear(linear: &Linear, place: usize, adapted: Option<&Adapted<'_>>, x: &[f32
         let mut narrow = vec![0.0; rows * pair.r];
         match mask {
             None => low_rank::down(x, &pair.a, pair.r, &mut narrow),
-            Some(mask) => low_rank::down(&mask.applied(x), &pair.a, pair.r, &mut narrow),
+            Some(mask) => {
+                let dropped = mask.applied(x);
+                low_rank::down(&dropped, &pair.a, pair.r, &mut narrow);
+                scratch::give(dropped);
+            }
         }
         low_rank::up(&narrow, &pair.b, pair.r, adapted.map_or(1.0, |adapted| adapted.scaling), &mut out);
     }
@@ -83,6 +87,7 @@ fn linear_backward(
         low_rank::gradient(&narrow, gradient, r, scaling, &mut b);
         low_rank::gradient(&by_narrow, x, r, scaling, &mut a);
         found = Some(PairGradient { a, b });
+        dropped.into_iter().for_each(scratch::give);
         through = Some((pair, mask, by_narrow));
     }
     if let Some(to_input) = to_input {
@@ -90,10 +95,11 @@ fn linear_backward(
         match through {
             Some((pair, None, by_narrow)) => low_rank::up(&by_narrow, &pair.a, pair.r, adapted.scaling, to_input),
             Some((pair, Some(mask), by_narrow)) => {
-                let mut through = vec![0.0; to_input.len()];
+                let mut through = scratch::zeros(to_input.len());
                 low_rank::up(&by_narrow, &pair.a, pair.r, adapted.scaling, &mut through);
                 mask.apply(&mut through);
                 add(to_input, &through);
+                scratch::give(through);
             }
             None => {}
         }
@@ -106,44 +112,62 @@ fn add(to: &mut [f32], values: &[f32]) {
 }
 
 impl Fused {
-    /// Layer `index` on rows `[rows, hidden]`. `spans` makes of a layer's keys and values what each piece sees.
+    /// Layer `index` on rows `[rows, hidden]`; `attend` makes of its queries, keys and values what the rows see. Of the last layer `only` some
+    /// rows may be wanted: what comes after the attention is computed for these alone, and these come out.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn layer(
         &self,
         index: usize,
         mut x: Vec<f32>,
         rotation: &Rotation,
         adapted: Option<&Adapted<'_>>,
+        only: Option<&[usize]>,
         attend: impl FnOnce(&Heads, &[f32], Vec<f32>, Vec<f32>, Option<&mut Tape>) -> Vec<f32>,
         mut tape: Option<&mut Tape>,
     ) -> Vec<f32> {
         let (layer, heads, eps) = (&self.layers[index], self.heads(index), self.config.rms_norm_eps);
         let rows = x.len() / self.config.hidden_size;
-        let run = |place: usize, x: &[f32]| linear(&layer.linears[place], place, adapted, x, rows);
-        let mut normed = vec![0.0; x.len()];
+        let run = |place: usize, x: &[f32], rows| linear(&layer.linears[place], place, adapted, x, rows);
+        let mut normed = scratch::take(x.len());
         norm::forward(&x, &layer.input_norm, eps, &mut normed);
-        let (mut q, mut k, v) = (run(Q, &normed), run(K, &normed), run(V, &normed));
+        let (mut q, mut k, v) = (run(Q, &normed, rows), run(K, &normed, rows), run(V, &normed, rows));
         rotation.apply(&mut q, heads.heads);
         rotation.apply(&mut k, heads.kv_heads);
-        let mixed = attend(&heads, &q, k, v, tape.as_deref_mut());
-        let attended = run(O, &mixed);
-        if let Some(tape) = tape.as_deref_mut() {
-            (tape.input, tape.q, tape.mixed) = (x.clone(), q, mixed);
+        let mut mixed = attend(&heads, &q, k, v, tape.as_deref_mut());
+        match tape.as_deref_mut() {
+            Some(tape) => (tape.input, tape.q) = (copied(&x), q),
+            None => scratch::give(q),
+        }
+        if let Some(only) = only {
+            mixed = chosen(mixed, heads.heads * heads.dim, only);
+            x = chosen(x, self.config.hidden_size, only);
+            normed.truncate(x.len());
+        }
+        let rows = x.len() / self.config.hidden_size;
+        let attended = run(O, &mixed, rows);
+        match tape.as_deref_mut() {
+            Some(tape) => tape.mixed = mixed,
+            None => scratch::give(mixed),
         }
         add(&mut x, &attended);
+        scratch::give(attended);
         norm::forward(&x, &layer.post_norm, eps, &mut normed);
-        let (gate, up) = (run(GATE, &normed), run(UP, &normed));
-        let mut inner = vec![0.0; gate.len()];
+        let (gate, up) = (run(GATE, &normed, rows), run(UP, &normed, rows));
+        let mut inner = scratch::take(gate.len());
         swiglu::forward(&gate, &up, &mut inner);
-        let down = run(DOWN, &inner);
-        if let Some(tape) = tape {
-            (tape.middle, tape.gate, tape.up) = (x.clone(), gate, up);
+        let down = run(DOWN, &inner, rows);
+        match tape {
+            Some(tape) => (tape.middle, tape.gate, tape.up) = (copied(&x), gate, up),
+            None => [gate, up].into_iter().for_each(scratch::give),
         }
         add(&mut x, &down);
+        [normed, inner, down].into_iter().for_each(scratch::give);
         x
     }
 
     /// Carries the gradient of a layer's output back to its input (where `to_input`), and to the factors of its modules. The spans of the
-    /// pass are `(first row, rows)`.
+    /// pass are `(first row, rows)`; `only` is that of the forward pass.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn layer_backward(
         &self,
         index: usize,
@@ -151,48 +175,78 @@ impl Fused {
         rotation: &Rotation,
         adapted: &Adapted<'_>,
         spans: &[(usize, usize)],
+        only: Option<&[usize]>,
         mut gradient: Vec<f32>,
         to_input: bool,
     ) -> (Vec<f32>, [Option<PairGradient>; LINEARS]) {
         let (layer, heads, eps) = (&self.layers[index], self.heads(index), self.config.rms_norm_eps);
         let rows = gradient.len() / self.config.hidden_size;
         let mut found: [Option<PairGradient>; LINEARS] = std::array::from_fn(|_| None);
-        let back = |place: usize, x: &[f32], gradient: &[f32], to_input: Option<&mut [f32]>| {
+        let back = |place: usize, x: &[f32], gradient: &[f32], rows, to_input: Option<&mut [f32]>| {
             linear_backward(&layer.linears[place], place, adapted, x, gradient, rows, to_input)
         };
         let Tape { input, q, k, v, mixed, middle, mut gate, mut up } = tape;
         // Feed-forward.
-        let mut inner = vec![0.0; gate.len()];
+        let mut inner = scratch::take(gate.len());
         swiglu::forward(&gate, &up, &mut inner);
-        let mut by_inner = vec![0.0; gate.len()];
-        found[DOWN] = back(DOWN, &inner, &gradient, Some(&mut by_inner));
-        drop(inner);
+        let mut by_inner = scratch::zeros(gate.len());
+        found[DOWN] = back(DOWN, &inner, &gradient, rows, Some(&mut by_inner));
         swiglu::backward(&mut gate, &mut up, &by_inner);
-        drop(by_inner);
-        let mut normed = vec![0.0; middle.len()];
+        let mut normed = scratch::take(middle.len());
         norm::forward(&middle, &layer.post_norm, eps, &mut normed);
-        let mut by_normed = vec![0.0; middle.len()];
-        found[GATE] = back(GATE, &normed, &gate, Some(&mut by_normed));
-        found[UP] = back(UP, &normed, &up, Some(&mut by_normed));
+        let mut by_normed = scratch::zeros(middle.len());
+        found[GATE] = back(GATE, &normed, &gate, rows, Some(&mut by_normed));
+        found[UP] = back(UP, &normed, &up, rows, Some(&mut by_normed));
         norm::backward(&middle, &layer.post_norm, eps, &by_normed, &mut gradient);
+        [inner, by_inner, gate, up, middle].into_iter().for_each(scratch::give);
         // Attention.
-        let mut by_mixed = vec![0.0; mixed.len()];
-        found[O] = back(O, &mixed, &gradient, Some(&mut by_mixed));
-        let (mut by_q, mut by_k, mut by_v) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
+        let mut by_mixed = scratch::zeros(mixed.len());
+        found[O] = back(O, &mixed, &gradient, rows, Some(&mut by_mixed));
+        let rows = input.len() / self.config.hidden_size;
+        if let Some(only) = only {
+            by_mixed = spread(by_mixed, heads.heads * heads.dim, only, rows);
+            gradient = spread(gradient, self.config.hidden_size, only, rows);
+            (normed, by_normed) = (scratch::take(input.len()), scratch::take(input.len()));
+        }
+        let (mut by_q, mut by_k, mut by_v) = (scratch::take(q.len()), scratch::take(k.len()), scratch::take(v.len()));
         let out = Gradients { q: &mut by_q, k: &mut by_k, v: &mut by_v };
         attention::backward(&q, &k, &v, spans, &heads, &by_mixed, out);
         rotation.undo(&mut by_q, heads.heads);
         rotation.undo(&mut by_k, heads.kv_heads);
+        [q, k, v, mixed, by_mixed].into_iter().for_each(scratch::give);
         norm::forward(&input, &layer.input_norm, eps, &mut normed);
         by_normed.fill(0.0);
         for (place, by) in [(Q, &by_q), (K, &by_k), (V, &by_v)] {
-            found[place] = back(place, &normed, by, to_input.then_some(&mut by_normed[..]));
+            found[place] = back(place, &normed, by, rows, to_input.then_some(&mut by_normed[..]));
         }
         if to_input {
             norm::backward(&input, &layer.input_norm, eps, &by_normed, &mut gradient);
         }
+        [by_q, by_k, by_v, normed, by_normed, input].into_iter().for_each(scratch::give);
         (gradient, found)
     }
+}
+
+/// These rows alone.
+fn chosen(values: Vec<f32>, width: usize, rows: &[usize]) -> Vec<f32> {
+    let mut some = scratch::take(rows.len() * width);
+    some.chunks_exact_mut(width).zip(rows).for_each(|(to, &row)| to.copy_from_slice(&values[row * width..][..width]));
+    scratch::give(values);
+    some
+}
+
+/// Rows among `all`, the others 0.
+fn spread(values: Vec<f32>, width: usize, rows: &[usize], all: usize) -> Vec<f32> {
+    let mut whole = scratch::zeros(all * width);
+    values.chunks_exact(width).zip(rows).for_each(|(from, &row)| whole[row * width..][..width].copy_from_slice(from));
+    scratch::give(values);
+    whole
+}
+
+fn copied(values: &[f32]) -> Vec<f32> {
+    let mut copy = scratch::take(values.len());
+    copy.copy_from_slice(values);
+    copy
 }
 
 /// Attention of sequences that begin in this pass, each in a piece of its own.
@@ -205,10 +259,11 @@ pub(super) fn attend_apart<'a>(
             let range = first * kv..(first + len) * kv;
             Span { first, len, segments: vec![Segment { keys: &k[range.clone()], values: &v[range] }] }
         };
-        let mut mixed = vec![0.0; q.len()];
+        let mut mixed = scratch::take(q.len());
         attention::forward(q, &spans.iter().map(span).collect::<Vec<_>>(), heads, &mut mixed);
-        if let Some(tape) = tape {
-            (tape.k, tape.v) = (k, v);
+        match tape {
+            Some(tape) => (tape.k, tape.v) = (k, v),
+            None => [k, v].into_iter().for_each(scratch::give),
         }
         mixed
     }

@@ -3,9 +3,9 @@
 use super::adapters::Adapters;
 use super::layer::{Adapted, PairGradient, Tape, attend_apart};
 use super::tokens::Tokens;
-use super::{Fused, LINEARS};
+use super::{Fused, LINEARS, O};
 use crate::error::Result;
-use fedhds_kernels::{cross_entropy, norm};
+use fedhds_kernels::{cross_entropy, norm, scratch};
 
 /// What a backward pass gives.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Padded<'a> {
 }
 
 impl Fused {
-    /// The loss `scale * sum(-log p(target))` of targets that these rows predict, and its gradients. With `checkpointing` each layer's input
+    /// The loss `scale * sum(-log p(target))` of targets that these rows (each once) predict, and its gradients. With `checkpointing` each layer's input
     /// alone is kept, and the layer is computed again.
     ///
     /// # Errors
@@ -44,11 +44,15 @@ impl Fused {
     ) -> Result<Tuned> {
         let rotation = self.rotation(tokens);
         let spans: Vec<(usize, usize)> = tokens.pieces.iter().map(|piece| (piece.first, piece.len)).collect();
+        let last = self.layers.len().saturating_sub(1);
+        let only = |index: usize| (index == last).then_some(rows);
+        let few: Vec<usize> = rows.iter().map(|&row| padded.places[row]).collect();
         let adapted = |index: usize| {
             let mask = |place: usize| {
                 adapters.layers[index][place].as_ref()?;
                 let columns = self.layers[index].linears[place].weight.columns();
-                adapters.mask(&self.paths[index][place], columns, padded.rows, padded.places)
+                let places = if index == last && place >= O { &few } else { padded.places };
+                adapters.mask(&self.paths[index][place], columns, padded.rows, places)
             };
             Adapted { pairs: &adapters.layers[index], scaling: adapters.scaling, masks: std::array::from_fn(mask) }
         };
@@ -60,35 +64,29 @@ impl Fused {
         for index in 0..self.layers.len() {
             let attend = attend_apart(&spans);
             if index < lowest {
-                x = self.layer(index, x, &rotation, None, attend, None);
+                x = self.layer(index, x, &rotation, None, only(index), attend, None);
             } else if checkpointing {
                 inputs.push(x.clone());
-                x = self.layer(index, x, &rotation, Some(&adapted(index)), attend, None);
+                x = self.layer(index, x, &rotation, Some(&adapted(index)), only(index), attend, None);
             } else {
                 let mut tape = Tape::default();
                 let adapted = adapted(index);
-                x = self.layer(index, x, &rotation, Some(&adapted), attend, Some(&mut tape));
+                x = self.layer(index, x, &rotation, Some(&adapted), only(index), attend, Some(&mut tape));
                 tapes.push((tape, adapted));
             }
         }
         let mut losses = vec![0.0; targets.len()];
         let (weight, eps) = self.final_norm();
-        let (chosen, normed) = (self.rows(&x, rows), self.normalized(&x, rows));
+        let normed = self.normalized(&x);
         let mut by_normed = vec![0.0; normed.len()];
         cross_entropy::losses_and_gradient(&normed, self.output(), targets, scale as f32, &mut losses, &mut by_normed);
         let loss = losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() * scale;
         if !loss.is_finite() {
             return Ok(Tuned { loss, gradients: None });
         }
-        let mut by_chosen = vec![0.0; normed.len()];
-        norm::backward(&chosen, weight, eps, &by_normed, &mut by_chosen);
-        let width = self.hidden_size();
-        let mut gradient = vec![0.0; x.len()];
-        for (&row, by_chosen) in rows.iter().zip(by_chosen.chunks_exact(width)) {
-            let place = &mut gradient[row * width..(row + 1) * width];
-            place.iter_mut().zip(by_chosen).for_each(|(place, value)| *place += value);
-        }
-        drop(x);
+        let mut gradient = scratch::zeros(x.len());
+        norm::backward(&x, weight, eps, &by_normed, &mut gradient);
+        scratch::give(x);
         let mut gradients = Vec::new();
         for index in (lowest..self.layers.len()).rev() {
             let (tape, adapted) = match tapes.pop() {
@@ -97,15 +95,26 @@ impl Fused {
                     let mut tape = Tape::default();
                     let adapted = adapted(index);
                     let input = inputs.pop().unwrap_or_default();
-                    self.layer(index, input, &rotation, Some(&adapted), attend_apart(&spans), Some(&mut tape));
+                    let attend = attend_apart(&spans);
+                    scratch::give(self.layer(
+                        index,
+                        input,
+                        &rotation,
+                        Some(&adapted),
+                        only(index),
+                        attend,
+                        Some(&mut tape),
+                    ));
                     (tape, adapted)
                 }
             };
             let found: [Option<PairGradient>; LINEARS];
-            (gradient, found) = self.layer_backward(index, tape, &rotation, &adapted, &spans, gradient, index > lowest);
+            (gradient, found) =
+                self.layer_backward(index, tape, &rotation, &adapted, &spans, only(index), gradient, index > lowest);
             let paths = self.paths[index].iter().cloned();
             gradients.extend(paths.zip(found).filter_map(|(path, found)| Some((path, found?))));
         }
+        scratch::give(gradient);
         Ok(Tuned { loss, gradients: Some(gradients) })
     }
 }
