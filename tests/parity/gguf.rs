@@ -51,7 +51,26 @@ fn load(name: &str) -> Box<dyn Transformer> {
     config.build(&file, &crate::models::device()).unwrap()
 }
 
+/// Matrices that stay as the file stores them hold the values that their tensors have, to the last bit.
+fn check_matrices(file: &GgufFile) {
+    let mut stored = 0;
+    for name in file.names() {
+        let tensor = file.tensor(&name).unwrap();
+        if tensor.shape.len() != 2 {
+            continue;
+        }
+        let matrix = file.matrix(&name).unwrap();
+        assert_eq!([matrix.rows(), matrix.columns()], tensor.shape[..]);
+        let mut values = vec![f32::NAN; tensor.data.len()];
+        matrix.decode(0..matrix.rows(), &mut values);
+        assert!(values == tensor.data, "{name}, {matrix:?}");
+        stored += usize::from(matrix.bytes() < 4 * values.len());
+    }
+    assert!(stored > 0, "{}: nothing is stored in fewer bytes", file.path().display());
+}
+
 fn check_model(name: &str) {
+    check_matrices(&GgufFile::open(fixture(&format!("{name}.gguf"))).unwrap());
     let model = load(name);
     let bytes = std::fs::read(fixture(&format!("{name}.safetensors"))).unwrap();
     let expected = SafeTensors::deserialize(&bytes).unwrap();

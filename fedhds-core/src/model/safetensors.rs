@@ -4,6 +4,7 @@ use super::weights::{WeightData, WeightSource, missing};
 use crate::error::{Error, Result};
 use ::safetensors::SafeTensors;
 use ::safetensors::tensor::Dtype;
+use fedhds_kernels::{Form, Matrix};
 use half::{bf16, f16};
 use memmap2::Mmap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,6 +121,24 @@ impl WeightSource for SafetensorsFolder {
             }
         };
         Ok(WeightData { shape: view.shape().to_vec(), data })
+    }
+
+    /// As the file stores it: f16 and bf16 stay so.
+    fn matrix(&self, name: &str) -> Result<Matrix> {
+        let shard = self.index.get(name).and_then(|&i| self.shards.get(i)).ok_or_else(|| missing(&self.path, name))?;
+        let tensors = shard.tensors()?;
+        let view = tensors.tensor(name).map_err(|_| missing(&shard.path, name))?;
+        let form = match view.dtype() {
+            Dtype::F16 => Form::F16,
+            Dtype::BF16 => Form::Bf16,
+            _ => return self.plain_matrix(name),
+        };
+        let matrix = match view.shape() {
+            &[rows, columns] => Matrix::stored(rows, columns, form, view.data().to_vec()),
+            _ => None,
+        };
+        let message = || format!("expected 2 dimensions, got {:?}", view.shape());
+        matrix.ok_or_else(|| Error::model(&shard.path, format!("tensor `{name}`"), message()))
     }
 
     fn path(&self) -> &Path {

@@ -36,6 +36,14 @@ pub trait WeightSource: Send + Sync {
     /// # Errors
     /// As [`tensor`](Self::tensor), and for a tensor that is no matrix.
     fn matrix(&self, name: &str) -> Result<StoredMatrix> {
+        self.plain_matrix(name)
+    }
+
+    /// A matrix of a tensor's values as f32.
+    ///
+    /// # Errors
+    /// As [`matrix`](Self::matrix).
+    fn plain_matrix(&self, name: &str) -> Result<StoredMatrix> {
         let WeightData { shape, data } = self.tensor(name)?;
         let message = format!("expected 2 dimensions, got {shape:?}");
         let matrix = match shape[..] {

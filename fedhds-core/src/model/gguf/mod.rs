@@ -14,8 +14,10 @@ pub use adapter::{adapter_bytes, write_adapter};
 
 use super::weights::{WeightData, WeightSource, missing};
 use crate::error::{Error, Result};
+use fedhds_kernels::{Form, Matrix};
 use header::{Header, TensorInfo};
 use names::{Architecture, Conversion};
+use quantization::Quantization;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -101,14 +103,7 @@ impl WeightSource for GgufFile {
         let (mut shape, mut values) = self.raw_tensor(stored)?;
         match *conversion {
             Conversion::None => {}
-            Conversion::InterleavedHeads { heads } => {
-                let rows = shape.first().copied().unwrap_or(0);
-                if rows == 0 || !rows.is_multiple_of(2 * heads) {
-                    let message = format!("expected rows for {heads} heads of even size, got {shape:?}");
-                    return Err(Error::model(&self.path, stored, message));
-                }
-                values = names::split_heads(&values, heads, values.len() / rows);
-            }
+            Conversion::InterleavedHeads { heads } => values = self.split_heads(stored, &shape, values, heads)?,
             Conversion::Transposed => match shape[..] {
                 [rows, columns] => {
                     values = names::transpose(&values, rows, columns);
@@ -120,8 +115,44 @@ impl WeightSource for GgufFile {
         Ok(WeightData { shape, data: values })
     }
 
+    /// As the file stores it, where that is a form that products read.
+    fn matrix(&self, name: &str) -> Result<Matrix> {
+        let (stored, conversion) = self.table.get(name).ok_or_else(|| missing(&self.path, name))?;
+        let info = self.info(stored)?;
+        let form = match info.quantization {
+            Quantization::F16 => Some(Form::F16),
+            Quantization::BF16 => Some(Form::Bf16),
+            Quantization::Q8_0 => Some(Form::Q8_0),
+            Quantization::Q4_0 => Some(Form::Q4_0),
+            Quantization::Q4_1 => Some(Form::Q4_1),
+            _ => None,
+        };
+        let (Some(form), [rows, columns]) = (form, &info.shape[..]) else { return self.plain_matrix(name) };
+        let mut bytes = match *conversion {
+            Conversion::Transposed => return self.plain_matrix(name),
+            _ => read_at(&self.path, info.offset, info.bytes, stored)?,
+        };
+        if let Conversion::InterleavedHeads { heads } = *conversion {
+            bytes = self.split_heads(stored, &info.shape, bytes, heads)?;
+        }
+        let message = || Error::model(&self.path, stored, format!("expected whole rows of {columns} values"));
+        Matrix::stored(*rows, *columns, form, bytes).ok_or_else(message)
+    }
+
     fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl GgufFile {
+    /// Rows in the order of Hugging Face's heads, whatever a row is made of.
+    fn split_heads<T: Copy>(&self, stored: &str, shape: &[usize], values: Vec<T>, heads: usize) -> Result<Vec<T>> {
+        let rows = shape.first().copied().unwrap_or(0);
+        if rows == 0 || !rows.is_multiple_of(2 * heads) {
+            let message = format!("expected rows for {heads} heads of even size, got {shape:?}");
+            return Err(Error::model(&self.path, stored, message));
+        }
+        Ok(names::split_heads(&values, heads, values.len() / rows))
     }
 }
 

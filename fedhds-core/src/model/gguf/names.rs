@@ -87,8 +87,9 @@ impl Architecture {
     }
 }
 
-/// Undoes the reordering of [`Conversion::InterleavedHeads`]; `columns` is 1 for a bias. Sizes are checked by the caller.
-pub fn split_heads(values: &[f32], heads: usize, columns: usize) -> Vec<f32> {
+/// Undoes the reordering of [`Conversion::InterleavedHeads`]; `columns` is 1 for a bias, and of values that are stored in blocks a row's bytes.
+/// Sizes are checked by the caller.
+pub fn split_heads<T: Copy>(values: &[T], heads: usize, columns: usize) -> Vec<T> {
     let rows = values.len() / columns.max(1);
     let head = rows / heads.max(1);
     let mut out = Vec::with_capacity(values.len());
