@@ -37,7 +37,7 @@ def main() -> None:
         report(measure(lambda: model.generate(prompts, max_new_tokens=32, batch_size=8), REPEATS))
     elif WORK == "losses":
         evaluator = fedhds.ModelEvaluator(model, prompt="raw")
-        report(measure(lambda: evaluator.evaluate(records["equal"] * 4, generate=False), REPEATS))
+        report(measure(lambda: evaluator.evaluate(records["many"], generate=False), REPEATS))
     else:
         raise SystemExit(f"work: expected one that compare.py names, got {WORK}")
 
@@ -61,7 +61,8 @@ def prepare(model: fedhds.Model, data: Path | None) -> None:
             else:
                 response += " " + rng.choice(words)
 
-    records = {"equal": [record(number) for number in range(8)]}
+    many = [record(number) for number in range(32)]
+    records = {"equal": many[:8], "many": many}
     if data is not None:
         # Eight tasks, eight records of each, as a client may have them.
         train = fedhds.load_records(data, "natural_instructions", blank_response="skip")

@@ -52,7 +52,7 @@ def main() -> None:
 
         report(measure(extract, REPEATS))
     elif WORK == "losses":
-        rows = list(zip(tokens["ids"]["equal"], tokens["prompts"]["equal"])) * 4
+        rows = list(zip(tokens["ids"]["many"], tokens["prompts"]["many"]))
 
         @torch.inference_mode()
         def losses() -> None:

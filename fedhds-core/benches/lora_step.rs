@@ -10,7 +10,8 @@ use fedhds_core::model::{Device, InMemoryWeights, LoraWeights, ModelConfig, Tran
 use fedhds_core::train::{Example, TrainConfig, init::init_adapter, train_adapter};
 use fedhds_core::types::{AdapterConfig, Context, Control, Seed};
 use fedhds_core::{Error, Result};
-use fedhds_kernels::{Matrix, product};
+use fedhds_kernels::Matrix;
+use fedhds_kernels::product::{self, Way};
 use std::path::Path;
 use std::time::Instant;
 
@@ -71,7 +72,7 @@ fn products() -> Result<()> {
         for layer in &layers {
             for w in layer {
                 let x = if w.columns() == 576 { &narrow } else { &wide };
-                product::forward(x, rows, w, &mut out[..rows * w.rows()]);
+                product::forward(x, rows, w, Way::BySize, &mut out[..rows * w.rows()]);
                 if backward {
                     let into = if w.columns() == 576 { &mut narrow } else { &mut wide };
                     product::backward(&out[..rows * w.rows()], rows, w, into);
@@ -81,7 +82,7 @@ fn products() -> Result<()> {
         }
         if backward {
             let mut scores = vec![0.0; RESPONSE * head.rows()];
-            product::forward(&narrow[..RESPONSE * 576], RESPONSE, &head, &mut scores);
+            product::forward(&narrow[..RESPONSE * 576], RESPONSE, &head, Way::BySize, &mut scores);
             product::backward(&scores, RESPONSE, &head, &mut narrow[..RESPONSE * 576]);
         }
     };

@@ -35,6 +35,17 @@ impl Heads {
         (1.0 / (self.dim as f64).sqrt()) as f32
     }
 
+    /// Scores of the token at `position` become probabilities; 0 for what it does not see.
+    fn softmax(&self, row: &mut [f32], position: usize) {
+        let first = self.first_seen(position);
+        row[..first].fill(0.0);
+        row[position + 1..].fill(0.0);
+        let seen = &mut row[first..=position];
+        let largest = vector::largest(seen);
+        let sum = vector::exponentials(seen, largest);
+        vector::scale(seen, 1.0 / sum);
+    }
+
     /// The first position that a token at `position` sees.
     fn first_seen(&self, position: usize) -> usize {
         self.window.map_or(0, |window| (position + 1).saturating_sub(window))
@@ -96,6 +107,78 @@ pub fn forward(q: &[f32], spans: &[Span<'_>], shape: &Heads, out: &mut [f32]) {
                     1.0,
                     Parallelism::None,
                 );
+            }
+        }
+    });
+}
+
+/// [`forward`], with the same bits for a token whatever its sequence is cut into, and whatever is beside it: blocks begin at multiples of
+/// their size in the sequence, and are whole.
+pub fn forward_alike(q: &[f32], spans: &[Span<'_>], shape: &Heads, out: &mut [f32]) {
+    let (width, kv, dim) = (shape.width(), shape.kv_width(), shape.dim);
+    assert!(q.len() == out.len() && shape.heads.is_multiple_of(shape.kv_heads));
+    let out = Shared::new(out);
+    let group = shape.heads / shape.kv_heads;
+    threads::each(spans.len() * shape.kv_heads, |task| {
+        let (span, kv_head) = (&spans[task / shape.kv_heads], task % shape.kv_heads);
+        let known: usize = span.segments.iter().map(|segment| segment.keys.len() / kv).sum();
+        assert!(span.len <= known && (span.first + span.len) * width <= q.len());
+        let start = known - span.len;
+        // This head's keys and values side by side, zeros behind them.
+        let room = known.next_multiple_of(QUERIES) * dim;
+        let (mut keys, mut values) = (vec![0.0; room], vec![0.0; room]);
+        let columns = kv_head * dim..(kv_head + 1) * dim;
+        let rows = span.segments.iter().flat_map(|s| s.keys.chunks_exact(kv).zip(s.values.chunks_exact(kv)));
+        for ((to_k, to_v), (k, v)) in keys.chunks_exact_mut(dim).zip(values.chunks_exact_mut(dim)).zip(rows) {
+            to_k.copy_from_slice(&k[columns.clone()]);
+            to_v.copy_from_slice(&v[columns.clone()]);
+        }
+        let (mut block, mut mixed) = (vec![0.0; QUERIES * dim], vec![0.0; QUERIES * dim]);
+        let mut scores = vec![0.0; QUERIES * (room / dim)];
+        for first in (start / QUERIES * QUERIES..known).step_by(QUERIES) {
+            let end = first + QUERIES;
+            let own = first.max(start)..end.min(known);
+            for head in kv_head * group..(kv_head + 1) * group {
+                let place = |position: usize| (span.first + position - start) * width + head * dim;
+                block.fill(0.0);
+                for position in own.clone() {
+                    block[(position - first) * dim..][..dim].copy_from_slice(&q[place(position)..][..dim]);
+                }
+                let scores = &mut scores[..QUERIES * end];
+                // SAFETY: `block` and `mixed` are [QUERIES, dim], `scores` is [QUERIES, end], `keys` and `values` have `end` rows at least.
+                unsafe {
+                    multiply(
+                        [QUERIES, dim, end],
+                        scores.as_mut_ptr(),
+                        end as isize,
+                        false,
+                        View { start: block.as_ptr(), row: dim as isize, column: 1 },
+                        View { start: keys.as_ptr(), row: 1, column: dim as isize },
+                        shape.scale(),
+                        Parallelism::None,
+                    );
+                }
+                for (i, row) in scores.chunks_exact_mut(end).enumerate() {
+                    shape.softmax(row, first + i);
+                }
+                // SAFETY: as above.
+                unsafe {
+                    multiply(
+                        [QUERIES, end, dim],
+                        mixed.as_mut_ptr(),
+                        dim as isize,
+                        false,
+                        View { start: scores.as_ptr(), row: end as isize, column: 1 },
+                        View { start: values.as_ptr(), row: dim as isize, column: 1 },
+                        1.0,
+                        Parallelism::None,
+                    );
+                }
+                for position in own.clone() {
+                    // SAFETY: this head's columns of this span's rows are this task's.
+                    let to = unsafe { out.slice(place(position), dim) };
+                    to.copy_from_slice(&mixed[(position - first) * dim..][..dim]);
+                }
             }
         }
     });
@@ -170,14 +253,7 @@ impl<'a> Block<'a> {
             }
         }
         for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
-            let own = self.position + i;
-            let first = shape.first_seen(own);
-            row[..first].fill(0.0);
-            row[own + 1..].fill(0.0);
-            let seen = &mut row[first..=own];
-            let largest = vector::largest(seen);
-            let sum = vector::exponentials(seen, largest);
-            vector::scale(seen, 1.0 / sum);
+            shape.softmax(row, self.position + i);
         }
         scores
     }
@@ -357,15 +433,24 @@ mod tests {
                 Span { first: 150, len: 3, segments: vec![rows(150, 3)] },
                 Span { first: 153, len: 70, segments: vec![rows(0, 20), rows(153, 70)] },
             ];
-            let mut out = vec![f32::NAN; q.len()];
+            let (mut out, mut alike) = (vec![f32::NAN; q.len()], vec![f32::NAN; q.len()]);
             forward(&q, &spans, &shape, &mut out);
+            forward_alike(&q, &spans, &shape, &mut alike);
             let joined = |of: &[f32], width: usize| [&of[..20 * width], &of[153 * width..]].concat();
             let whole = exact(&joined(&q, width), &joined(&k, kv), &joined(&v, kv), &shape);
             let first = exact(&q[..150 * width], &k[..150 * kv], &v[..150 * kv], &shape);
             let second = exact(&q[150 * width..153 * width], &k[150 * kv..153 * kv], &v[150 * kv..153 * kv], &shape);
             let expected: Vec<f64> =
                 first.into_iter().chain(second).chain(whole[20 * width..].iter().copied()).collect();
-            assert!(out.iter().zip(&expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5), "{window:?}");
+            for out in [&out, &alike] {
+                assert!(out.iter().zip(&expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5), "{window:?}");
+            }
+            // The third sequence in one piece.
+            let (q, k, v) = (joined(&q, width), joined(&k, kv), joined(&v, kv));
+            let mut whole = vec![f32::NAN; q.len()];
+            let span = Span { first: 0, len: 90, segments: vec![Segment { keys: &k, values: &v }] };
+            forward_alike(&q, &[span], &shape, &mut whole);
+            assert!(whole[20 * width..] == alike[153 * width..], "{window:?}: the same bits");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Output projection and cross entropy together: scores of a few rows at a time, never of all.
 
 use crate::matrix::Matrix;
-use crate::product;
+use crate::product::{self, Way};
 use crate::scratch;
 use crate::threads;
 use crate::vector;
@@ -66,7 +66,7 @@ fn each(
     for (block, (targets, losses)) in targets.chunks(ROWS).zip(losses.chunks_mut(ROWS)).enumerate() {
         let (first, rows) = (block * ROWS, targets.len());
         let scores = &mut room[..rows * vocab];
-        product::forward(&hidden[first * width..(first + rows) * width], rows, w, scores);
+        product::forward(&hidden[first * width..(first + rows) * width], rows, w, Way::Packed, scores);
         let losses = threads::Shared::new(losses);
         threads::parts(scores, vocab, |i, row| {
             let target = row[targets[i] as usize];

@@ -9,6 +9,8 @@ use std::cell::RefCell;
 
 /// Rows up to which weights are read once for all rows, in the place of a product of packed blocks: then memory is what takes the time.
 const FEW: usize = 12;
+/// Values of a product up to which gemm multiplies row by column.
+const SMALL: usize = 16 * 16;
 /// Rows of a matrix that one thread reads at a time.
 const ROWS: usize = 64;
 /// Values of a matrix that are decoded at a time: a layer's largest of a model of a billion parameters.
@@ -70,22 +72,44 @@ fn parallelism() -> Parallelism {
     }
 }
 
+/// How a product is made of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The fastest for so many rows. The last bits of a row depend on how many there are.
+    BySize,
+    /// By packed blocks: a row has the same bits whatever rows are beside it.
+    Packed,
+    /// Row by row, for a few among many; likewise.
+    Rows,
+}
+
 /// `out = x w^T`.
 ///
 /// # Shapes
 /// - x: `[m, columns]`
 /// - w: `[rows, columns]`
 /// - out: `[m, rows]`
-pub fn forward(x: &[f32], m: usize, w: &Matrix, out: &mut [f32]) {
+pub fn forward(x: &[f32], m: usize, w: &Matrix, way: Way, out: &mut [f32]) {
     let (n, k) = (w.rows(), w.columns());
     assert!(x.len() == m * k && out.len() == m * n);
-    if m == 0 || n == 0 {
+    if m == 0 || n == 0 || k == 0 {
+        return out.fill(0.0);
+    }
+    if way == Way::Rows || way == Way::BySize && m <= FEW {
+        x.chunks(FEW * k).zip(out.chunks_mut(FEW * n)).for_each(|(x, out)| few(x, out.len() / n, w, out));
         return;
     }
-    if m <= FEW {
-        return few(x, m, w, out);
+    // gemm makes small products in another way: rows of zeros make them large enough.
+    let least = (SMALL / n + 1).max(2);
+    if m < least && way == Way::Packed {
+        let (mut more, mut all) = (scratch::zeros(least * k), scratch::take(least * n));
+        more[..m * k].copy_from_slice(x);
+        forward(&more, least, w, way, &mut all);
+        out.copy_from_slice(&all[..m * n]);
+        [more, all].into_iter().for_each(scratch::give);
+        return;
     }
-    let step = (DECODED / k.max(1)).clamp(1, n);
+    let step = (DECODED / k).clamp(1, n);
     let mut scratch = decoded(w, step);
     for first in (0..n).step_by(step) {
         let count = step.min(n - first);
@@ -184,11 +208,23 @@ mod tests {
             let (x, w, y) = (values(m * k, 1), values(n * k, 2), values(m * n, 3));
             let matrix = Matrix::new(n, k, w.clone()).unwrap();
             let mut out = vec![f32::NAN; m * n];
-            forward(&x, m, &matrix, &mut out);
-            for (at, got) in out.iter().enumerate() {
-                let (i, j) = (at / n, at % n);
-                let exact: f32 = (0..k).map(|c| x[i * k + c] * w[j * k + c]).sum();
-                prop_assert!((got - exact).abs() < 1e-4, "{} {}", got, exact);
+            for way in [Way::BySize, Way::Packed, Way::Rows] {
+                out.fill(f32::NAN);
+                forward(&x, m, &matrix, way, &mut out);
+                for (at, got) in out.iter().enumerate() {
+                    let (i, j) = (at / n, at % n);
+                    let exact: f32 = (0..k).map(|c| x[i * k + c] * w[j * k + c]).sum();
+                    prop_assert!((got - exact).abs() < 1e-4, "{} {}", got, exact);
+                }
+            }
+            // A row alone has the bits that it has among others.
+            for way in [Way::Packed, Way::Rows] {
+                forward(&x, m, &matrix, way, &mut out);
+                let mut alone = vec![0.0; n];
+                for (i, row) in x.chunks_exact(k.max(1)).enumerate() {
+                    forward(row, 1, &matrix, way, &mut alone);
+                    prop_assert_eq!(&alone, &out[i * n..(i + 1) * n]);
+                }
             }
             let mut out = vec![1.0; m * k];
             backward(&y, m, &matrix, &mut out);
@@ -218,7 +254,7 @@ mod tests {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 pool.install(|| {
                     let (mut out, mut back) = (vec![0.0; m * 300], vec![0.0; m * 96]);
-                    forward(&x, m, matrix, &mut out);
+                    forward(&x, m, matrix, Way::BySize, &mut out);
                     backward(&y, m, matrix, &mut back);
                     (out, back)
                 })

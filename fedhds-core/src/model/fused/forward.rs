@@ -7,8 +7,9 @@ use super::memory::Memory;
 use super::tokens::Tokens;
 use crate::error::{Error, Result};
 use fedhds_kernels::attention::{self, Segment, Span};
+use fedhds_kernels::product::{self, Way};
 use fedhds_kernels::rope::Rotation;
-use fedhds_kernels::{cross_entropy, norm, product, scratch};
+use fedhds_kernels::{cross_entropy, norm, scratch};
 
 impl Fused {
     /// Checks lengths and ids.
@@ -48,6 +49,8 @@ impl Fused {
     /// number from 0. With a memory the tokens go on from what it holds, and it holds them afterwards; that takes all layers. Where `only` some
     /// rows of the last of the layers are wanted, these alone come out of it, in their order.
     ///
+    /// Without a memory a token's states have the same bits whatever is read with it, and whether its beginning is shared or not.
+    ///
     /// # Errors
     /// [`Error::Input`] for a sequence longer than the model allows, or an id outside of the vocabulary; what `seen` returns.
     pub(crate) fn run(
@@ -63,6 +66,8 @@ impl Fused {
         seen(0, &x)?;
         let rotation = self.rotation(tokens);
         let layers = layers.min(self.layers.len());
+        // What is generated step by step is few rows; what is read at once is the same whatever is read with it.
+        let way = if memory.is_some() { Way::BySize } else { Way::Packed };
         for index in 0..layers {
             let adapted = adapters.map(|adapters| Adapted {
                 pairs: &adapters.layers[index],
@@ -76,6 +81,7 @@ impl Fused {
                 &rotation,
                 adapted.as_ref(),
                 only.filter(|_| index + 1 == layers),
+                way,
                 |heads, q, k, v, _| {
                     let kv = heads.kv_heads * heads.dim;
                     let memory = memory.map(|memory| {
@@ -98,7 +104,10 @@ impl Fused {
                         })
                         .collect();
                     let mut mixed = scratch::take(q.len());
-                    attention::forward(q, &spans, heads, &mut mixed);
+                    match way {
+                        Way::BySize => attention::forward(q, &spans, heads, &mut mixed),
+                        _ => attention::forward_alike(q, &spans, heads, &mut mixed),
+                    }
                     drop(spans);
                     [k, v].into_iter().for_each(scratch::give);
                     mixed
@@ -137,7 +146,7 @@ impl Fused {
     pub(crate) fn scores(&self, x: &[f32]) -> Vec<f32> {
         let rows = x.len() / self.config.hidden_size;
         let mut scores = vec![0.0; rows * self.vocab_size()];
-        product::forward(&self.normalized(x), rows, self.output(), &mut scores);
+        product::forward(&self.normalized(x), rows, self.output(), Way::BySize, &mut scores);
         scores
     }
 

@@ -3,8 +3,9 @@
 use super::adapters::{Mask, Pair};
 use super::{DOWN, Fused, GATE, K, LINEARS, Linear, O, Q, UP, V};
 use fedhds_kernels::attention::{self, Gradients, Heads, Segment, Span};
+use fedhds_kernels::product::{self, Way};
 use fedhds_kernels::rope::Rotation;
-use fedhds_kernels::{low_rank, norm, product, scratch, swiglu};
+use fedhds_kernels::{low_rank, norm, scratch, swiglu};
 
 /// The adapters of a layer in one pass.
 #[derive(Debug)]
@@ -41,9 +42,9 @@ pub(crate) struct PairGradient {
 }
 
 /// `x W^T + b` and the module's update.
-fn linear(linear: &Linear, place: usize, adapted: Option<&Adapted<'_>>, x: &[f32], rows: usize) -> Vec<f32> {
+fn linear(linear: &Linear, place: usize, adapted: Option<&Adapted<'_>>, x: &[f32], rows: usize, way: Way) -> Vec<f32> {
     let mut out = scratch::take(rows * linear.weight.rows());
-    product::forward(x, rows, &linear.weight, &mut out);
+    product::forward(x, rows, &linear.weight, way, &mut out);
     if let Some(bias) = &linear.bias {
         out.chunks_exact_mut(bias.len())
             .for_each(|row| row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias));
@@ -122,15 +123,16 @@ impl Fused {
         rotation: &Rotation,
         adapted: Option<&Adapted<'_>>,
         only: Option<&[usize]>,
+        way: Way,
         attend: impl FnOnce(&Heads, &[f32], Vec<f32>, Vec<f32>, Option<&mut Tape>) -> Vec<f32>,
         mut tape: Option<&mut Tape>,
     ) -> Vec<f32> {
         let (layer, heads, eps) = (&self.layers[index], self.heads(index), self.config.rms_norm_eps);
         let rows = x.len() / self.config.hidden_size;
-        let run = |place: usize, x: &[f32], rows| linear(&layer.linears[place], place, adapted, x, rows);
+        let run = |place: usize, x: &[f32], rows, way| linear(&layer.linears[place], place, adapted, x, rows, way);
         let mut normed = scratch::take(x.len());
         norm::forward(&x, &layer.input_norm, eps, &mut normed);
-        let (mut q, mut k, v) = (run(Q, &normed, rows), run(K, &normed, rows), run(V, &normed, rows));
+        let (mut q, mut k, v) = (run(Q, &normed, rows, way), run(K, &normed, rows, way), run(V, &normed, rows, way));
         rotation.apply(&mut q, heads.heads);
         rotation.apply(&mut k, heads.kv_heads);
         let mut mixed = attend(&heads, &q, k, v, tape.as_deref_mut());
@@ -144,7 +146,8 @@ impl Fused {
             normed.truncate(x.len());
         }
         let rows = x.len() / self.config.hidden_size;
-        let attended = run(O, &mixed, rows);
+        let way = if only.is_some() && way == Way::Packed { Way::Rows } else { way };
+        let attended = run(O, &mixed, rows, way);
         match tape.as_deref_mut() {
             Some(tape) => tape.mixed = mixed,
             None => scratch::give(mixed),
@@ -152,10 +155,10 @@ impl Fused {
         add(&mut x, &attended);
         scratch::give(attended);
         norm::forward(&x, &layer.post_norm, eps, &mut normed);
-        let (gate, up) = (run(GATE, &normed, rows), run(UP, &normed, rows));
+        let (gate, up) = (run(GATE, &normed, rows, way), run(UP, &normed, rows, way));
         let mut inner = scratch::take(gate.len());
         swiglu::forward(&gate, &up, &mut inner);
-        let down = run(DOWN, &inner, rows);
+        let down = run(DOWN, &inner, rows, way);
         match tape {
             Some(tape) => (tape.middle, tape.gate, tape.up) = (copied(&x), gate, up),
             None => [gate, up].into_iter().for_each(scratch::give),

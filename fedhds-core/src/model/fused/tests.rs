@@ -141,6 +141,35 @@ fn features_are_the_same() {
 }
 
 #[test]
+fn a_record_has_the_same_bits_whatever_is_read_with_it() {
+    let (fused, _) = both(configs().remove(2));
+    let examples: Vec<Example> = sequences()
+        .into_iter()
+        .chain((0..9).map(|n| vec![n + 3; 2]))
+        .filter(|ids| ids.len() > 1)
+        .map(|ids| Example { response_start: ids.len() / 2, ids })
+        .collect();
+    let ids: Vec<Vec<u32>> = examples.iter().map(|example| example.ids.clone()).collect();
+    let adapters = lora(fused.as_ref(), &["q_proj", "down_proj"], 0.0);
+    let control = Control::default();
+    for layers in [Layers::All, Layers::Last, Layers::Chosen(vec![2])] {
+        let params = FeatureParams { layers, ..FeatureParams::default() };
+        let of =
+            |ids: &[Vec<u32>]| extract_tokens(fused.as_ref(), ids, Some(&adapters), &params, &Context::new(0)).unwrap();
+        let all = of(&ids);
+        for (i, one) in ids.iter().enumerate() {
+            assert_eq!(of(std::slice::from_ref(one)).row(0), all.row(i), "{i}");
+        }
+    }
+    let of =
+        |examples: &[Example]| losses_under_prompts(fused.as_ref(), examples, 8, Some(&adapters), &control).unwrap();
+    let all = of(&examples);
+    for (i, one) in examples.iter().enumerate() {
+        assert_eq!(of(std::slice::from_ref(one)), all[i..=i], "{i}");
+    }
+}
+
+#[test]
 fn losses_are_the_same() {
     let examples: Vec<Example> = sequences()
         .into_iter()

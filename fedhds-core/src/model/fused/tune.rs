@@ -5,6 +5,7 @@ use super::layer::{Adapted, PairGradient, Tape, attend_apart};
 use super::tokens::Tokens;
 use super::{Fused, LINEARS, O};
 use crate::error::Result;
+use fedhds_kernels::product::Way;
 use fedhds_kernels::{cross_entropy, norm, scratch};
 
 /// What a backward pass gives.
@@ -64,14 +65,14 @@ impl Fused {
         for index in 0..self.layers.len() {
             let attend = attend_apart(&spans);
             if index < lowest {
-                x = self.layer(index, x, &rotation, None, only(index), attend, None);
+                x = self.layer(index, x, &rotation, None, only(index), Way::BySize, attend, None);
             } else if checkpointing {
                 inputs.push(x.clone());
-                x = self.layer(index, x, &rotation, Some(&adapted(index)), only(index), attend, None);
+                x = self.layer(index, x, &rotation, Some(&adapted(index)), only(index), Way::BySize, attend, None);
             } else {
                 let mut tape = Tape::default();
                 let adapted = adapted(index);
-                x = self.layer(index, x, &rotation, Some(&adapted), only(index), attend, Some(&mut tape));
+                x = self.layer(index, x, &rotation, Some(&adapted), only(index), Way::BySize, attend, Some(&mut tape));
                 tapes.push((tape, adapted));
             }
         }
@@ -102,6 +103,7 @@ impl Fused {
                         &rotation,
                         Some(&adapted),
                         only(index),
+                        Way::BySize,
                         attend,
                         Some(&mut tape),
                     ));
