@@ -73,7 +73,8 @@ mod tests {
         let place = first.as_ptr();
         scope(|| {
             scope(|| give(std::mem::take(&mut first)));
-            assert!(take(20).as_ptr() != place, "far too large");
+            let small = take(20);
+            assert!(small.as_ptr() != place, "far too large");
             let again = take(90);
             assert_eq!((again.as_ptr(), again.len(), again[3]), (place, 90, 7.0));
             give(again);

@@ -21,8 +21,8 @@ const PROJECTED_ROWS: usize = 256;
 /// `batches_at_once` batches are at work at the same time, each on a thread of its own; the losses do not depend on it.
 ///
 /// # Errors
-/// [`Error::Parameter`](crate::Error::Parameter) for a batch size of 0; [`Error::Input`](crate::Error::Input) for an example that
-/// the model cannot read or that has no response; [`Error::Cancelled`](crate::Error::Cancelled).
+/// [`Error::Parameter`] for a batch size of 0; [`Error::Input`] for an example that
+/// the model cannot read or that has no response; [`Error::Cancelled`].
 pub fn response_losses(
     model: &dyn Transformer,
     examples: &[Example],

@@ -252,22 +252,25 @@ fn copied(values: &[f32]) -> Vec<f32> {
     copy
 }
 
-/// Attention of sequences that begin in this pass, each in a piece of its own.
-pub(super) fn attend_apart<'a>(
-    spans: &'a [(usize, usize)],
-) -> impl Fn(&Heads, &[f32], Vec<f32>, Vec<f32>, Option<&mut Tape>) -> Vec<f32> + 'a {
-    move |heads, q, k, v, tape| {
-        let kv = heads.kv_heads * heads.dim;
-        let span = |&(first, len): &(usize, usize)| {
-            let range = first * kv..(first + len) * kv;
-            Span { first, len, segments: vec![Segment { keys: &k[range.clone()], values: &v[range] }] }
-        };
-        let mut mixed = scratch::take(q.len());
-        attention::forward(q, &spans.iter().map(span).collect::<Vec<_>>(), heads, &mut mixed);
-        match tape {
-            Some(tape) => (tape.k, tape.v) = (k, v),
-            None => [k, v].into_iter().for_each(scratch::give),
-        }
-        mixed
+/// Attention of sequences that begin in this pass, each `(first row, rows)` in a piece of its own.
+pub(super) fn attend_apart(
+    spans: &[(usize, usize)],
+    heads: &Heads,
+    q: &[f32],
+    k: Vec<f32>,
+    v: Vec<f32>,
+    tape: Option<&mut Tape>,
+) -> Vec<f32> {
+    let kv = heads.kv_heads * heads.dim;
+    let span = |&(first, len): &(usize, usize)| {
+        let range = first * kv..(first + len) * kv;
+        Span { first, len, segments: vec![Segment { keys: &k[range.clone()], values: &v[range] }] }
+    };
+    let mut mixed = scratch::take(q.len());
+    attention::forward(q, &spans.iter().map(span).collect::<Vec<_>>(), heads, &mut mixed);
+    match tape {
+        Some(tape) => (tape.k, tape.v) = (k, v),
+        None => [k, v].into_iter().for_each(scratch::give),
     }
+    mixed
 }

@@ -5,6 +5,7 @@ use super::layer::{Adapted, PairGradient, Tape, attend_apart};
 use super::tokens::Tokens;
 use super::{Fused, LINEARS, O};
 use crate::error::Result;
+use fedhds_kernels::attention::Heads;
 use fedhds_kernels::product::Way;
 use fedhds_kernels::{cross_entropy, norm, scratch};
 
@@ -45,6 +46,9 @@ impl Fused {
     ) -> Result<Tuned> {
         let rotation = self.rotation(tokens);
         let spans: Vec<(usize, usize)> = tokens.pieces.iter().map(|piece| (piece.first, piece.len)).collect();
+        let attend = |heads: &Heads, q: &[f32], k: Vec<f32>, v: Vec<f32>, tape: Option<&mut Tape>| {
+            attend_apart(&spans, heads, q, k, v, tape)
+        };
         let last = self.layers.len().saturating_sub(1);
         let only = |index: usize| (index == last).then_some(rows);
         let few: Vec<usize> = rows.iter().map(|&row| padded.places[row]).collect();
@@ -63,7 +67,6 @@ impl Fused {
         let mut x = self.embed(tokens)?;
         let (mut inputs, mut tapes) = (Vec::new(), Vec::new());
         for index in 0..self.layers.len() {
-            let attend = attend_apart(&spans);
             if index < lowest {
                 x = self.layer(index, x, &rotation, None, only(index), Way::BySize, attend, None);
             } else if checkpointing {
@@ -96,7 +99,6 @@ impl Fused {
                     let mut tape = Tape::default();
                     let adapted = adapted(index);
                     let input = inputs.pop().unwrap_or_default();
-                    let attend = attend_apart(&spans);
                     scratch::give(self.layer(
                         index,
                         input,
