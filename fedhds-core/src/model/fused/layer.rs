@@ -143,7 +143,8 @@ impl Fused {
         if let Some(only) = only {
             mixed = chosen(mixed, heads.heads * heads.dim, only);
             x = chosen(x, self.config.hidden_size, only);
-            normed.truncate(x.len());
+            // A row may be asked for several times: there may be more of them than there were.
+            normed.resize(x.len(), 0.0);
         }
         let rows = x.len() / self.config.hidden_size;
         let way = if only.is_some() && way == Way::Packed { Way::Rows } else { way };

@@ -7,7 +7,7 @@ use crate::model::config::{LlamaConfig, RopeScaling};
 use crate::model::tensor::to_vec;
 use crate::model::{
     Batch, Device, Example, Fused, InMemoryWeights, KvCache, LoraPair, LoraWeights, ModelConfig, ModelSpec, Pass,
-    Pooling, Transformer, Weight, lora,
+    Pooling, Transformer, Weight,
 };
 use crate::settings::GenerateConfig;
 use crate::train::loss::LossRows;
@@ -146,6 +146,8 @@ fn a_record_has_the_same_bits_whatever_is_read_with_it() {
     let examples: Vec<Example> = sequences()
         .into_iter()
         .chain((0..9).map(|n| vec![n + 3; 2]))
+        // More of one record than it has tokens.
+        .chain((0..9).map(|_| vec![1, 2, 3]))
         .filter(|ids| ids.len() > 1)
         .map(|ids| Example { response_start: ids.len() / 2, ids })
         .collect();
@@ -267,7 +269,6 @@ fn layers_below_the_lowest_adapter_are_not_carried_back() {
             close(&to_vec(found[&name].clone()).unwrap(), &to_vec(expected).unwrap(), &name);
         }
     }
-    assert!(adapters.modules.contains_key("model.layers.2.self_attn.v_proj"), "{}", lora::key_a("x"));
 }
 
 #[test]
