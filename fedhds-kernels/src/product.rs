@@ -79,8 +79,6 @@ pub enum Way {
     BySize,
     /// By packed blocks: a row has the same bits whatever rows are beside it.
     Packed,
-    /// Row by row, for a few among many; likewise.
-    Rows,
 }
 
 /// `out = x w^T`.
@@ -95,9 +93,8 @@ pub fn forward(x: &[f32], m: usize, w: &Matrix, way: Way, out: &mut [f32]) {
     if m == 0 || n == 0 || k == 0 {
         return out.fill(0.0);
     }
-    if way == Way::Rows || way == Way::BySize && m <= FEW {
-        x.chunks(FEW * k).zip(out.chunks_mut(FEW * n)).for_each(|(x, out)| few(x, out.len() / n, w, out));
-        return;
+    if way == Way::BySize && m <= FEW {
+        return few(x, m, w, out);
     }
     // gemm makes small products in another way: rows of zeros make them large enough.
     let least = (SMALL / n + 1).max(2);
@@ -208,7 +205,7 @@ mod tests {
             let (x, w, y) = (values(m * k, 1), values(n * k, 2), values(m * n, 3));
             let matrix = Matrix::new(n, k, w.clone()).unwrap();
             let mut out = vec![f32::NAN; m * n];
-            for way in [Way::BySize, Way::Packed, Way::Rows] {
+            for way in [Way::BySize, Way::Packed] {
                 out.fill(f32::NAN);
                 forward(&x, m, &matrix, way, &mut out);
                 for (at, got) in out.iter().enumerate() {
@@ -218,13 +215,11 @@ mod tests {
                 }
             }
             // A row alone has the bits that it has among others.
-            for way in [Way::Packed, Way::Rows] {
-                forward(&x, m, &matrix, way, &mut out);
-                let mut alone = vec![0.0; n];
-                for (i, row) in x.chunks_exact(k.max(1)).enumerate() {
-                    forward(row, 1, &matrix, way, &mut alone);
-                    prop_assert_eq!(&alone, &out[i * n..(i + 1) * n]);
-                }
+            forward(&x, m, &matrix, Way::Packed, &mut out);
+            let mut alone = vec![0.0; n];
+            for (i, row) in x.chunks_exact(k.max(1)).enumerate() {
+                forward(row, 1, &matrix, Way::Packed, &mut alone);
+                prop_assert_eq!(&alone, &out[i * n..(i + 1) * n]);
             }
             let mut out = vec![1.0; m * k];
             backward(&y, m, &matrix, &mut out);

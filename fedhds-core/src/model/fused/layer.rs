@@ -147,7 +147,6 @@ impl Fused {
             normed.resize(x.len(), 0.0);
         }
         let rows = x.len() / self.config.hidden_size;
-        let way = if only.is_some() && way == Way::Packed { Way::Rows } else { way };
         let attended = run(O, &mixed, rows, way);
         match tape.as_deref_mut() {
             Some(tape) => tape.mixed = mixed,

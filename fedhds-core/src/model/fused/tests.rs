@@ -154,6 +154,7 @@ fn a_record_has_the_same_bits_whatever_is_read_with_it() {
     let ids: Vec<Vec<u32>> = examples.iter().map(|example| example.ids.clone()).collect();
     let adapters = lora(fused.as_ref(), &["q_proj", "down_proj"], 0.0);
     let control = Control::default();
+    let mut found = Vec::new();
     for layers in [Layers::All, Layers::Last, Layers::Chosen(vec![2])] {
         let params = FeatureParams { layers, ..FeatureParams::default() };
         let of =
@@ -162,6 +163,12 @@ fn a_record_has_the_same_bits_whatever_is_read_with_it() {
         for (i, one) in ids.iter().enumerate() {
             assert_eq!(of(std::slice::from_ref(one)).row(0), all.row(i), "{i}");
         }
+        found.push(all);
+    }
+    // And a layer the same whatever other layers are asked for, the last that is run or not.
+    for row in 0..ids.len() {
+        let [all, last, second] = [0, 1, 2].map(|of| found[of].row(row));
+        assert_eq!((&all[48..], &all[24..48]), (last, second));
     }
     let of =
         |examples: &[Example]| losses_under_prompts(fused.as_ref(), examples, 8, Some(&adapters), &control).unwrap();
