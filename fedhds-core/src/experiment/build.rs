@@ -79,14 +79,9 @@ pub fn model_stages(
     let train = TrainConfig { max_tokens, ..config.training.clone() };
     let generate = GenerateConfig { batches_at_once: config.workers(), ..config.generation.clone() };
     // A judge reads with its own tokenizer, and its own chat template where the prompt is one.
-    let (judge, judges) = match judge {
-        None => (model.clone(), prompt.clone()),
-        Some(judge) => {
-            let prompt = prompt_renderer(&config.prompt, &judge.tokenizer)?;
-            (judge, prompt)
-        }
-    };
-    let judge = ResponseLoss::new(judge, judges, &prompt_name, ResponseLossConfig::default())?;
+    let judge = judge.unwrap_or_else(|| model.clone());
+    let judged = prompt_renderer(&config.prompt, &judge.tokenizer)?;
+    let judge = ResponseLoss::new(judge, judged, &prompt_name, ResponseLossConfig::default())?;
     let counted = RecordTokenizer::new(&model, prompt.clone(), usize::MAX, Overlong::Error);
     Ok(Stages {
         model: Features::new(Arc::new(features(&model)?), layers),

@@ -69,11 +69,9 @@ fn packed(
     control: &Control,
     features: &mut Matrix,
 ) -> Result<()> {
-    if let Some(row) = sequences.iter().position(Vec::is_empty) {
-        return Err(Error::input(&format!("sequence {row}"), "at least one token", 0));
-    }
-    let adapters = model.adapters(lora)?;
     let all: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+    model.check(&all)?;
+    let adapters = model.adapters(lora)?;
     let last = states.iter().copied().max().unwrap_or(0);
     for pack in packs(&all, params.batch_tokens.unwrap_or(PACKED_ROWS)) {
         let tokens = Tokens::shared(&pack.iter().map(|&row| all[row]).collect::<Vec<_>>());
@@ -180,10 +178,10 @@ fn write(
 pub(crate) mod tests {
     use super::super::params::Layers;
     use super::*;
-    use crate::model::{Device, InMemoryWeights, KvCache, ModelConfig, ModelSpec, Pass, Weight};
+    use crate::model::testing::Recorded;
+    use crate::model::{Device, InMemoryWeights, ModelConfig};
     use crate::types::Seed;
     use std::path::Path;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// A Llama of three layers with random weights.
     pub(crate) fn small_model() -> Box<dyn Transformer> {
@@ -250,54 +248,16 @@ pub(crate) mod tests {
         assert_eq!(batches(Some(1024)), [vec![6, 2, 5, 0, 3, 1, 4]]);
     }
 
-    /// Counts the layers that are run.
-    #[derive(Debug)]
-    struct Counting(Box<dyn Transformer>, AtomicUsize);
-
-    impl Transformer for Counting {
-        fn spec(&self) -> &ModelSpec {
-            self.0.spec()
-        }
-        fn device(&self) -> Device {
-            self.0.device()
-        }
-        fn pass(&self, batch: &Batch, cache: Option<&mut KvCache>) -> Result<Pass> {
-            self.0.pass(batch, cache)
-        }
-        fn embed(&self, batch: &Batch) -> Result<Tensor<3>> {
-            self.0.embed(batch)
-        }
-        fn layer(
-            &self,
-            index: usize,
-            hidden: Tensor<3>,
-            pass: &Pass,
-            lora: Option<&LoraWeights>,
-            cache: Option<&mut KvCache>,
-        ) -> Result<Tensor<3>> {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            self.0.layer(index, hidden, pass, lora, cache)
-        }
-        fn final_norm(&self, rows: Tensor<2>) -> Tensor<2> {
-            self.0.final_norm(rows)
-        }
-        fn logits(&self, _rows: Tensor<2>) -> Result<Tensor<2>> {
-            panic!("features need no output projection")
-        }
-        fn map_weights(&self, f: &mut dyn FnMut(&str, Weight) -> Weight) -> Result<Box<dyn Transformer>> {
-            self.0.map_weights(f)
-        }
-    }
-
     #[test]
     fn the_pass_stops_at_the_last_layer_that_is_used() {
-        let model = Counting(small_model(), AtomicUsize::new(0));
+        let model = Recorded::new(small_model());
         let one = vec![vec![1, 2, 3]];
         let all = extract(&model, &one, &FeatureParams::default());
-        assert_eq!(model.1.swap(0, Ordering::Relaxed), 3);
+        // No output projection is needed.
+        assert_eq!(model.take(), (3, 0));
         let chosen = FeatureParams { layers: Layers::Chosen(vec![2, 1]), ..FeatureParams::default() };
         let chosen = extract(&model, &one, &chosen);
-        assert_eq!(model.1.swap(0, Ordering::Relaxed), 2);
+        assert_eq!(model.take(), (2, 0));
         assert_eq!(chosen.row(0)[..16], all.row(0)[16..32]);
         assert_eq!(chosen.row(0)[16..], all.row(0)[..16]);
         let last = extract(&model, &one, &FeatureParams { layers: Layers::Last, ..FeatureParams::default() });

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::fused::{Memory, Tokens};
 use crate::model::tensor::to_vec;
-use crate::model::{Batch, Fused, KvCache, LoraWeights, Transformer, take_tokens};
+use crate::model::{Batch, KvCache, LoraWeights, Transformer, take_tokens};
 use crate::parallel;
 use crate::settings::GenerateConfig;
 use crate::types::Control;
@@ -35,6 +35,9 @@ pub fn generate<P: AsRef<[u32]> + Sync>(
             return Err(Error::input(&format!("prompt {i}"), format!("1 to {} tokens", longest - 1), length));
         }
     }
+    if let Some(fused) = model.fused() {
+        fused.check(&prompts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
+    }
     let mut order: Vec<usize> = (0..prompts.len()).collect();
     // Longest first: what is too much for the memory fails at once.
     order.sort_by_key(|&i| (Reverse(prompts[i].as_ref().len()), i));
@@ -61,25 +64,86 @@ fn continue_batch(
     lora: Option<&LoraWeights>,
     control: &Control,
 ) -> Result<Vec<Vec<u32>>> {
+    let spec = model.spec();
+    let limits = Limits { eos, max_new_tokens, longest: spec.max_positions, vocab: spec.vocab_size };
     if let Some(fused) = model.fused() {
-        let longest = model.spec().max_positions;
-        return scratch::scope(|| continue_packed(fused, longest, prompts, eos, max_new_tokens, lora, control));
+        let adapters = fused.adapters(lora)?;
+        let mut memory = Memory::new(fused.layers());
+        let read = |step: Step<'_>| {
+            let tokens = match step {
+                // What prompts begin with in common is read once.
+                Step::First => Tokens::shared(prompts),
+                Step::Next { kept, tokens } => {
+                    memory.keep(kept);
+                    Tokens::continued(&tokens.chunks(1).collect::<Vec<_>>(), &memory.lengths())
+                }
+            };
+            let rows: Vec<usize> = (0..tokens.ends().len()).map(|row| tokens.last_row(row)).collect();
+            let stop = |_: usize, _: &[f32]| control.check();
+            let x = fused.run(&tokens, fused.layers(), adapters.as_ref(), Some(&rows), Some(&mut memory), stop)?;
+            let scores = fused.scores(&x);
+            scratch::give(x);
+            Ok(scores)
+        };
+        return scratch::scope(|| continue_rows(prompts, &limits, read));
     }
-    let mut cache = KvCache::new(model.spec().layers);
+    let mut cache = KvCache::new(spec.layers);
+    continue_rows(prompts, &limits, |step| {
+        control.check()?;
+        let batch = match step {
+            Step::First => Batch::new(prompts, 0)?,
+            Step::Next { kept, tokens } => {
+                if kept.len() < cache.rows() {
+                    cache.keep_rows(kept)?;
+                }
+                cache.next_batch(tokens)?
+            }
+        };
+        let pass = model.pass(&batch, Some(&mut cache))?;
+        let mut hidden = model.embed(&batch)?;
+        for index in 0..spec.layers {
+            hidden = model.layer(index, hidden, &pass, lora, Some(&mut cache))?;
+        }
+        let last = take_tokens(hidden, &batch.last_tokens())?;
+        to_vec(model.logits(model.final_norm(last))?)
+    })
+}
+
+/// When a continuation ends.
+struct Limits<'a> {
+    eos: &'a [u32],
+    max_new_tokens: usize,
+    longest: usize,
+    vocab: usize,
+}
+
+/// What a model reads next.
+enum Step<'a> {
+    /// The prompts.
+    First,
+    /// One token for each of the rows that go on, which were so many before.
+    Next { kept: &'a [usize], tokens: &'a [u32] },
+}
+
+/// Goes on as long as a row does; `read` gives the scores of every id behind each row, `[rows, vocab]`.
+fn continue_rows(
+    prompts: &[&[u32]],
+    limits: &Limits<'_>,
+    mut read: impl FnMut(Step<'_>) -> Result<Vec<f32>>,
+) -> Result<Vec<Vec<u32>>> {
     let mut outputs = vec![Vec::new(); prompts.len()];
     // The prompt's number of each row that is still going on.
     let mut active: Vec<usize> = (0..prompts.len()).collect();
-    let mut batch = Batch::new(prompts, 0)?;
+    let mut scores = read(Step::First)?;
     loop {
-        control.check()?;
-        let tokens = next_tokens(model, &batch, lora, &mut cache)?;
-        let mut kept = Vec::with_capacity(active.len());
-        let mut next = Vec::with_capacity(active.len());
-        for (row, (&i, &token)) in active.iter().zip(&tokens).enumerate() {
+        let (mut kept, mut next) = (Vec::with_capacity(active.len()), Vec::with_capacity(active.len()));
+        // On the host: the first of equal scores wins on every device, and a score that is not a number is seen.
+        for (row, (&i, scores)) in active.iter().zip(scores.chunks_exact(limits.vocab)).enumerate() {
+            let token = argmax(scores)?;
             let output: &mut Vec<u32> = &mut outputs[i];
             output.push(token);
-            let full = prompts[i].len() + output.len() >= model.spec().max_positions;
-            if !eos.contains(&token) && output.len() < max_new_tokens && !full {
+            let full = prompts[i].len() + output.len() >= limits.longest;
+            if !limits.eos.contains(&token) && output.len() < limits.max_new_tokens && !full {
                 kept.push(row);
                 next.push(token);
             }
@@ -87,74 +151,9 @@ fn continue_batch(
         if kept.is_empty() {
             return Ok(outputs);
         }
-        if kept.len() < active.len() {
-            cache.keep_rows(&kept)?;
-            active = kept.iter().map(|&row| active[row]).collect();
-        }
-        batch = cache.next_batch(&next)?;
+        active = kept.iter().map(|&row| active[row]).collect();
+        scores = read(Step::Next { kept: &kept, tokens: &next })?;
     }
-}
-
-/// The same on packed tokens: what prompts begin with in common is read once.
-fn continue_packed(
-    model: &Fused,
-    longest: usize,
-    prompts: &[&[u32]],
-    eos: &[u32],
-    max_new_tokens: usize,
-    lora: Option<&LoraWeights>,
-    control: &Control,
-) -> Result<Vec<Vec<u32>>> {
-    let adapters = model.adapters(lora)?;
-    let mut memory = Memory::new(model.layers());
-    let mut outputs = vec![Vec::new(); prompts.len()];
-    let mut active: Vec<usize> = (0..prompts.len()).collect();
-    let mut tokens = Tokens::shared(prompts);
-    loop {
-        let rows: Vec<usize> = (0..active.len()).map(|row| tokens.last_row(row)).collect();
-        let stop = |_: usize, _: &[f32]| control.check();
-        let x = model.run(&tokens, model.layers(), adapters.as_ref(), Some(&rows), Some(&mut memory), stop)?;
-        let scores = model.scores(&x);
-        scratch::give(x);
-        let (mut kept, mut next) = (Vec::new(), Vec::new());
-        for (row, (&i, scores)) in active.iter().zip(scores.chunks_exact(model.vocab_size())).enumerate() {
-            let token = argmax(scores)?;
-            let output: &mut Vec<u32> = &mut outputs[i];
-            output.push(token);
-            let full = prompts[i].len() + output.len() >= longest;
-            if !eos.contains(&token) && output.len() < max_new_tokens && !full {
-                kept.push(row);
-                next.push([token]);
-            }
-        }
-        if kept.is_empty() {
-            return Ok(outputs);
-        }
-        if kept.len() < active.len() {
-            memory.keep(&kept);
-            active = kept.iter().map(|&row| active[row]).collect();
-        }
-        let next: Vec<&[u32]> = next.iter().map(|token| &token[..]).collect();
-        tokens = Tokens::continued(&next, &memory.lengths());
-    }
-}
-
-/// The most probable next token of each row.
-fn next_tokens(
-    model: &dyn Transformer,
-    batch: &Batch,
-    lora: Option<&LoraWeights>,
-    cache: &mut KvCache,
-) -> Result<Vec<u32>> {
-    let pass = model.pass(batch, Some(cache))?;
-    let mut hidden = model.embed(batch)?;
-    for index in 0..model.spec().layers {
-        hidden = model.layer(index, hidden, &pass, lora, Some(cache))?;
-    }
-    let last = take_tokens(hidden, &batch.last_tokens())?;
-    let scores = to_vec(model.logits(model.final_norm(last))?)?;
-    // On the host: the first of equal scores wins on every device, and a score that is not a number is seen.
-    scores.chunks_exact(model.spec().vocab_size).map(argmax).collect()
 }
 
 fn argmax(scores: &[f32]) -> Result<u32> {

@@ -5,7 +5,7 @@ use crate::model::fused::{PACKED_ROWS, Tokens, packs};
 use crate::model::tensor::{Tensor, to_vec};
 use crate::model::{Batch, Example, Fused, KvCache, LoraWeights, Transformer, take_tokens};
 use crate::parallel;
-use crate::train::loss::{LossRows, cross_entropy};
+use crate::train::loss::{LossRows, cross_entropy, predicted};
 use crate::types::Control;
 use crate::types::range::at_least;
 use fedhds_kernels::scratch;
@@ -63,12 +63,12 @@ fn packed_losses(
     batches_at_once: usize,
     control: &Control,
 ) -> Result<Vec<f64>> {
-    // What has no response is named as in a padded batch.
-    if let Some(example) = examples.iter().find(|example| example.response_start.max(1) >= example.ids.len()) {
-        LossRows::of_examples(&[example])?;
+    let all: Vec<&[u32]> = examples.iter().map(|example| example.ids.as_slice()).collect();
+    model.check(&all)?;
+    for (number, example) in examples.iter().enumerate() {
+        predicted(number, example.response_start, example.ids.len())?;
     }
     let adapters = model.adapters(lora)?;
-    let all: Vec<&[u32]> = examples.iter().map(|example| example.ids.as_slice()).collect();
     let mut losses = vec![0.0; examples.len()];
     let work = |numbers: &mut Vec<usize>| {
         control.check()?;

@@ -35,6 +35,8 @@ mod rope;
 mod safetensors;
 mod spec;
 pub mod tensor;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tokenizer;
 mod transformer;
 mod weights;

@@ -3,7 +3,7 @@
 use super::weights::{WeightData, WeightSource, missing};
 use crate::error::{Error, Result};
 use ::safetensors::SafeTensors;
-use ::safetensors::tensor::Dtype;
+use ::safetensors::tensor::{Dtype, TensorView};
 use fedhds_kernels::{Form, Matrix};
 use half::{bf16, f16};
 use memmap2::Mmap;
@@ -100,45 +100,50 @@ impl Shard {
     }
 }
 
+impl SafetensorsFolder {
+    fn read<R>(&self, name: &str, of: impl FnOnce(&Shard, TensorView<'_>) -> Result<R>) -> Result<R> {
+        let shard = self.index.get(name).and_then(|&i| self.shards.get(i)).ok_or_else(|| missing(&self.path, name))?;
+        let tensors = shard.tensors()?;
+        of(shard, tensors.tensor(name).map_err(|_| missing(&shard.path, name))?)
+    }
+}
+
 impl WeightSource for SafetensorsFolder {
     fn names(&self) -> Vec<String> {
         self.index.keys().cloned().collect()
     }
 
     fn tensor(&self, name: &str) -> Result<WeightData> {
-        let shard = self.index.get(name).and_then(|&i| self.shards.get(i)).ok_or_else(|| missing(&self.path, name))?;
-        let tensors = shard.tensors()?;
-        let view = tensors.tensor(name).map_err(|_| missing(&shard.path, name))?;
-        let bytes = view.data();
-        let data = match view.dtype() {
-            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
-            other => {
-                let message = format!("expected f32, f16, bf16 or f64, got {other:?}");
-                return Err(Error::model(&shard.path, format!("tensor `{name}`"), message));
-            }
-        };
-        Ok(WeightData { shape: view.shape().to_vec(), data })
+        self.read(name, |shard, view| {
+            let bytes = view.data();
+            let data = match view.dtype() {
+                Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+                Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+                Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+                Dtype::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
+                other => {
+                    let message = format!("expected f32, f16, bf16 or f64, got {other:?}");
+                    return Err(Error::model(&shard.path, format!("tensor `{name}`"), message));
+                }
+            };
+            Ok(WeightData { shape: view.shape().to_vec(), data })
+        })
     }
 
     /// As the file stores it: f16 and bf16 stay so.
     fn matrix(&self, name: &str) -> Result<Matrix> {
-        let shard = self.index.get(name).and_then(|&i| self.shards.get(i)).ok_or_else(|| missing(&self.path, name))?;
-        let tensors = shard.tensors()?;
-        let view = tensors.tensor(name).map_err(|_| missing(&shard.path, name))?;
-        let form = match view.dtype() {
-            Dtype::F16 => Form::F16,
-            Dtype::BF16 => Form::Bf16,
-            _ => return self.plain_matrix(name),
-        };
-        let matrix = match view.shape() {
-            &[rows, columns] => Matrix::stored(rows, columns, form, view.data().to_vec()),
-            _ => None,
-        };
-        let message = || format!("expected 2 dimensions, got {:?}", view.shape());
-        matrix.ok_or_else(|| Error::model(&shard.path, format!("tensor `{name}`"), message()))
+        self.read(name, |_, view| {
+            let form = match view.dtype() {
+                Dtype::F16 => Form::F16,
+                Dtype::BF16 => Form::Bf16,
+                _ => return self.plain_matrix(name),
+            };
+            match view.shape() {
+                &[rows, columns] => Matrix::stored(rows, columns, form, view.data().to_vec()),
+                _ => None,
+            }
+            .map_or_else(|| self.plain_matrix(name), Ok)
+        })
     }
 
     fn path(&self) -> &Path {
@@ -168,7 +173,6 @@ fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-    use ::safetensors::tensor::TensorView;
 
     fn weights() -> BTreeMap<String, WeightData> {
         let weight = |shape: &[usize]| {

@@ -30,15 +30,7 @@ impl LossRows {
         let width = batch.width();
         let mut out = Self { tokens: Vec::new(), targets: Vec::new(), rows: Vec::new() };
         for (row, (&start, &length)) in starts.iter().zip(batch.lengths()).enumerate() {
-            let start = start.max(1);
-            if start >= length {
-                return Err(Error::input(
-                    &format!("sequence {row}"),
-                    format!("a token to predict from token {start} on"),
-                    format!("{length} tokens"),
-                ));
-            }
-            for token in start..length {
+            for token in predicted(row, start, length)? {
                 out.tokens.push(row * width + token - 1);
                 out.targets.extend(batch.ids().get(row * width + token));
                 out.rows.push(row);
@@ -99,6 +91,19 @@ impl LossRows {
         }
         sums.into_iter().map(|(sum, count)| if count == 0 { 0.0 } else { sum / count as f64 }).collect()
     }
+}
+
+/// The tokens of a sequence that are predicted: those from `start` on, but the first.
+///
+/// # Errors
+/// [`Error::Input`] that numbers a sequence without one.
+pub(crate) fn predicted(number: usize, start: usize, length: usize) -> Result<std::ops::Range<usize>> {
+    let start = start.max(1);
+    if start < length {
+        return Ok(start..length);
+    }
+    let expected = format!("a token to predict from token {start} on");
+    Err(Error::input(&format!("sequence {number}"), expected, format!("{length} tokens")))
 }
 
 /// The negative log likelihood of each predicted token, in nats.

@@ -64,14 +64,21 @@ fn packed(
     let width = batch.width();
     let sequences: Vec<&[u32]> =
         batch.lengths().iter().zip(batch.ids().chunks_exact(width)).map(|(&length, ids)| &ids[..length]).collect();
+    model.check(&sequences)?;
     let tokens = Tokens::apart(&sequences);
     let places: Vec<usize> =
         batch.lengths().iter().enumerate().flat_map(|(row, &length)| row * width..row * width + length).collect();
     // Where the padded batch's rows went: places are in order.
-    let row_of = |place: &usize| places.partition_point(|known| known < place);
-    let chosen: Vec<usize> = rows.tokens().iter().map(row_of).collect();
+    let row_of = |place: &usize| {
+        places.binary_search(place).map_err(|_| Error::input("token number", "a token of the batch", place))
+    };
+    let chosen = rows.tokens().iter().map(row_of).collect::<Result<Vec<usize>>>()?;
+    let vocab = model.vocab_size();
+    if let Some(target) = rows.targets().iter().find(|&&target| target as usize >= vocab) {
+        return Err(Error::input("target", format!("an id below {vocab}"), target));
+    }
     let padded = Padded { rows: batch.rows() * width, places: &places };
-    let tuned = model.backward(&tokens, padded, &adapters, &chosen, rows.targets(), scale, checkpointing)?;
+    let tuned = model.backward(&tokens, padded, &adapters, &chosen, rows.targets(), scale, checkpointing);
     let Some(found) = tuned.gradients else { return Ok(Backward { loss: tuned.loss, gradients: None }) };
     let device = Device::cpu();
     let mut gradients = AdapterGradients::new();

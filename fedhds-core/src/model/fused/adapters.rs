@@ -1,7 +1,7 @@
 //! Low-rank adapters as slices, by layer and place.
 
 use super::LINEARS;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::lora::{Dropout, LoraWeights};
 use crate::model::tensor::{plain, to_vec};
 use fedhds_kernels::{low_rank, scratch};
@@ -47,11 +47,11 @@ impl Mask {
 }
 
 impl Adapters {
-    /// Those of `lora`, for modules of these paths, layer by layer.
+    /// Those of `lora`, for modules of these paths and sizes `(in, out)`, layer by layer.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) where the tensors cannot be read.
-    pub fn new(lora: &LoraWeights, paths: &[[String; LINEARS]]) -> Result<Self> {
+    /// [`Error::Adapter`] for factors of another shape; [`Error::Device`] where the tensors cannot be read.
+    pub fn new(lora: &LoraWeights, paths: &[[String; LINEARS]], sizes: &[(usize, usize); LINEARS]) -> Result<Self> {
         let mut layers: Vec<[Option<Pair>; LINEARS]> = paths.iter().map(|_| std::array::from_fn(|_| None)).collect();
         let places: HashMap<&str, (usize, usize)> = paths
             .iter()
@@ -63,6 +63,11 @@ impl Adapters {
         for (path, pair) in &lora.modules {
             if let Some(&(layer, place)) = places.get(path.as_str()) {
                 let [out, r] = pair.b.dims();
+                let (input, output) = sizes[place];
+                if r == 0 || out != output || pair.a.dims() != [r, input] {
+                    let expected = format!("factors [r, {input}] and [{output}, r], r at least 1");
+                    return Err(Error::adapter(path, expected, format!("{:?} and {:?}", pair.a.dims(), [out, r])));
+                }
                 let b = to_vec(plain(pair.b.clone()))?;
                 let mut turned = vec![0.0; b.len()];
                 for (i, &value) in b.iter().enumerate() {

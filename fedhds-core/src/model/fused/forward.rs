@@ -12,33 +12,32 @@ use fedhds_kernels::rope::Rotation;
 use fedhds_kernels::{cross_entropy, norm, scratch};
 
 impl Fused {
-    /// Checks lengths and ids.
+    /// Checks sequences before they are packed, while they have their numbers.
     ///
     /// # Errors
-    /// [`Error::Input`] for a sequence longer than the model allows, or an id outside of the vocabulary.
-    fn check(&self, tokens: &Tokens) -> Result<()> {
+    /// [`Error::Input`] that numbers a sequence without tokens, longer than the model allows, or with an id outside of the vocabulary.
+    pub(crate) fn check(&self, sequences: &[&[u32]]) -> Result<()> {
         let (vocab, longest) = (self.config.vocab_size, self.config.max_position_embeddings);
-        if let Some(position) = tokens.positions.iter().max().filter(|&&position| position >= longest) {
-            return Err(Error::input("sequence", format!("at most {longest} tokens"), position + 1));
-        }
-        if let Some(id) = tokens.ids.iter().find(|&&id| id as usize >= vocab) {
-            return Err(Error::input("token", format!("an id below {vocab}"), id));
+        for (number, ids) in sequences.iter().enumerate() {
+            let what = format!("sequence {number}");
+            if ids.is_empty() || ids.len() > longest {
+                return Err(Error::input(&what, format!("1 to {longest} tokens"), ids.len()));
+            }
+            if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
+                return Err(Error::input(&what, format!("an id below {vocab}"), id));
+            }
         }
         Ok(())
     }
 
     /// The embedded tokens, `[rows, hidden]`.
-    ///
-    /// # Errors
-    /// As of the whole pass.
-    pub(super) fn embed(&self, tokens: &Tokens) -> Result<Vec<f32>> {
-        self.check(tokens)?;
+    pub(super) fn embed(&self, tokens: &Tokens) -> Vec<f32> {
         let width = self.config.hidden_size;
         let mut x = scratch::take(tokens.ids.len() * width);
         for (row, &id) in x.chunks_exact_mut(width).zip(&tokens.ids) {
             self.embedding.decode(id as usize..id as usize + 1, row);
         }
-        Ok(x)
+        x
     }
 
     pub(super) fn rotation(&self, tokens: &Tokens) -> Rotation {
@@ -52,7 +51,7 @@ impl Fused {
     /// Without a memory a token's states have the same bits whatever is read with it, and whether its beginning is shared or not.
     ///
     /// # Errors
-    /// [`Error::Input`] for a sequence longer than the model allows, or an id outside of the vocabulary; what `seen` returns.
+    /// What `seen` returns: the sequences were [checked](Self::check).
     pub(crate) fn run(
         &self,
         tokens: &Tokens,
@@ -62,7 +61,7 @@ impl Fused {
         mut memory: Option<&mut Memory>,
         mut seen: impl FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<Vec<f32>> {
-        let mut x = self.embed(tokens)?;
+        let mut x = self.embed(tokens);
         seen(0, &x)?;
         let rotation = self.rotation(tokens);
         let layers = layers.min(self.layers.len());

@@ -56,8 +56,11 @@ impl Memory {
         self.rows.iter().map(|row| row.tokens).collect()
     }
 
-    /// Keeps these sequences, in this order.
+    /// Keeps these sequences, in ascending order.
     pub fn keep(&mut self, rows: &[usize]) {
+        if rows.len() == self.rows.len() {
+            return;
+        }
         self.rows = rows.iter().map(|&row| self.rows[row].clone()).collect();
     }
 

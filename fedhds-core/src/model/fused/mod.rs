@@ -133,9 +133,10 @@ impl Fused {
     /// The adapters of `lora` in this model's places.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) where they cannot be read.
+    /// [`Error::Adapter`](crate::Error::Adapter) for factors of another shape; [`Error::Device`](crate::Error::Device) where they cannot be read.
     pub(crate) fn adapters(&self, lora: Option<&LoraWeights>) -> Result<Option<Adapters>> {
-        lora.map(|lora| Adapters::new(lora, &self.paths)).transpose()
+        let sizes = self.config.linears().map(|shape| (shape.input, shape.output));
+        lora.map(|lora| Adapters::new(lora, &self.paths, &sizes)).transpose()
     }
 
     fn heads(&self, layer: usize) -> Heads {

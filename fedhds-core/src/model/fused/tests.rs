@@ -5,53 +5,14 @@ use crate::features::{FeatureParams, Layers};
 use crate::generate::{generate, losses_under_prompts, response_losses};
 use crate::model::config::{LlamaConfig, RopeScaling};
 use crate::model::tensor::to_vec;
+use crate::model::testing::Recorded;
 use crate::model::{
-    Batch, Device, Example, Fused, InMemoryWeights, KvCache, LoraPair, LoraWeights, ModelConfig, ModelSpec, Pass,
-    Pooling, Transformer, Weight,
+    Batch, Device, Example, Fused, InMemoryWeights, LoraPair, LoraWeights, ModelConfig, Pooling, Transformer,
 };
 use crate::settings::GenerateConfig;
 use crate::train::loss::LossRows;
 use crate::train::step::backward;
 use crate::types::{AdapterConfig, Context, Control, Seed};
-use crate::{Result, model::tensor::Tensor};
-
-/// A model without arithmetic of its own.
-#[derive(Debug)]
-struct Recorded(Box<dyn Transformer>);
-
-impl Transformer for Recorded {
-    fn spec(&self) -> &ModelSpec {
-        self.0.spec()
-    }
-    fn device(&self) -> Device {
-        self.0.device()
-    }
-    fn pass(&self, batch: &Batch, cache: Option<&mut KvCache>) -> Result<Pass> {
-        self.0.pass(batch, cache)
-    }
-    fn embed(&self, batch: &Batch) -> Result<Tensor<3>> {
-        self.0.embed(batch)
-    }
-    fn layer(
-        &self,
-        index: usize,
-        hidden: Tensor<3>,
-        pass: &Pass,
-        lora: Option<&LoraWeights>,
-        cache: Option<&mut KvCache>,
-    ) -> Result<Tensor<3>> {
-        self.0.layer(index, hidden, pass, lora, cache)
-    }
-    fn final_norm(&self, rows: Tensor<2>) -> Tensor<2> {
-        self.0.final_norm(rows)
-    }
-    fn logits(&self, rows: Tensor<2>) -> Result<Tensor<2>> {
-        self.0.logits(rows)
-    }
-    fn map_weights(&self, f: &mut dyn FnMut(&str, Weight) -> Weight) -> Result<Box<dyn Transformer>> {
-        self.0.map_weights(f)
-    }
-}
 
 /// Models that differ in what a layer may have.
 fn configs() -> Vec<LlamaConfig> {
@@ -82,7 +43,7 @@ fn both(config: LlamaConfig) -> (Box<dyn Transformer>, Recorded) {
         }
     }
     let build = || config.build(&weights, &Device::cpu()).unwrap();
-    (build(), Recorded(build()))
+    (build(), Recorded::new(build()))
 }
 
 /// Adapters of all modules, or of some.
@@ -276,6 +237,38 @@ fn layers_below_the_lowest_adapter_are_not_carried_back() {
             close(&to_vec(found[&name].clone()).unwrap(), &to_vec(expected).unwrap(), &name);
         }
     }
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let (fused, _) = both(configs().remove(0));
+    let (model, control) = (fused.as_ref(), Control::default());
+    let mut adapters = lora(model, &["v_proj"], 0.0);
+    let batch = Batch::new(&[&sequences()[0]], 0).unwrap();
+    let step =
+        |lora: &LoraWeights, rows: &LossRows| backward(model, lora, &batch, rows, 1.0, false).unwrap_err().to_string();
+    // Rows of another batch: a place that it does not have, a target that the model does not have.
+    let longer = LossRows::all(&Batch::new(&[&[1; 50]], 0).unwrap()).unwrap();
+    assert!(step(&adapters, &longer).contains("a token of the batch"));
+    let foreign = LossRows::all(&Batch::new(&[[1, 60]], 0).unwrap()).unwrap();
+    assert!(step(&adapters, &foreign).contains("an id below 60"));
+    // Factors of another shape.
+    let rows = LossRows::all(&batch).unwrap();
+    let (path, pair) = adapters.modules.pop_first().unwrap();
+    let wrong = LoraPair { a: pair.b.clone(), b: pair.a.clone() };
+    adapters.modules.insert(path.clone(), wrong);
+    let message = step(&adapters, &rows);
+    assert!(message.contains(&path) && message.contains("[r, 24]"), "{message}");
+    // A sequence is numbered, whatever it is packed with.
+    let of = |bad: Vec<u32>| {
+        let ids = [sequences(), vec![bad]].concat();
+        extract_tokens(model, &ids, None, &FeatureParams::default(), &Context::new(0)).unwrap_err().to_string()
+    };
+    assert!(of(vec![1; 129]).contains("sequence 6") && of(vec![1, 60]).contains("sequence 6"));
+    let examples: Vec<Example> =
+        sequences().into_iter().chain([vec![1]]).map(|ids| Example { response_start: 0, ids }).collect();
+    let message = response_losses(model, &examples, 2, None, 1, &control).unwrap_err().to_string();
+    assert!(message.contains("sequence 3"), "{message}");
 }
 
 #[test]

@@ -4,7 +4,6 @@ use super::adapters::Adapters;
 use super::layer::{Adapted, PairGradient, Tape, attend_apart};
 use super::tokens::Tokens;
 use super::{Fused, LINEARS, O};
-use crate::error::Result;
 use fedhds_kernels::attention::Heads;
 use fedhds_kernels::product::Way;
 use fedhds_kernels::{cross_entropy, norm, scratch};
@@ -29,10 +28,7 @@ pub(crate) struct Padded<'a> {
 
 impl Fused {
     /// The loss `scale * sum(-log p(target))` of targets that these rows (each once) predict, and its gradients. With `checkpointing` each layer's input
-    /// alone is kept, and the layer is computed again.
-    ///
-    /// # Errors
-    /// As of [`run`](Self::run).
+    /// alone is kept, and the layer is computed again. The sequences were [checked](Self::check).
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn backward(
         &self,
@@ -43,7 +39,7 @@ impl Fused {
         targets: &[u32],
         scale: f64,
         checkpointing: bool,
-    ) -> Result<Tuned> {
+    ) -> Tuned {
         let rotation = self.rotation(tokens);
         let spans: Vec<(usize, usize)> = tokens.pieces.iter().map(|piece| (piece.first, piece.len)).collect();
         let attend = |heads: &Heads, q: &[f32], k: Vec<f32>, v: Vec<f32>, tape: Option<&mut Tape>| {
@@ -64,7 +60,7 @@ impl Fused {
         // Nothing below the first layer that has adapters is trained.
         let lowest = adapters.layers.iter().position(|pairs| pairs.iter().any(Option::is_some));
         let lowest = lowest.unwrap_or(self.layers.len());
-        let mut x = self.embed(tokens)?;
+        let mut x = self.embed(tokens);
         let (mut inputs, mut tapes) = (Vec::new(), Vec::new());
         for index in 0..self.layers.len() {
             if index < lowest {
@@ -86,7 +82,7 @@ impl Fused {
         cross_entropy::losses_and_gradient(&normed, self.output(), targets, scale as f32, &mut losses, &mut by_normed);
         let loss = losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() * scale;
         if !loss.is_finite() {
-            return Ok(Tuned { loss, gradients: None });
+            return Tuned { loss, gradients: None };
         }
         let mut gradient = scratch::zeros(x.len());
         norm::backward(&x, weight, eps, &by_normed, &mut gradient);
@@ -119,6 +115,6 @@ impl Fused {
             gradients.extend(paths.zip(found).filter_map(|(path, found)| Some((path, found?))));
         }
         scratch::give(gradient);
-        Ok(Tuned { loss, gradients: Some(gradients) })
+        Tuned { loss, gradients: Some(gradients) }
     }
 }
