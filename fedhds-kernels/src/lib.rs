@@ -1,7 +1,8 @@
 //! Arithmetic of language models on the CPU: products with frozen weights in the form that a file has them, low-rank updates,
 //! normalisation, rotary attention, gated activation and cross entropy, each forward and backward.
 //!
-//! Matrices are slices, row after row; sizes are the caller's promise and are asserted. A result does not depend on the number of
+//! Matrices are slices, row after row. Functions panic where sizes do not fit each other: `fedhds-core` checks what comes from outside before
+//! it calls them. A result does not depend on the number of
 //! threads: what one number is summed from, and in what order, is fixed by the sizes alone. Between machines of different vector width
 //! the last bits differ.
 

@@ -24,6 +24,18 @@ pub(crate) struct View {
     pub(crate) column: isize,
 }
 
+impl View {
+    /// Rows that lie `row` values apart.
+    pub(crate) fn rows(values: &[f32], row: usize) -> Self {
+        Self { start: values.as_ptr(), row: row as isize, column: 1 }
+    }
+
+    /// The same, columns for rows.
+    pub(crate) fn turned(values: &[f32], row: usize) -> Self {
+        Self { start: values.as_ptr(), row: 1, column: row as isize }
+    }
+}
+
 /// `[m, k] x [k, n]`, written to (or added to) rows that lie `row` values apart.
 ///
 /// # Safety
@@ -118,8 +130,8 @@ pub fn forward(x: &[f32], m: usize, w: &Matrix, way: Way, out: &mut [f32]) {
                 out.as_mut_ptr().add(first),
                 n as isize,
                 false,
-                View { start: x.as_ptr(), row: k as isize, column: 1 },
-                View { start: weights.as_ptr(), row: 1, column: k as isize },
+                View::rows(x, k),
+                View::turned(weights, k),
                 1.0,
                 parallelism(),
             );
@@ -179,8 +191,8 @@ pub fn backward(y: &[f32], m: usize, w: &Matrix, out: &mut [f32]) {
                 out.as_mut_ptr(),
                 k as isize,
                 true,
-                View { start: y.as_ptr().add(first), row: n as isize, column: 1 },
-                View { start: weights.as_ptr(), row: k as isize, column: 1 },
+                View::rows(&y[first..], n),
+                View::rows(weights, k),
                 1.0,
                 parallelism(),
             );

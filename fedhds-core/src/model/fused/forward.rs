@@ -23,8 +23,8 @@ impl Fused {
             if ids.is_empty() || ids.len() > longest {
                 return Err(Error::input(&what, format!("1 to {longest} tokens"), ids.len()));
             }
-            if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
-                return Err(Error::input(&what, format!("an id below {vocab}"), id));
+            if let Some(at) = ids.iter().position(|&id| id as usize >= vocab) {
+                return Err(Error::input(&format!("token {at} of {what}"), format!("an id below {vocab}"), ids[at]));
             }
         }
         Ok(())
