@@ -5,7 +5,7 @@ use crate::product::{View, multiply};
 use crate::threads::{self, Shared};
 use gemm::Parallelism;
 
-/// [`forward`](super::forward), with the same bits for a token whatever its sequence is cut into, and whatever is beside it: blocks begin at multiples of
+/// [`forward`](super::forward()), with the same bits for a token whatever its sequence is cut into, and whatever is beside it: blocks begin at multiples of
 /// their size in the sequence, and are whole.
 pub fn forward_alike(q: &[f32], spans: &[Span<'_>], shape: &Heads, out: &mut [f32]) {
     let (width, kv, dim) = (shape.width(), shape.kv_width(), shape.dim);

@@ -18,7 +18,7 @@ pub struct Gradients<'a> {
     pub v: &'a mut [f32],
 }
 
-/// Writes the gradients of q, k and v, `gradient` being that of what [`forward`](super::forward) made of spans `(first, len)` whose sequences begin with
+/// Writes the gradients of q, k and v, `gradient` being that of what [`forward`](super::forward()) made of spans `(first, len)` whose sequences begin with
 /// them.
 ///
 /// # Shapes
