@@ -11,7 +11,7 @@ use fedhds_core::train::{Example, TrainConfig, init::init_adapter, train_adapter
 use fedhds_core::types::{AdapterConfig, Context, Control, Seed};
 use fedhds_core::{Error, Result};
 use fedhds_kernels::Matrix;
-use fedhds_kernels::product::{self, Way};
+use fedhds_kernels::product::{self, Packed};
 use std::path::Path;
 use std::time::Instant;
 
@@ -61,7 +61,7 @@ fn main() -> Result<()> {
 fn products() -> Result<()> {
     let shapes = [(576, 576), (192, 576), (192, 576), (576, 576), (1536, 576), (1536, 576), (576, 1536)];
     let matrix = |(rows, columns): (usize, usize)| {
-        Matrix::new(rows, columns, (0..rows * columns).map(|i| (i % 7) as f32 / 70.0).collect())
+        Matrix::new(rows, columns, &(0..rows * columns).map(|i| (i % 7) as f32 / 70.0).collect::<Vec<_>>())
             .ok_or_else(|| Error::input("matrix", "its values", "others"))
     };
     let layers: Vec<Vec<Matrix>> =
@@ -72,18 +72,22 @@ fn products() -> Result<()> {
         for layer in &layers {
             for w in layer {
                 let x = if w.columns() == 576 { &narrow } else { &wide };
-                product::forward(x, rows, w, Way::BySize, &mut out[..rows * w.rows()]);
+                product::forward(
+                    &Packed::new(&x[..rows * w.columns()], rows, w.columns()),
+                    w,
+                    &mut out[..rows * w.rows()],
+                );
                 if backward {
                     let into = if w.columns() == 576 { &mut narrow } else { &mut wide };
-                    product::backward(&out[..rows * w.rows()], rows, w, into);
+                    product::backward(&Packed::new(&out[..rows * w.rows()], rows, w.rows()), w, into);
                     into.fill(0.1);
                 }
             }
         }
         if backward {
             let mut scores = vec![0.0; RESPONSE * head.rows()];
-            product::forward(&narrow[..RESPONSE * 576], RESPONSE, &head, Way::BySize, &mut scores);
-            product::backward(&scores, RESPONSE, &head, &mut narrow[..RESPONSE * 576]);
+            product::forward(&Packed::new(&narrow[..RESPONSE * 576], RESPONSE, 576), &head, &mut scores);
+            product::backward(&Packed::new(&scores, RESPONSE, head.rows()), &head, &mut narrow[..RESPONSE * 576]);
         }
     };
     for (what, rows, backward) in [("features", 8 * TOKENS, false), ("a step", TOKENS, true)] {

@@ -1,7 +1,7 @@
 //! Output projection and cross entropy together: scores of a few rows at a time, never of all.
 
 use crate::matrix::Matrix;
-use crate::product::{self, Way};
+use crate::product::{self, Packed};
 use crate::scratch;
 use crate::threads;
 use crate::vector;
@@ -40,7 +40,9 @@ pub fn losses_and_gradient(
             vector::scale(row, factor / sum);
             row[targets[i] as usize] -= factor;
         });
-        product::backward(scores, rows, w, &mut gradient[first * width..(first + rows) * width]);
+        let packed = Packed::new(scores, rows, vocab);
+        product::backward(&packed, w, &mut gradient[first * width..(first + rows) * width]);
+        packed.give();
     });
 }
 
@@ -66,7 +68,9 @@ fn each(
     for (block, (targets, losses)) in targets.chunks(ROWS).zip(losses.chunks_mut(ROWS)).enumerate() {
         let (first, rows) = (block * ROWS, targets.len());
         let scores = &mut room[..rows * vocab];
-        product::forward(&hidden[first * width..(first + rows) * width], rows, w, Way::Packed, scores);
+        let packed = Packed::new(&hidden[first * width..(first + rows) * width], rows, width);
+        product::forward(&packed, w, scores);
+        packed.give();
         let losses = threads::Shared::new(losses);
         threads::parts(scores, vocab, |i, row| {
             let target = row[targets[i] as usize];
@@ -91,7 +95,7 @@ mod tests {
         let hidden: Vec<f32> = (0..n * width).map(value).collect();
         let w: Vec<f32> = (0..vocab * width).map(|i| value(i + 5)).collect();
         let targets: Vec<u32> = (0..n as u32).map(|i| i * 11 % 37).collect();
-        let matrix = Matrix::new(vocab, width, w.clone()).unwrap();
+        let matrix = Matrix::new(vocab, width, &w).unwrap();
         let (mut found, mut again, mut gradient) = (vec![0.0; n], vec![0.0; n], vec![1.0; n * width]);
         losses(&hidden, &matrix, &targets, &mut found);
         losses_and_gradient(&hidden, &matrix, &targets, 0.5, &mut again, &mut gradient);

@@ -8,14 +8,20 @@
 
 pub mod attention;
 pub mod cross_entropy;
+mod form;
 pub mod low_rank;
-pub mod matrix;
+mod matrix;
 pub mod norm;
+mod panels;
 pub mod product;
 pub mod rope;
 pub mod scratch;
+mod strided;
 pub mod swiglu;
 mod threads;
+mod tile;
+mod turn;
 mod vector;
 
-pub use matrix::{Form, Matrix};
+pub use form::Form;
+pub use matrix::Matrix;

@@ -1,7 +1,9 @@
 //! Low-rank updates (Hu et al. 2021, arXiv 2106.09685): products of which one side is a few numbers wide.
 
 use crate::threads;
-use crate::vector;
+use crate::vector::{self, wide};
+use pulp::{Simd, WithSimd};
+use std::ops::Range;
 
 /// Columns of a gradient that one thread sums at a time.
 const COLUMNS: usize = 128;
@@ -54,21 +56,68 @@ pub fn gradient(u: &[f32], x: &[f32], r: usize, factor: f32, out: &mut [f32]) {
     if k == 0 {
         return;
     }
-    let blocks = k.div_ceil(COLUMNS);
     let shared = threads::Shared::new(out);
-    threads::each(blocks, |block| {
+    threads::each(k.div_ceil(COLUMNS), |block| {
         let columns = block * COLUMNS..((block + 1) * COLUMNS).min(k);
-        let mut sums = vec![0.0; r * columns.len()];
-        for (u, x) in u.chunks_exact(r).zip(x.chunks_exact(k)) {
-            let x = &x[columns.clone()];
-            sums.chunks_exact_mut(columns.len()).zip(u).for_each(|(sums, &u)| vector::add_scaled(sums, &[u], x));
-        }
-        for (j, sums) in sums.chunks_exact(columns.len()).enumerate() {
-            // SAFETY: these columns are this thread's.
-            let out = unsafe { shared.slice(j * k + columns.start, columns.len()) };
-            out.iter_mut().zip(sums).for_each(|(out, sum)| *out += factor * sum);
-        }
+        wide(Gradient { u, x, r, k, factor, columns, out: shared });
     });
+}
+
+/// Some columns of [`gradient`].
+struct Gradient<'a> {
+    u: &'a [f32],
+    x: &'a [f32],
+    r: usize,
+    k: usize,
+    factor: f32,
+    columns: Range<usize>,
+    out: threads::Shared,
+}
+
+impl Gradient<'_> {
+    /// Rows from `first` on, all sums in registers.
+    #[inline(always)]
+    fn rows<S: Simd, const R: usize>(&self, simd: S, first: usize) {
+        let mut at = self.columns.start;
+        while at < self.columns.end {
+            let count = (self.columns.end - at).min(S::F32_LANES);
+            let mut sums = [simd.splat_f32s(0.0); R];
+            for (u, x) in self.u.chunks_exact(self.r).zip(self.x.chunks_exact(self.k)) {
+                let x = &x[at..at + count];
+                let x = S::as_simd_f32s(x).0.first().copied().unwrap_or_else(
+                    #[inline(always)]
+                    || simd.partial_load_f32s(x),
+                );
+                for j in 0..R {
+                    sums[j] = simd.mul_add_f32s(simd.splat_f32s(u[first + j]), x, sums[j]);
+                }
+            }
+            for (j, sum) in sums.iter().enumerate() {
+                // SAFETY: these columns are this thread's.
+                let out = unsafe { self.out.slice((first + j) * self.k + at, count) };
+                let there = simd.partial_load_f32s(out);
+                simd.partial_store_f32s(out, simd.mul_add_f32s(*sum, simd.splat_f32s(self.factor), there));
+            }
+            at += count;
+        }
+    }
+}
+
+impl WithSimd for Gradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut first = 0;
+        while first + 8 <= self.r {
+            self.rows::<S, 8>(simd, first);
+            first += 8;
+        }
+        while first < self.r {
+            self.rows::<S, 1>(simd, first);
+            first += 1;
+        }
+    }
 }
 
 /// Of draws of two bytes, which are at least `threshold`: 1 for those, else 0.

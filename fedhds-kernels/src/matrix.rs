@@ -1,132 +1,24 @@
 //! Frozen weights in the form that a file has them, and their values as f32.
 
+use crate::form::Form;
+use crate::panels::{self, Lane, ROWS, Words};
 use crate::threads;
-use half::f16;
-use half::slice::{HalfBitsSliceExt as _, HalfFloatSliceExt as _};
-use std::borrow::Cow;
 use std::ops::Range;
 
-/// How values are stored. The block forms are llama.cpp's (`ggml-quants.c`): 32 values of a row share their scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Form {
-    /// 4 bytes a value.
-    F32,
-    /// IEEE half precision, 2 bytes a value.
-    F16,
-    /// The upper half of an f32, 2 bytes a value.
-    Bf16,
-    /// A scale (f16) and 32 bytes: `d * q`, q from -128 to 127.
-    Q8_0,
-    /// A scale (f16) and 32 half bytes: `d * (q - 8)`.
-    Q4_0,
-    /// A scale and a smallest value (f16) and 32 half bytes: `d * q + m`.
-    Q4_1,
-}
-
-/// Values of a block.
-const BLOCK: usize = 32;
-
-impl Form {
-    /// Values that are stored together; a row is whole blocks.
-    pub fn block(self) -> usize {
-        match self {
-            Form::F32 | Form::F16 | Form::Bf16 => 1,
-            Form::Q8_0 | Form::Q4_0 | Form::Q4_1 => BLOCK,
-        }
-    }
-
-    /// Bytes of a block.
-    pub fn block_bytes(self) -> usize {
-        match self {
-            Form::F32 => 4,
-            Form::F16 | Form::Bf16 => 2,
-            Form::Q8_0 => 34,
-            Form::Q4_0 => 18,
-            Form::Q4_1 => 20,
-        }
-    }
-
-    /// Bytes of a row of so many values; none where they are no whole blocks.
-    pub fn row_bytes(self, columns: usize) -> Option<usize> {
-        columns.is_multiple_of(self.block()).then(|| columns / self.block() * self.block_bytes())
-    }
-
-    fn decode(self, stored: &[u8], out: &mut [f32]) {
-        // A vector of bytes promises no alignment, though every allocator gives it.
-        fn halves(stored: &[u8]) -> Cow<'_, [u16]> {
-            let copied = || stored.as_chunks::<2>().0.iter().map(|&bytes| u16::from_le_bytes(bytes)).collect();
-            bytemuck::try_cast_slice(stored).map_or_else(|_| Cow::Owned(copied()), Cow::Borrowed)
-        }
-        match self {
-            Form::F32 => bytemuck::cast_slice_mut(out).copy_from_slice(stored),
-            Form::F16 => halves(stored).reinterpret_cast::<f16>().convert_to_f32_slice(out),
-            Form::Bf16 => {
-                for (out, &bits) in out.iter_mut().zip(&*halves(stored)) {
-                    *out = f32::from_bits(u32::from(bits) << 16);
-                }
-            }
-            Form::Q8_0 => blocks::<34>(stored, out, |block, out| {
-                let scale = half(block, 0);
-                for (out, &q) in out.iter_mut().zip(&block[2..]) {
-                    *out = scale * f32::from(q as i8);
-                }
-            }),
-            Form::Q4_0 => blocks::<18>(stored, out, |block, out| {
-                let scale = half(block, 0);
-                let (low, high) = out.split_at_mut(BLOCK / 2);
-                for ((low, high), &q) in low.iter_mut().zip(high).zip(&block[2..]) {
-                    *low = scale * f32::from((q & 15) as i8 - 8);
-                    *high = scale * f32::from((q >> 4) as i8 - 8);
-                }
-            }),
-            Form::Q4_1 => blocks::<20>(stored, out, |block, out| {
-                let (scale, least) = (half(block, 0), half(block, 2));
-                let (low, high) = out.split_at_mut(BLOCK / 2);
-                for ((low, high), &q) in low.iter_mut().zip(high).zip(&block[4..]) {
-                    *low = f32::from(q & 15) * scale + least;
-                    *high = f32::from(q >> 4) * scale + least;
-                }
-            }),
-        }
-    }
-}
-
-/// The f16 at a place of a block, in line: the crate `half` asks at each call what the processor can do, which took longer than the 32 values
-/// behind it.
-#[inline(always)]
-fn half(block: &[u8], at: usize) -> f32 {
-    let bits = u32::from(u16::from_le_bytes([block[at], block[at + 1]]));
-    let (sign, rest) = ((bits & 0x8000) << 16, bits & 0x7fff);
-    // Exponents of f16 begin 112 later than those of f32.
-    let finite = f32::from_bits(rest << 13) * f32::from_bits((127 + 112) << 23);
-    let value = if rest < 0x7c00 { finite.to_bits() } else { 0x7f80_0000 | (rest & 0x3ff) << 13 };
-    f32::from_bits(sign | value)
-}
-
-fn blocks<const N: usize>(stored: &[u8], out: &mut [f32], decode: impl Fn(&[u8; N], &mut [f32; BLOCK])) {
-    crate::vector::wide(
-        #[inline(always)]
-        || {
-            for (block, out) in stored.as_chunks::<N>().0.iter().zip(out.as_chunks_mut::<BLOCK>().0) {
-                decode(block, out);
-            }
-        },
-    );
-}
-
-/// A frozen matrix, row after row.
+/// A frozen matrix.
 #[derive(Clone, PartialEq)]
 pub struct Matrix {
     rows: usize,
     columns: usize,
     form: Form,
-    values: Values,
+    panels: Panels,
 }
 
+/// Panels one after another; the rows that the last lacks are zeros.
 #[derive(Clone, PartialEq)]
-enum Values {
-    Plain(Vec<f32>),
-    Stored(Vec<u8>),
+enum Panels {
+    Plain(Vec<Lane>),
+    Stored(Vec<Words>),
 }
 
 impl std::fmt::Debug for Matrix {
@@ -136,20 +28,39 @@ impl std::fmt::Debug for Matrix {
 }
 
 impl Matrix {
-    /// A matrix of f32; none where `values` are not `rows * columns`.
-    pub fn new(rows: usize, columns: usize, values: Vec<f32>) -> Option<Self> {
-        let fits = rows.checked_mul(columns) == Some(values.len());
-        fits.then_some(Self { rows, columns, form: Form::F32, values: Values::Plain(values) })
+    /// A matrix of f32, row after row; none where `values` are not `rows * columns`.
+    pub fn new(rows: usize, columns: usize, values: &[f32]) -> Option<Self> {
+        if rows.checked_mul(columns) != Some(values.len()) {
+            return None;
+        }
+        let mut lanes = vec![[0.0; ROWS]; rows.div_ceil(ROWS) * columns];
+        threads::parts(lanes.as_flattened_mut(), ROWS * columns, |panel, lanes| {
+            let lanes = lanes.as_chunks_mut::<ROWS>().0;
+            let rows = values[panel * ROWS * columns..].chunks_exact(columns).take(ROWS);
+            for (place, row) in rows.enumerate() {
+                lanes.iter_mut().zip(row).for_each(|(lane, &value)| lane[place] = value);
+            }
+        });
+        Some(Self { rows, columns, form: Form::F32, panels: Panels::Plain(lanes) })
     }
 
-    /// A matrix as it is stored, little endian; none where `bytes` are not those of `rows * columns` values.
-    pub fn stored(rows: usize, columns: usize, form: Form, bytes: Vec<u8>) -> Option<Self> {
-        let fits = form.row_bytes(columns)?.checked_mul(rows) == Some(bytes.len());
-        if form == Form::F32 {
-            let values = bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
-            return fits.then(|| values.collect()).and_then(|values| Self::new(rows, columns, values));
+    /// A matrix as it is stored, little endian, row after row; none where `bytes` are not those of `rows * columns` values.
+    pub fn stored(rows: usize, columns: usize, form: Form, bytes: &[u8]) -> Option<Self> {
+        let row = form.row_bytes(columns)?;
+        if row.checked_mul(rows) != Some(bytes.len()) {
+            return None;
         }
-        fits.then_some(Self { rows, columns, form, values: Values::Stored(bytes) })
+        if form == Form::F32 {
+            let values: Vec<f32> = bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+            return Self::new(rows, columns, &values);
+        }
+        let words = panels::words(form, columns);
+        let mut all = vec![[0; ROWS]; rows.div_ceil(ROWS) * words];
+        threads::parts(&mut all, words, |panel, to| {
+            let rows = bytes[panel * ROWS * row..].chunks_exact(row).take(ROWS);
+            rows.enumerate().for_each(|(lane, row)| panels::interleave(form, row, lane, to));
+        });
+        Some(Self { rows, columns, form, panels: Panels::Stored(all) })
     }
 
     /// Number of rows.
@@ -169,21 +80,22 @@ impl Matrix {
 
     /// Bytes of the values.
     pub fn bytes(&self) -> usize {
-        match &self.values {
-            Values::Plain(values) => values.len() * 4,
-            Values::Stored(bytes) => bytes.len(),
+        match &self.panels {
+            Panels::Plain(lanes) => size_of_val(&lanes[..]),
+            Panels::Stored(words) => size_of_val(&words[..]),
         }
     }
 
-    /// The values of these rows, `[range.len(), columns]`: as they lie there, or written to `scratch`.
-    pub fn plain<'a>(&'a self, range: Range<usize>, scratch: &'a mut Vec<f32>) -> &'a [f32] {
-        match &self.values {
-            Values::Plain(values) => &values[range.start * self.columns..range.end * self.columns],
-            Values::Stored(_) => {
-                // No value is read that `decode` did not write.
-                scratch.resize(range.len() * self.columns, 0.0);
-                self.decode(range, scratch);
-                scratch
+    /// Some columns of a panel, beginning with a block's first: as they lie there, or written to `room`.
+    pub(crate) fn lanes<'a>(&'a self, panel: usize, columns: Range<usize>, room: &'a mut [Lane]) -> &'a [Lane] {
+        match &self.panels {
+            Panels::Plain(lanes) => &lanes[panel * self.columns..][columns],
+            Panels::Stored(words) => {
+                let words_of = |columns: usize| panels::words(self.form, columns);
+                let panel = &words[panel * words_of(self.columns)..][words_of(columns.start)..words_of(columns.end)];
+                let room = &mut room[..columns.len()];
+                panels::decode(self.form, panel, room);
+                room
             }
         }
     }
@@ -191,17 +103,13 @@ impl Matrix {
     /// Writes the values of these rows, `[range.len(), columns]`.
     pub fn decode(&self, range: Range<usize>, out: &mut [f32]) {
         assert!(range.end <= self.rows && out.len() == range.len() * self.columns);
-        match &self.values {
-            Values::Plain(values) => out.copy_from_slice(&values[range.start * self.columns..range.end * self.columns]),
-            Values::Stored(bytes) => {
-                let row = self.columns / self.form.block() * self.form.block_bytes();
-                let rows = threads::light_rows(self.columns);
-                threads::parts(out, rows * self.columns, |i, out| {
-                    let first = range.start + i * rows;
-                    let count = out.len() / self.columns.max(1);
-                    self.form.decode(&bytes[first * row..(first + count) * row], out);
-                });
+        let mut room = vec![[0.0; ROWS]; self.columns];
+        let mut lanes: &[Lane] = &[];
+        for (row, out) in range.clone().zip(out.chunks_exact_mut(self.columns.max(1))) {
+            if row == range.start || row.is_multiple_of(ROWS) {
+                lanes = self.lanes(row / ROWS, 0..self.columns, &mut room);
             }
+            out.iter_mut().zip(lanes).for_each(|(to, lane)| *to = lane[row % ROWS]);
         }
     }
 }
@@ -209,18 +117,18 @@ impl Matrix {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use half::bf16;
+    use half::{bf16, f16};
 
     #[test]
     fn every_form_is_read() {
         let half = |value: f32| f16::from_f32(value).to_le_bytes();
         let decoded = |form: Form, rows: usize, columns: usize, bytes: Vec<u8>| {
-            let matrix = Matrix::stored(rows, columns, form, bytes).unwrap();
+            let matrix = Matrix::stored(rows, columns, form, &bytes).unwrap();
             assert_eq!((matrix.rows(), matrix.columns(), matrix.form()), (rows, columns, form));
             let mut all = vec![f32::NAN; rows * columns];
             matrix.decode(0..rows, &mut all);
-            let mut scratch = Vec::new();
-            let last = matrix.plain(rows - 1..rows, &mut scratch);
+            let mut last = vec![f32::NAN; columns];
+            matrix.decode(rows - 1..rows, &mut last);
             assert_eq!(last, &all[(rows - 1) * columns..]);
             all
         };
@@ -232,34 +140,57 @@ mod tests {
         let stored = short.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect();
         assert_eq!(decoded(Form::Bf16, 2, 2, stored), short);
 
-        let q8: Vec<u8> = (0..2)
-            .flat_map(|row| [half(0.5 + row as f32).to_vec(), (0..32).map(|i| (i * 9) as u8).collect()].concat())
-            .collect();
-        let expected = |row: usize, i: usize| (0.5 + row as f32) * f32::from((i * 9) as u8 as i8);
-        let all = decoded(Form::Q8_0, 2, 32, q8);
-        assert!((0..64).all(|at| all[at] == expected(at / 32, at % 32)));
-
-        let nibbles: Vec<u8> = (0..16).map(|i| (i | (15 - i) << 4) as u8).collect();
-        let all = decoded(Form::Q4_0, 1, 32, [half(0.25).to_vec(), nibbles.clone()].concat());
-        assert!((0..16).all(|i| all[i] == 0.25 * (i as f32 - 8.0) && all[16 + i] == 0.25 * (7.0 - i as f32)));
-        let all = decoded(Form::Q4_1, 1, 32, [half(0.25).to_vec(), half(-1.0).to_vec(), nibbles].concat());
-        assert!((0..16).all(|i| all[i] == 0.25 * i as f32 - 1.0 && all[16 + i] == 0.25 * (15.0 - i as f32) - 1.0));
+        // More rows than a panel has, and more blocks than one.
+        let (rows, columns) = (37, 96);
+        let scale = |row: usize, block: usize| 0.5 + row as f32 + block as f32 / 4.0;
+        let block = |at: usize| (at / 3, at % 3);
+        let all_blocks = |of: &dyn Fn(usize, usize) -> Vec<u8>| {
+            (0..rows * 3).flat_map(|at| of(block(at).0, block(at).1)).collect::<Vec<u8>>()
+        };
+        let check = |got: &[f32], expected: &dyn Fn(usize, usize, usize) -> f32| {
+            for (at, got) in got.iter().enumerate() {
+                let (row, column) = (at / columns, at % columns);
+                assert_eq!(*got, expected(row, column / 32, column % 32), "{row} {column}");
+            }
+        };
+        let byte = |row: usize, block: usize, i: usize| (i * 9 + row * 5 + block * 3) as u8;
+        let q8 =
+            all_blocks(&|row, b| [half(scale(row, b)).to_vec(), (0..32).map(|i| byte(row, b, i)).collect()].concat());
+        let of_q8 = |row: usize, b: usize, i: usize| scale(row, b) * f32::from(byte(row, b, i) as i8);
+        check(&decoded(Form::Q8_0, rows, columns, q8), &of_q8);
+        let nibbles = |row: usize, b: usize| (0..16).map(|i| byte(row, b, i)).collect::<Vec<u8>>();
+        let nibble = |row: usize, b: usize, i: usize| {
+            let byte = byte(row, b, i % 16);
+            f32::from(if i < 16 { byte & 15 } else { byte >> 4 })
+        };
+        let q4 = all_blocks(&|row, b| [half(scale(row, b)).to_vec(), nibbles(row, b)].concat());
+        let of_q4 = |row: usize, b: usize, i: usize| scale(row, b) * (nibble(row, b, i) - 8.0);
+        check(&decoded(Form::Q4_0, rows, columns, q4), &of_q4);
+        let heads = |row: usize, b: usize| [half(scale(row, b)), half(-(b as f32))].concat();
+        let q4 = all_blocks(&|row, b| [heads(row, b), nibbles(row, b)].concat());
+        let of_q4 = |row: usize, b: usize, i: usize| nibble(row, b, i) * scale(row, b) - b as f32;
+        check(&decoded(Form::Q4_1, rows, columns, q4), &of_q4);
     }
 
     #[test]
     fn halves_are_read_as_they_are() {
-        for bits in 0..=u16::MAX {
-            let (got, exact) = (half(&bits.to_le_bytes(), 0), f16::from_bits(bits).to_f32());
+        let all: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        let matrix = Matrix::stored(32, 2048, Form::F16, &all).unwrap();
+        let mut values = vec![0.0; 1 << 16];
+        matrix.decode(0..32, &mut values);
+        for (bits, got) in (0..=u16::MAX).zip(values) {
+            let exact = f16::from_bits(bits).to_f32();
             assert!(got.to_bits() == exact.to_bits() || got.is_nan() && exact.is_nan(), "{bits:x}: {got} {exact}");
         }
     }
 
     #[test]
     fn sizes_that_do_not_fit_are_none() {
-        assert!(Matrix::new(2, 3, vec![0.0; 5]).is_none() && Matrix::new(usize::MAX, 2, Vec::new()).is_none());
-        assert!(Matrix::stored(1, 33, Form::Q8_0, vec![0; 34]).is_none());
-        assert!(Matrix::stored(1, 32, Form::Q8_0, vec![0; 33]).is_none());
-        assert!(Matrix::stored(usize::MAX, 32, Form::Q8_0, vec![0; 34]).is_none());
-        assert_eq!(Matrix::stored(0, 32, Form::Q4_1, Vec::new()).unwrap().bytes(), 0);
+        assert!(Matrix::new(2, 3, &[0.0; 5]).is_none() && Matrix::new(usize::MAX, 2, &[]).is_none());
+        assert!(Matrix::stored(1, 33, Form::Q8_0, &[0; 34]).is_none());
+        assert!(Matrix::stored(1, 32, Form::Q8_0, &[0; 33]).is_none());
+        assert!(Matrix::stored(usize::MAX, 32, Form::Q8_0, &[0; 34]).is_none());
+        assert_eq!(Matrix::stored(0, 32, Form::Q4_1, &[]).unwrap().bytes(), 0);
+        assert_eq!(Matrix::new(3, 0, &[]).unwrap().bytes(), 0);
     }
 }

@@ -2,20 +2,14 @@
 
 use crate::threads::{self, LIGHT};
 use crate::vector::{exp, wide};
+use pulp::{Simd, WithSimd};
 
 /// Writes `silu(gate) * up`, value by value; all of one length.
 pub fn forward(gate: &[f32], up: &[f32], out: &mut [f32]) {
     assert!(gate.len() == out.len() && up.len() == out.len());
     threads::parts(out, LIGHT, |i, out| {
         let (gate, up) = (&gate[i * LIGHT..][..out.len()], &up[i * LIGHT..][..out.len()]);
-        wide(
-            #[inline(always)]
-            || {
-                for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
-                    *out = gate / (1.0 + exp(-gate)) * up;
-                }
-            },
-        );
+        wide(Forward { gate, up, out });
     });
 }
 
@@ -27,17 +21,74 @@ pub fn backward(gate: &mut [f32], up: &mut [f32], gradient: &[f32]) {
         // SAFETY: each part of `up` is one thread's.
         let up = unsafe { up.slice(i * LIGHT, gate.len()) };
         let gradient = &gradient[i * LIGHT..][..gate.len()];
-        wide(
-            #[inline(always)]
-            || {
-                for ((gate, up), &gradient) in gate.iter_mut().zip(up).zip(gradient) {
-                    let (x, sigmoid) = (*gate, 1.0 / (1.0 + exp(-*gate)));
-                    *gate = gradient * *up * (sigmoid + x * sigmoid * (1.0 - sigmoid));
-                    *up = gradient * x * sigmoid;
-                }
-            },
-        );
+        wide(Backward { gate, up, gradient });
     });
+}
+
+struct Forward<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (gates, gate_tail) = S::as_simd_f32s(self.gate);
+        let (ups, up_tail) = S::as_simd_f32s(self.up);
+        let (outs, out_tail) = S::as_mut_simd_f32s(self.out);
+        for ((out, &gate), &up) in outs.iter_mut().zip(gates).zip(ups) {
+            *out = simd.mul_f32s(simd.mul_f32s(gate, sigmoid(simd, gate)), up);
+        }
+        if !out_tail.is_empty() {
+            let (gate, up) = (simd.partial_load_f32s(gate_tail), simd.partial_load_f32s(up_tail));
+            simd.partial_store_f32s(out_tail, simd.mul_f32s(simd.mul_f32s(gate, sigmoid(simd, gate)), up));
+        }
+    }
+}
+
+struct Backward<'a> {
+    gate: &'a mut [f32],
+    up: &'a mut [f32],
+    gradient: &'a [f32],
+}
+
+impl WithSimd for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (gates, gate_tail) = S::as_mut_simd_f32s(self.gate);
+        let (ups, up_tail) = S::as_mut_simd_f32s(self.up);
+        let (gradients, gradient_tail) = S::as_simd_f32s(self.gradient);
+        for ((gate, up), &gradient) in gates.iter_mut().zip(ups).zip(gradients) {
+            [*gate, *up] = gradients_of(simd, *gate, *up, gradient);
+        }
+        if !gate_tail.is_empty() {
+            let gradient = simd.partial_load_f32s(gradient_tail);
+            let (gate, up) = (simd.partial_load_f32s(gate_tail), simd.partial_load_f32s(up_tail));
+            let [gate, up] = gradients_of(simd, gate, up, gradient);
+            simd.partial_store_f32s(gate_tail, gate);
+            simd.partial_store_f32s(up_tail, up);
+        }
+    }
+}
+
+#[inline(always)]
+fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let one = simd.splat_f32s(1.0);
+    simd.div_f32s(one, simd.add_f32s(one, exp(simd, simd.neg_f32s(x))))
+}
+
+#[inline(always)]
+fn gradients_of<S: Simd>(simd: S, gate: S::f32s, up: S::f32s, gradient: S::f32s) -> [S::f32s; 2] {
+    let sigmoid = sigmoid(simd, gate);
+    let silu = simd.mul_f32s(gate, sigmoid);
+    // sigmoid + x sigmoid (1 - sigmoid)
+    let slope = simd.mul_add_f32s(silu, simd.sub_f32s(simd.splat_f32s(1.0), sigmoid), sigmoid);
+    [simd.mul_f32s(simd.mul_f32s(gradient, up), slope), simd.mul_f32s(gradient, silu)]
 }
 
 #[cfg(test)]

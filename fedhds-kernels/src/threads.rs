@@ -20,7 +20,7 @@ pub(crate) fn each(count: usize, work: impl Fn(usize) + Sync) {
 }
 
 /// Calls `work` on each part of `size` values with its number.
-pub(crate) fn parts(values: &mut [f32], size: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+pub(crate) fn parts<T: Send>(values: &mut [T], size: usize, work: impl Fn(usize, &mut [T]) + Sync) {
     let size = size.max(1);
     if values.len() <= size || rayon::current_num_threads() == 1 {
         values.chunks_mut(size).enumerate().for_each(|(i, part)| work(i, part));

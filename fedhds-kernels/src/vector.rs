@@ -155,25 +155,42 @@ pub(crate) fn largest(row: &[f32]) -> f32 {
 
 /// Replaces each value by e^(value - shift); returns their sum.
 pub(crate) fn exponentials(row: &mut [f32], shift: f32) -> f32 {
+    wide(Exponentials { row: &mut *row, shift });
     wide(
         #[inline(always)]
         || {
-            let (body, tail) = row.as_chunks_mut::<LANES>();
+            let (body, tail) = row.as_chunks::<LANES>();
             let mut sums = [0.0f32; LANES];
             for values in body {
                 for (sum, value) in sums.iter_mut().zip(values) {
-                    *value = exp(*value - shift);
                     *sum += *value;
                 }
             }
-            let mut sum: f32 = sums.iter().sum();
-            for value in tail {
-                *value = exp(*value - shift);
-                sum += *value;
-            }
-            sum
+            sums.iter().chain(tail).sum()
         },
     )
+}
+
+struct Exponentials<'a> {
+    row: &'a mut [f32],
+    shift: f32,
+}
+
+impl WithSimd for Exponentials<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let shift = simd.splat_f32s(self.shift);
+        let (body, tail) = S::as_mut_simd_f32s(self.row);
+        for value in body {
+            *value = exp(simd, simd.sub_f32s(*value, shift));
+        }
+        if !tail.is_empty() {
+            let value = simd.partial_load_f32s(tail);
+            simd.partial_store_f32s(tail, exp(simd, simd.sub_f32s(value, shift)));
+        }
+    }
 }
 
 /// Multiplies each value.
@@ -186,31 +203,30 @@ pub(crate) fn scale(row: &mut [f32], factor: f32) {
 
 /// e^x, within 2 units in the last place of f32 from -87 to 88; 0 below, and infinity above.
 #[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
+pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     // Cody and Waite: x = n ln 2 + r with |r| <= ln 2 / 2, then a polynomial (Cephes' expf).
-    let clamped = x.clamp(-87.3, 88.7);
-    let n = (clamped * std::f32::consts::LOG2_E + 12_582_912.0) - 12_582_912.0;
-    let r = clamped - n * 0.693_359_4 - n * -2.121_944_4e-4;
-    let p = 1.987_569_1e-4;
-    let p = p * r + 1.398_199_9e-3;
-    let p = p * r + 8.333_452e-3;
-    let p = p * r + 4.166_579_6e-2;
-    let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 0.5;
-    let value = p * r * r + r + 1.0;
-    // In two steps: 2^128 is no f32.
-    let power = |n: i32| f32::from_bits(((n + 127) as u32) << 23);
-    let n = n as i32;
-    let scaled = value * power(n >> 1) * power(n - (n >> 1));
-    if x < -87.3 {
-        0.0
-    } else if x > 88.7 {
-        f32::INFINITY
-    } else if x.is_nan() {
-        f32::NAN
-    } else {
-        scaled
+    let clamped = simd.max_f32s(simd.min_f32s(x, simd.splat_f32s(88.0)), simd.splat_f32s(-87.3));
+    // Whole numbers stand in the last bits of this sum.
+    let magic = simd.splat_f32s(12_582_912.0);
+    let whole = simd.mul_add_f32s(clamped, simd.splat_f32s(std::f32::consts::LOG2_E), magic);
+    let n = simd.sub_f32s(whole, magic);
+    let r = simd.mul_add_f32s(n, simd.splat_f32s(-0.693_359_4), clamped);
+    let r = simd.mul_add_f32s(n, simd.splat_f32s(2.121_944_4e-4), r);
+    let mut p = simd.splat_f32s(1.987_569_1e-4);
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = simd.mul_add_f32s(p, r, simd.splat_f32s(coefficient));
     }
+    let value = simd.add_f32s(simd.mul_add_f32s(simd.mul_f32s(p, r), r, r), simd.splat_f32s(1.0));
+    // 2^n: its bits are those of n in the exponent's place.
+    let exponent = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(whole), simd.splat_u32s(23));
+    let power = simd.add_u32s(exponent, simd.splat_u32s(127 << 23));
+    let scaled = simd.mul_f32s(value, simd.transmute_f32s_u32s(power));
+    let below = simd.less_than_f32s(x, simd.splat_f32s(-87.3));
+    let above = simd.greater_than_f32s(x, simd.splat_f32s(88.0));
+    let known = simd.equal_f32s(x, x);
+    let scaled = simd.select_f32s(below, simd.splat_f32s(0.0), scaled);
+    let scaled = simd.select_f32s(above, simd.splat_f32s(f32::INFINITY), scaled);
+    simd.select_f32s(known, scaled, x)
 }
 
 #[cfg(test)]
@@ -219,14 +235,25 @@ mod tests {
 
     #[test]
     fn exp_is_near() {
-        let mut x = -87.0f32;
-        while x < 88.6 {
-            let (got, exact) = (f64::from(exp(x)), f64::from(x).exp());
-            assert!((got - exact).abs() < 3e-7 * exact, "{x}: {got} {exact}");
-            x += 0.013;
+        let mut values: Vec<f32> = (0..13_500).map(|i| -87.0 + i as f32 * 0.013).filter(|x| *x < 88.0).collect();
+        let exact: Vec<f64> = values.iter().map(|&x| f64::from(x).exp()).collect();
+        let sum = exponentials(&mut values.clone(), 88.0);
+        exponentials(&mut values, 0.0);
+        for (got, exact) in values.iter().zip(&exact) {
+            assert!((f64::from(*got) - exact).abs() < 3e-7 * exact, "{got} {exact}");
         }
-        assert_eq!((exp(0.0), exp(-1e30), exp(f32::NEG_INFINITY)), (1.0, 0.0, 0.0));
-        assert!(exp(f32::INFINITY) == f32::INFINITY && exp(f32::NAN).is_nan());
+        assert!((f64::from(sum) / (exact.iter().sum::<f64>() * (-88f64).exp()) - 1.0).abs() < 1e-5);
+        // Whole vectors and single values alike.
+        for count in [1, 40] {
+            let of = |x: f32, shift: f32| {
+                let mut row = vec![x; count];
+                exponentials(&mut row, shift);
+                assert!(row.iter().all(|value| value.to_bits() == row[0].to_bits()));
+                row[0]
+            };
+            assert_eq!((of(3.0, 3.0), of(-1e30, 0.0), of(f32::NEG_INFINITY, 0.0)), (1.0, 0.0, 0.0));
+            assert!(of(f32::INFINITY, 0.0) == f32::INFINITY && of(f32::NAN, 0.0).is_nan());
+        }
     }
 
     #[test]

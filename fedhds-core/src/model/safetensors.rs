@@ -139,7 +139,7 @@ impl WeightSource for SafetensorsFolder {
                 _ => return self.plain_matrix(name),
             };
             match view.shape() {
-                &[rows, columns] => Matrix::stored(rows, columns, form, view.data().to_vec()),
+                &[rows, columns] => Matrix::stored(rows, columns, form, view.data()),
                 _ => None,
             }
             .map_or_else(|| self.plain_matrix(name), Ok)

@@ -47,7 +47,7 @@ pub trait WeightSource: Send + Sync {
         let WeightData { shape, data } = self.tensor(name)?;
         let message = format!("expected 2 dimensions, got {shape:?}");
         let matrix = match shape[..] {
-            [rows, columns] => StoredMatrix::new(rows, columns, data),
+            [rows, columns] => StoredMatrix::new(rows, columns, &data),
             _ => None,
         };
         matrix.ok_or_else(|| Error::model(self.path(), format!("tensor `{name}`"), message))

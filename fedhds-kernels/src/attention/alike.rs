@@ -1,78 +1,104 @@
-//! Attention that gives a token the same bits whatever its sequence is cut into.
+//! Attention of many queries at once, which gives a token the same bits whatever its sequence is cut into.
 
-use super::{Heads, QUERIES, Span};
-use crate::product::{View, multiply};
+use super::{Heads, Span};
+use crate::panels::{Lane, ROWS};
 use crate::threads::{self, Shared};
-use gemm::Parallelism;
+use crate::tile::{Packed, Tiles};
+use crate::turn::turn;
 
-/// [`forward`](super::forward()), with the same bits for a token whatever its sequence is cut into, and whatever is beside it: blocks begin at multiples of
-/// their size in the sequence, and are whole.
+/// Positions of a block: their queries meet the keys up to the last of them together.
+const POSITIONS: usize = 48;
+
+/// [`forward`](super::forward()) for spans of many tokens, with the same bits for a token whatever its sequence is cut into, and whatever is
+/// beside it: every sum goes over one position after another, and what a token does not see adds 0.
 pub fn forward_alike(q: &[f32], spans: &[Span<'_>], shape: &Heads, out: &mut [f32]) {
-    let (width, kv, dim) = (shape.width(), shape.kv_width(), shape.dim);
+    let (width, dim) = (shape.width(), shape.dim);
     assert!(q.len() == out.len() && shape.heads.is_multiple_of(shape.kv_heads));
     let out = Shared::new(out);
     let group = shape.heads / shape.kv_heads;
     threads::each(spans.len() * shape.kv_heads, |task| {
         let (span, kv_head) = (&spans[task / shape.kv_heads], task % shape.kv_heads);
-        let known: usize = span.segments.iter().map(|segment| segment.keys.len() / kv).sum();
-        assert!(span.len <= known && (span.first + span.len) * width <= q.len());
-        let start = known - span.len;
-        // This head's keys and values side by side, zeros behind them.
-        let room = known.next_multiple_of(QUERIES) * dim;
-        let (mut keys, mut values) = (vec![0.0; room], vec![0.0; room]);
-        let columns = kv_head * dim..(kv_head + 1) * dim;
-        let rows = span.segments.iter().flat_map(|s| s.keys.chunks_exact(kv).zip(s.values.chunks_exact(kv)));
-        for ((to_k, to_v), (k, v)) in keys.chunks_exact_mut(dim).zip(values.chunks_exact_mut(dim)).zip(rows) {
-            to_k.copy_from_slice(&k[columns.clone()]);
-            to_v.copy_from_slice(&v[columns.clone()]);
-        }
-        let (mut block, mut mixed) = (vec![0.0; QUERIES * dim], vec![0.0; QUERIES * dim]);
-        let mut scores = vec![0.0; QUERIES * (room / dim)];
-        for first in (start / QUERIES * QUERIES..known).step_by(QUERIES) {
-            let end = first + QUERIES;
-            let own = first.max(start)..end.min(known);
-            for head in kv_head * group..(kv_head + 1) * group {
-                let place = |position: usize| (span.first + position - start) * width + head * dim;
-                block.fill(0.0);
-                for position in own.clone() {
-                    block[(position - first) * dim..][..dim].copy_from_slice(&q[place(position)..][..dim]);
-                }
-                let scores = &mut scores[..QUERIES * end];
-                // SAFETY: `block` and `mixed` are [QUERIES, dim], `scores` is [QUERIES, end], `keys` and `values` have `end` rows at least.
-                unsafe {
-                    multiply(
-                        [QUERIES, dim, end],
-                        scores.as_mut_ptr(),
-                        end as isize,
-                        false,
-                        View::rows(&block, dim),
-                        View::turned(&keys, dim),
-                        shape.scale(),
-                        Parallelism::None,
-                    );
-                }
-                for (i, row) in scores.chunks_exact_mut(end).enumerate() {
-                    shape.softmax(row, first + i);
-                }
-                // SAFETY: as above.
-                unsafe {
-                    multiply(
-                        [QUERIES, end, dim],
-                        mixed.as_mut_ptr(),
-                        dim as isize,
-                        false,
-                        View::rows(scores, end),
-                        View::rows(&values, dim),
-                        1.0,
-                        Parallelism::None,
-                    );
-                }
-                for position in own.clone() {
-                    // SAFETY: this head's columns of this span's rows are this task's.
-                    let to = unsafe { out.slice(place(position), dim) };
-                    to.copy_from_slice(&mixed[(position - first) * dim..][..dim]);
-                }
+        let known = Known::new(span, shape, kv_head);
+        assert!(span.len <= known.count && (span.first + span.len) * width <= q.len());
+        let start = known.count - span.len;
+        for first in (start..known.count).step_by(POSITIONS) {
+            let end = (first + POSITIONS).min(known.count);
+            let rows = (end - first) * group;
+            // The queries of these positions, head by head.
+            let place = |row: usize| {
+                let (head, position) = (kv_head * group + row / (end - first), first + row % (end - first));
+                (span.first + position - start) * width + head * dim
+            };
+            let mut queries = vec![0.0; rows * dim];
+            for (row, query) in queries.chunks_exact_mut(dim).enumerate() {
+                let from = &q[place(row)..][..dim];
+                query.iter_mut().zip(from).for_each(|(query, q)| *query = q * shape.scale());
+            }
+            let mut scores = vec![0.0; rows * end];
+            multiply(&Packed::new(&queries, rows, dim), &known.keys, dim, &mut scores, end);
+            for (row, scores) in scores.chunks_exact_mut(end).enumerate() {
+                shape.softmax(scores, first + row % (end - first));
+            }
+            multiply(&Packed::new(&scores, rows, end), &known.values, known.count, &mut queries, dim);
+            for (row, mixed) in queries.chunks_exact(dim).enumerate() {
+                // SAFETY: these heads' columns of this span's rows are this task's.
+                unsafe { out.slice(place(row), dim) }.copy_from_slice(mixed);
             }
         }
     });
+}
+
+/// Keys and values of a head, all that a span's sequence holds.
+struct Known {
+    count: usize,
+    /// Panels of positions, a lane for each of the head's numbers.
+    keys: Vec<Lane>,
+    /// Panels of the head's numbers, a lane for each position.
+    values: Vec<Lane>,
+}
+
+impl Known {
+    fn new(span: &Span<'_>, shape: &Heads, kv_head: usize) -> Self {
+        let (kv, dim) = (shape.kv_width(), shape.dim);
+        let columns = kv_head * dim..(kv_head + 1) * dim;
+        let rows = span.segments.iter().flat_map(|s| s.keys.chunks_exact(kv).zip(s.values.chunks_exact(kv)));
+        let count: usize = span.segments.iter().map(|segment| segment.keys.len() / kv).sum();
+        let blocks = dim.div_ceil(ROWS);
+        let mut values = vec![[0.0; ROWS]; blocks * count];
+        let mut keys = vec![[0.0; ROWS]; count.div_ceil(ROWS) * dim];
+        let mut some = vec![[0.0; ROWS]; blocks * ROWS];
+        for (position, (key, value)) in rows.enumerate() {
+            let lanes = |row: &[f32], lane: usize, to: &mut Lane| {
+                let from = &row[columns.clone()][lane * ROWS..dim.min((lane + 1) * ROWS)];
+                to[..from.len()].copy_from_slice(from);
+            };
+            for block in 0..blocks {
+                lanes(value, block, &mut values[block * count + position]);
+                lanes(key, block, &mut some[block * ROWS + position % ROWS]);
+            }
+            if position % ROWS == ROWS - 1 || position + 1 == count {
+                let panel = &mut keys[position / ROWS * dim..][..dim];
+                let mut turned = [[0.0; ROWS]; ROWS];
+                for (some, panel) in some.chunks_exact(ROWS).zip(panel.chunks_mut(ROWS)) {
+                    turn(&some[..=position % ROWS], &mut turned);
+                    panel.copy_from_slice(&turned[..panel.len()]);
+                }
+            }
+        }
+        Self { count, keys, values }
+    }
+}
+
+/// `out = x w^T`, the first `n` rows of w in panels of so many lanes, of which the first are meant.
+fn multiply(x: &Packed, panels: &[Lane], lanes: usize, out: &mut [f32], n: usize) {
+    let shared = Shared::new(out);
+    let panel = |at: usize| &panels[at * lanes..][..x.columns()];
+    for first in (0..n).step_by(2 * ROWS) {
+        let count = (n - first).min(2 * ROWS);
+        let left = panel(first / ROWS);
+        let right = if count > ROWS { panel(first / ROWS + 1) } else { left };
+        let tiles = Tiles { x, from: 0, panels: [left, right], out: shared, step: n, first, count, add: false };
+        // SAFETY: `out` is this thread's.
+        unsafe { tiles.run() };
+    }
 }

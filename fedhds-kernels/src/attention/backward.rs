@@ -2,10 +2,9 @@
 
 use super::forward::Block;
 use super::{Heads, QUERIES, Segment, Span};
-use crate::product::{View, multiply};
+use crate::strided::{View, multiply};
 use crate::threads::{self, Shared};
 use crate::vector;
-use gemm::Parallelism;
 
 /// Where the gradients of [`backward`] go.
 #[derive(Debug)]
@@ -73,7 +72,6 @@ pub fn backward(
                         View::rows(own_gradient, width),
                         View::turned(values, kv),
                         1.0,
-                        Parallelism::None,
                     );
                     multiply(
                         [known, count, dim],
@@ -83,7 +81,6 @@ pub fn backward(
                         View::turned(&p, known),
                         View::rows(own_gradient, width),
                         1.0,
-                        Parallelism::None,
                     );
                 }
                 let scale = shape.scale();
@@ -110,7 +107,6 @@ pub fn backward(
                         View::rows(&by_score, known),
                         View::rows(keys, kv),
                         1.0,
-                        Parallelism::None,
                     );
                     multiply(
                         [known, count, dim],
@@ -120,7 +116,6 @@ pub fn backward(
                         View::turned(&by_score, known),
                         View::rows(own_q, width),
                         1.0,
-                        Parallelism::None,
                     );
                 }
             }

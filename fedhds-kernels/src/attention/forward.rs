@@ -1,9 +1,8 @@
 //! Attention of queries to whatever their sequences hold.
 
 use super::{Heads, QUERIES, Segment, Span};
-use crate::product::{View, multiply};
+use crate::strided::{View, multiply};
 use crate::threads::{self, Shared};
-use gemm::Parallelism;
 
 /// Attends for every span.
 ///
@@ -38,7 +37,6 @@ pub fn forward(q: &[f32], spans: &[Span<'_>], shape: &Heads, out: &mut [f32]) {
                     View::rows(&scores[first..], block.keys),
                     View::rows(values, kv),
                     1.0,
-                    Parallelism::None,
                 );
             }
         }
@@ -116,7 +114,6 @@ impl<'a> Block<'a> {
                     View::rows(&q[self.start..], shape.width()),
                     View::turned(there, kv),
                     shape.scale(),
-                    Parallelism::None,
                 );
             }
         }

@@ -7,7 +7,7 @@ use super::memory::Memory;
 use super::tokens::Tokens;
 use crate::error::{Error, Result};
 use fedhds_kernels::attention::{self, Segment, Span};
-use fedhds_kernels::product::{self, Way};
+use fedhds_kernels::product::{self, Packed};
 use fedhds_kernels::rope::Rotation;
 use fedhds_kernels::{cross_entropy, norm, scratch};
 
@@ -66,7 +66,7 @@ impl Fused {
         let rotation = self.rotation(tokens);
         let layers = layers.min(self.layers.len());
         // What is generated step by step is few rows; what is read at once is the same whatever is read with it.
-        let way = if memory.is_some() { Way::BySize } else { Way::Packed };
+        let alike = memory.is_none();
         for index in 0..layers {
             let adapted = adapters.map(|adapters| Adapted {
                 pairs: &adapters.layers[index],
@@ -80,7 +80,6 @@ impl Fused {
                 &rotation,
                 adapted.as_ref(),
                 only.filter(|_| index + 1 == layers),
-                way,
                 |heads, q, k, v, _| {
                     let kv = heads.kv_heads * heads.dim;
                     let memory = memory.map(|memory| {
@@ -103,9 +102,9 @@ impl Fused {
                         })
                         .collect();
                     let mut mixed = scratch::take(q.len());
-                    match way {
-                        Way::BySize => attention::forward(q, &spans, heads, &mut mixed),
-                        _ => attention::forward_alike(q, &spans, heads, &mut mixed),
+                    match alike {
+                        false => attention::forward(q, &spans, heads, &mut mixed),
+                        true => attention::forward_alike(q, &spans, heads, &mut mixed),
                     }
                     drop(spans);
                     [k, v].into_iter().for_each(scratch::give);
@@ -145,7 +144,9 @@ impl Fused {
     pub(crate) fn scores(&self, x: &[f32]) -> Vec<f32> {
         let rows = x.len() / self.config.hidden_size;
         let mut scores = vec![0.0; rows * self.vocab_size()];
-        product::forward(&self.normalized(x), rows, self.output(), Way::BySize, &mut scores);
+        let packed = Packed::new(&self.normalized(x), rows, self.config.hidden_size);
+        product::forward(&packed, self.output(), &mut scores);
+        packed.give();
         scores
     }
 

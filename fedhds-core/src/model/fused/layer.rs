@@ -3,7 +3,7 @@
 use super::adapters::{Mask, Pair};
 use super::{DOWN, Fused, GATE, K, LINEARS, Linear, O, Q, UP, V};
 use fedhds_kernels::attention::{self, Gradients, Heads, Segment, Span};
-use fedhds_kernels::product::{self, Way};
+use fedhds_kernels::product::{self, Packed};
 use fedhds_kernels::rope::Rotation;
 use fedhds_kernels::{low_rank, norm, scratch, swiglu};
 
@@ -32,6 +32,8 @@ pub(super) struct Tape {
     middle: Vec<f32>,
     gate: Vec<f32>,
     up: Vec<f32>,
+    /// By module, the input times A: `[rows, r]`.
+    narrow: [Vec<f32>; LINEARS],
 }
 
 /// The gradients of a module's two factors: `[r, in]`, and `[r, out]` as [`Pair::b`] lies.
@@ -41,16 +43,24 @@ pub(crate) struct PairGradient {
     pub b: Vec<f32>,
 }
 
-/// `x W^T + b` and the module's update.
-fn linear(linear: &Linear, place: usize, adapted: Option<&Adapted<'_>>, x: &[f32], rows: usize, way: Way) -> Vec<f32> {
+/// `x W^T + b` and the module's update, of rows as they are and packed; with the update, what A made of them.
+fn linear(
+    linear: &Linear,
+    place: usize,
+    adapted: Option<&Adapted<'_>>,
+    x: &[f32],
+    packed: &Packed,
+) -> (Vec<f32>, Vec<f32>) {
+    let rows = packed.rows();
     let mut out = scratch::take(rows * linear.weight.rows());
-    product::forward(x, rows, &linear.weight, way, &mut out);
+    product::forward(packed, &linear.weight, &mut out);
     if let Some(bias) = &linear.bias {
         out.chunks_exact_mut(bias.len())
             .for_each(|row| row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias));
     }
+    let mut narrow = Vec::new();
     if let Some((pair, mask)) = adapted.and_then(|adapted| adapted.pair(place)) {
-        let mut narrow = vec![0.0; rows * pair.r];
+        narrow = vec![0.0; rows * pair.r];
         match mask {
             None => low_rank::down(x, &pair.a, pair.r, &mut narrow),
             Some(mask) => {
@@ -61,16 +71,18 @@ fn linear(linear: &Linear, place: usize, adapted: Option<&Adapted<'_>>, x: &[f32
         }
         low_rank::up(&narrow, &pair.b, pair.r, adapted.map_or(1.0, |adapted| adapted.scaling), &mut out);
     }
-    out
+    (out, narrow)
 }
 
-/// Adds to `to_input` the gradient with respect to a linear layer's input `x`, `gradient` being that of its output; returns those of its
-/// factors.
+/// Adds to `to_input` the gradient with respect to a linear layer's input `x`, `gradient` being that of its output and `narrow` what A made of
+/// the input; returns those of its factors.
+#[allow(clippy::too_many_arguments)]
 fn linear_backward(
     linear: &Linear,
     place: usize,
     adapted: &Adapted<'_>,
     x: &[f32],
+    narrow: &[f32],
     gradient: &[f32],
     rows: usize,
     to_input: Option<&mut [f32]>,
@@ -81,18 +93,19 @@ fn linear_backward(
         let (r, scaling) = (pair.r, adapted.scaling);
         let dropped = mask.map(|mask| mask.applied(x));
         let x = dropped.as_deref().unwrap_or(x);
-        let (mut narrow, mut by_narrow) = (vec![0.0; rows * r], vec![0.0; rows * r]);
-        low_rank::down(x, &pair.a, r, &mut narrow);
+        let mut by_narrow = vec![0.0; rows * r];
         low_rank::down(gradient, &pair.b, r, &mut by_narrow);
         let (mut a, mut b) = (vec![0.0; pair.a.len()], vec![0.0; pair.b.len()]);
-        low_rank::gradient(&narrow, gradient, r, scaling, &mut b);
+        low_rank::gradient(narrow, gradient, r, scaling, &mut b);
         low_rank::gradient(&by_narrow, x, r, scaling, &mut a);
         found = Some(PairGradient { a, b });
         dropped.into_iter().for_each(scratch::give);
         through = Some((pair, mask, by_narrow));
     }
     if let Some(to_input) = to_input {
-        product::backward(gradient, rows, &linear.weight, to_input);
+        let packed = Packed::new(gradient, rows, linear.weight.rows());
+        product::backward(&packed, &linear.weight, to_input);
+        packed.give();
         match through {
             Some((pair, None, by_narrow)) => low_rank::up(&by_narrow, &pair.a, pair.r, adapted.scaling, to_input),
             Some((pair, Some(mask), by_narrow)) => {
@@ -123,16 +136,23 @@ impl Fused {
         rotation: &Rotation,
         adapted: Option<&Adapted<'_>>,
         only: Option<&[usize]>,
-        way: Way,
         attend: impl FnOnce(&Heads, &[f32], Vec<f32>, Vec<f32>, Option<&mut Tape>) -> Vec<f32>,
         mut tape: Option<&mut Tape>,
     ) -> Vec<f32> {
         let (layer, heads, eps) = (&self.layers[index], self.heads(index), self.config.rms_norm_eps);
         let rows = x.len() / self.config.hidden_size;
-        let run = |place: usize, x: &[f32], rows, way| linear(&layer.linears[place], place, adapted, x, rows, way);
+        let pack = |x: &[f32], rows: usize, place: usize| Packed::new(x, rows, layer.linears[place].weight.columns());
+        let mut narrow: [Vec<f32>; LINEARS] = Default::default();
+        let mut run = |place: usize, x: &[f32], packed: &Packed| {
+            let (out, of_module) = linear(&layer.linears[place], place, adapted, x, packed);
+            narrow[place] = of_module;
+            out
+        };
         let mut normed = scratch::take(x.len());
         norm::forward(&x, &layer.input_norm, eps, &mut normed);
-        let (mut q, mut k, v) = (run(Q, &normed, rows, way), run(K, &normed, rows, way), run(V, &normed, rows, way));
+        let packed = pack(&normed, rows, Q);
+        let (mut q, mut k, v) = (run(Q, &normed, &packed), run(K, &normed, &packed), run(V, &normed, &packed));
+        packed.give();
         rotation.apply(&mut q, heads.heads);
         rotation.apply(&mut k, heads.kv_heads);
         let mut mixed = attend(&heads, &q, k, v, tape.as_deref_mut());
@@ -147,7 +167,9 @@ impl Fused {
             normed.resize(x.len(), 0.0);
         }
         let rows = x.len() / self.config.hidden_size;
-        let attended = run(O, &mixed, rows, way);
+        let packed = pack(&mixed, rows, O);
+        let attended = run(O, &mixed, &packed);
+        packed.give();
         match tape.as_deref_mut() {
             Some(tape) => tape.mixed = mixed,
             None => scratch::give(mixed),
@@ -155,12 +177,16 @@ impl Fused {
         add(&mut x, &attended);
         scratch::give(attended);
         norm::forward(&x, &layer.post_norm, eps, &mut normed);
-        let (gate, up) = (run(GATE, &normed, rows, way), run(UP, &normed, rows, way));
+        let packed = pack(&normed, rows, GATE);
+        let (gate, up) = (run(GATE, &normed, &packed), run(UP, &normed, &packed));
+        packed.give();
         let mut inner = scratch::take(gate.len());
         swiglu::forward(&gate, &up, &mut inner);
-        let down = run(DOWN, &inner, rows, way);
+        let packed = pack(&inner, rows, DOWN);
+        let down = run(DOWN, &inner, &packed);
+        packed.give();
         match tape {
-            Some(tape) => (tape.middle, tape.gate, tape.up) = (copied(&x), gate, up),
+            Some(tape) => (tape.middle, tape.gate, tape.up, tape.narrow) = (copied(&x), gate, up, narrow),
             None => [gate, up].into_iter().for_each(scratch::give),
         }
         add(&mut x, &down);
@@ -185,10 +211,10 @@ impl Fused {
         let (layer, heads, eps) = (&self.layers[index], self.heads(index), self.config.rms_norm_eps);
         let rows = gradient.len() / self.config.hidden_size;
         let mut found: [Option<PairGradient>; LINEARS] = std::array::from_fn(|_| None);
+        let Tape { input, q, k, v, mixed, middle, mut gate, mut up, narrow } = tape;
         let back = |place: usize, x: &[f32], gradient: &[f32], rows, to_input: Option<&mut [f32]>| {
-            linear_backward(&layer.linears[place], place, adapted, x, gradient, rows, to_input)
+            linear_backward(&layer.linears[place], place, adapted, x, &narrow[place], gradient, rows, to_input)
         };
-        let Tape { input, q, k, v, mixed, middle, mut gate, mut up } = tape;
         // Feed-forward.
         let mut inner = scratch::take(gate.len());
         swiglu::forward(&gate, &up, &mut inner);
@@ -267,7 +293,7 @@ pub(super) fn attend_apart(
         Span { first, len, segments: vec![Segment { keys: &k[range.clone()], values: &v[range] }] }
     };
     let mut mixed = scratch::take(q.len());
-    attention::forward(q, &spans.iter().map(span).collect::<Vec<_>>(), heads, &mut mixed);
+    attention::forward_alike(q, &spans.iter().map(span).collect::<Vec<_>>(), heads, &mut mixed);
     match tape {
         Some(tape) => (tape.k, tape.v) = (k, v),
         None => [k, v].into_iter().for_each(scratch::give),

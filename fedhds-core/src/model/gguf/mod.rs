@@ -136,7 +136,7 @@ impl WeightSource for GgufFile {
             bytes = self.split_heads(stored, &info.shape, bytes, heads)?;
         }
         let message = || Error::model(&self.path, stored, format!("expected whole rows of {columns} values"));
-        Matrix::stored(*rows, *columns, form, bytes).ok_or_else(message)
+        Matrix::stored(*rows, *columns, form, &bytes).ok_or_else(message)
     }
 
     fn path(&self) -> &Path {
