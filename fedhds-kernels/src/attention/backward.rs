@@ -1,6 +1,6 @@
 //! The gradients of attention.
 
-use super::forward::Block;
+use super::block::Block;
 use super::{Heads, QUERIES, Segment, Span};
 use crate::strided::{View, multiply};
 use crate::threads::{self, Shared};

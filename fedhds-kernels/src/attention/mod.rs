@@ -1,13 +1,14 @@
 //! Causal attention with grouped queries (Vaswani et al. 2017; Ainslie et al. 2023): `softmax(q k^T / sqrt(dim)) v`, a block of queries at
 //! a time, so that scores of a whole sequence with itself are never in memory.
 
-mod alike;
 mod backward;
+mod block;
 mod forward;
+mod step;
 
-pub use alike::forward_alike;
 pub use backward::{Gradients, backward};
 pub use forward::forward;
+pub use step::step;
 
 use crate::vector;
 

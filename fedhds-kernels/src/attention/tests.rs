@@ -1,6 +1,7 @@
 //! Attention beside its definition, and its gradients beside differences.
 
 use super::*;
+use std::ops::Range;
 
 const SHAPE: Heads = Heads { heads: 4, kv_heads: 2, dim: 6, window: None };
 
@@ -48,23 +49,42 @@ fn spans_see_their_own_sequence_alone() {
             Span { first: 150, len: 3, segments: vec![rows(150, 3)] },
             Span { first: 153, len: 70, segments: vec![rows(0, 20), rows(153, 70)] },
         ];
-        let (mut out, mut alike) = (vec![f32::NAN; q.len()], vec![f32::NAN; q.len()]);
+        let mut out = vec![f32::NAN; q.len()];
         forward(&q, &spans, &shape, &mut out);
-        forward_alike(&q, &spans, &shape, &mut alike);
         let joined = |of: &[f32], width: usize| [&of[..20 * width], &of[153 * width..]].concat();
         let whole = exact(&joined(&q, width), &joined(&k, kv), &joined(&v, kv), &shape);
         let first = exact(&q[..150 * width], &k[..150 * kv], &v[..150 * kv], &shape);
         let second = exact(&q[150 * width..153 * width], &k[150 * kv..153 * kv], &v[150 * kv..153 * kv], &shape);
         let expected: Vec<f64> = first.into_iter().chain(second).chain(whole[20 * width..].iter().copied()).collect();
-        for out in [&out, &alike] {
-            assert!(out.iter().zip(&expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5), "{window:?}");
-        }
+        assert!(out.iter().zip(&expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5), "{window:?}");
         // The third sequence in one piece.
         let (q, k, v) = (joined(&q, width), joined(&k, kv), joined(&v, kv));
         let mut whole = vec![f32::NAN; q.len()];
         let span = Span { first: 0, len: 90, segments: vec![Segment { keys: &k, values: &v }] };
-        forward_alike(&q, &[span], &shape, &mut whole);
-        assert!(whole[20 * width..] == alike[153 * width..], "{window:?}: the same bits");
+        forward(&q, &[span], &shape, &mut whole);
+        assert!(whole[20 * width..] == out[153 * width..], "{window:?}: the same bits");
+    }
+}
+
+#[test]
+fn a_query_alone_sees_what_it_sees_among_others() {
+    for (window, dim) in [(None, 6), (Some(9), 6), (None, 64)] {
+        let shape = Heads { window, dim, ..SHAPE };
+        let (width, kv) = (shape.width(), shape.kv_width());
+        let (q, k, v) = (values(50 * width, 1), values(50 * kv, 2), values(50 * kv, 3));
+        let expected = exact(&q, &k, &v, &shape);
+        let part =
+            |of: Range<usize>| Segment { keys: &k[of.start * kv..of.end * kv], values: &v[of.start * kv..of.end * kv] };
+        // The last token, and the twentieth.
+        let spans = [
+            Span { first: 0, len: 1, segments: vec![part(0..20), part(20..21), part(21..50)] },
+            Span { first: 1, len: 1, segments: vec![part(0..20)] },
+        ];
+        let asked = [&q[49 * width..], &q[19 * width..20 * width]].concat();
+        let mut out = vec![f32::NAN; 2 * width];
+        step(&asked, &spans, &shape, &mut out);
+        let expected = expected[49 * width..].iter().chain(&expected[19 * width..20 * width]);
+        assert!(out.iter().zip(expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5), "{window:?} {dim}");
     }
 }
 

@@ -65,8 +65,8 @@ impl Fused {
         seen(0, &x)?;
         let rotation = self.rotation(tokens);
         let layers = layers.min(self.layers.len());
-        // What is generated step by step is few rows; what is read at once is the same whatever is read with it.
-        let alike = memory.is_none();
+        // A step of a generation, a token of each sequence.
+        let step = memory.is_some() && tokens.pieces.iter().all(|piece| piece.len == 1);
         for index in 0..layers {
             let adapted = adapters.map(|adapters| Adapted {
                 pairs: &adapters.layers[index],
@@ -102,9 +102,9 @@ impl Fused {
                         })
                         .collect();
                     let mut mixed = scratch::take(q.len());
-                    match alike {
+                    match step {
+                        true => attention::step(q, &spans, heads, &mut mixed),
                         false => attention::forward(q, &spans, heads, &mut mixed),
-                        true => attention::forward_alike(q, &spans, heads, &mut mixed),
                     }
                     drop(spans);
                     [k, v].into_iter().for_each(scratch::give);

@@ -293,7 +293,7 @@ pub(super) fn attend_apart(
         Span { first, len, segments: vec![Segment { keys: &k[range.clone()], values: &v[range] }] }
     };
     let mut mixed = scratch::take(q.len());
-    attention::forward_alike(q, &spans.iter().map(span).collect::<Vec<_>>(), heads, &mut mixed);
+    attention::forward(q, &spans.iter().map(span).collect::<Vec<_>>(), heads, &mut mixed);
     match tape {
         Some(tape) => (tape.k, tape.v) = (k, v),
         None => [k, v].into_iter().for_each(scratch::give),
