@@ -138,7 +138,9 @@ impl Tiles<'_> {
         }
     }
 
+    /// Of a row of `out`, the columns that are meant.
     #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
     fn row(&self, row: usize) -> &mut [f32] {
         // SAFETY: the caller of `run` answers for these columns; no two of these rows live at the same time.
         unsafe { self.out.slice(row * self.step + self.first, self.count) }

@@ -4,10 +4,11 @@ use super::ClientRecord;
 use crate::client::{Client, Pair};
 use crate::dataset::ClientData;
 use crate::protocol::{GateAnswer, Kind};
+use std::borrow::Cow;
 
 /// A client at work in the round.
 pub(super) struct Active<'a> {
-    pub(super) data: &'a ClientData,
+    pub(super) data: Cow<'a, ClientData>,
     pub(super) machine: Client,
     pub(super) record: ClientRecord,
     pub(super) has_adapter: bool,

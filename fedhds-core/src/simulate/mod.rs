@@ -5,6 +5,7 @@
 
 mod active;
 mod checkpoint;
+mod clients;
 mod failures;
 mod federation;
 mod gate_only;
@@ -23,6 +24,7 @@ mod test_set;
 pub use crate::features::content_hash;
 pub use crate::files::{FolderLock, atomic_write};
 pub use checkpoint::Checkpoint;
+pub use clients::{ClientFile, Clients};
 pub use federation::Outcome;
 pub use gate_only::{ClientPilot, GateOutcome};
 pub use identity::RunIdentity;

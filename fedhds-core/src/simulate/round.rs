@@ -15,6 +15,7 @@ use crate::protocol::{Ask, GateAnswer, GlobalAdapter, Kind, RoundStart, Selectio
 use crate::server::Server;
 use crate::stage::{Rows, Scorer, Trained};
 use crate::types::{Adapter, ClientId, Context, Matrix, Record, Round, RowId};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -122,7 +123,7 @@ impl<'a> RoundStep<'a> {
     /// The clients of the round, ascending.
     pub(super) fn sampled(&self) -> Vec<ClientId> {
         let sim = self.simulation;
-        sim.settings.participation.sample(&sim.client_ids(), self.round, sim.seed)
+        sim.settings.participation.sample(&sim.clients.ids(), self.round, sim.seed)
     }
 
     /// The sampled clients send their summaries to the server. `global` is the adapter that they are sent, and its bytes.
@@ -134,10 +135,19 @@ impl<'a> RoundStep<'a> {
         (global, adapter_bytes): (&Adapter, usize),
     ) -> Result<Vec<Active<'a>>> {
         let sim = self.simulation;
-        // Who holds nothing stays silent: the server goes on without it.
-        let chosen = sim.clients.iter().filter(|c| !c.records.is_empty());
-        let chosen = chosen.filter(|c| sampled.binary_search(&c.client).is_ok());
-        let mut active: Vec<Active<'a>> = chosen.map(|data| self.active(data)).collect();
+        let mut active: Vec<Active<'a>> = Vec::with_capacity(sampled.len());
+        for &client in sampled {
+            let data = sim.clients.read(client)?;
+            // Who holds nothing stays silent: the server goes on without it.
+            match data.records.is_empty() {
+                false => active.push(self.active(data)),
+                true if sim.empty_clients => {}
+                true => {
+                    let what = format!("client {client} (`{}`)", data.name);
+                    return Err(Error::input(&what, "at least one record", "none"));
+                }
+            }
+        }
         let ids: Vec<ClientId> = active.iter().map(|client| client.data.client).collect();
         let mut failures = Failures::default();
         let summarize = |client: &mut Active<'_>| own(self.summarize(client, start, global, adapter_bytes));
@@ -160,7 +170,7 @@ impl<'a> RoundStep<'a> {
         self.context("client", client.data.client.0, call)
     }
 
-    fn active(&self, data: &'a ClientData) -> Active<'a> {
+    fn active(&self, data: Cow<'a, ClientData>) -> Active<'a> {
         let record = ClientRecord {
             client: data.client,
             records: data.records.len(),
@@ -245,7 +255,7 @@ impl<'a> RoundStep<'a> {
         client.record.seconds.insert("summarize".into(), clock.elapsed().as_secs_f64());
         if let Some(judge) = &sim.judge {
             let pairs = client.machine.pilot(&start)?;
-            let losses = self.losses(judge.as_ref(), client.data, &pairs, &mut client.record)?;
+            let losses = self.losses(judge.as_ref(), &client.data, &pairs, &mut client.record)?;
             client.machine.answer(&mut summary, &start, &losses)?;
             let answer = summary.sections.get::<GateAnswer>()?;
             client.pilot = answer.map(|answer| Pilot { answer, pairs, losses });
@@ -273,7 +283,7 @@ impl<'a> RoundStep<'a> {
         let judged = |record: &ClientRecord| record.seconds.get("judge").copied().unwrap_or_default();
         let before = judged(&client.record);
         let context = self.client_context(client, "choose");
-        let (data, record) = (client.data, &mut client.record);
+        let (data, record) = (&*client.data, &mut client.record);
         let picked = match &sim.judge {
             None => client.machine.choose_explained(&order, &context, None)?,
             Some(judge) => {
@@ -287,7 +297,7 @@ impl<'a> RoundStep<'a> {
         let seconds = clock.elapsed().as_secs_f64() - (judged(&client.record) - before);
         client.record.seconds.insert("choose".into(), seconds.max(0.0)); // what was judged before took no time now
         let rows = picked.rows();
-        let chosen = records_of(client.data, &rows)?;
+        let chosen = records_of(&client.data, &rows)?;
         if chosen.is_empty() {
             return Ok(None);
         }

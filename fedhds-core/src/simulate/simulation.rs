@@ -1,12 +1,11 @@
 //! What a simulation is made of.
 
-use super::{RunIdentity, SimulationSettings, TestSet};
-use crate::dataset::ClientData;
+use super::{Clients, RunIdentity, SimulationSettings, TestSet};
 use crate::error::{Error, Result};
 use crate::features::RecordCache;
 use crate::method::Pipeline;
 use crate::stage::{Aggregator, Evaluator, FeatureExtractor, Scorer, Trainer};
-use crate::types::{ClientId, Control, Record, Seed};
+use crate::types::{Control, Record, Seed};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,7 +21,7 @@ pub struct Simulation {
     pub(super) pipeline: Pipeline,
     pub(super) settings: SimulationSettings,
     pub(super) seed: Seed,
-    pub(super) clients: Arc<Vec<ClientData>>,
+    pub(super) clients: Arc<dyn Clients>,
     pub(super) extractor: Option<Arc<dyn FeatureExtractor>>,
     pub(super) scorer: Option<Arc<dyn Scorer>>,
     pub(super) judge: Option<Arc<dyn Scorer>>,
@@ -38,10 +37,11 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// A simulation of these clients with seed 0 and default settings, without evaluation and checkpoints.
+    /// A simulation of these clients with seed 0 and default settings, without evaluation and checkpoints. An `Arc<Vec<ClientData>>` is one
+    /// form of them.
     pub fn new(
         pipeline: Pipeline,
-        clients: Arc<Vec<ClientData>>,
+        clients: Arc<dyn Clients>,
         trainer: Arc<dyn Trainer>,
         aggregator: Box<dyn Aggregator>,
     ) -> Self {
@@ -163,16 +163,17 @@ impl Simulation {
     pub fn check(&self) -> Result<()> {
         self.settings.check()?;
         self.pipeline.check()?;
-        if self.clients.is_empty() {
+        let ids = self.clients.ids();
+        if ids.is_empty() {
             return Err(Error::input("clients", "at least one client", "none"));
         }
-        if let Some(empty) = self.clients.iter().find(|c| c.records.is_empty() && !self.empty_clients) {
-            let what = format!("client {} (`{}`)", empty.client, empty.name);
-            return Err(Error::input(&what, "at least one record", "none"));
-        }
-        if let Some(pair) = self.clients.windows(2).find(|w| w[0].client >= w[1].client) {
-            let got = format!("{} before {}", pair[0].client, pair[1].client);
+        if let Some(pair) = ids.windows(2).find(|w| w[0] >= w[1]) {
+            let got = format!("{} before {}", pair[0], pair[1]);
             return Err(Error::input("clients", "ids in ascending order, none twice", got));
+        }
+        if let Some(empty) = ids.iter().find(|client| self.clients.count(**client) == Some(0) && !self.empty_clients) {
+            let what = format!("client {empty} (`{}`)", self.clients.read(*empty)?.name);
+            return Err(Error::input(&what, "at least one record", "none"));
         }
         if self.evaluation.as_ref().is_some_and(|(_, test)| test.is_empty()) {
             return Err(Error::input("test set", "at least one record", "none"));
@@ -192,9 +193,5 @@ impl Simulation {
             return Err(Error::input("judge", expected, "one that follows the adapter"));
         }
         Ok(())
-    }
-
-    pub(super) fn client_ids(&self) -> Vec<ClientId> {
-        self.clients.iter().map(|c| c.client).collect()
     }
 }

@@ -215,6 +215,44 @@ fn a_stop_keeps_the_finished_rounds() {
 }
 
 #[test]
+fn clients_in_a_file_are_those_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = toy::data(8, 10, 5);
+    let file = ClientFile::write(folder.path().join("clients"), data.clients.iter().cloned().map(Ok)).unwrap();
+    let run = |clients: Arc<dyn Clients>, at_once| {
+        let settings =
+            SimulationSettings { rounds: 4, participation: Participation::Count(3), ..SimulationSettings::default() };
+        Simulation::new(
+            pipeline("fedhds_coverage", 6),
+            clients,
+            Arc::<ToyTrainer>::default(),
+            Box::new(WeightedMean::new()),
+        )
+        .settings(settings)
+        .seed(Seed(5))
+        .extractor(Arc::new(ToyFeatures::new(true)))
+        .clients_at_once(at_once)
+        .run()
+        .unwrap()
+    };
+    let expected = bare(&run(Arc::new(data.clients), 1));
+    for at_once in [1, 3] {
+        assert_eq!(bare(&run(Arc::new(file.clone()), at_once)), expected);
+    }
+    // Empty clients are known without being read.
+    let mut clients = toy::data(2, 3, 2).clients;
+    clients[1].records.clear();
+    let file = ClientFile::write(folder.path().join("empty"), clients.into_iter().map(Ok)).unwrap();
+    let empty = Simulation::new(
+        pipeline("random", 1),
+        Arc::new(file),
+        Arc::<ToyTrainer>::default(),
+        Box::new(WeightedMean::new()),
+    );
+    assert!(empty.run().unwrap_err().to_string().contains("client 1 (`client-1`): expected at least one record"));
+}
+
+#[test]
 fn nothing_starts_on_input_that_cannot_be_used() {
     let message = |simulation: Simulation| simulation.run().unwrap_err().to_string();
     let build = |data: Vec<crate::dataset::ClientData>, pipeline: Pipeline| {
