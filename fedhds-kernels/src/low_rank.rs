@@ -57,7 +57,7 @@ pub fn gradient(u: &[f32], x: &[f32], r: usize, factor: f32, out: &mut [f32]) {
         return;
     }
     let shared = threads::Shared::new(out);
-    threads::each(k.div_ceil(COLUMNS), |block| {
+    threads::each(k.div_ceil(COLUMNS), x.len() * r, |block| {
         let columns = block * COLUMNS..((block + 1) * COLUMNS).min(k);
         wide(Gradient { u, x, r, k, factor, columns, out: shared });
     });

@@ -36,7 +36,7 @@ pub fn forward(x: &Packed, w: &Matrix, out: &mut [f32]) {
         return out.fill(0.0);
     }
     let shared = Shared::new(out);
-    threads::each(n.div_ceil(2 * ROWS), |pair| {
+    threads::each(n.div_ceil(2 * ROWS), m * n * k, |pair| {
         let first = pair * 2 * ROWS;
         let count = (n - first).min(2 * ROWS);
         with_room(|left, right| {
@@ -62,7 +62,7 @@ pub fn backward(y: &Packed, w: &Matrix, out: &mut [f32]) {
     let (m, n, k) = (y.rows(), w.rows(), w.columns());
     assert!(y.columns() == n && out.len() == m * k);
     let shared = Shared::new(out);
-    threads::each(k.div_ceil(2 * ROWS), |pair| {
+    threads::each(k.div_ceil(2 * ROWS), m * n * k, |pair| {
         let first = pair * 2 * ROWS;
         let columns = first..(first + 2 * ROWS).min(k);
         let mut decoded = [[0.0; ROWS]; 2 * ROWS];

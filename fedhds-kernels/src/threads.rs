@@ -5,14 +5,20 @@ use rayon::prelude::*;
 /// Values that one thread works on at least, where it does little with each.
 pub(crate) const LIGHT: usize = 1 << 14;
 
+/// Values up to which one thread works alone.
+const ALONE: usize = 4 * LIGHT;
+
 /// Rows of `width` values that make a piece of light work.
 pub(crate) fn light_rows(width: usize) -> usize {
     (LIGHT / width.max(1)).max(1)
 }
 
-/// Calls `work` for every number below `count`.
-pub(crate) fn each(count: usize, work: impl Fn(usize) + Sync) {
-    if count <= 1 || rayon::current_num_threads() == 1 {
+/// Multiplications that are worth waking other threads for: about as long as that takes them.
+const WORTH: usize = 1 << 21;
+
+/// Calls `work` for every number below `count`, which take about so many multiplications together.
+pub(crate) fn each(count: usize, multiplications: usize, work: impl Fn(usize) + Sync) {
+    if count <= 1 || multiplications < WORTH || rayon::current_num_threads() == 1 {
         (0..count).for_each(work);
     } else {
         (0..count).into_par_iter().with_max_len(1).for_each(&work);
@@ -22,7 +28,7 @@ pub(crate) fn each(count: usize, work: impl Fn(usize) + Sync) {
 /// Calls `work` on each part of `size` values with its number.
 pub(crate) fn parts<T: Send>(values: &mut [T], size: usize, work: impl Fn(usize, &mut [T]) + Sync) {
     let size = size.max(1);
-    if values.len() <= size || rayon::current_num_threads() == 1 {
+    if values.len() <= size.max(ALONE) || rayon::current_num_threads() == 1 {
         values.chunks_mut(size).enumerate().for_each(|(i, part)| work(i, part));
     } else {
         values.par_chunks_mut(size).enumerate().for_each(|(i, part)| work(i, part));

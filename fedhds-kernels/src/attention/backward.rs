@@ -38,7 +38,8 @@ pub fn backward(
     out.v.fill(0.0);
     let (by_q, by_k, by_v) = (Shared::new(out.q), Shared::new(out.k), Shared::new(out.v));
     let group = shape.heads / shape.kv_heads;
-    threads::each(spans.len() * shape.kv_heads, |task| {
+    let multiplications = spans.iter().map(|(_, len)| 4 * len * len * width).sum();
+    threads::each(spans.len() * shape.kv_heads, multiplications, |task| {
         let ((first, len), kv_head) = (spans[task / shape.kv_heads], task % shape.kv_heads);
         if len == 0 {
             return;

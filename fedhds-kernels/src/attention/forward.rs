@@ -1,6 +1,6 @@
 //! Attention of queries to what their sequences hold.
 
-use super::{Heads, Span};
+use super::{Heads, Span, multiplications};
 use crate::panels::{Lane, ROWS};
 use crate::threads::{self, Shared};
 use crate::tile::{Packed, Tiles};
@@ -19,7 +19,7 @@ pub fn forward(q: &[f32], spans: &[Span<'_>], shape: &Heads, out: &mut [f32]) {
     assert!(q.len() == out.len() && shape.heads.is_multiple_of(shape.kv_heads));
     let out = Shared::new(out);
     let group = shape.heads / shape.kv_heads;
-    threads::each(spans.len() * shape.kv_heads, |task| {
+    threads::each(spans.len() * shape.kv_heads, multiplications(spans, shape), |task| {
         let (span, kv_head) = (&spans[task / shape.kv_heads], task % shape.kv_heads);
         let known = Known::new(span, shape, kv_head);
         assert!(span.len <= known.count && (span.first + span.len) * width <= q.len());

@@ -78,5 +78,12 @@ pub struct Span<'a> {
     pub segments: Vec<Segment<'a>>,
 }
 
+/// About what attending for these spans takes.
+fn multiplications(spans: &[Span<'_>], shape: &Heads) -> usize {
+    let known =
+        |span: &Span<'_>| span.segments.iter().map(|segment| segment.keys.len()).sum::<usize>() / shape.kv_width();
+    spans.iter().map(|span| 2 * span.len * known(span) * shape.width()).sum()
+}
+
 #[cfg(test)]
 mod tests;

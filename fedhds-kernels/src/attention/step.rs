@@ -1,6 +1,6 @@
 //! Attention of one query to its sequence, as each step of a generation has it.
 
-use super::{Heads, Span};
+use super::{Heads, Span, multiplications};
 use crate::threads::{self, Shared};
 use crate::vector::wide;
 use pulp::{Simd, WithSimd};
@@ -12,7 +12,7 @@ pub fn step(q: &[f32], spans: &[Span<'_>], shape: &Heads, out: &mut [f32]) {
     assert!(spans.iter().all(|span| span.len == 1 && (span.first + 1) * shape.width() <= q.len()));
     let out = Shared::new(out);
     let group = shape.heads / shape.kv_heads;
-    threads::each(spans.len() * shape.kv_heads, |task| {
+    threads::each(spans.len() * shape.kv_heads, multiplications(spans, shape), |task| {
         let (span, kv_head) = (&spans[task / shape.kv_heads], task % shape.kv_heads);
         let place = span.first * shape.width() + kv_head * group * shape.dim;
         // SAFETY: these heads' columns of this span's row are this task's.

@@ -128,7 +128,8 @@ fn gradients_are_differences() {
 
 #[test]
 fn threads_change_no_bit() {
-    let (width, kv, tokens) = (SHAPE.width(), SHAPE.kv_width(), 200);
+    // Enough for other threads to be woken.
+    let (width, kv, tokens) = (SHAPE.width(), SHAPE.kv_width(), 320);
     let (q, k, v, gradient) =
         (values(tokens * width, 1), values(tokens * kv, 2), values(tokens * kv, 3), values(tokens * width, 4));
     let run = |threads: usize| {
@@ -138,7 +139,7 @@ fn threads_change_no_bit() {
             forward(&q, &[span], &SHAPE, &mut out);
             let (mut by_q, mut by_k, mut by_v) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
             let to = Gradients { q: &mut by_q, k: &mut by_k, v: &mut by_v };
-            backward(&q, &k, &v, &[(0, 120), (120, 80)], &SHAPE, &gradient, to);
+            backward(&q, &k, &v, &[(0, 200), (200, 120)], &SHAPE, &gradient, to);
             [out, by_q, by_k, by_v]
         })
     };
