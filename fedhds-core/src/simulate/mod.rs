@@ -19,6 +19,7 @@ mod schedule;
 mod settings;
 mod simulation;
 mod test_set;
+mod until;
 
 pub use crate::features::content_hash;
 pub use crate::files::{FolderLock, atomic_write};
@@ -35,6 +36,7 @@ pub use schedule::EvaluationSchedule;
 pub use settings::SimulationSettings;
 pub use simulation::{CountTokens, Simulation};
 pub use test_set::TestSet;
+pub use until::Until;
 
 #[cfg(test)]
 #[path = "../../../tests/toy/mod.rs"]

@@ -9,6 +9,7 @@ mod data;
 mod methods;
 mod seeds;
 
+pub use crate::simulate::Until;
 pub use conditions::Conditions;
 pub use data::{Caps, DataConfig, TestConfig, TooLong};
 pub use methods::{Arm, Filter, MethodEntry, Oracle, STEPS_A_PASS};
@@ -19,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::method::RoundBudget;
 use crate::parse;
 use crate::settings::{GenerateConfig, TrainConfig};
-use crate::simulate::SimulationSettings;
+use crate::simulate::{EvaluationSchedule, SimulationSettings};
 use crate::types::AdapterConfig;
 use crate::types::range::{above_zero, at_least};
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,9 @@ pub struct ExperimentConfig {
     /// How the results of a grid are compared; no run depends on it.
     #[serde(default)]
     pub statistics: Statistics,
+    /// A loss to reach: what it took each method to get there stands in every table. Left out, nobody looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
 }
 
 /// How the results of a grid are compared.
@@ -337,7 +341,26 @@ impl ExperimentConfig {
         self.federation.check().map_err(|e| e.under("federation"))?;
         self.generation.check().map_err(|e| e.under("generation"))?;
         self.statistics.check().map_err(|e| e.under("statistics"))?;
-        self.fedit.check().map_err(|e| e.under("fedit"))
+        self.fedit.check().map_err(|e| e.under("fedit"))?;
+        self.check_until()
+    }
+
+    /// Checks the target, and that what stands beside it lets it be looked at.
+    fn check_until(&self) -> Result<()> {
+        let Some(until) = &self.until else { return Ok(()) };
+        until.check().map_err(|e| e.under(""))?;
+        if self.federation.evaluate == EvaluationSchedule::Never {
+            let message =
+                "expected `last` or `{ every = N }` beside `[until]`, which looks at evaluations, got `never`";
+            return Err(Error::config("federation.evaluate", message));
+        }
+        // A baseline takes the counts of each round: after a stop there would be none for it.
+        if let Some(follower) = self.methods.iter().find(|m| m.follows().is_some()).filter(|_| until.stop) {
+            let (label, of) = (follower.label(), follower.follows().unwrap_or_default());
+            let message = format!("expected false, as `{label}` takes the counts of all rounds of `{of}`, got true");
+            return Err(Error::config("until.stop", message));
+        }
+        Ok(())
     }
 
     /// How many clients or batches are at work at the same time.
