@@ -358,6 +358,15 @@ fn missing_files_are_found_before_anything_starts() {
 }
 
 #[test]
+fn the_experiment_with_a_target_can_be_run() {
+    let config = ExperimentConfig::parse(include_str!("../../../../examples/experiments/until.toml")).unwrap();
+    config.check_settings().unwrap();
+    let until = config.until.unwrap();
+    assert_eq!((until.every, until.stop), (2, false));
+    assert!(until.loss > 0.0 && config.data.conditions.len() == 2);
+}
+
+#[test]
 fn the_experiment_of_conditions_can_be_run() {
     let config = ExperimentConfig::parse(include_str!("../../../../examples/experiments/conditions.toml")).unwrap();
     config.check_settings().unwrap();

@@ -3,6 +3,9 @@
 use super::*;
 use crate::protocol::Direction;
 use crate::simulate::{EvaluationRecord, RoundRecord};
+use crate::stage::{Evaluator, RecordScore};
+use crate::types::{Adapter, Context};
+use std::sync::atomic::AtomicUsize;
 
 /// An experiment with this `[until]`, its table written on one line.
 fn with(out: &Path, toys: &Toys, until: &str) -> Experiment {
@@ -52,7 +55,6 @@ fn what_was_spent_until_the_target_is_counted_and_nothing_else_changes() {
             assert_eq!((reached.tokens, reached.seconds), (part.trained_tokens(), part.client_seconds()));
             assert_eq!((reached.up, reached.down), (part.bytes(Direction::Up), part.bytes(Direction::Down)));
             assert_eq!(Some(reached.loss), part.rounds.last().and_then(loss));
-            assert!(part.rounds.iter().all(|round| round.clients.iter().all(|c| !c.seconds.contains_key("evaluate"))));
         }
     }
     assert_eq!(record(out.path(), "random", 1).until.unwrap().reached.unwrap().rounds, 2);
@@ -122,6 +124,56 @@ fn an_interrupted_run_with_a_target_goes_on_to_the_same_bits() {
             }
         }
     }
+}
+
+/// Is cancelled when it is asked for the so-manieth time, from 1.
+struct Interrupted(AtomicUsize, usize);
+
+impl Evaluator for Interrupted {
+    fn evaluate(
+        &self,
+        adapter: Option<&Adapter>,
+        records: &[Record],
+        generate: bool,
+        context: &Context,
+    ) -> crate::Result<Vec<RecordScore>> {
+        if self.0.fetch_add(1, Ordering::Relaxed) + 1 == self.1 {
+            return Err(Error::Cancelled);
+        }
+        ToyEvaluator.evaluate(adapter, records, generate, context)
+    }
+}
+
+#[test]
+fn a_stop_within_a_look_or_before_the_record_is_written_loses_nothing() {
+    let until = format!("loss = {}, stop = true", target());
+    let [whole, broken] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    run(&with(whole.path(), &toys(), &until));
+    // Within looks, and within the texts of a run that has just reached its target: each evaluation asks twice.
+    for stop_at in 1..12 {
+        let stages = Stages { evaluator: Arc::new(Interrupted(AtomicUsize::new(0), stop_at)), ..toys().stages() };
+        let line = format!("budget = 6\nuntil = {{ {until} }}");
+        let config = config(broken.path(), ("budget = 6", &line));
+        let experiment = Experiment::new(config, toy::data(8, 10, 5), stages, Vec::new()).unwrap();
+        assert!(matches!(experiment.run(&Control::default()), Err(Error::Cancelled)), "{stop_at}");
+    }
+    run(&with(broken.path(), &toys(), &until));
+    let bare = |folder: &Path, label, seed| {
+        let mut record = record(folder, label, seed);
+        record.config = serde_json::Value::Null; // it names the output folder
+        record.repeatable()
+    };
+    for label in LABELS {
+        for seed in [1, 2] {
+            assert_eq!(bare(whole.path(), label, seed), bare(broken.path(), label, seed), "{label} {seed}");
+        }
+    }
+    let expected = bare(whole.path(), "random", 1);
+    std::fs::remove_file(broken.path().join("random/seed-1/run.json")).unwrap();
+    let again = toys();
+    run(&with(broken.path(), &again, &until));
+    assert_eq!(again.trainer.calls.load(Ordering::Relaxed), 0, "the checkpoint says that the run is over");
+    assert_eq!(bare(broken.path(), "random", 1), expected);
 }
 
 #[test]

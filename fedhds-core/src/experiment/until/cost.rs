@@ -31,7 +31,7 @@ pub struct TargetCost {
     pub rounds: SeedMean,
     /// Records trained on, each as often as it was.
     pub records: SeedMean,
-    /// Distinct records trained on at least once.
+    /// Records trained on at least once, by their ids: near copies count each.
     pub distinct: SeedMean,
     /// Tokens that went through the model in training.
     pub tokens: SeedMean,

@@ -25,7 +25,7 @@ pub struct Reached {
     pub loss: f64,
     /// Records trained on, each as often as it was.
     pub records: usize,
-    /// Distinct records trained on at least once.
+    /// Records trained on at least once, by their ids: near copies count each.
     pub distinct: usize,
     /// Tokens that went through the model in training.
     pub tokens: u64,

@@ -41,7 +41,6 @@ impl<L: Fn(&[&str]) -> Layout> Costs<'_, L> {
             "share [95%]",
             "rounds",
             "records [95%]",
-            "distinct",
             "client s [95%]",
             "MB up [95%]",
             "MB down [95%]",
@@ -56,11 +55,10 @@ impl<L: Fn(&[&str]) -> Layout> Costs<'_, L> {
                 format!("{:.2} [{low:.2}, {high:.2}]", share.share),
             ]);
             match &row.cost {
-                None => cells.extend(vec!["-".to_owned(); 6]),
+                None => cells.extend(vec!["-".to_owned(); 5]),
                 Some(cost) => cells.extend([
                     format!("{:.1}", cost.rounds.mean),
                     mean(&cost.records, 1.0),
-                    format!("{:.0}", cost.distinct.mean),
                     mean(&cost.seconds, 1.0),
                     mean(&cost.up, MEGA),
                     mean(&cost.down, MEGA),
