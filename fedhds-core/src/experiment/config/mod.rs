@@ -8,6 +8,7 @@ mod conditions;
 mod data;
 mod methods;
 mod seeds;
+mod until;
 
 pub use crate::simulate::Until;
 pub use conditions::Conditions;
@@ -20,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::method::RoundBudget;
 use crate::parse;
 use crate::settings::{GenerateConfig, TrainConfig};
-use crate::simulate::{EvaluationSchedule, SimulationSettings};
+use crate::simulate::SimulationSettings;
 use crate::types::AdapterConfig;
 use crate::types::range::{above_zero, at_least};
 use serde::{Deserialize, Serialize};
@@ -343,24 +344,6 @@ impl ExperimentConfig {
         self.statistics.check().map_err(|e| e.under("statistics"))?;
         self.fedit.check().map_err(|e| e.under("fedit"))?;
         self.check_until()
-    }
-
-    /// Checks the target, and that what stands beside it lets it be looked at.
-    fn check_until(&self) -> Result<()> {
-        let Some(until) = &self.until else { return Ok(()) };
-        until.check().map_err(|e| e.under(""))?;
-        if self.federation.evaluate == EvaluationSchedule::Never {
-            let message =
-                "expected `last` or `{ every = N }` beside `[until]`, which looks at evaluations, got `never`";
-            return Err(Error::config("federation.evaluate", message));
-        }
-        // A baseline takes the counts of each round: after a stop there would be none for it.
-        if let Some(follower) = self.methods.iter().find(|m| m.follows().is_some()).filter(|_| until.stop) {
-            let (label, of) = (follower.label(), follower.follows().unwrap_or_default());
-            let message = format!("expected false, as `{label}` takes the counts of all rounds of `{of}`, got true");
-            return Err(Error::config("until.stop", message));
-        }
-        Ok(())
     }
 
     /// How many clients or batches are at work at the same time.
