@@ -9,6 +9,7 @@ use super::run_record::{RunRecord, SCHEMA, UNTUNED, Versions, peak_memory};
 use super::runner::Experiment;
 use super::summary;
 use super::truth::TrainedTruth;
+use super::until::UntilRecord;
 use crate::error::{Error, Result};
 use crate::method::{Count, ServerGate};
 use crate::simulate::{Outcome, RunIdentity, Simulation, content_hash};
@@ -59,7 +60,7 @@ impl Experiment {
         let path = folder.join("run.json");
         if let Some(record) = finished(&path, &identity)? {
             tracing::info!("finished before");
-            return Ok(record);
+            return self.with_target(record, &path);
         }
         tracing::info!("begins");
         if plan.clients.iter().all(|client| client.records.is_empty()) {
@@ -98,6 +99,9 @@ impl Experiment {
                 None => count(record),
             }));
         }
+        if let Some(until) = plan.until {
+            simulation = simulation.until(until);
+        }
         if let Some(judge) = self.judge(&plan.arm) {
             simulation = simulation.judge(judge.clone());
         }
@@ -112,12 +116,25 @@ impl Experiment {
             data: federation.summary.clone(),
             notes: plan.notes.clone(),
             truth,
+            until: plan.until.map(|until| UntilRecord::of(until, &outcome.rounds)),
             ..self.record(&plan.label, plan.seed, identity, outcome)?
         };
         record.save(&path)?;
         if condition.is_some() {
             // A grid has thousands of cells: what the run record does not hold is not kept.
             std::fs::remove_file(&checkpoint).map_err(|e| Error::io(&checkpoint, e))?;
+        }
+        Ok(record)
+    }
+
+    /// A finished run's record with the configuration's target. Where runs go on to their last round its loss is no part of what a run is:
+    /// another one is read off the evaluations that are there.
+    fn with_target(&self, mut record: RunRecord, path: &Path) -> Result<RunRecord> {
+        let of = record.until.as_ref().map(|until| until.target);
+        if of != self.config.until {
+            record.until = self.config.until.map(|until| UntilRecord::of(until, &record.rounds));
+            record.config = self.config_json()?;
+            record.save(path)?;
         }
         Ok(record)
     }
@@ -140,7 +157,7 @@ impl Experiment {
 
     /// What every record of the experiment has, and the outcome.
     fn record(&self, label: &str, seed: u64, identity: RunIdentity, outcome: Outcome) -> Result<RunRecord> {
-        let config = serde_json::to_value(&self.config).map_err(|e| Error::config("(document)", e.to_string()))?;
+        let config = self.config_json()?;
         let metrics = summary::of_scores(&outcome.scores)?;
         Ok(RunRecord {
             schema: SCHEMA,
@@ -157,9 +174,14 @@ impl Experiment {
             metrics,
             scores: outcome.scores,
             truth: None,
+            until: None,
             notes: Vec::new(),
             peak_memory_bytes: peak_memory(),
         })
+    }
+
+    fn config_json(&self) -> Result<serde_json::Value> {
+        serde_json::to_value(&self.config).map_err(|e| Error::config("(document)", e.to_string()))
     }
 
     /// What every run of the experiment depends on, and these parts of the configuration.
@@ -173,7 +195,7 @@ impl Experiment {
 
     /// Notes these parts of the configuration, and what the stages depend on.
     pub(super) fn identify(&self, identity: &mut RunIdentity, parts: &[&str]) -> Result<()> {
-        let config = serde_json::to_value(&self.config).map_err(|e| Error::config("(document)", e.to_string()))?;
+        let config = self.config_json()?;
         for part in parts {
             identity.set_json(part, config.get(*part).unwrap_or(&serde_json::Value::Null));
         }
@@ -189,6 +211,13 @@ impl Experiment {
             parts.push("fedit");
         }
         let mut identity = self.identity(&parts)?;
+        if let Some(until) = plan.until {
+            identity.set("until.every", until.every);
+            if until.stop {
+                identity.set("until.stop", true);
+                identity.set("until.loss", until.loss);
+            }
+        }
         self.identify_run(&mut identity, plan, federation)?;
         Ok(identity)
     }

@@ -41,20 +41,21 @@ impl Experiment {
         let generated = self.test.set.generate().iter().filter(|g| **g).count() as u64;
         let test_records = self.test.tokens.len() as u64;
         let test_tokens: u64 = self.test.tokens.values().map(|n| *n as u64).sum();
-        let evaluation = |cost: &mut Cost, label: &str, times: u64| {
-            let (records, tokens) = (test_records * times, test_tokens * times);
+        let evaluation = |cost: &mut Cost, label: &str, times: u64, looks: u64| {
+            let losses = times + looks;
+            let (records, tokens) = (test_records * losses, test_tokens * losses);
             cost.add(label, "evaluation: loss", records, tokens, rates.loss * tokens as f64);
             let texts = generated * times;
             cost.add(label, "evaluation: generation", texts, 0, rates.generation * texts as f64);
         };
         if evaluates {
-            evaluation(&mut cost, UNTUNED, 1);
+            evaluation(&mut cost, UNTUNED, 1, 0);
         }
         let pool = self.pooled();
         let mut seen = Seen::new();
         let mut guessed = false;
         for label in self.config.methods.iter().map(|m| m.label()) {
-            let (mut features, mut trained, mut evaluations) = ((0, 0, 0.0), (0, 0), 0);
+            let (mut features, mut trained, mut evaluations, mut looks) = ((0, 0, 0.0), (0, 0), 0, 0);
             for Unfinished { federation, plan, runs } in runs.iter().filter(|r| r.plan.label == label) {
                 let source = self.stages.features(plan.features());
                 let frozen = source.is_some_and(|f| f.extractor.is_frozen());
@@ -72,11 +73,12 @@ impl Experiment {
                 features.2 += rate * extracted.1 as f64;
                 trained = (trained.0 + work.trained.0 * runs, trained.1 + work.trained.1 * runs);
                 evaluations += work.evaluations * runs;
+                looks += work.looks * runs;
                 guessed |= work.guessed;
             }
             cost.add(label, "features", features.0, features.1, features.2);
             cost.add(label, "training", trained.0, trained.1, rates.training * trained.1 as f64);
-            evaluation(&mut cost, label, evaluations);
+            evaluation(&mut cost, label, evaluations, looks);
         }
         let adapter = self.stages.trainer.init(&Context { seed: Seed(0), control: control.clone() })?;
         let clients = runs.iter().map(|r| r.plan.settings.participation.clients_of(r.plan.clients.len()));
@@ -88,6 +90,9 @@ impl Experiment {
             adapter.parameters()
         ));
         cost.notes.push("from a measurement on a few records; local fusion and clustering are not counted".into());
+        if self.config.until.is_some_and(|until| until.stop) {
+            cost.notes.push("a run that reaches its target early takes less than is counted".into());
+        }
         if guessed {
             cost.notes.push(
                 "where the clustering decides on the number of records, one a client and round is assumed".into(),

@@ -27,16 +27,18 @@ mod record_file;
 mod results;
 mod run_record;
 mod runner;
+mod spent;
 mod summary;
 mod table;
 mod truth;
+mod until;
 mod work;
 
 #[cfg(feature = "model")]
 pub use build::model_stages;
 pub use config::{
     Arm, Caps, Conditions, DataConfig, ExperimentConfig, FeditCaps, Filter, MethodEntry, ModelSettings, Oracle,
-    Overrides, STEPS_A_PASS, Statistics, TestConfig, TooLong,
+    Overrides, STEPS_A_PASS, Statistics, TestConfig, TooLong, Until,
 };
 pub use cost::{Cost, Probe, Rates, StageCost, typical};
 pub use data::{Pool, load as load_data, load_pool};
@@ -50,6 +52,7 @@ pub use run_record::{DataSummary, Metrics, RunRecord, SCHEMA, UNTUNED, Versions,
 pub use runner::Experiment;
 pub use table::{Comparison, Row, Table};
 pub use truth::TrainedTruth;
+pub use until::{CostToTarget, RatioToRandom, Reached, TargetCost, UntilRecord};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use super::run_record::RunRecord;
 use crate::dataset::{ClientData, rules, sample};
 use crate::error::{Error, Result};
 use crate::method::{Count, FeatureSource};
-use crate::simulate::{EvaluationSchedule, RoundRecord, SimulationSettings};
+use crate::simulate::{EvaluationSchedule, RoundRecord, SimulationSettings, Until};
 use crate::types::{ClientId, Round, Seed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub(super) struct RunPlan {
     pub(super) filter: Option<Filter>,
     pub(super) seed: u64,
     pub(super) settings: SimulationSettings,
+    /// The loss to reach.
+    pub(super) until: Option<Until>,
     /// The clients; FedIT's may hold fewer records, see [`FeditCaps`](super::FeditCaps), and a filter may leave some with none.
     pub(super) clients: Arc<Vec<ClientData>>,
     /// What a reader must know.
@@ -43,6 +45,8 @@ pub(super) struct Workload {
     pub(super) extracted: (u64, u64),
     pub(super) trained: (u64, u64),
     pub(super) evaluations: u64,
+    /// Evaluations without texts: looks whether the target is reached.
+    pub(super) looks: u64,
     pub(super) guessed: bool,
 }
 
@@ -58,6 +62,7 @@ pub(super) fn runs(config: &ExperimentConfig, federation: &Federation, seed: u64
             filter: entry.filter(&key)?,
             seed,
             settings: config.federation.clone(),
+            until: config.until,
             clients: federation.clients.clone(),
             notes: Vec::new(),
         };
@@ -144,6 +149,13 @@ impl RunPlan {
         }
     }
 
+    /// Rounds after which the run looks at the target alone, were it to end after the last.
+    fn looks(&self) -> u64 {
+        let (rounds, evaluate) = (self.settings.rounds, &self.settings.evaluate);
+        let alone = |until: &Until, round| until.is_due(round, rounds) && !evaluate.is_due(round, rounds);
+        self.until.map_or(0, |until| (0..rounds).filter(|round| alone(&until, *round)).count() as u64)
+    }
+
     /// Whose features it looks at; the oracle's are no model's.
     pub(super) fn features(&self) -> FeatureSource {
         match &self.arm {
@@ -183,6 +195,7 @@ impl RunPlan {
             .collect();
         let mut work = Workload {
             evaluations: self.settings.evaluate.count(self.settings.rounds) as u64,
+            looks: self.looks(),
             guessed: *self.arm.count() == Count::PerCluster || self.follows.is_some(),
             ..Workload::default()
         };

@@ -4,7 +4,9 @@
 //! and versions is the same on every repetition: [`RunRecord::repeatable`].
 
 use super::record_file::{self, RecordFile};
+use super::spent;
 use super::truth::TrainedTruth;
+use super::until::UntilRecord;
 use crate::error::Result;
 use crate::metrics::Interval;
 use crate::protocol::Direction;
@@ -53,6 +55,9 @@ pub struct RunRecord {
     /// What the truth says of the records that it trained on, where there is a condition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truth: Option<TrainedTruth>,
+    /// What it took to reach the target of `[until]`, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UntilRecord>,
     /// What a reader must know, for example that FedIT was capped.
     pub notes: Vec<String>,
     /// The most memory that the process had held when the run ended, in bytes, what came before the run in the same process
@@ -143,13 +148,14 @@ impl RunRecord {
             versions: Versions::default(),
             peak_memory_bytes: None,
             rounds: self.rounds.iter().map(RoundRecord::without_times).collect(),
+            until: self.until.as_ref().map(UntilRecord::without_times),
             ..self.clone()
         }
     }
 
     /// Seconds of all clients in all rounds: what the paper's speed-up compares.
     pub fn client_seconds(&self) -> f64 {
-        self.rounds.iter().flat_map(|r| &r.clients).map(|c| c.total_seconds()).sum()
+        spent::seconds(&self.rounds)
     }
 
     /// Clients that took part, summed over the rounds.
@@ -159,29 +165,27 @@ impl RunRecord {
 
     /// Distinct records that were trained on at least once.
     pub fn distinct_records(&self) -> usize {
-        let records = self.rounds.iter().flat_map(|r| &r.clients);
-        let pairs = records.flat_map(|c| c.selected.iter().map(move |id| (c.client, id)));
-        pairs.collect::<std::collections::BTreeSet<_>>().len()
+        spent::distinct_records(&self.rounds)
     }
 
     /// Forward passes over records that scoring took, over all clients and rounds.
     pub fn passes(&self) -> u64 {
-        self.rounds.iter().flat_map(|r| &r.clients).map(|c| c.passes).sum()
+        spent::passes(&self.rounds)
     }
 
     /// Bytes in this direction, over all clients and rounds.
     pub fn bytes(&self, direction: Direction) -> u64 {
-        self.rounds.iter().flat_map(|r| &r.clients).map(|c| c.traffic.bytes(direction)).sum()
+        spent::bytes(&self.rounds, direction)
     }
 
     /// Tokens that went through the model in training, over all clients and rounds.
     pub fn trained_tokens(&self) -> u64 {
-        self.rounds.iter().flat_map(|r| &r.clients).map(|c| c.tokens).sum()
+        spent::tokens(&self.rounds)
     }
 
     /// Records trained on, each as often as it was.
     pub fn trained_records(&self) -> usize {
-        self.rounds.iter().flat_map(|r| &r.clients).map(|c| c.selected.len()).sum()
+        spent::records(&self.rounds)
     }
 }
 

@@ -1,9 +1,11 @@
 //! The results of an experiment as one table: for a terminal, as Markdown, as JSON.
 
 use super::layout::Layout;
-use super::run_record::{Metrics, RunRecord};
+use super::run_record::{Metrics, RunRecord, UNTUNED};
 use super::summary;
+use super::until::{self, CostToTarget, Costs, OfSeeds};
 use crate::error::Result;
+use crate::method::Preset;
 use crate::metrics::{Interval, Paired};
 use crate::protocol::Direction;
 use serde::{Deserialize, Serialize};
@@ -46,6 +48,9 @@ pub struct Row {
     pub up: f64,
     /// Bytes from the server to a client in a round, likewise.
     pub down: f64,
+    /// What it took to reach the target of `[until]`, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<CostToTarget>,
 }
 
 /// One method against a baseline: differences are the method's value minus the baseline's on the same test records.
@@ -81,8 +86,10 @@ pub fn build(runs: &[RunRecord], pairs: &[(String, String)], all_records: usize,
     }
     let of = |label: &str| runs.iter().filter(|r| r.method == label).collect::<Vec<&RunRecord>>();
     let fedit = of(FEDIT);
+    let random = of(Preset::Random.name());
     let fedit_pace = pace(&fedit);
-    let rows = labels.iter().map(|label| row(&of(label), fedit_pace, all_records)).collect::<Result<Vec<_>>>()?;
+    let rows =
+        labels.iter().map(|label| row(&of(label), &random, fedit_pace, all_records)).collect::<Result<Vec<_>>>()?;
     let mut comparisons = Vec::new();
     for (method, baseline) in pairs {
         let (mine, theirs) = (of(method), of(baseline));
@@ -99,7 +106,10 @@ pub fn build(runs: &[RunRecord], pairs: &[(String, String)], all_records: usize,
             });
         }
     }
-    Ok(Table { rows, comparisons, notes: notes.to_vec() })
+    let untuned = of(UNTUNED).into_iter().find_map(|run| run.metrics.as_ref());
+    let target = runs.iter().find_map(|run| run.until.as_ref());
+    let told = untuned.zip(target).and_then(|(metrics, of)| until::told_of_untuned(metrics.loss.mean, &of.target));
+    Ok(Table { rows, comparisons, notes: told.into_iter().chain(notes.iter().cloned()).collect() })
 }
 
 fn trained(run: &RunRecord) -> f64 {
@@ -110,17 +120,23 @@ fn mean(runs: &[&RunRecord], value: impl Fn(&RunRecord) -> f64) -> f64 {
     runs.iter().map(|r| value(r)).sum::<f64>() / runs.len().max(1) as f64
 }
 
+/// The targets of the runs that had one, by seed.
+fn targets<'a>(runs: &[&'a RunRecord]) -> OfSeeds<'a> {
+    runs.iter().filter_map(|run| Some((run.seed, run.until.as_ref()?))).collect()
+}
+
 /// Seconds a client and round.
 fn pace(runs: &[&RunRecord]) -> Option<f64> {
     let rounds: usize = runs.iter().map(|r| r.client_rounds()).sum();
     (rounds > 0).then(|| runs.iter().map(|r| r.client_seconds()).sum::<f64>() / rounds as f64)
 }
 
-fn row(runs: &[&RunRecord], fedit_pace: Option<f64>, all_records: usize) -> Result<Row> {
+fn row(runs: &[&RunRecord], random: &[&RunRecord], fedit_pace: Option<f64>, all_records: usize) -> Result<Row> {
     let records = mean(runs, |r| r.distinct_records() as f64);
     let client_rounds: usize = runs.iter().map(|r| r.client_rounds()).sum();
     let bytes = |direction| runs.iter().map(|r| r.bytes(direction)).sum::<u64>() as f64 / client_rounds.max(1) as f64;
     let losses: Vec<f64> = runs.iter().filter_map(|r| r.metrics.as_ref()).map(|m| m.loss.mean).collect();
+    let itself = runs.first().is_some_and(|run| run.method == Preset::Random.name());
     Ok(Row {
         method: runs.first().map(|r| r.method.clone()).unwrap_or_default(),
         seeds: runs.len(),
@@ -133,6 +149,7 @@ fn row(runs: &[&RunRecord], fedit_pace: Option<f64>, all_records: usize) -> Resu
         speed_up: fedit_pace.zip(pace(runs)).filter(|(_, mine)| *mine > 0.0).map(|(fedit, mine)| fedit / mine),
         up: bytes(Direction::Up),
         down: bytes(Direction::Down),
+        until: CostToTarget::of(&targets(runs), &targets(if itself { &[] } else { random }))?,
     })
 }
 
@@ -147,6 +164,7 @@ impl Table {
     /// The table for a terminal, columns aligned.
     pub fn to_text(&self) -> String {
         let mut text = self.results().to_text();
+        text.push_str(&self.costs().written(Layout::to_text, ""));
         let differences = self.differences();
         if !differences.is_empty() {
             text.push_str(
@@ -161,6 +179,7 @@ impl Table {
     /// The table as Markdown.
     pub fn to_markdown(&self) -> String {
         let mut text = self.results().to_markdown();
+        text.push_str(&self.costs().written(Layout::to_markdown, "\n"));
         let differences = self.differences();
         if !differences.is_empty() {
             text.push_str(
@@ -209,6 +228,14 @@ impl Table {
         layout
     }
 
+    fn costs(&self) -> Costs<'_, impl Fn(&[&str]) -> Layout> {
+        let rows = self.rows.iter().filter_map(|row| Some((vec![row.method.clone()], row.until.as_ref()?)));
+        let layout = |columns: &[&str]| {
+            Layout::new(&std::iter::once("method").chain(columns.iter().copied()).collect::<Vec<_>>())
+        };
+        Costs { rows: rows.collect(), layout }
+    }
+
     fn differences(&self) -> Layout {
         let mut layout = Layout::new(&[
             "method - baseline",
@@ -238,6 +265,7 @@ impl Table {
             "client s: seconds of all clients in all rounds; speed-up: FedIT's seconds a client and round over the method's"
                 .to_owned(),
         ];
+        lines.extend(self.costs().legend());
         lines.extend(self.notes.iter().cloned());
         format!("\n{}", lines.into_iter().map(|l| format!("{bullet}{l}\n")).collect::<String>())
     }

@@ -3,6 +3,7 @@
 
 mod gate;
 mod grid;
+mod until;
 
 use super::*;
 use crate::error::Error;

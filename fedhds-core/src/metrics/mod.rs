@@ -4,6 +4,8 @@ mod clustering;
 mod interval;
 mod paired;
 mod porter;
+#[cfg(feature = "experiment")]
+mod ratio;
 mod rouge;
 #[cfg(feature = "experiment")]
 mod seeds;
@@ -14,6 +16,8 @@ pub use clustering::{adjusted_rand, calinski_harabasz, davies_bouldin, normalize
 pub use interval::{Bootstrap, Interval, mean_by_task};
 pub use paired::{Measure, Paired, compare, mean_of_runs};
 pub use porter::porter_stem;
+#[cfg(feature = "experiment")]
+pub use ratio::{SeedRatio, ratio_by_seed};
 pub use rouge::{RougeFlavor, RougeL, rouge_l, rouge_l_best};
 #[cfg(feature = "experiment")]
 pub use seeds::{BySeed, RecoveredShare, SeedDifference, SeedMean, holm, paired_by_seed, recovered_share};

@@ -2,7 +2,7 @@
 
 use super::round::RoundStep;
 use super::simulation::Simulation;
-use super::{Checkpoint, EvaluationRecord, RoundRecord};
+use super::{Checkpoint, EvaluationRecord, RoundRecord, Until};
 use crate::error::{Error, Result};
 use crate::server::{Server, ServerState};
 use crate::stage::{Aggregator, RecordScore};
@@ -12,7 +12,7 @@ use std::time::Instant;
 /// What a simulation ended with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// The global adapter after the last round.
+    /// The global adapter after the last round that was run.
     pub adapter: Adapter,
     /// What happened, round by round.
     pub rounds: Vec<RoundRecord>,
@@ -35,7 +35,7 @@ impl Simulation {
         self.control.begin("rounds", Some(rounds as u64));
         self.control.advance("rounds", state.rounds.len() as u64);
         let result = (|| {
-            while pending || state.rounds.len() < rounds {
+            while pending || !self.is_over(&state.rounds) {
                 self.control.check()?;
                 if !pending {
                     let round = Round(u32::try_from(state.rounds.len()).unwrap_or(u32::MAX));
@@ -46,7 +46,7 @@ impl Simulation {
                     if let Some(adapter) = adapter {
                         state.adapter = adapter;
                     }
-                    pending = self.evaluation.is_some() && self.settings.evaluate.is_due(round.0 as usize, rounds);
+                    pending = self.evaluates(round.0 as usize);
                     self.keep(&server, &state, pending)?;
                 }
                 if pending {
@@ -60,6 +60,19 @@ impl Simulation {
         })();
         self.control.end("rounds");
         result.map(|()| state)
+    }
+
+    /// Whether there is no round left to run: a run may end where it reaches its target.
+    fn is_over(&self, done: &[RoundRecord]) -> bool {
+        let rounds = self.settings.rounds;
+        done.len() >= rounds || self.until.is_some_and(|until| until.stop && until.reached(done, rounds).is_some())
+    }
+
+    /// Whether the adapter is evaluated after this round.
+    fn evaluates(&self, round: usize) -> bool {
+        let rounds = self.settings.rounds;
+        let looks = self.until.is_some_and(|until| until.is_due(round, rounds));
+        self.evaluation.is_some() && (looks || self.settings.evaluate.is_due(round, rounds))
     }
 
     /// The state to start from: the checkpoint's where there is one, else a fresh adapter.
@@ -94,11 +107,27 @@ impl Simulation {
     }
 
     fn evaluate_now(&self, state: &mut Outcome) -> Result<()> {
+        let rounds = self.settings.rounds;
         let (Some((evaluator, test)), Some(last)) = (&self.evaluation, state.rounds.last_mut()) else { return Ok(()) };
         let start = Instant::now();
+        let round = last.round.0 as usize;
         let seed = self.seed.of_round(last.round, "evaluate");
         let context = Context { seed, control: self.control.clone() };
-        state.scores = test.evaluate(evaluator.as_ref(), Some(&state.adapter), &context)?;
+        state.scores = if self.settings.evaluate.is_due(round, rounds) {
+            test.evaluate(evaluator.as_ref(), Some(&state.adapter), &context)?
+        } else {
+            let mut scores = test.losses(evaluator.as_ref(), Some(&state.adapter), &context)?;
+            let loss = EvaluationRecord::from_scores(&scores, 0.0).loss;
+            let ends = |until: &Until| until.stop && until.is_due(round, rounds) && until.is_reached(loss);
+            if self.until.as_ref().is_some_and(ends) && test.generate().contains(&true) {
+                // The last evaluation of a run has its texts. The losses stay those that ended it: an evaluator's may differ in their
+                // last bits where it generates.
+                let looked = std::mem::take(&mut scores);
+                scores = test.evaluate(evaluator.as_ref(), Some(&state.adapter), &context)?;
+                scores.iter_mut().zip(looked).for_each(|(score, looked)| score.loss = looked.loss);
+            }
+            scores
+        };
         let evaluation = EvaluationRecord::from_scores(&state.scores, start.elapsed().as_secs_f64());
         tracing::info!(
             round = last.round.0 + 1,
@@ -108,6 +137,9 @@ impl Simulation {
             "evaluated"
         );
         last.evaluation = Some(evaluation);
+        if let Some(until) = self.until.filter(|u| u.reached(&state.rounds, rounds) == Some(state.rounds.len())) {
+            tracing::info!(rounds = state.rounds.len(), target = until.loss, "the target is reached");
+        }
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ mod schedule;
 mod settings;
 mod simulation;
 mod test_set;
+mod until;
 
 pub use crate::features::content_hash;
 pub use crate::files::{FolderLock, atomic_write};
@@ -37,6 +38,7 @@ pub use schedule::EvaluationSchedule;
 pub use settings::SimulationSettings;
 pub use simulation::{CountTokens, Simulation};
 pub use test_set::TestSet;
+pub use until::Until;
 
 #[cfg(test)]
 #[path = "../../../tests/toy/mod.rs"]

@@ -1,6 +1,6 @@
 //! What a simulation is made of.
 
-use super::{Clients, RunIdentity, SimulationSettings, TestSet};
+use super::{Clients, EvaluationSchedule, RunIdentity, SimulationSettings, TestSet, Until};
 use crate::error::{Error, Result};
 use crate::features::RecordCache;
 use crate::method::Pipeline;
@@ -33,6 +33,7 @@ pub struct Simulation {
     pub(super) empty_clients: bool,
     pub(super) aggregator: Box<dyn Aggregator>,
     pub(super) evaluation: Option<(Arc<dyn Evaluator>, Arc<TestSet>)>,
+    pub(super) until: Option<Until>,
     pub(super) checkpoint: Option<(PathBuf, RunIdentity)>,
 }
 
@@ -61,6 +62,7 @@ impl Simulation {
             empty_clients: false,
             aggregator,
             evaluation: None,
+            until: None,
             checkpoint: None,
         }
     }
@@ -123,6 +125,13 @@ impl Simulation {
         self
     }
 
+    /// Looks whether this loss is reached, beside the evaluations of the schedule; [`Until::reached`] says of the rounds where it was.
+    #[must_use]
+    pub fn until(mut self, until: Until) -> Self {
+        self.until = Some(until);
+        self
+    }
+
     /// Keeps the state in this file after each round and goes on from it; `identity` says which run it is, so that a file of
     /// another run is refused.
     #[must_use]
@@ -159,7 +168,7 @@ impl Simulation {
     ///
     /// # Errors
     /// [`Error::Input`] for no clients, a client without records that is not allowed to be, ids that do not ascend, an empty test set, a method that
-    /// looks at features without an extractor, or a budget in tokens without what counts them; [`Error::Parameter`] for settings and pipeline.
+    /// looks at features without an extractor, a budget in tokens without what counts them, or a loss to reach without evaluation; [`Error::Parameter`] for settings and pipeline.
     pub fn check(&self) -> Result<()> {
         self.settings.check()?;
         self.pipeline.check()?;
@@ -177,6 +186,12 @@ impl Simulation {
         }
         if self.evaluation.as_ref().is_some_and(|(_, test)| test.is_empty()) {
             return Err(Error::input("test set", "at least one record", "none"));
+        }
+        if let Some(until) = &self.until {
+            until.check()?;
+            if self.evaluation.is_none() || self.settings.evaluate == EvaluationSchedule::Never {
+                return Err(Error::input("evaluation", "one, as there is a loss to reach", "none"));
+            }
         }
         if self.pipeline.client.clusterer.is_some() && self.extractor.is_none() {
             return Err(Error::input("feature extractor", "one, since the method groups records by features", "none"));

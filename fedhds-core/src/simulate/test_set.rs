@@ -68,6 +68,30 @@ impl TestSet {
         adapter: Option<&Adapter>,
         context: &Context,
     ) -> Result<Vec<RecordScore>> {
+        self.measure(evaluator, adapter, true, context)
+    }
+
+    /// As [`evaluate`](Self::evaluate), without any text.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn losses(
+        &self,
+        evaluator: &dyn Evaluator,
+        adapter: Option<&Adapter>,
+        context: &Context,
+    ) -> Result<Vec<RecordScore>> {
+        self.measure(evaluator, adapter, false, context)
+    }
+
+    /// Records with and without a text go to the evaluator apart, whether or not there is any: what it meets at once is then the same.
+    fn measure(
+        &self,
+        evaluator: &dyn Evaluator,
+        adapter: Option<&Adapter>,
+        text: bool,
+        context: &Context,
+    ) -> Result<Vec<RecordScore>> {
         let mut scores: Vec<Option<RecordScore>> = vec![None; self.records.len()];
         for generate in [true, false] {
             let rows: Vec<usize> =
@@ -76,7 +100,7 @@ impl TestSet {
                 continue;
             }
             let part: Vec<Record> = rows.iter().filter_map(|&i| self.records.get(i).cloned()).collect();
-            let got = evaluator.evaluate(adapter, &part, generate, context)?;
+            let got = evaluator.evaluate(adapter, &part, generate && text, context)?;
             check_scores(&part, &got)?;
             for (row, score) in rows.into_iter().zip(got) {
                 if let Some(slot) = scores.get_mut(row) {
@@ -161,6 +185,9 @@ mod tests {
         let ids: Vec<&str> = scores.iter().map(|s| s.id.as_str()).collect();
         assert_eq!(ids, ["a0", "a1", "a2", "b0", "c0", "c1"]);
         assert_eq!(scores.iter().filter(|s| s.output.is_some()).count(), 3);
+        let losses = set.losses(&Scores(1.0, false), None, &Context::new(0)).unwrap();
+        assert_eq!(losses.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(), ids);
+        assert!(losses.iter().all(|s| s.output.is_none()));
     }
 
     #[test]

@@ -18,7 +18,8 @@ class SimulationResult:
     """What an experiment ended with."""
 
     table: dict[str, Any]
-    """Rows, comparisons and notes; of conditions, or of several experiments, the whole grid; of a dry run the stages of the cost."""
+    """Rows, comparisons and notes; of conditions, or of several experiments, the whole grid; of a dry run the stages of the cost. With
+    ``[until]`` a row's ``until`` says what it took to reach the target: ``reached``, ``cost`` and ``to_random``."""
     text: str
     """The same for a terminal."""
     out: str

@@ -8,7 +8,9 @@ mod conditions;
 mod data;
 mod methods;
 mod seeds;
+mod until;
 
+pub use crate::simulate::Until;
 pub use conditions::Conditions;
 pub use data::{Caps, DataConfig, TestConfig, TooLong};
 pub use methods::{Arm, Filter, MethodEntry, Oracle, STEPS_A_PASS};
@@ -81,6 +83,9 @@ pub struct ExperimentConfig {
     /// How the results of a grid are compared; no run depends on it.
     #[serde(default)]
     pub statistics: Statistics,
+    /// A loss to reach: what it took each method to get there stands in every table. Left out, nobody looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
 }
 
 /// How the results of a grid are compared.
@@ -337,7 +342,8 @@ impl ExperimentConfig {
         self.federation.check().map_err(|e| e.under("federation"))?;
         self.generation.check().map_err(|e| e.under("generation"))?;
         self.statistics.check().map_err(|e| e.under("statistics"))?;
-        self.fedit.check().map_err(|e| e.under("fedit"))
+        self.fedit.check().map_err(|e| e.under("fedit"))?;
+        self.check_until()
     }
 
     /// How many clients or batches are at work at the same time.

@@ -219,11 +219,40 @@ fn every_wrong_setting_is_named() {
         ("n_clusters = 3", "n_clsuters = 3", "methods[2].client.clusterer.n_clsuters", "did you mean `n_clusters`?"),
         ("\"random\",", "{ preset = \"random\", count = { budget = -1 } },", "methods[1].count.budget", "`-1`"),
         ("\"random\",", "[\"random\"],", "methods[1]", "expected a preset's name"),
+        ("budget = 12", "until = { loss = 0 }\nbudget = 12", "until.loss", "expected a number above 0, got 0.0"),
+        ("budget = 12", "until = { loss = inf }\nbudget = 12", "until.loss", "expected a number above 0, got inf"),
+        ("budget = 12", "until = { loss = nan }\nbudget = 12", "until.loss", "expected a number above 0, got nan"),
+        ("budget = 12", "until = { loss = \"1\" }\nbudget = 12", "until.loss", "got the text `1`"),
+        ("budget = 12", "until = { every = 2 }\nbudget = 12", "until.loss", "must be given"),
+        ("budget = 12", "until = { loss = 1, every = 0 }\nbudget = 12", "until.every", "at least 1"),
+        ("budget = 12", "until = { loss = 1, evry = 2 }\nbudget = 12", "until.evry", "did you mean `every`?"),
+        ("budget = 12", "untl = { loss = 1 }\nbudget = 12", "untl", "did you mean `until`?"),
     ] {
         let (got, message) = with(from, to);
         assert!(got.starts_with(key), "{to}: key `{got}` in place of `{key}`: {message}");
         assert!(message.contains(word) || got.contains(word), "{to}: {message}");
     }
+}
+
+#[test]
+fn a_target_needs_evaluations_and_a_stop_needs_counts_of_its_own() {
+    let with = |until: &str| WHOLE.replacen("budget = 12", &format!("until = {{ {until} }}\nbudget = 12"), 1);
+    let config = ExperimentConfig::parse(&with("loss = 1.2")).unwrap();
+    config.check_settings().unwrap();
+    assert_eq!(config.until, Some(Until { loss: 1.2, every: 1, stop: false }));
+    let written = toml::to_string(&config).unwrap();
+    assert_eq!(ExperimentConfig::parse(&written).unwrap(), config, "{written}");
+    let table = format!("{WHOLE}[until]\nloss = 2\nevery = 3\nstop = true\n");
+    let config = ExperimentConfig::parse(&table).unwrap();
+    assert_eq!(config.until, Some(Until { loss: 2.0, every: 3, stop: true }));
+    config.check_settings().unwrap();
+    let (key, message) = message(&with("loss = 1.2").replacen("{ every = 10 }", "\"never\"", 1));
+    assert!(key == "federation.evaluate" && message.contains("beside `[until]`"), "{key}: {message}");
+    let follows = "{ preset = \"stratified\", count_of = \"random\" }, { preset = \"fedhds_coverage\", name";
+    let following = |until: &str| with(until).replacen("{ preset = \"fedhds_coverage\", name", follows, 1);
+    ExperimentConfig::parse(&following("loss = 1.2")).unwrap().check_settings().unwrap();
+    let (key, message) = self::message(&following("loss = 1.2, stop = true"));
+    assert!(key == "until.stop" && message.contains("`stratified` takes the counts"), "{key}: {message}");
 }
 
 #[test]
@@ -326,6 +355,15 @@ fn missing_files_are_found_before_anything_starts() {
         .unwrap();
     let missing = ExperimentConfig::load(folder.path().join("none.toml"), Overrides::default()).unwrap_err();
     assert!(matches!(missing, Error::Io { .. }) && missing.to_string().contains("none.toml"));
+}
+
+#[test]
+fn the_experiment_with_a_target_can_be_run() {
+    let config = ExperimentConfig::parse(include_str!("../../../../examples/experiments/until.toml")).unwrap();
+    config.check_settings().unwrap();
+    let until = config.until.unwrap();
+    assert_eq!((until.every, until.stop), (2, false));
+    assert!(until.loss > 0.0 && config.data.conditions.len() == 2);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::super::run_record::{RunRecord, UNTUNED};
 use super::super::summary;
 use super::super::truth::TrainedTruth;
+use super::super::until::{self, CostToTarget, OfSeeds, UntilRecord};
 use super::{Grid, GridComparison, GridRow, MeanTruth, WorstFamily};
 use crate::error::Result;
 use crate::method::Preset;
@@ -31,6 +32,7 @@ pub(in crate::experiment) struct Cell {
     /// Clients that took part, summed over the rounds, and their bytes up and down.
     client_rounds: usize,
     bytes: [u64; 2],
+    until: Option<UntilRecord>,
 }
 
 /// The runs of one experiment, and how they are told apart and compared.
@@ -63,6 +65,7 @@ impl Cell {
             seconds: record.client_seconds(),
             client_rounds: record.client_rounds(),
             bytes: [record.bytes(Direction::Up), record.bytes(Direction::Down)],
+            until: record.until.clone(),
         }
     }
 }
@@ -77,6 +80,9 @@ pub(in crate::experiment) fn build(parts: &[Part<'_>], notes: &[String]) -> Resu
         let untuned: Vec<&Cell> = part.cells.iter().filter(|cell| cell.method == UNTUNED).collect();
         if let Some(loss) = summary::loss(&scores(&untuned))? {
             grid.notes.push(format!("{}: the untuned model's loss is {loss:.3}, over tasks", part.experiment));
+            let target = part.cells.iter().find_map(|cell| cell.until.as_ref());
+            let told = target.and_then(|of| until::told_of_untuned(loss.mean, &of.target));
+            grid.notes.extend(told.map(|told| format!("{}: {told}", part.experiment)));
         }
         for &condition in &part.conditions {
             for &method in &part.methods {
@@ -121,6 +127,8 @@ impl Part<'_> {
         let bytes = |[up, down]: [u64; 2], cell: &&Cell| [up + cell.bytes[0], down + cell.bytes[1]];
         let [up, down] = cells.iter().fold([0; 2], bytes).map(|sum| sum as f64 / client_rounds.max(1) as f64);
         let scores = scores(&cells);
+        let random = self.of(condition, Preset::Random.name());
+        let random = if method == Preset::Random.name() { &[] } else { random.as_slice() };
         Ok(Some(GridRow {
             experiment: self.experiment.to_owned(),
             condition: condition.map(str::to_owned),
@@ -141,6 +149,7 @@ impl Part<'_> {
             seconds: mean(&cells, |cell| cell.seconds),
             up,
             down,
+            until: CostToTarget::of(&targets(&cells), &targets(random))?,
         }))
     }
 
@@ -198,6 +207,11 @@ impl Part<'_> {
 
 fn by_seed(cells: &[&Cell]) -> BySeed {
     cells.iter().filter_map(|cell| Some((cell.seed, cell.loss?))).collect()
+}
+
+/// The targets of the runs that had one, by seed.
+fn targets<'a>(cells: &[&'a Cell]) -> OfSeeds<'a> {
+    cells.iter().filter_map(|cell| Some((cell.seed, cell.until.as_ref()?))).collect()
 }
 
 /// The evaluations, in the order of the cells.

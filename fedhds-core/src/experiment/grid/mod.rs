@@ -7,6 +7,7 @@ mod text;
 pub(super) use build::{Cell, Part, build};
 pub(super) use plot::svg;
 
+use super::until::CostToTarget;
 use crate::metrics::{Interval, Paired, RecoveredShare, SeedDifference, SeedMean};
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,9 @@ pub struct GridRow {
     pub up: f64,
     /// Bytes from the server to a client in a round, likewise.
     pub down: f64,
+    /// What it took to reach the target of `[until]`, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<CostToTarget>,
 }
 
 /// What the truth says of trained records, mean over the seeds.

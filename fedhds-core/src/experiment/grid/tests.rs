@@ -69,6 +69,7 @@ fn run(condition: Option<&str>, method: &str, seed: u64, losses: [f64; 4], purit
         rounds: if method == UNTUNED { Vec::new() } else { vec![round] },
         metrics: summary::of_scores(&scores).unwrap(),
         scores,
+        until: None,
         truth: condition.map(|_| TrainedTruth { distinct: 3, tasks: 2, purity }),
         notes: Vec::new(),
         peak_memory_bytes: None,

@@ -1,12 +1,13 @@
 //! The grid as text: for a terminal and as Markdown.
 
 use super::super::layout::Layout;
+use super::super::until::Costs;
 use super::{Grid, GridComparison, GridRow};
 use crate::method::Preset;
 use crate::metrics::{SeedDifference, SeedMean};
 use std::collections::BTreeSet;
 
-/// What stands above the second and the third table.
+/// What stands above the table of what was trained on, and above the last.
 const TRAINED: &str = "What was trained on, and what it cost (means over the seeds):";
 const COMPARED: &str = "Differences in loss (below 0 the method is better): over seeds, tasks fixed; and over tasks:";
 
@@ -24,11 +25,13 @@ impl Grid {
     fn written(&self, write: impl Fn(&Layout) -> String, gap: &str, bullet: &str) -> String {
         let mut text = write(&self.results());
         text.push_str(&format!("\n{TRAINED}\n{gap}{}", write(&self.trained())));
+        let costs = self.costs();
+        text.push_str(&costs.written(&write, gap));
         let compared = self.compared();
         if !compared.is_empty() {
             text.push_str(&format!("\n{COMPARED}\n{gap}{}", write(&compared)));
         }
-        let notes = self.legend().into_iter().chain(self.notes.iter().cloned());
+        let notes = self.legend().into_iter().chain(costs.legend()).chain(self.notes.iter().cloned());
         text.push('\n');
         text.extend(notes.map(|note| format!("{bullet}{note}\n")));
         text
@@ -128,6 +131,19 @@ impl Grid {
             layout.push(cells);
         }
         layout
+    }
+
+    fn costs(&self) -> Costs<'_, impl Fn(&[&str]) -> Layout> {
+        let placed = |row: &GridRow| {
+            let mut cells = self.place(&row.experiment, row.condition.as_deref());
+            cells.push(row.method.clone());
+            cells
+        };
+        let rows = self.rows.iter().filter_map(|row| Some((placed(row), row.until.as_ref()?)));
+        let layout = |columns: &[&str]| {
+            self.layout(&std::iter::once("method").chain(columns.iter().copied()).collect::<Vec<_>>())
+        };
+        Costs { rows: rows.collect(), layout }
     }
 
     fn compared(&self) -> Layout {

@@ -342,6 +342,40 @@ fn several_experiments_share_one_table() {
 }
 
 #[test]
+fn a_target_stands_in_the_grid_and_in_the_joint_table() {
+    let out = tempfile::tempdir().unwrap();
+    let toys = toys();
+    let until = [("budget = 6\n", "budget = 6\nuntil = { loss = 9.0, every = 2 }\n")];
+    let first = grid(&out.path().join("a"), toys.stages(), &until);
+    let second = grid(&out.path().join("b"), toys.stages(), &[("name = \"grid\"", "name = \"other\"")]);
+    let experiments = [first, second];
+    let finished = run_all(&experiments, &Control::default()).unwrap();
+    assert_eq!(finished.failed, []);
+    let joint = finished.results.grid().unwrap();
+    for row in &joint.rows {
+        let Some(until) = &row.until else {
+            assert_eq!(row.experiment, "other");
+            continue;
+        };
+        let runs = [1, 2].map(|seed| record(&experiments[0], row.condition.as_deref().unwrap(), &row.method, seed));
+        let reached: Vec<_> = runs.iter().filter_map(|run| run.until.as_ref().unwrap().reached.as_ref()).collect();
+        assert_eq!((until.reached.count, until.reached.of), (reached.len(), 2), "{row:?}");
+        let records = reached.iter().map(|r| r.records as f64).sum::<f64>() / reached.len() as f64;
+        assert_eq!(until.cost.map(|cost| cost.records.mean), (!reached.is_empty()).then_some(records));
+        assert!(until.to_random.is_none() || row.method != "random");
+    }
+    let (joint, alone) = (finished.results.to_text(), experiments[0].run(&Control::default()).unwrap());
+    let rows = |text: &str, start: &str| {
+        let from = text.lines().skip_while(|line| !line.starts_with("Cost to the target loss")).skip(1);
+        from.take_while(|line| !line.is_empty()).filter(|line| line.starts_with(start)).count()
+    };
+    assert_eq!((rows(&joint, "grid "), rows(&joint, "other "), rows(&joint, "experiment ")), (15, 0, 1), "{joint}");
+    let text = alone.results.to_text();
+    assert_eq!((rows(&text, "clean "), rows(&text, "junk ")), (5, 5), "{text}");
+    assert!(text.contains("every 2 rounds and after the last"), "{text}");
+}
+
+#[test]
 fn counts_are_followed_within_a_condition() {
     let out = tempfile::tempdir().unwrap();
     let methods = "{ preset = \"fedhds_turbo\", client.clusterer.min_cluster_size = 2 },
