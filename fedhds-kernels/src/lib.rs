@@ -9,11 +9,13 @@
 pub mod attention;
 pub mod cross_entropy;
 mod form;
+pub mod integer;
 pub mod low_rank;
 mod matrix;
 pub mod norm;
 mod panels;
 pub mod product;
+mod quantized;
 pub mod rope;
 pub mod scratch;
 mod strided;
@@ -25,3 +27,4 @@ mod vector;
 
 pub use form::Form;
 pub use matrix::Matrix;
+pub use quantized::Quantized;

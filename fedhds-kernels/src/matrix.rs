@@ -100,6 +100,14 @@ impl Matrix {
         }
     }
 
+    /// A panel of a block form as it lies, and the scales and least values of its blocks.
+    pub(crate) fn blocks(&self, panel: usize) -> (&[Words], Vec<[Lane; 2]>) {
+        let Panels::Stored(words) = &self.panels else { return (&[], Vec::new()) };
+        let count = panels::words(self.form, self.columns);
+        let panel = &words[panel * count..(panel + 1) * count];
+        (panel, panels::heads(self.form, panel))
+    }
+
     /// Writes the values of these rows, `[range.len(), columns]`.
     pub fn decode(&self, range: Range<usize>, out: &mut [f32]) {
         assert!(range.end <= self.rows && out.len() == range.len() * self.columns);

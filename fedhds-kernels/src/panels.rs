@@ -30,6 +30,11 @@ pub(crate) fn words(form: Form, columns: usize) -> usize {
     heads + columns.div_ceil(columns_of_word(form))
 }
 
+/// Where a word of eight columns has one: the first four in the lower halves of its bytes, so that these are the bytes of four columns.
+const fn eighth(column: usize) -> usize {
+    8 * (column % 4) + 4 * (column / 4)
+}
+
 /// Writes the words of a row in place `lane` of a panel, `stored` as the file has it.
 pub(crate) fn interleave(form: Form, stored: &[u8], lane: usize, panel: &mut [Words]) {
     let half = |bytes: &[u8]| u16::from_le_bytes([bytes[0], bytes[1]]);
@@ -41,8 +46,10 @@ pub(crate) fn interleave(form: Form, stored: &[u8], lane: usize, panel: &mut [Wo
     // Of its half bytes the file has columns 0 to 15 in the lower, 16 to 31 in the upper ones.
     let eighths = |panel: &mut [Words], bytes: &[u8]| {
         for (word, bytes) in bytes.as_chunks::<8>().0.iter().enumerate() {
-            let packed =
-                |shift: u32| bytes.iter().rev().fold(0u32, |word, byte| word << 4 | u32::from(byte >> shift & 15));
+            let set = |word: u32, shift: u32, (column, byte): (usize, &u8)| {
+                word | u32::from((byte >> shift) & 15) << eighth(column)
+            };
+            let packed = |shift: u32| bytes.iter().enumerate().fold(0, |word, at| set(word, shift, at));
             panel[word][lane] = packed(0);
             panel[word + BLOCK / 16][lane] = packed(4);
         }
@@ -86,6 +93,40 @@ pub(crate) fn decode(form: Form, panel: &[Words], out: &mut [Lane]) {
         Form::Q8_0 => wide(Decode::<Q8_0> { panel, out, form: Q8_0 }),
         Form::Q4_0 => wide(Decode::<Q4_0> { panel, out, form: Q4_0 }),
         Form::Q4_1 => wide(Decode::<Q4_1> { panel, out, form: Q4_1 }),
+    }
+}
+
+/// Of each block of a panel, the factor and the summand of its values.
+pub(crate) fn heads(form: Form, panel: &[Words]) -> Vec<[Lane; 2]> {
+    let mut heads = vec![[[0.0; ROWS]; 2]; panel.len() / words(form, form.block())];
+    match form {
+        Form::F32 | Form::F16 | Form::Bf16 => {}
+        Form::Q8_0 => wide(Heads { panel, heads: &mut heads, form: Q8_0 }),
+        Form::Q4_0 => wide(Heads { panel, heads: &mut heads, form: Q4_0 }),
+        Form::Q4_1 => wide(Heads { panel, heads: &mut heads, form: Q4_1 }),
+    }
+    heads
+}
+
+struct Heads<'a, F> {
+    panel: &'a [Words],
+    heads: &'a mut [[Lane; 2]],
+    form: F,
+}
+
+impl<F: Words32> WithSimd for Heads<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { panel, heads, form } = self;
+        for (block, heads) in panel.chunks_exact(F::HEAD + F::WORDS).zip(heads) {
+            for part in 0..ROWS / S::U32_LANES {
+                let [scale, least] = form.head(simd, S::as_simd_u32s(&block[0]).0[part]);
+                S::as_mut_simd_f32s(&mut heads[0]).0[part] = scale;
+                S::as_mut_simd_f32s(&mut heads[1]).0[part] = least;
+            }
+        }
     }
 }
 
@@ -255,7 +296,7 @@ impl Words32 for Q4_0 {
 
     #[inline(always)]
     fn value<S: Simd>(self, simd: S, word: S::u32s, column: usize, head: [S::f32s; 2]) -> S::f32s {
-        simd.mul_f32s(head[0], whole(simd, bits(simd, word, 4 * column, 15), 8.0))
+        simd.mul_f32s(head[0], whole(simd, bits(simd, word, eighth(column), 15), 8.0))
     }
 }
 
@@ -272,7 +313,7 @@ impl Words32 for Q4_1 {
 
     #[inline(always)]
     fn value<S: Simd>(self, simd: S, word: S::u32s, column: usize, head: [S::f32s; 2]) -> S::f32s {
-        let scaled = simd.mul_f32s(head[0], whole(simd, bits(simd, word, 4 * column, 15), 0.0));
+        let scaled = simd.mul_f32s(head[0], whole(simd, bits(simd, word, eighth(column), 15), 0.0));
         simd.add_f32s(scaled, head[1])
     }
 }
