@@ -1,5 +1,6 @@
 //! Output projection and cross entropy together: scores of a few rows at a time, never of all.
 
+use crate::inputs::{Activations, Inputs};
 use crate::matrix::Matrix;
 use crate::product::{self, Packed};
 use crate::scratch;
@@ -15,8 +16,8 @@ const ROWS: usize = 64;
 /// - hidden: `[n, w.columns()]`
 /// - targets: `[n]`, below `w.rows()`
 /// - losses: `[n]`
-pub fn losses(hidden: &[f32], w: &Matrix, targets: &[u32], losses: &mut [f32]) {
-    each(hidden, w, targets, losses, |_, _, _| {});
+pub fn losses(hidden: &[f32], w: &Matrix, targets: &[u32], activations: Activations, losses: &mut [f32]) {
+    each(hidden, w, targets, activations, losses, |_, _, _| {});
 }
 
 /// [`losses`], and adds to `gradient` that of `factor` times their sum with respect to `hidden`.
@@ -32,7 +33,7 @@ pub fn losses_and_gradient(
     gradient: &mut [f32],
 ) {
     let (width, vocab) = (w.columns(), w.rows());
-    each(hidden, w, targets, losses, |first, scores, targets| {
+    each(hidden, w, targets, Activations::F32, losses, |first, scores, targets| {
         let rows = targets.len();
         threads::parts(scores, vocab, |i, row| {
             // They are e^(score - largest).
@@ -58,6 +59,7 @@ fn each(
     hidden: &[f32],
     w: &Matrix,
     targets: &[u32],
+    activations: Activations,
     losses: &mut [f32],
     mut then: impl FnMut(usize, &mut [f32], &[u32]),
 ) {
@@ -68,9 +70,9 @@ fn each(
     for (block, (targets, losses)) in targets.chunks(ROWS).zip(losses.chunks_mut(ROWS)).enumerate() {
         let (first, rows) = (block * ROWS, targets.len());
         let scores = &mut room[..rows * vocab];
-        let packed = Packed::new(&hidden[first * width..(first + rows) * width], rows, width);
-        product::forward(&packed, w, scores);
-        packed.give();
+        let inputs = Inputs::new(&hidden[first * width..(first + rows) * width], rows, activations, &[w]);
+        inputs.forward(w, scores);
+        inputs.give();
         let losses = threads::Shared::new(losses);
         threads::parts(scores, vocab, |i, row| {
             let target = row[targets[i] as usize];
@@ -97,7 +99,7 @@ mod tests {
         let targets: Vec<u32> = (0..n as u32).map(|i| i * 11 % 37).collect();
         let matrix = Matrix::new(vocab, width, &w).unwrap();
         let (mut found, mut again, mut gradient) = (vec![0.0; n], vec![0.0; n], vec![1.0; n * width]);
-        losses(&hidden, &matrix, &targets, &mut found);
+        losses(&hidden, &matrix, &targets, Activations::F32, &mut found);
         losses_and_gradient(&hidden, &matrix, &targets, 0.5, &mut again, &mut gradient);
         assert_eq!(found, again);
         for i in 0..n {

@@ -9,6 +9,7 @@
 pub mod attention;
 pub mod cross_entropy;
 mod form;
+mod inputs;
 pub mod integer;
 pub mod low_rank;
 mod matrix;
@@ -26,5 +27,6 @@ mod turn;
 mod vector;
 
 pub use form::Form;
+pub use inputs::{Activations, Inputs};
 pub use matrix::Matrix;
 pub use quantized::Quantized;

@@ -11,7 +11,7 @@ use crate::settings::{AdapterConfig, FeatureParams, GenerateConfig, TrainConfig}
 use fedhds_core::features::LayerFeatures;
 use fedhds_core::generate::{ModelEvaluator, generate_texts};
 use fedhds_core::metrics::RougeFlavor;
-use fedhds_core::model::{Device, LanguageModel, gguf};
+use fedhds_core::model::{Activations, Device, LanguageModel, gguf};
 use fedhds_core::stage::{Evaluator as _, FeatureExtractor as _, Trainer as _};
 use fedhds_core::train::{LoraTrainer, check_adapter};
 use fedhds_core::types::{Context, Control, Record, Seed};
@@ -70,9 +70,10 @@ pub struct Model {
 #[pymethods]
 impl Model {
     #[staticmethod]
-    fn load(py: Python<'_>, path: PathBuf, device: &str) -> PyResult<Self> {
+    fn load(py: Python<'_>, path: PathBuf, device: &str, activations: &str) -> PyResult<Self> {
         let device = Device::parse(device).or_raise()?;
-        let inner = heavy(py, move |_| LanguageModel::load(&path, &device))?;
+        let activations = Activations::parse(activations).or_raise()?;
+        let inner = heavy(py, move |_| LanguageModel::load_with(&path, &device, activations))?;
         Ok(Self { inner })
     }
 

@@ -6,7 +6,7 @@ use fedhds_core::dataset::{CustomPrompt, PromptTemplate};
 use fedhds_core::features::{FeatureParams, LayerFeatures, Layers, extract_tokens};
 use fedhds_core::generate::{GenerateConfig, generate};
 use fedhds_core::model::tensor::to_vec;
-use fedhds_core::model::{Batch, ChatMessage, LanguageModel, hidden_states, take_tokens};
+use fedhds_core::model::{Activations, Batch, ChatMessage, LanguageModel, hidden_states, take_tokens};
 use fedhds_core::stage::FeatureExtractor;
 use fedhds_core::types::{Context, Control, Record};
 use safetensors::SafeTensors;
@@ -142,6 +142,26 @@ fn smollm2_features_are_those_of_transformers() {
             assert!(difference(got, expected) < 1e-5, "padded, row {row}");
         }
     }
+}
+
+#[test]
+fn smollm2_with_rows_in_8_bits_is_near() {
+    let Some((model, facts)) = smollm2() else { return };
+    let path = self::model("SmolLM2-135M-Instruct.Q4_1.gguf").unwrap();
+    let rounded = LanguageModel::load_with(path, &crate::models::device(), Activations::Int8).unwrap();
+    assert_ne!(model.fingerprint(), rounded.fingerprint(), "caches tell them apart");
+    let ids: Vec<Vec<u32>> = facts.prompts.iter().map(|p| p.ids.clone()).collect();
+    let params = FeatureParams { normalize: true, ..FeatureParams::default() };
+    let of = |model: &LanguageModel| {
+        extract_tokens(model.transformer.as_ref(), &ids, None, &params, &Context::new(0)).unwrap()
+    };
+    let (exact, rounded) = (of(&model), of(&rounded));
+    let hidden = model.transformer.spec().hidden_size;
+    let cosine = |(a, b): (&[f32], &[f32])| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let pairs = exact.as_slice().chunks(hidden).zip(rounded.as_slice().chunks(hidden));
+    let least = pairs.map(cosine).fold(1.0f32, f32::min);
+    eprintln!("SmolLM2: features with rows in 8 bits have cosine {least:.4} at least");
+    assert!(least > 0.98, "{least}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Experiment {
     pub fn prepare(config: &ExperimentConfig, control: &Control) -> Result<Self> {
         config.check()?;
         let device = Device::parse(config.model.device.as_deref().unwrap_or("cpu"))?;
-        let model = LanguageModel::load(&config.model.path, &device)?;
+        let model = LanguageModel::load_with(&config.model.path, &device, config.model.activations)?;
         let load = |path: &Option<PathBuf>| path.as_ref().map(|path| LanguageModel::load(path, &device)).transpose();
         let (proxy, judge) = (load(&config.model.proxy)?, load(&config.model.judge)?);
         let stages = model_stages(config, model, proxy, judge)?;

@@ -8,6 +8,7 @@ use super::tokenizer::Tokenizer;
 use super::transformer::Transformer;
 use super::weights::WeightSource;
 use crate::error::{Error, Result};
+use crate::settings::Activations;
 use crate::types::Adapter;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -44,8 +45,25 @@ impl LanguageModel {
     /// # Errors
     /// [`Error::Io`] and [`Error::Model`] that name the file, the tensor, the key or the architecture.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        Self::load_with(path, device, Activations::F32)
+    }
+
+    /// [`load`](Self::load), and how rows go into products. With [`Activations::Int8`] the [fingerprint](Self::fingerprint) is another, as results are.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and [`Error::Model`] for [`Activations::Int8`] of a model that has no products in blocks: one of another family
+    /// than Llama's, on another device than the CPU, or without weights in Q8_0, Q4_0 or Q4_1.
+    pub fn load_with(path: impl AsRef<Path>, device: &Device, activations: Activations) -> Result<Self> {
         let path = path.as_ref();
-        let model = Self::load_any(path, device)?;
+        let mut model = Self::load_any(path, device)?;
+        if activations == Activations::Int8 {
+            // Nobody else holds what was just loaded.
+            if !Arc::get_mut(&mut model.transformer).is_some_and(Transformer::round_rows) {
+                let expected = "expected a model of the Llama family on the CPU with weights in Q8_0, Q4_0 or Q4_1";
+                return Err(Error::model(path, "activations `int8`", expected));
+            }
+            model.fingerprint.push_str(" int8");
+        }
         let spec = model.transformer.spec();
         tracing::debug!(path = %path.display(), layers = spec.layers, hidden_size = spec.hidden_size, "a model is loaded");
         Ok(model)

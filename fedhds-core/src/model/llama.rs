@@ -252,6 +252,10 @@ impl Transformer for Llama {
         Ok(Box::new(Self::of(self.config.clone(), device, None, recorded, norm)))
     }
 
+    fn round_rows(&mut self) -> bool {
+        self.fused.as_mut().and_then(Arc::get_mut).is_some_and(Fused::round_rows)
+    }
+
     fn fused(&self) -> Option<&Fused> {
         self.fused.as_deref()
     }

@@ -41,6 +41,7 @@ mod tokenizer;
 mod transformer;
 mod weights;
 
+pub use crate::settings::Activations;
 pub use batch::Batch;
 pub use bert::Bert;
 pub use cache::KvCache;

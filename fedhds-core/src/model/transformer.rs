@@ -130,6 +130,12 @@ pub trait Transformer: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// From now on rounds the rows of passes without a gradient ([`Activations::Int8`](super::Activations::Int8)); false, and nothing changes, where
+    /// the model cannot.
+    fn round_rows(&mut self) -> bool {
+        false
+    }
+
     /// The same model over other weights: `f` is given each weight with its name in transformers and returns what takes its
     /// place, of the same shape: lifted to autodiff, on another device, or trainable.
     ///

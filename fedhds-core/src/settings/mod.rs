@@ -4,9 +4,11 @@
 //! [`AdapterConfig`](crate::types::AdapterConfig), a simulation's `simulate::SimulationSettings`. None of them needs the feature
 //! `model`.
 
+mod activations;
 mod generation;
 mod training;
 
+pub use activations::Activations;
 pub use generation::GenerateConfig;
 pub use training::TrainConfig;
 

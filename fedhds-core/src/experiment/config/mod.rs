@@ -20,7 +20,7 @@ use crate::dataset::Prompt;
 use crate::error::{Error, Result};
 use crate::method::RoundBudget;
 use crate::parse;
-use crate::settings::{GenerateConfig, TrainConfig};
+use crate::settings::{Activations, GenerateConfig, TrainConfig};
 use crate::simulate::SimulationSettings;
 use crate::types::AdapterConfig;
 use crate::types::range::{above_zero, at_least};
@@ -122,6 +122,14 @@ pub struct ModelSettings {
     pub judge: Option<PathBuf>,
     /// The device, for example `cpu` or `cuda:0`; left out: `cpu`.
     pub device: Option<String>,
+    /// How rows go into products of the model in `path`, where nothing is trained: `f32` or `int8`; left out: `f32`. Written only where it is
+    /// another.
+    #[serde(skip_serializing_if = "is_f32")]
+    pub activations: Activations,
+}
+
+fn is_f32(activations: &Activations) -> bool {
+    *activations == Activations::F32
 }
 
 /// Limits of FedIT (the method `all`). What is limited is said in the output.

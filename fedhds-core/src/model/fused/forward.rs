@@ -7,9 +7,8 @@ use super::memory::Memory;
 use super::tokens::Tokens;
 use crate::error::{Error, Result};
 use fedhds_kernels::attention::{self, Segment, Span};
-use fedhds_kernels::product::{self, Packed};
 use fedhds_kernels::rope::Rotation;
-use fedhds_kernels::{cross_entropy, norm, scratch};
+use fedhds_kernels::{Inputs, cross_entropy, norm, scratch};
 
 impl Fused {
     /// Checks sequences before they are packed, while they have their numbers.
@@ -80,6 +79,7 @@ impl Fused {
                 &rotation,
                 adapted.as_ref(),
                 only.filter(|_| index + 1 == layers),
+                self.activations,
                 |heads, q, k, v, _| {
                     let kv = heads.kv_heads * heads.dim;
                     let memory = memory.map(|memory| {
@@ -136,7 +136,7 @@ impl Fused {
     /// The loss of each target, in nats, predicted by hidden states of the last layer, `[n, hidden]`.
     pub(crate) fn losses(&self, x: &[f32], targets: &[u32]) -> Vec<f32> {
         let mut losses = vec![0.0; targets.len()];
-        cross_entropy::losses(&self.normalized(x), self.output(), targets, &mut losses);
+        cross_entropy::losses(&self.normalized(x), self.output(), targets, self.activations, &mut losses);
         losses
     }
 
@@ -144,9 +144,9 @@ impl Fused {
     pub(crate) fn scores(&self, x: &[f32]) -> Vec<f32> {
         let rows = x.len() / self.config.hidden_size;
         let mut scores = vec![0.0; rows * self.vocab_size()];
-        let packed = Packed::new(&self.normalized(x), rows, self.config.hidden_size);
-        product::forward(&packed, self.output(), &mut scores);
-        packed.give();
+        let inputs = Inputs::new(&self.normalized(x), rows, self.activations, &[self.output()]);
+        inputs.forward(self.output(), &mut scores);
+        inputs.give();
         scores
     }
 

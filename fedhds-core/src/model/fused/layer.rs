@@ -5,7 +5,7 @@ use super::{DOWN, Fused, GATE, K, LINEARS, Linear, O, Q, UP, V};
 use fedhds_kernels::attention::{self, Gradients, Heads, Segment, Span};
 use fedhds_kernels::product::{self, Packed};
 use fedhds_kernels::rope::Rotation;
-use fedhds_kernels::{low_rank, norm, scratch, swiglu};
+use fedhds_kernels::{Activations, Inputs, Matrix, low_rank, norm, scratch, swiglu};
 
 /// The adapters of a layer in one pass.
 #[derive(Debug)]
@@ -43,17 +43,17 @@ pub(crate) struct PairGradient {
     pub b: Vec<f32>,
 }
 
-/// `x W^T + b` and the module's update, of rows as they are and packed; with the update, what A made of them.
+/// `x W^T + b` and the module's update, of rows as they are and made ready; with the update, what A made of them.
 fn linear(
     linear: &Linear,
     place: usize,
     adapted: Option<&Adapted<'_>>,
     x: &[f32],
-    packed: &Packed,
+    inputs: &Inputs,
 ) -> (Vec<f32>, Vec<f32>) {
-    let rows = packed.rows();
+    let rows = inputs.rows();
     let mut out = scratch::take(rows * linear.weight.rows());
-    product::forward(packed, &linear.weight, &mut out);
+    inputs.forward(&linear.weight, &mut out);
     if let Some(bias) = &linear.bias {
         out.chunks_exact_mut(bias.len())
             .for_each(|row| row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias));
@@ -136,23 +136,28 @@ impl Fused {
         rotation: &Rotation,
         adapted: Option<&Adapted<'_>>,
         only: Option<&[usize]>,
+        activations: Activations,
         attend: impl FnOnce(&Heads, &[f32], Vec<f32>, Vec<f32>, Option<&mut Tape>) -> Vec<f32>,
         mut tape: Option<&mut Tape>,
     ) -> Vec<f32> {
         let (layer, heads, eps) = (&self.layers[index], self.heads(index), self.config.rms_norm_eps);
         let rows = x.len() / self.config.hidden_size;
-        let pack = |x: &[f32], rows: usize, place: usize| Packed::new(x, rows, layer.linears[place].weight.columns());
+        // Rows are made ready once for all modules that read them.
+        let ready = |x: &[f32], rows: usize, places: &[usize]| {
+            let weights: Vec<&Matrix> = places.iter().map(|&place| &layer.linears[place].weight).collect();
+            Inputs::new(x, rows, activations, &weights)
+        };
         let mut narrow: [Vec<f32>; LINEARS] = Default::default();
-        let mut run = |place: usize, x: &[f32], packed: &Packed| {
-            let (out, of_module) = linear(&layer.linears[place], place, adapted, x, packed);
+        let mut run = |place: usize, x: &[f32], inputs: &Inputs| {
+            let (out, of_module) = linear(&layer.linears[place], place, adapted, x, inputs);
             narrow[place] = of_module;
             out
         };
         let mut normed = scratch::take(x.len());
         norm::forward(&x, &layer.input_norm, eps, &mut normed);
-        let packed = pack(&normed, rows, Q);
-        let (mut q, mut k, v) = (run(Q, &normed, &packed), run(K, &normed, &packed), run(V, &normed, &packed));
-        packed.give();
+        let inputs = ready(&normed, rows, &[Q, K, V]);
+        let (mut q, mut k, v) = (run(Q, &normed, &inputs), run(K, &normed, &inputs), run(V, &normed, &inputs));
+        inputs.give();
         rotation.apply(&mut q, heads.heads);
         rotation.apply(&mut k, heads.kv_heads);
         let mut mixed = attend(&heads, &q, k, v, tape.as_deref_mut());
@@ -167,9 +172,9 @@ impl Fused {
             normed.resize(x.len(), 0.0);
         }
         let rows = x.len() / self.config.hidden_size;
-        let packed = pack(&mixed, rows, O);
-        let attended = run(O, &mixed, &packed);
-        packed.give();
+        let inputs = ready(&mixed, rows, &[O]);
+        let attended = run(O, &mixed, &inputs);
+        inputs.give();
         match tape.as_deref_mut() {
             Some(tape) => tape.mixed = mixed,
             None => scratch::give(mixed),
@@ -177,14 +182,14 @@ impl Fused {
         add(&mut x, &attended);
         scratch::give(attended);
         norm::forward(&x, &layer.post_norm, eps, &mut normed);
-        let packed = pack(&normed, rows, GATE);
-        let (gate, up) = (run(GATE, &normed, &packed), run(UP, &normed, &packed));
-        packed.give();
+        let inputs = ready(&normed, rows, &[GATE, UP]);
+        let (gate, up) = (run(GATE, &normed, &inputs), run(UP, &normed, &inputs));
+        inputs.give();
         let mut inner = scratch::take(gate.len());
         swiglu::forward(&gate, &up, &mut inner);
-        let packed = pack(&inner, rows, DOWN);
-        let down = run(DOWN, &inner, &packed);
-        packed.give();
+        let inputs = ready(&inner, rows, &[DOWN]);
+        let down = run(DOWN, &inner, &inputs);
+        inputs.give();
         match tape {
             Some(tape) => (tape.middle, tape.gate, tape.up, tape.narrow) = (copied(&x), gate, up, narrow),
             None => [gate, up].into_iter().for_each(scratch::give),

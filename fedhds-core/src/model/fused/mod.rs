@@ -25,8 +25,8 @@ use super::config::{LlamaConfig, ModelConfig};
 use super::lora::LoraWeights;
 use super::weights::{Loader, WeightData, WeightSource, missing};
 use crate::error::Result;
-use fedhds_kernels::Matrix;
 use fedhds_kernels::attention::Heads;
+use fedhds_kernels::{Activations, Matrix};
 use std::path::Path;
 
 /// Rows of a pass, unless somebody asks for another number: enough for the products to run at their full speed, few enough to lie near the
@@ -57,6 +57,8 @@ pub struct Fused {
     output: Option<Matrix>,
     /// The names of the linear layers.
     paths: Vec<[String; LINEARS]>,
+    /// How rows go into products of passes without a gradient.
+    activations: Activations,
 }
 
 #[derive(Debug)]
@@ -107,7 +109,16 @@ impl Fused {
             norm: loader.values(&NORM.weight(), hidden)?,
             output: if config.tie_word_embeddings { None } else { Some(loader.stored(&OUTPUT.weight(), table)?) },
             paths,
+            activations: Activations::F32,
         })
+    }
+
+    /// Rounds the rows of passes without a gradient to 8 bits, where weights are in blocks; false where none are.
+    pub(crate) fn round_rows(&mut self) -> bool {
+        let mut weights = self.layers.iter().flat_map(|layer| &layer.linears).map(|linear| &linear.weight);
+        let some = weights.any(|weight| Activations::Int8.rounds(weight.form()));
+        self.activations = if some { Activations::Int8 } else { Activations::F32 };
+        some
     }
 
     /// Number of layers.

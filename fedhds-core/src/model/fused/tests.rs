@@ -8,11 +8,14 @@ use crate::model::tensor::to_vec;
 use crate::model::testing::Recorded;
 use crate::model::{
     Batch, Device, Example, Fused, InMemoryWeights, LoraPair, LoraWeights, ModelConfig, Pooling, Transformer,
+    WeightData, WeightSource,
 };
 use crate::settings::GenerateConfig;
 use crate::train::loss::LossRows;
 use crate::train::step::backward;
 use crate::types::{AdapterConfig, Context, Control, Seed};
+use fedhds_kernels::{Form, Matrix};
+use std::path::Path;
 
 /// Models that differ in what a layer may have.
 fn configs() -> Vec<LlamaConfig> {
@@ -299,4 +302,94 @@ fn threads_change_no_bit() {
     };
     let one = run(1);
     assert!([2, 3].iter().all(|&threads| run(threads) == one));
+}
+
+/// Weights of which the linear layers' are in Q8_0.
+struct InBlocks(InMemoryWeights);
+
+impl WeightSource for InBlocks {
+    fn names(&self) -> Vec<String> {
+        self.0.names()
+    }
+
+    fn tensor(&self, name: &str) -> crate::Result<WeightData> {
+        let mut weight = self.0.tensor(name)?;
+        if let [rows, columns] = weight.shape[..] {
+            self.matrix(name)?.decode(0..rows, &mut weight.data);
+            assert_eq!(weight.data.len(), rows * columns);
+        }
+        Ok(weight)
+    }
+
+    fn matrix(&self, name: &str) -> crate::Result<Matrix> {
+        let weight = self.0.tensor(name)?;
+        let block = |values: &[f32]| {
+            let scale = half::f16::from_f32(values.iter().fold(0.0f32, |most, v| most.max(v.abs())) / 127.0);
+            let round = |v: &f32| (v / scale.to_f32()).round() as i8 as u8;
+            scale.to_le_bytes().into_iter().chain(values.iter().map(round)).collect::<Vec<u8>>()
+        };
+        let bytes: Vec<u8> = weight.data.chunks(32).flat_map(block).collect();
+        Ok(Matrix::stored(weight.shape[0], weight.shape[1], Form::Q8_0, &bytes).unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+#[test]
+fn rows_in_8_bits_give_about_the_same() {
+    let mut config = LlamaConfig::new(60, 64, 3, 4);
+    config.num_key_value_heads = 2;
+    config.intermediate_size = 96;
+    config.initializer_range = 0.1;
+    config.max_position_embeddings = 128;
+    let config = ModelConfig::Llama(config);
+    let weights = InBlocks(InMemoryWeights::random(&config, Seed(1)).unwrap());
+    let exact = config.build(&weights, &Device::cpu()).unwrap();
+    let mut rounded = config.build(&weights, &Device::cpu()).unwrap();
+    assert!(rounded.round_rows());
+    let mut plain = config.build(&weights.0, &Device::cpu()).unwrap();
+    assert!(!plain.round_rows(), "no weights in blocks");
+    let sequences = sequences();
+    let features = |model: &dyn Transformer, sequences: &[Vec<u32>]| {
+        let params = FeatureParams { layers: Layers::All, normalize: true, ..FeatureParams::default() };
+        extract_tokens(model, sequences, None, &params, &Context::new(0)).unwrap()
+    };
+    let (of_exact, of_rounded) = (features(exact.as_ref(), &sequences), features(rounded.as_ref(), &sequences));
+    assert!(of_exact != of_rounded, "rows are rounded");
+    for (a, b) in of_exact.as_slice().chunks(64).zip(of_rounded.as_slice().chunks(64)) {
+        let cosine: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+        assert!(cosine > 0.998, "{cosine}");
+    }
+    // The same bits in other company, and losses beside those of f32.
+    let alone = features(rounded.as_ref(), &sequences[2..3]);
+    assert_eq!(alone.row(0), of_rounded.row(2));
+    let examples: Vec<Example> = sequences
+        .iter()
+        .filter(|ids| ids.len() > 2)
+        .map(|ids| Example { ids: ids.clone(), response_start: 1 })
+        .collect();
+    let losses = |model: &dyn Transformer| response_losses(model, &examples, 4, None, 1, &Control::default()).unwrap();
+    let (a, b) = (losses(exact.as_ref()), losses(rounded.as_ref()));
+    assert!(a != b);
+    for (a, b) in a.iter().zip(&b) {
+        assert!((a - b).abs() < 0.02 * a, "{a} {b}");
+    }
+    let prompts: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+    let config = GenerateConfig { max_new_tokens: 8, ..GenerateConfig::default() };
+    let continued = generate(rounded.as_ref(), &prompts, &[], &config, None, &Control::default()).unwrap();
+    assert!(continued.iter().all(|ids| ids.len() == 8));
+    // Training multiplies in f32: the same step, to the last bit.
+    let batch = Batch::new(&[&sequences[0]], 0).unwrap();
+    let step = |model: &dyn Transformer| {
+        let adapters = lora(model, &["q_proj", "down_proj"], 0.0);
+        backward(model, &adapters, &batch, &LossRows::all(&batch).unwrap(), 1.0, false).unwrap()
+    };
+    let (exact, rounded) = (step(exact.as_ref()), step(rounded.as_ref()));
+    assert_eq!(exact.loss.to_bits(), rounded.loss.to_bits());
+    let (exact, rounded) = (exact.gradients.unwrap(), rounded.gradients.unwrap());
+    for (name, exact) in exact {
+        assert_eq!(to_vec(exact).unwrap(), to_vec(rounded[&name].clone()).unwrap(), "{name}");
+    }
 }

@@ -5,7 +5,7 @@ use super::layer::{Adapted, PairGradient, Tape, attend_apart};
 use super::tokens::Tokens;
 use super::{Fused, LINEARS, O};
 use fedhds_kernels::attention::Heads;
-use fedhds_kernels::{cross_entropy, norm, scratch};
+use fedhds_kernels::{Activations, cross_entropy, norm, scratch};
 
 /// What a backward pass gives.
 #[derive(Debug)]
@@ -63,14 +63,23 @@ impl Fused {
         let (mut inputs, mut tapes) = (Vec::new(), Vec::new());
         for index in 0..self.layers.len() {
             if index < lowest {
-                x = self.layer(index, x, &rotation, None, only(index), attend, None);
+                x = self.layer(index, x, &rotation, None, only(index), Activations::F32, attend, None);
             } else if checkpointing {
                 inputs.push(x.clone());
-                x = self.layer(index, x, &rotation, Some(&adapted(index)), only(index), attend, None);
+                x = self.layer(index, x, &rotation, Some(&adapted(index)), only(index), Activations::F32, attend, None);
             } else {
                 let mut tape = Tape::default();
                 let adapted = adapted(index);
-                x = self.layer(index, x, &rotation, Some(&adapted), only(index), attend, Some(&mut tape));
+                x = self.layer(
+                    index,
+                    x,
+                    &rotation,
+                    Some(&adapted),
+                    only(index),
+                    Activations::F32,
+                    attend,
+                    Some(&mut tape),
+                );
                 tapes.push((tape, adapted));
             }
         }
@@ -100,6 +109,7 @@ impl Fused {
                         &rotation,
                         Some(&adapted),
                         only(index),
+                        Activations::F32,
                         attend,
                         Some(&mut tape),
                     ));

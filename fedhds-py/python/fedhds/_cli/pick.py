@@ -81,6 +81,7 @@ def from_model(
     path: str,
     *,
     device: str,
+    activations: str,
     prompt: str,
     layers: str | list[int],
     pooling: str,
@@ -88,7 +89,7 @@ def from_model(
 ) -> Features:
     """Hidden states of a model; longer records are cut off."""
     embedded = path == "embedded" and not os.path.exists(path)
-    model = Model.embedded(device=device) if embedded else Model.load(path, device=device)
+    model = Model.embedded(device=device) if embedded else Model.load(path, device=device, activations=activations)
     limit = min(max_tokens, model.max_positions)
     extractor = LayerFeatures(model, prompt=prompt, layers=layers, pooling=pooling, max_tokens=limit, truncate=True)
     texts = ["".join(pair) for pair in render(records, prompt, model)]
