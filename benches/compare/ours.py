@@ -12,6 +12,9 @@ import numpy as np
 from measure import measure, report
 
 WORK, FOLDER, REPEATS = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+#: llama.cpp rounds the rows too.
+INT8 = WORK.endswith(("_int8", "_llama"))
+WHAT = WORK.removesuffix("_int8").removesuffix("_llama")
 TOKENS, RESPONSE = 129, 32
 
 
@@ -19,23 +22,26 @@ def main() -> None:
     if WORK.startswith("kmeans"):
         kmeans()
         return
-    model = fedhds.Model(FOLDER / "model.gguf")
+    if WORK.startswith("tsne"):
+        tsne()
+        return
+    model = fedhds.Model(FOLDER / "model.gguf", activations="int8" if INT8 else "f32")
     if WORK == "prepare":
         prepare(model, Path(sys.argv[4]) if len(sys.argv) > 4 else None)
         return
     records = {kind: fedhds.as_records(rows) for kind, rows in json.loads((FOLDER / "records.json").read_text("utf-8")).items()}
-    if WORK.startswith("features_"):
-        extractor, chosen = fedhds.LayerFeatures(model, prompt="raw"), records[WORK.removeprefix("features_")]
+    if WHAT.startswith("features_"):
+        extractor, chosen = fedhds.LayerFeatures(model, prompt="raw"), records[WHAT.removeprefix("features_")]
         report(measure(lambda: extractor.extract(chosen), REPEATS))
-    elif WORK == "step":
+    elif WHAT == "step":
         trainer = fedhds.LoraTrainer(model, prompt="raw", lora_dropout=0.0)
         adapter, chosen = trainer.init(1), records["equal"][:4]
         found = measure(lambda: trainer.train(adapter, chosen, 1), REPEATS)
         report({key: value / 4 for key, value in found.items()})
-    elif WORK == "generate":
+    elif WHAT == "generate":
         prompts = [prompt for prompt, _ in fedhds.render(records["equal"], "raw")]
         report(measure(lambda: model.generate(prompts, max_new_tokens=32, batch_size=8), REPEATS))
-    elif WORK == "losses":
+    elif WHAT == "losses":
         evaluator = fedhds.ModelEvaluator(model, prompt="raw")
         report(measure(lambda: evaluator.evaluate(records["many"], generate=False), REPEATS))
     else:
@@ -78,6 +84,16 @@ def prepare(model: fedhds.Model, data: Path | None) -> None:
 
 def vars_of(record: fedhds.Record) -> dict[str, str]:
     return {"id": record.id, "instruction": record.instruction, "input": record.input, "response": record.response}
+
+
+def tsne() -> None:
+    from neighbours import divergence, load
+
+    def reduce(x: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
+        return fedhds.TSNE(perplexity=perplexity, random_state=seed).fit_transform(x)
+
+    found = divergence(load(FOLDER, WORK), reduce)
+    report({**measure(lambda: divergence(load(FOLDER, WORK)[:1], reduce, score=False), REPEATS), **found})
 
 
 def kmeans() -> None:

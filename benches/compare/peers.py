@@ -9,13 +9,19 @@ from typing import Any
 
 from measure import measure, report
 
-WORK, FOLDER, REPEATS = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+WORK, FOLDER, REPEATS = sys.argv[1].removesuffix("_int8"), Path(sys.argv[2]), int(sys.argv[3])
 BATCH = 8
 
 
 def main() -> None:
     if WORK.startswith("kmeans"):
         kmeans()
+        return
+    if WORK.startswith("tsne"):
+        tsne()
+        return
+    if WORK == "generate_llama":
+        llama()
         return
     import torch
     from transformers import AutoModelForCausalLM
@@ -103,6 +109,63 @@ def step(model: Any, tokens: Any) -> None:
 
     found = measure(train, REPEATS)
     report({key: value / len(rows) for key, value in found.items()})
+
+
+def llama() -> None:
+    """All prompts in one batch, then a token of each at a time: llama.cpp's own way for several sequences."""
+    import ctypes
+
+    import llama_cpp as lc
+    import numpy as np
+
+    tokens = json.loads((FOLDER / "tokens.json").read_text("utf-8"))
+    prompts = [ids[:prompt] for ids, prompt in zip(tokens["ids"]["equal"], tokens["prompts"]["equal"])]
+    lc.llama_log_set(lc.llama_log_callback(lambda *_: None), ctypes.c_void_p(0))
+    lc.llama_backend_init()
+    model = lc.llama_model_load_from_file(str(FOLDER / "model.gguf").encode(), lc.llama_model_default_params())
+    vocabulary = lc.llama_vocab_n_tokens(lc.llama_model_get_vocab(model))
+    params = lc.llama_context_default_params()
+    params.n_ctx, params.n_batch, params.n_ubatch, params.n_seq_max = 2048, 1024, 1024, len(prompts)
+    params.n_threads = params.n_threads_batch = int(sys.argv[4])
+    context = lc.llama_init_from_model(model, params)
+    batch = lc.llama_batch_init(1024, 0, 1)
+
+    def read(rows: list[tuple[int, int, int, bool]]) -> list[int]:
+        """Reads (token, position, sequence, whether it is asked); the most probable token behind each that is asked."""
+        batch.n_tokens = len(rows)
+        for i, (token, position, sequence, asked) in enumerate(rows):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i] = token, position, 1
+            batch.seq_id[i][0], batch.logits[i] = sequence, asked
+        if lc.llama_decode(context, batch) != 0:
+            raise SystemExit("llama.cpp could not read a batch")
+        asked = [i for i, row in enumerate(rows) if row[3]]
+        scores = (np.ctypeslib.as_array(lc.llama_get_logits_ith(context, i), (vocabulary,)) for i in asked)
+        return [int(row.argmax()) for row in scores]
+
+    def generate() -> None:
+        lc.llama_memory_clear(lc.llama_get_memory(context), True)
+        rows = [
+            (token, at, number, at + 1 == len(prompt))
+            for number, prompt in enumerate(prompts)
+            for at, token in enumerate(prompt)
+        ]
+        new = read(rows)
+        for step in range(31):
+            new = read([(token, len(prompts[i]) + step, i, True) for i, token in enumerate(new)])
+
+    report(measure(generate, REPEATS))
+
+
+def tsne() -> None:
+    import numpy as np
+    import openTSNE
+    from neighbours import divergence, load
+
+    def reduce(x: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
+        return openTSNE.TSNE(perplexity=perplexity, random_state=seed, n_jobs=int(sys.argv[4])).fit(x.astype(np.float64))
+
+    found = divergence(load(FOLDER, WORK), reduce)
+    report({**measure(lambda: divergence(load(FOLDER, WORK)[:1], reduce, score=False), REPEATS), **found})
 
 
 def kmeans() -> None:
