@@ -20,7 +20,9 @@
 //!
 //! [`CoverageMemory`] remembers on the server what earlier rounds have covered (`memory.rs`).
 
+mod bounds;
 mod covered_before;
+mod facility_gains;
 mod facility_location;
 mod memory;
 mod nearest_centroid;
