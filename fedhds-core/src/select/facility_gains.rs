@@ -265,7 +265,7 @@ impl Gains {
         } else {
             self.changes.clear();
         }
-        while !self.few(self.changes.iter().map(|change| change.less.len()).sum()) {
+        while self.changes.iter().map(|change| change.less.len()).sum::<usize>() > self.placed.len() {
             self.changes.pop_front();
         }
         for &(i, _, new) in &changed {
@@ -297,8 +297,11 @@ impl Gains {
             let mut out = vec![0.0f32; rows.len() * TILE];
             for change in &self.changes {
                 let later: Vec<usize> = (0..rows.len()).filter(|&at| rows[at].1 <= change.at).collect();
+                if later.is_empty() {
+                    continue;
+                }
                 let left = self.placed.gather(later.iter().map(|&at| rows[at].0));
-                let columns = left.len() / later.len().max(1);
+                let columns = left.len() / later.len();
                 for start in (0..change.less.len()).step_by(TILE) {
                     context.control.check()?;
                     let range = start..change.less.len().min(start + TILE);
@@ -369,17 +372,21 @@ fn one(products: &mut [f32], low: f32, targets: &Side<'_>) -> f64 {
 
 /// Appends the targets, numbered from `start`, that lie within reach.
 fn collect(distances: &[f32], start: usize, reach: &[f32], list: &mut List) {
-    for (part, (distances, reach)) in distances.chunks(LANES).zip(reach.chunks(LANES)).enumerate() {
-        let near = distances.iter().zip(reach).fold(0u32, |near, (d, reach)| near | u32::from(reach > d));
-        if near == 0 {
-            continue;
+    let each = |at: usize, list: &mut List| {
+        if reach[at] > distances[at] {
+            list.push(((start + at) as u32, distances[at]));
         }
-        for (i, (&distance, reach)) in (start + part * LANES..).zip(distances.iter().zip(reach)) {
-            if *reach > distance {
-                list.push((i as u32, distance));
-            }
+    };
+    let whole = distances.len() - distances.len() % LANES;
+    let parts = distances.chunks_exact(LANES).zip(reach.chunks_exact(LANES));
+    for (part, (distances, reach)) in parts.enumerate() {
+        // Most parts hold none, which vectors tell at once.
+        let near = distances.iter().zip(reach).fold(0.0f32, |near, (d, reach)| larger(near, reach - d));
+        if near > 0.0 {
+            (part * LANES..(part + 1) * LANES).for_each(|at| each(at, list));
         }
     }
+    (whole..distances.len()).for_each(|at| each(at, list));
 }
 
 impl Change {

@@ -21,6 +21,7 @@
 //! [`CoverageMemory`] remembers on the server what earlier rounds have covered (`memory.rs`).
 
 mod bounds;
+mod coverage_gains;
 mod covered_before;
 mod facility_gains;
 mod facility_location;

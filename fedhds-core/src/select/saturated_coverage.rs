@@ -1,9 +1,10 @@
 //! Rows near what is least covered, over all rounds.
 
+use super::coverage_gains::{Curve, Gains, products};
 use super::rows::{Groups, check_rows, row_ids};
 use crate::error::{Error, Result};
 use crate::loops;
-use crate::stage::{Budget, Nearness, Room, Rows, Selector};
+use crate::stage::{Budget, Covered, Nearness, Room, Rows, Selector};
 use crate::types::{ClientId, Context, Matrix, RowId};
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
@@ -54,62 +55,159 @@ impl SaturatedCoverage {
         self.check()?;
         let rows = units(all.points);
         let own: Vec<f32>;
-        let (targets, weights) = match all.targets {
-            Some(targets) => (units(&targets.points), targets.weights.as_slice()),
+        let others = all.targets.map(|targets| units(&targets.points));
+        let weights = match all.targets {
+            Some(targets) => targets.weights.as_slice(),
             None => {
                 own = (0..all.len()).map(|row| all.weight(row).sqrt()).collect();
-                (rows.clone(), own.as_slice())
+                own.as_slice()
             }
         };
-        // What is left to cover at each target: w_i 2^-H_i.
-        let covered = all.covered.map(|covered| (units(&covered.points), covered.mass.as_slice()));
-        let mut left = loops::try_map(targets.rows(), 16, |i| {
-            context.control.check()?;
-            let covered = covered.iter().flat_map(|(points, mass)| points.iter_rows().zip(*mass));
-            let h: f64 = covered.map(|(point, &mass)| f64::from(mass) * self.similarity(targets.row(i), point)).sum();
-            Ok(f64::from(weights[i]) * (-h).exp2())
-        })?;
-        let similar = loops::try_map(all.len(), 1, |row| {
-            context.control.check()?;
-            Ok(targets.iter_rows().map(|target| self.similarity(target, rows.row(row))).collect::<Vec<f64>>())
-        })?;
-        let gain = |row: usize, left: &[f64]| -> f64 {
-            left.iter().zip(&similar[row]).map(|(left, s)| left * (1.0 - (-s).exp2())).sum()
+        let targets = others.as_ref().unwrap_or(&rows);
+        let curve = Curve::new(self.threshold, rows.cols());
+        let left = self.left(all, targets, weights, curve, context)?;
+        let gains = Gains::new(&rows, others.as_ref(), curve, &left);
+        let open: Vec<usize> = (0..all.len()).filter(|&row| room.of_rows[row] > 0).collect();
+        let bounds = if open.len() * 2 > all.len() {
+            let bounds = gains.all(context)?;
+            open.iter().map(|&row| bounds[row]).collect()
+        } else {
+            gains.some(&open, context)?
         };
-        let bound = |row: usize, taken: usize, left: &[f64]| Bound {
-            gain: gain(row, left),
-            key: all.keys.get(row).copied().unwrap_or_default(),
-            row,
-            taken,
-        };
-        let open = (0..all.len()).filter(|&row| room.of_rows[row] > 0);
-        let mut heap: BinaryHeap<Bound> = open.map(|row| bound(row, 0, &left)).collect();
+        let key = |row: usize| all.keys.get(row).copied().unwrap_or_default();
+        let bound = |(&row, gain): (&usize, f64)| Bound { gain, key: key(row), row, taken: 0, exact: false };
+        let mut heap: BinaryHeap<Bound> = open.iter().zip(bounds).map(bound).collect();
+        let mut greedy = Greedy { selector: self, targets, left, gains, taken: 0 };
         let mut owners: BTreeMap<ClientId, u32> = room.of_owners.clone();
-        let (mut counts, mut taken) = (vec![0u32; all.len()], 0);
-        while taken < total
+        let mut counts = vec![0u32; all.len()];
+        let (mut together, mut last) = (TOGETHER, None);
+        while greedy.taken < total
             && let Some(best) = heap.pop()
         {
+            context.control.check()?;
             let owner = all.owners.get(best.row).and_then(|owner| owners.get_mut(owner));
             if owner.as_ref().is_some_and(|room| **room == 0) {
                 continue; // this owner gives no more
             }
-            if best.taken < taken {
-                context.control.check()?;
-                heap.push(bound(best.row, taken, &left));
+            if best.taken < greedy.taken {
+                greedy.refresh(best, &mut heap, together, context)?;
+                together = all.len().min(together * 2);
+                continue;
+            }
+            let similar = match last.take() {
+                Some((row, similar)) if row == best.row => similar,
+                _ => greedy.similar(best.row),
+            };
+            if !best.exact {
+                heap.push(Bound { gain: greedy.gain(&similar), exact: true, ..best });
+                last = Some((best.row, similar));
                 continue;
             }
             if let Some(room) = owner {
                 *room -= 1;
             }
             counts[best.row] += 1;
-            taken += 1;
             all.took(best.row, best.gain);
-            left.iter_mut().zip(&similar[best.row]).for_each(|(left, s)| *left *= (-s).exp2());
+            greedy.take(&similar);
+            together = TOGETHER;
             if counts[best.row] < room.of_rows[best.row] {
-                heap.push(bound(best.row, taken, &left));
+                // What it gains the next time.
+                heap.push(Bound { gain: greedy.gain(&similar), taken: greedy.taken, exact: true, ..best });
+                last = Some((best.row, similar));
             }
         }
         Ok(counts)
+    }
+
+    /// What is left to cover at each target: `w_i 2^-H_i`.
+    fn left(
+        &self,
+        all: &Rows<'_>,
+        targets: &Matrix,
+        weights: &[f32],
+        curve: Curve,
+        context: &Context,
+    ) -> Result<Vec<f64>> {
+        /// Targets of a task, and covered points of a product.
+        const SIDES: (usize, usize) = (16, 1024);
+        let none = Covered::default();
+        let covered = all.covered.unwrap_or(&none);
+        let points = units(&covered.points);
+        let blocks = loops::try_map(targets.rows().div_ceil(SIDES.0), 1, |block| {
+            let range = block * SIDES.0..targets.rows().min((block + 1) * SIDES.0);
+            let mut h = vec![0.0f64; range.len()];
+            let mut out = vec![0.0f32; SIDES.0 * SIDES.1];
+            for start in (0..points.rows()).step_by(SIDES.1) {
+                context.control.check()?;
+                let columns = start..points.rows().min(start + SIDES.1);
+                let out = &mut out[..range.len() * columns.len()];
+                products(out, targets, range.clone(), &points, columns.clone());
+                for ((i, h), products) in range.clone().zip(&mut h).zip(out.chunks_exact(columns.len())) {
+                    // Points that are not similar add nothing.
+                    for (j, _) in columns.clone().zip(products).filter(|(_, product)| curve.similar(**product)) {
+                        *h += f64::from(covered.mass[j]) * self.similarity(targets.row(i), points.row(j));
+                    }
+                }
+            }
+            Ok(range.zip(h).map(|(i, h)| f64::from(weights[i]) * (-h).exp2()).collect::<Vec<f64>>())
+        })?;
+        Ok(blocks.concat())
+    }
+}
+
+/// Bounds that are brought up to date together at first; twice as many each further time before a record is taken.
+const TOGETHER: usize = 64;
+
+/// A greedy choice under way.
+struct Greedy<'a> {
+    selector: &'a SaturatedCoverage,
+    targets: &'a Matrix,
+    /// What is left to cover at each target.
+    left: Vec<f64>,
+    gains: Gains<'a>,
+    /// Records taken.
+    taken: usize,
+}
+
+impl Greedy<'_> {
+    /// The targets that the row may be similar to, ascending, with their similarities.
+    fn similar(&self, row: usize) -> Vec<(u32, f64)> {
+        let (support, row_of) = (self.gains.support(row), self.gains.rows.row(row));
+        let similarity = |i: u32| self.selector.similarity(self.targets.row(i as usize), row_of);
+        loops::map(support.len(), 64, |at| (support[at], similarity(support[at])))
+    }
+
+    /// The gain, summed in the order of the targets: all others gain nothing.
+    fn gain(&self, similar: &[(u32, f64)]) -> f64 {
+        similar.iter().fold(0.0, |sum, &(i, s)| sum + self.left[i as usize] * (1.0 - (-s).exp2()))
+    }
+
+    /// Takes a record of a row.
+    fn take(&mut self, similar: &[(u32, f64)]) {
+        similar.iter().for_each(|&(i, s)| self.left[i as usize] *= (-s).exp2());
+        self.gains.set(&self.left);
+        self.taken += 1;
+    }
+
+    /// Brings `first` up to date, and what follows it in the heap, up to `most` of them, as long as it is not.
+    fn refresh(&self, first: Bound, heap: &mut BinaryHeap<Bound>, most: usize, context: &Context) -> Result<()> {
+        let mut bounds = vec![first];
+        while bounds.len() < most
+            && heap.peek().is_some_and(|next| next.taken < self.taken)
+            && let Some(next) = heap.pop()
+        {
+            bounds.push(next);
+        }
+        let rows: Vec<usize> = bounds.iter().map(|bound| bound.row).collect();
+        let gains = self.gains.some(&rows, context)?;
+        let anew = |(bound, gain): (Bound, f64)| Bound {
+            gain: gain.min(bound.gain),
+            taken: self.taken,
+            exact: false,
+            ..bound
+        };
+        heap.extend(bounds.into_iter().zip(gains).map(anew));
+        Ok(())
     }
 }
 
@@ -133,6 +231,8 @@ struct Bound {
     key: u64,
     row: usize,
     taken: usize,
+    /// Whether it was the gain itself.
+    exact: bool,
 }
 
 impl Eq for Bound {}
@@ -196,7 +296,8 @@ mod tests {
     use super::*;
     use crate::select::covered_before;
     use crate::select::testing::Told;
-    use crate::stage::{Coverage, Covered, Targets, Watch};
+    use crate::stage::{Coverage, Targets, Watch};
+    use crate::types::Seed;
     use proptest::prelude::*;
 
     /// Points on the unit circle at these angles, in degrees.
@@ -262,7 +363,116 @@ mod tests {
         }
     }
 
+    /// Greedy by the exact gain, all of them computed anew for every record: the order, and what each gained.
+    fn by_definition(selector: SaturatedCoverage, all: &Rows<'_>, room: &Room<'_>, total: usize) -> Vec<(usize, f64)> {
+        let rows = units(all.points);
+        let (targets, weights) = match all.targets {
+            Some(targets) => (units(&targets.points), targets.weights.clone()),
+            None => (rows.clone(), (0..all.len()).map(|row| all.weight(row).sqrt()).collect()),
+        };
+        let none = Covered::default();
+        let covered = all.covered.unwrap_or(&none);
+        let points = units(&covered.points);
+        let h = |target: &[f32]| -> f64 {
+            let near = points.iter_rows().zip(&covered.mass);
+            near.map(|(point, &mass)| f64::from(mass) * selector.similarity(target, point)).sum()
+        };
+        let mut left: Vec<f64> =
+            targets.iter_rows().zip(&weights).map(|(target, &w)| f64::from(w) * (-h(target)).exp2()).collect();
+        let (mut counts, mut owners) = (vec![0; all.len()], room.of_owners.clone());
+        let mut said = Vec::new();
+        while said.len() < total {
+            let may = |row: &usize| {
+                counts[*row] < room.of_rows[*row]
+                    && all.owners.get(*row).and_then(|owner| owners.get(owner)).is_none_or(|room| *room > 0)
+            };
+            let gain = |row: usize| -> f64 {
+                let s = targets.iter_rows().map(|target| selector.similarity(target, rows.row(row)));
+                left.iter().zip(s).map(|(left, s)| left * (1.0 - (-s).exp2())).sum::<f64>() + 0.0
+            };
+            let key = |row: usize| (all.keys.get(row).copied().unwrap_or_default(), row);
+            let better = |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1).then(key(b.0).cmp(&key(a.0)));
+            let Some((row, gain)) = (0..all.len()).filter(may).map(|row| (row, gain(row))).max_by(better) else {
+                break;
+            };
+            for (left, target) in left.iter_mut().zip(targets.iter_rows()) {
+                *left *= (-selector.similarity(target, rows.row(row))).exp2();
+            }
+            counts[row] += 1;
+            if let Some(room) = all.owners.get(row).and_then(|owner| owners.get_mut(owner)) {
+                *room -= 1;
+            }
+            said.push((row, gain));
+        }
+        said
+    }
+
+    fn said(selector: SaturatedCoverage, all: &Rows<'_>, room: &Room<'_>, total: usize) -> Vec<(usize, f64)> {
+        let told = Told::default();
+        selector.allocate(&all.watch(&told as &dyn Watch), room, total, &Context::new(0)).unwrap();
+        told.take()
+    }
+
+    /// Points around a few centres; every third has a twin, perhaps longer.
+    fn around(n: usize, d: usize, spread: f32, seed: u64) -> Matrix {
+        let mut rng = Seed(seed).rng();
+        let centres: Vec<f32> = (0..5 * d).map(|_| rng.random::<f32>() - 0.5).collect();
+        let mut rows: Vec<Vec<f32>> = Vec::new();
+        for i in 0..n {
+            let centre = (rng.random::<u32>() % 5) as usize;
+            let row = (0..d).map(|j| centres[centre * d + j] + spread * (rng.random::<f32>() - 0.5)).collect();
+            let twin = |rng: &mut crate::types::Rng| rows[(rng.random::<u32>() as usize) % i].clone();
+            let row = if i % 3 == 2 { twin(&mut rng).into_iter().map(|x| x * 3.0).collect() } else { row };
+            rows.push(row);
+        }
+        Matrix::from_rows(&rows).unwrap()
+    }
+
+    #[test]
+    fn blocks_change_nothing() {
+        let points = around(1300, 3, 0.8, 5);
+        let weights: Vec<f32> = (0..1300).map(|i| (i % 7) as f32 / 3.0).collect();
+        let (rows, none) = (Rows::new(&points).weights(&weights), BTreeMap::new());
+        let (few, many) = (vec![2; 1300], (0..1300).map(|i| u32::from(i % 3 == 0)).collect::<Vec<u32>>());
+        for room in [Room::new(&few, &none), Room::new(&many, &none)] {
+            let selector = SaturatedCoverage::default();
+            assert_eq!(said(selector, &rows, &room, 12), by_definition(selector, &rows, &room, 12));
+        }
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn bounds_change_no_bit(
+            n in 1usize..40, d in 1usize..9, spread in prop::sample::select(vec![0.0f32, 1e-6, 1e-3, 0.3, 2.0]),
+            threshold in prop::sample::select(vec![-1.0f32, -0.5, 0.0, 0.1, 0.9, 0.9999]),
+            weighing in prop::sample::select(vec![0.0f32, 1e-30, 1.0, 1e30]),
+            covers in 0usize..4, aims in 0usize..20, owned: bool, seed: u64,
+        ) {
+            let points = around(n, d, spread, seed);
+            let mut rng = Seed(seed).derive("weights", 0).rng();
+            let mut weights = |n: usize| -> Vec<f32> {
+                (0..n).map(|_| if rng.random::<f32>() < 0.3 { weighing } else { rng.random::<f32>() }).collect()
+            };
+            let of_rows = weights(n);
+            let covered = Covered { points: around(covers, d, spread, seed + 1), mass: vec![1.5; covers] };
+            let targets = Targets { points: around(aims, d, spread, seed + 2), weights: weights(aims) };
+            let owners: Vec<ClientId> = (0..n).map(|i| ClientId(i as u32 % 3)).collect();
+            let keys: Vec<u64> = (0..n).map(|i| (i as u64 * 7) % 5).collect();
+            let mut rows = Rows::new(&points).weights(&of_rows).covered(&covered).keys(&keys);
+            let mut of_owners = BTreeMap::new();
+            if owned {
+                rows = rows.owners(&owners);
+                of_owners = BTreeMap::from([(ClientId(0), 2), (ClientId(1), n as u32)]);
+            }
+            if aims > 2 {
+                rows = rows.targets(&targets);
+            }
+            let room: Vec<u32> = (0..n).map(|i| (i % 4) as u32).collect();
+            let (selector, room) = (SaturatedCoverage { threshold }, Room::new(&room, &of_owners));
+            prop_assert_eq!(said(selector, &rows, &room, n), by_definition(selector, &rows, &room, n));
+        }
+
         /// The definition, without laziness.
         #[test]
         fn lazy_is_greedy(
