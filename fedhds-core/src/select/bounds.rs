@@ -81,6 +81,10 @@ impl Placed {
         self.low.len()
     }
 
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
     /// The unit of the rows, in that of bounds.
     pub(super) fn unit(&self) -> f64 {
         1.0 / self.scale

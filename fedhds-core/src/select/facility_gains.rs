@@ -4,14 +4,15 @@
 //! ways lead to it, all by blocks of a fixed size:
 //!
 //! - *all at once*, for the first gains and whenever one pick has changed what most targets are near to: each product serves two rows;
-//! - *what changed*: a bound of before, less a bound from below on what each later pick took from it. Early picks are near
-//!   to much, but to less and less;
+//! - *what changed*: a bound of before, less a bound from below on what a later pick took from it, one pick after the other as
+//!   long as the row might win. Early picks are near to much, but to less and less;
 //! - *from scratch*, for a few rows against all targets. Where few targets lie nearer to the row than to what is chosen, they are kept
 //!   ([`Lists`]): nothing else will ever count for this row, so that its later bounds and exact gains cost next to nothing.
 //!
 //! f32 sums run over at most [`TILE`] terms, none negative, and are off by less than [`SUM`] of themselves.
 
 use super::bounds::{LANES, Placed, ROUNDOFF, distance, larger, smaller};
+use super::facility_first;
 use crate::error::Result;
 use crate::loops;
 use crate::types::Context;
@@ -34,7 +35,7 @@ const SUM: f64 = 768.0 * ROUNDOFF;
 /// What one pick changed.
 #[derive(Debug, Default)]
 struct Change {
-    /// When so many rows had been chosen before it.
+    /// When it was made: what bounds of then lack.
     at: usize,
     rows: Vec<f32>,
     high: Vec<f32>,
@@ -107,6 +108,17 @@ impl Gains {
     /// A sum of the unit of bounds as a bound from above on a gain.
     fn bound(&self, sum: f64) -> f64 {
         sum * (1.0 + SUM) * self.unit
+    }
+
+    /// Bounds for every row while nothing is chosen and nothing was covered, far quicker than by all distances, less tight; none where
+    /// rows have too many columns for that.
+    pub(super) fn first(&self) -> Option<Vec<f64>> {
+        let far = self.reach.iter().copied().fold(0.0f32, f32::max);
+        if self.placed.columns() * 4 > self.placed.len() || far == 0.0 {
+            return None;
+        }
+        let sums = facility_first::first(&self.placed, &self.weights, far);
+        Some(sums.into_iter().map(|sum| self.bound(sum)).collect())
     }
 
     /// Bounds for every row.
@@ -239,7 +251,7 @@ impl Gains {
         strips.concat()
     }
 
-    /// Tells that these targets lie nearer now: each with its old and its new distance. `at` rows had been chosen before.
+    /// Tells that these targets lie nearer now: each with its old and its new distance. Bounds made at `at` lack this.
     pub(super) fn nearer(&mut self, at: usize, changed: &[(u32, f64, f64)]) {
         let live = |&&(i, ..): &&(u32, f64, f64)| self.reach[i as usize] > 0.0;
         let changed: Vec<(usize, f64, f64)> =
@@ -283,34 +295,31 @@ impl Gains {
         !self.few(self.last)
     }
 
-    /// Whether a bound made when `at` rows had been chosen is better brought up to date by what changed than from scratch.
+    /// Whether a bound made at `at` is better brought up to date by what changed than from scratch.
     pub(super) fn remembers(&self, at: usize) -> bool {
         // A list pays soon once it is short: the last pick's would have been this long.
         self.last > self.longest && self.changes.front().is_some_and(|first| first.at <= at)
     }
 
-    /// What the picks since took off the gains of these rows at least, each from when so many rows had been chosen.
-    pub(super) fn taken(&self, rows: &[(usize, usize)], context: &Context) -> Result<Vec<f64>> {
+    /// What the pick that bounds made at `at` lack took off the gains of these rows at least; none where it is forgotten.
+    pub(super) fn taken(&self, at: usize, rows: &[usize], context: &Context) -> Result<Vec<f64>> {
+        let Some(change) = self.changes.iter().find(|change| change.at == at) else {
+            return Ok(vec![0.0; rows.len()]);
+        };
         let blocks = loops::try_map(rows.len().div_ceil(SQUARE), 1, |block| {
             let rows = &rows[block * SQUARE..rows.len().min((block + 1) * SQUARE)];
             let mut sums = vec![0.0f64; rows.len()];
             let mut out = vec![0.0f32; rows.len() * TILE];
-            for change in &self.changes {
-                let later: Vec<usize> = (0..rows.len()).filter(|&at| rows[at].1 <= change.at).collect();
-                if later.is_empty() {
-                    continue;
-                }
-                let left = self.placed.gather(later.iter().map(|&at| rows[at].0));
-                let columns = left.len() / later.len();
-                for start in (0..change.less.len()).step_by(TILE) {
-                    context.control.check()?;
-                    let range = start..change.less.len().min(start + TILE);
-                    let out = &mut out[..later.len() * range.len()];
-                    let right = &change.rows[range.start * columns..range.end * columns];
-                    self.placed.products(out, &left, later.len(), right, range.len());
-                    for (products, &at) in out.chunks_exact(range.len()).zip(&later) {
-                        sums[at] += change.taken(products, self.placed.high[rows[at].0], range.start);
-                    }
+            let left = self.placed.gather(rows.iter().copied());
+            let columns = left.len() / rows.len();
+            for start in (0..change.less.len()).step_by(TILE) {
+                context.control.check()?;
+                let range = start..change.less.len().min(start + TILE);
+                let out = &mut out[..rows.len() * range.len()];
+                let right = &change.rows[range.start * columns..range.end * columns];
+                self.placed.products(out, &left, rows.len(), right, range.len());
+                for ((products, &row), sum) in out.chunks_exact(range.len()).zip(rows).zip(&mut sums) {
+                    *sum += change.taken(products, self.placed.high[row], range.start);
                 }
             }
             Ok(sums)

@@ -5,6 +5,7 @@ use super::facility_gains::Gains;
 use super::rows::{Groups, check_rows, row_ids, squared_distance};
 use crate::error::Result;
 use crate::loops;
+use crate::sorting;
 use crate::stage::{Budget, Nearness, Rows, Selector};
 use crate::types::{Context, RowId};
 use serde::{Deserialize, Serialize};
@@ -24,12 +25,13 @@ use std::collections::BinaryHeap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FacilityLocation;
 
-/// An upper bound on a row's gain, made when `chosen` rows had been taken.
+/// An upper bound on a row's gain.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Bound {
     gain: f64,
     row: usize,
-    chosen: usize,
+    /// [`Greedy::now`] when it was made; 0 for the roughest.
+    made: usize,
     /// Whether it was the gain itself.
     exact: bool,
 }
@@ -64,6 +66,11 @@ struct Greedy<'a> {
 }
 
 impl Greedy<'_> {
+    /// A number for how many rows are chosen, from 1 on.
+    fn now(&self) -> usize {
+        self.chosen.len() + 1
+    }
+
     fn distance(&self, a: usize, b: usize) -> f64 {
         squared_distance(self.all.points.row(self.rows[a]), self.all.points.row(self.rows[b])).sqrt()
     }
@@ -93,44 +100,51 @@ impl Greedy<'_> {
                 *near = distance;
             }
         }
-        self.gains.nearer(self.chosen.len(), &changed);
+        self.gains.nearer(self.now(), &changed);
         self.chosen.push(row);
-        if self.gains.all_changed() {
-            let bounds = self.gains.all(context)?;
-            let chosen = self.chosen.len();
-            let anew = |bound: Bound| Bound { gain: bounds[bound.row].min(bound.gain), chosen, exact: false, ..bound };
-            self.heap = std::mem::take(&mut self.heap).into_iter().map(anew).collect();
-        }
+        if self.gains.all_changed() { self.refresh_all(context) } else { Ok(()) }
+    }
+
+    /// Brings every bound up to date.
+    fn refresh_all(&mut self, context: &Context) -> Result<()> {
+        let bounds = self.gains.all(context)?;
+        let now = self.now();
+        let anew = |bound: Bound| Bound { gain: bounds[bound.row].min(bound.gain), made: now, exact: false, ..bound };
+        self.heap = std::mem::take(&mut self.heap).into_iter().map(anew).collect();
         Ok(())
     }
 
-    /// Brings `first` up to date, and what follows it in the heap, up to `most` of them, as long as it is not.
+    /// Brings `first` up to date or nearer to it, and what follows it in the heap, up to `most` of them, as long as it is not.
     fn refresh(&mut self, first: Bound, most: usize, context: &Context) -> Result<()> {
-        let chosen = self.chosen.len();
+        let now = self.now();
         let mut next = Some(first);
         let (mut changed, mut scratch, mut done) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(bound) = next {
             if let Some(gain) = self.gains.listed(bound.row) {
-                done.push(Bound { gain: gain.min(bound.gain), chosen, exact: false, ..bound });
-            } else if self.gains.remembers(bound.chosen) {
+                done.push(Bound { gain: gain.min(bound.gain), made: now, exact: false, ..bound });
+            } else if self.gains.remembers(bound.made) {
                 changed.push(bound);
             } else {
                 scratch.push(bound);
             }
             let more = done.len() + changed.len() + scratch.len() < most;
-            next =
-                if more && self.heap.peek().is_some_and(|next| next.chosen < chosen) { self.heap.pop() } else { None };
+            next = if more && self.heap.peek().is_some_and(|next| next.made < now) { self.heap.pop() } else { None };
         }
-        let rows: Vec<(usize, usize)> = changed.iter().map(|bound| (bound.row, bound.chosen)).collect();
         // Either gain is summed in f64.
         let above = 1.0 + self.rows.len() as f64 * 2.0 * f64::EPSILON;
-        for (bound, taken) in changed.into_iter().zip(self.gains.taken(&rows, context)?) {
-            let gain = ((bound.gain * above - taken) * above).clamp(0.0, bound.gain);
-            done.push(Bound { gain, chosen, exact: false, ..bound });
+        // One pick at a time: most rows cannot win any more after the first.
+        sorting::sort_by(&mut changed, |a, b| a.made.cmp(&b.made));
+        for bounds in changed.chunk_by(|a, b| a.made == b.made) {
+            let at = bounds[0].made;
+            let rows: Vec<usize> = bounds.iter().map(|bound| bound.row).collect();
+            for (&bound, taken) in bounds.iter().zip(self.gains.taken(at, &rows, context)?) {
+                let gain = ((bound.gain * above - taken) * above).clamp(0.0, bound.gain);
+                done.push(Bound { gain, made: at + 1, exact: false, ..bound });
+            }
         }
         let rows: Vec<usize> = scratch.iter().map(|bound| bound.row).collect();
         for (bound, gain) in scratch.into_iter().zip(self.gains.scratch(&rows, context)?) {
-            done.push(Bound { gain: gain.min(bound.gain), chosen, exact: false, ..bound });
+            done.push(Bound { gain: gain.min(bound.gain), made: now, exact: false, ..bound });
         }
         self.heap.extend(done);
         Ok(())
@@ -148,6 +162,7 @@ fn greedy(all: &Rows<'_>, rows: &[usize], count: usize, context: &Context) -> Re
     // Before anything is chosen every row lies this far from "the nearest chosen": farther than any two rows lie apart,
     // so that the first gain ranks rows by their weighted sum of distances.
     let far = 2.0 * rows.iter().map(|&row| distance(row, rows[0])).fold(0.0, f64::max);
+    let nothing_covered = all.covered.is_none_or(|covered| covered.points.rows() == 0);
     let nearest = loops::try_map(rows.len(), 64, |at| {
         context.control.check()?;
         Ok(covered_distance(all, rows[at]).unwrap_or(far))
@@ -155,8 +170,10 @@ fn greedy(all: &Rows<'_>, rows: &[usize], count: usize, context: &Context) -> Re
     let weights: Vec<f32> = rows.iter().map(|&row| all.weight(row)).collect();
     let placed = Placed::new(rows.len(), points.cols(), |at| points.row(rows[at]));
     let gains = Gains::new(placed, &weights, &nearest);
-    let first = gains.all(context)?;
-    let bound = |(row, gain): (usize, f64)| Bound { gain, row, chosen: 0, exact: false };
+    let rough = if nothing_covered { gains.first() } else { None };
+    let made = usize::from(rough.is_none());
+    let first = rough.map_or_else(|| gains.all(context), Ok)?;
+    let bound = |(row, gain): (usize, f64)| Bound { gain, row, made, exact: false };
     let heap = first.into_iter().enumerate().map(bound).collect();
     let mut greedy = Greedy { all, rows, nearest, gains, heap, chosen: Vec::with_capacity(count) };
     let (mut together, mut last) = (TOGETHER, None);
@@ -164,7 +181,11 @@ fn greedy(all: &Rows<'_>, rows: &[usize], count: usize, context: &Context) -> Re
         && let Some(bound) = greedy.heap.pop()
     {
         context.control.check()?;
-        if bound.chosen < greedy.chosen.len() {
+        if bound.made == 0 && together * 8 > rows.len() {
+            // So many could be the first: then all of them at once.
+            greedy.heap.push(bound);
+            greedy.refresh_all(context)?;
+        } else if bound.made < greedy.now() {
             greedy.refresh(bound, together, context)?;
             together = rows.len().min(together * 2);
         } else if bound.exact {

@@ -23,6 +23,7 @@
 mod bounds;
 mod coverage_gains;
 mod covered_before;
+mod facility_first;
 mod facility_gains;
 mod facility_location;
 mod memory;
