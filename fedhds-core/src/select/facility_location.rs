@@ -1,13 +1,13 @@
 //! Rows that together lie near everything.
 
-use super::bounds::Placed;
+use super::bounds::{self, Placed};
 use super::facility_gains::Gains;
 use super::rows::{Groups, check_rows, row_ids, squared_distance};
 use crate::error::Result;
 use crate::loops;
 use crate::sorting;
 use crate::stage::{Budget, Nearness, Rows, Selector};
-use crate::types::{Context, RowId};
+use crate::types::{Context, Matrix, RowId};
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -162,15 +162,15 @@ fn greedy(all: &Rows<'_>, rows: &[usize], count: usize, context: &Context) -> Re
     // Before anything is chosen every row lies this far from "the nearest chosen": farther than any two rows lie apart,
     // so that the first gain ranks rows by their weighted sum of distances.
     let far = 2.0 * rows.iter().map(|&row| distance(row, rows[0])).fold(0.0, f64::max);
-    let nothing_covered = all.covered.is_none_or(|covered| covered.points.rows() == 0);
-    let nearest = loops::try_map(rows.len(), 64, |at| {
-        context.control.check()?;
-        Ok(covered_distance(all, rows[at]).unwrap_or(far))
-    })?;
+    let covered = all.covered.map(|covered| &covered.points).filter(|points| points.rows() > 0);
+    let nearest = match covered {
+        Some(points) => covered_distances(all, rows, points, context)?,
+        None => vec![far; rows.len()],
+    };
     let weights: Vec<f32> = rows.iter().map(|&row| all.weight(row)).collect();
     let placed = Placed::new(rows.len(), points.cols(), |at| points.row(rows[at]));
     let gains = Gains::new(placed, &weights, &nearest);
-    let rough = if nothing_covered { gains.first() } else { None };
+    let rough = if covered.is_none() { gains.first() } else { None };
     let made = usize::from(rough.is_none());
     let first = rough.map_or_else(|| gains.all(context), Ok)?;
     let bound = |(row, gain): (usize, f64)| Bound { gain, row, made, exact: false };
@@ -212,6 +212,40 @@ pub(super) fn covered_distance(all: &Rows<'_>, row: usize) -> Option<f64> {
     distances.min_by(f64::total_cmp).map(f64::sqrt)
 }
 
+/// [`covered_distance`] of each of these rows: exact for the covered points alone that could be the nearest.
+fn covered_distances(all: &Rows<'_>, rows: &[usize], covered: &Matrix, context: &Context) -> Result<Vec<f64>> {
+    /// Rows of one task.
+    const BLOCK: usize = 16;
+    let (n, m) = (rows.len(), covered.rows());
+    let row = |at: usize| if at < m { covered.row(at) } else { all.points.row(rows[at - m]) };
+    let placed = Placed::new(m + n, all.points.cols(), row);
+    let blocks = loops::try_map(n.div_ceil(BLOCK), 1, |block| {
+        context.control.check()?;
+        let block = m + block * BLOCK..(m + n).min(m + (block + 1) * BLOCK);
+        let mut out = vec![0.0; block.len() * m];
+        placed.products(&mut out, placed.rows(block.clone()), block.len(), placed.rows(0..m), m);
+        let nearest = block.zip(out.chunks_exact_mut(m)).map(|(at, products)| {
+            let mut first = 0;
+            for point in 0..m {
+                products[point] = bounds::distance(placed.low[point], placed.low[at], products[point]);
+                first = if products[point] < products[first] { point } else { first };
+            }
+            let mut best = squared_distance(row(at), covered.row(first));
+            let mut within = placed.above(best.sqrt());
+            for (point, &low) in products.iter().enumerate() {
+                let squared = if low < within { squared_distance(row(at), covered.row(point)) } else { f64::INFINITY };
+                if squared < best {
+                    best = squared;
+                    within = placed.above(best.sqrt());
+                }
+            }
+            best.sqrt()
+        });
+        Ok(nearest.collect::<Vec<f64>>())
+    })?;
+    Ok(blocks.concat())
+}
+
 impl Selector for FacilityLocation {
     fn select(&self, all: &Rows<'_>, budget: Budget, context: &Context) -> Result<Vec<RowId>> {
         check_rows(all)?;
@@ -250,7 +284,7 @@ mod tests {
     use super::*;
     use crate::select::testing::Told;
     use crate::stage::{Covered, Watch};
-    use crate::types::{Matrix, Seed};
+    use crate::types::Seed;
     use proptest::prelude::*;
 
     fn pick(points: &Matrix, weights: &[f32], total: usize) -> Vec<RowId> {
