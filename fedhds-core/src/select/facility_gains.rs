@@ -11,8 +11,9 @@
 //!
 //! f32 sums run over at most [`TILE`] terms, none negative, and are off by less than [`SUM`] of themselves.
 
-use super::bounds::{LANES, Placed, ROUNDOFF, distance, larger, smaller};
+use super::bounds::{Placed, ROUNDOFF, distance};
 use super::facility_first;
+use super::facility_terms::{Change, List, Side, both, collect, one};
 use crate::error::Result;
 use crate::loops;
 use crate::types::Context;
@@ -31,23 +32,6 @@ const STRIP: usize = 16 * TILE;
 const SHARES: usize = 16;
 /// By what share f32 sums of a tile or less, and the products in them, may be off.
 const SUM: f64 = 768.0 * ROUNDOFF;
-
-/// What one pick changed.
-#[derive(Debug, Default)]
-struct Change {
-    /// When it was made: what bounds of then lack.
-    at: usize,
-    rows: Vec<f32>,
-    high: Vec<f32>,
-    weights: Vec<f32>,
-    /// How near each target was, rounded down.
-    old: Vec<f32>,
-    /// By how much it is nearer now, rounded down.
-    less: Vec<f32>,
-}
-
-/// The targets that still count for a row, each with its distance from below.
-type List = Vec<(u32, f32)>;
 
 /// Lists of rows, together at most so many entries.
 #[derive(Debug, Default)]
@@ -326,98 +310,5 @@ impl Gains {
         })?;
         let margin = |sum: f64| sum * (1.0 - SUM) * self.unit;
         Ok(blocks.into_iter().flatten().map(margin).collect())
-    }
-}
-
-/// Targets of a tile.
-struct Side<'a> {
-    low: &'a [f32],
-    reach: &'a [f32],
-    weights: &'a [f32],
-}
-
-/// What row `i` of `a` gains at the targets `b`, and each of these, in `across`, at the target `i`.
-fn both(products: &[f32], a: &Side<'_>, i: usize, b: &Side<'_>, across: &mut [f32]) -> f64 {
-    let (low, reach, weight) = (a.low[i], a.reach[i], a.weights[i]);
-    let n = products.len();
-    let (lows, reaches, weights, across) = (&b.low[..n], &b.reach[..n], &b.weights[..n], &mut across[..n]);
-    let mut lanes = [0.0f32; LANES];
-    let whole = n - n % LANES;
-    for start in (0..whole).step_by(LANES) {
-        for (lane, sum) in lanes.iter_mut().enumerate() {
-            let at = start + lane;
-            let d = distance(lows[at], low, products[at]);
-            *sum += weights[at] * larger(reaches[at] - d, 0.0);
-            across[at] += weight * larger(reach - d, 0.0);
-        }
-    }
-    for at in whole..n {
-        let d = distance(lows[at], low, products[at]);
-        lanes[at - whole] += weights[at] * larger(reaches[at] - d, 0.0);
-        across[at] += weight * larger(reach - d, 0.0);
-    }
-    lanes.into_iter().map(f64::from).sum()
-}
-
-/// What a row gains at these targets; its products with them become its distances from below.
-fn one(products: &mut [f32], low: f32, targets: &Side<'_>) -> f64 {
-    let n = products.len();
-    let (lows, reaches, weights) = (&targets.low[..n], &targets.reach[..n], &targets.weights[..n]);
-    let mut lanes = [0.0f32; LANES];
-    let whole = n - n % LANES;
-    for start in (0..whole).step_by(LANES) {
-        for (lane, sum) in lanes.iter_mut().enumerate() {
-            let at = start + lane;
-            products[at] = distance(lows[at], low, products[at]);
-            *sum += weights[at] * larger(reaches[at] - products[at], 0.0);
-        }
-    }
-    for at in whole..n {
-        products[at] = distance(lows[at], low, products[at]);
-        lanes[at - whole] += weights[at] * larger(reaches[at] - products[at], 0.0);
-    }
-    lanes.into_iter().map(f64::from).sum()
-}
-
-/// Appends the targets, numbered from `start`, that lie within reach.
-fn collect(distances: &[f32], start: usize, reach: &[f32], list: &mut List) {
-    let each = |at: usize, list: &mut List| {
-        if reach[at] > distances[at] {
-            list.push(((start + at) as u32, distances[at]));
-        }
-    };
-    let whole = distances.len() - distances.len() % LANES;
-    let parts = distances.chunks_exact(LANES).zip(reach.chunks_exact(LANES));
-    for (part, (distances, reach)) in parts.enumerate() {
-        // Most parts hold none, which vectors tell at once.
-        let near = distances.iter().zip(reach).fold(0.0f32, |near, (d, reach)| larger(near, reach - d));
-        if near > 0.0 {
-            (part * LANES..(part + 1) * LANES).for_each(|at| each(at, list));
-        }
-    }
-    (whole..distances.len()).for_each(|at| each(at, list));
-}
-
-impl Change {
-    /// What this pick took, at the targets from `start` on, from a row with these products.
-    fn taken(&self, products: &[f32], high: f32, start: usize) -> f64 {
-        let range = start..start + products.len();
-        let n = products.len();
-        let (highs, weights) = (&self.high[range.clone()], &self.weights[range.clone()]);
-        let (olds, less) = (&self.old[range.clone()], &self.less[range]);
-        let mut lanes = [0.0f32; LANES];
-        let whole = n - n % LANES;
-        for start in (0..whole).step_by(LANES) {
-            for (lane, sum) in lanes.iter_mut().enumerate() {
-                let at = start + lane;
-                let d = distance(highs[at], high, products[at]);
-                *sum += weights[at] * larger(smaller(less[at], olds[at] - d), 0.0);
-            }
-        }
-        for at in whole..n {
-            let d = distance(highs[at], high, products[at]);
-            lanes[at - whole] += weights[at] * larger(smaller(less[at], olds[at] - d), 0.0);
-        }
-        lanes.into_iter().map(f64::from).sum()
     }
 }

@@ -26,6 +26,7 @@ mod covered_before;
 mod facility_first;
 mod facility_gains;
 mod facility_location;
+mod facility_terms;
 mod memory;
 mod nearest_centroid;
 pub mod quota;
