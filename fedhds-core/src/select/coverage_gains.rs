@@ -195,39 +195,36 @@ impl<'a> Gains<'a> {
 
     /// What a row with these products gains at targets where so much is left; and each of these, in `across`, where `own` is left.
     fn both(&self, products: &[f32], own: f32, left: &[f32], across: &mut [f32]) -> f64 {
-        let n = products.len();
-        let (left, across) = (&left[..n], &mut across[..n]);
+        let across = &mut across[..products.len()];
+        let ((p, p_rest), (l, l_rest)) = (products.as_chunks::<LANES>(), left.as_chunks::<LANES>());
+        let (x, x_rest) = across.as_chunks_mut::<LANES>();
         let mut lanes = [0.0f32; LANES];
-        let whole = n - n % LANES;
-        for start in (0..whole).step_by(LANES) {
+        for ((p, l), x) in p.iter().zip(l).zip(x) {
             for (lane, sum) in lanes.iter_mut().enumerate() {
-                let at = start + lane;
-                let term = self.curve.term(products[at]);
-                *sum += left[at] * term;
-                across[at] += own * term;
+                let term = self.curve.term(p[lane]);
+                *sum += l[lane] * term;
+                x[lane] += own * term;
             }
         }
-        for at in whole..n {
-            let term = self.curve.term(products[at]);
-            lanes[at - whole] += left[at] * term;
-            across[at] += own * term;
+        for (lane, x) in x_rest.iter_mut().enumerate() {
+            let term = self.curve.term(p_rest[lane]);
+            lanes[lane] += l_rest[lane] * term;
+            *x += own * term;
         }
         lanes.into_iter().map(f64::from).sum()
     }
 
     /// What a row with these products gains at targets where so much is left.
     fn one(&self, products: &[f32], left: &[f32]) -> f64 {
-        let n = products.len();
-        let left = &left[..n];
+        let ((p, p_rest), (l, l_rest)) = (products.as_chunks::<LANES>(), left.as_chunks::<LANES>());
         let mut lanes = [0.0f32; LANES];
-        let whole = n - n % LANES;
-        for start in (0..whole).step_by(LANES) {
+        for (p, l) in p.iter().zip(l) {
             for (lane, sum) in lanes.iter_mut().enumerate() {
-                *sum += left[start + lane] * self.curve.term(products[start + lane]);
+                *sum += l[lane] * self.curve.term(p[lane]);
             }
         }
-        for at in whole..n {
-            lanes[at - whole] += left[at] * self.curve.term(products[at]);
+        for (lane, (&p, l)) in p_rest.iter().zip(l_rest).enumerate() {
+            lanes[lane] += l * self.curve.term(p);
         }
         lanes.into_iter().map(f64::from).sum()
     }
