@@ -1,10 +1,13 @@
 //! Rows that together lie near everything.
 
+use super::bounds::{self, Placed};
+use super::facility_gains::Gains;
 use super::rows::{Groups, check_rows, row_ids, squared_distance};
 use crate::error::Result;
 use crate::loops;
+use crate::sorting;
 use crate::stage::{Budget, Nearness, Rows, Selector};
-use crate::types::{Context, RowId};
+use crate::types::{Context, Matrix, RowId};
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -22,12 +25,15 @@ use std::collections::BinaryHeap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FacilityLocation;
 
-/// An upper bound on a row's gain, made when `chosen` rows had been taken.
+/// An upper bound on a row's gain.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Bound {
     gain: f64,
     row: usize,
-    chosen: usize,
+    /// [`Greedy::now`] when it was made; 0 for the roughest.
+    made: usize,
+    /// Whether it was the gain itself.
+    exact: bool,
 }
 
 impl Eq for Bound {}
@@ -45,8 +51,108 @@ impl PartialOrd for Bound {
     }
 }
 
-/// `count` of the rows (all where there are fewer), in the order taken. O(n (n + covered) d) for the first, less for each further
-/// one; memory O(n).
+/// Bounds that are brought up to date together at first; twice as many each further time before a row is taken.
+const TOGETHER: usize = 64;
+
+/// A greedy choice under way. Rows are numbered by their place in `rows`.
+struct Greedy<'a> {
+    all: &'a Rows<'a>,
+    rows: &'a [usize],
+    /// Distance of each row to the nearest chosen.
+    nearest: Vec<f64>,
+    gains: Gains,
+    heap: BinaryHeap<Bound>,
+    chosen: Vec<usize>,
+}
+
+impl Greedy<'_> {
+    /// A number for how many rows are chosen, from 1 on.
+    fn now(&self) -> usize {
+        self.chosen.len() + 1
+    }
+
+    fn distance(&self, a: usize, b: usize) -> f64 {
+        squared_distance(self.all.points.row(self.rows[a]), self.all.points.row(self.rows[b])).sqrt()
+    }
+
+    /// The targets that may gain by the row, ascending, with their distances to it.
+    fn distances(&self, row: usize) -> Vec<(u32, f64)> {
+        let support = self.gains.support(row);
+        loops::map(support.len(), 64, |at| (support[at], self.distance(support[at] as usize, row)))
+    }
+
+    /// The gain, summed in the order of the rows: all others gain nothing.
+    fn gain(&self, distances: &[(u32, f64)]) -> f64 {
+        let term = |&(i, distance): &(u32, f64)| {
+            let i = i as usize;
+            f64::from(self.all.weight(self.rows[i])) * (self.nearest[i] - distance).max(0.0)
+        };
+        distances.iter().map(term).fold(0.0, |sum, term| sum + term)
+    }
+
+    /// Takes a row.
+    fn take(&mut self, row: usize, distances: &[(u32, f64)], context: &Context) -> Result<()> {
+        let mut changed = Vec::new();
+        for &(i, distance) in distances {
+            let near = &mut self.nearest[i as usize];
+            if distance < *near {
+                changed.push((i, *near, distance));
+                *near = distance;
+            }
+        }
+        self.gains.nearer(self.now(), &changed);
+        self.chosen.push(row);
+        if self.gains.all_changed() { self.refresh_all(context) } else { Ok(()) }
+    }
+
+    /// Brings every bound up to date.
+    fn refresh_all(&mut self, context: &Context) -> Result<()> {
+        let bounds = self.gains.all(context)?;
+        let now = self.now();
+        let anew = |bound: Bound| Bound { gain: bounds[bound.row].min(bound.gain), made: now, exact: false, ..bound };
+        self.heap = std::mem::take(&mut self.heap).into_iter().map(anew).collect();
+        Ok(())
+    }
+
+    /// Brings `first` up to date or nearer to it, and what follows it in the heap, up to `most` of them, as long as it is not.
+    fn refresh(&mut self, first: Bound, most: usize, context: &Context) -> Result<()> {
+        let now = self.now();
+        let mut next = Some(first);
+        let (mut changed, mut scratch, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        while let Some(bound) = next {
+            if let Some(gain) = self.gains.listed(bound.row) {
+                done.push(Bound { gain: gain.min(bound.gain), made: now, exact: false, ..bound });
+            } else if self.gains.remembers(bound.made) {
+                changed.push(bound);
+            } else {
+                scratch.push(bound);
+            }
+            let more = done.len() + changed.len() + scratch.len() < most;
+            next = if more && self.heap.peek().is_some_and(|next| next.made < now) { self.heap.pop() } else { None };
+        }
+        // Either gain is summed in f64.
+        let above = 1.0 + self.rows.len() as f64 * 2.0 * f64::EPSILON;
+        // One pick at a time: most rows cannot win any more after the first.
+        sorting::sort_by(&mut changed, |a, b| a.made.cmp(&b.made));
+        for bounds in changed.chunk_by(|a, b| a.made == b.made) {
+            let at = bounds[0].made;
+            let rows: Vec<usize> = bounds.iter().map(|bound| bound.row).collect();
+            for (&bound, taken) in bounds.iter().zip(self.gains.taken(at, &rows, context)?) {
+                let gain = ((bound.gain * above - taken) * above).clamp(0.0, bound.gain);
+                done.push(Bound { gain, made: at + 1, exact: false, ..bound });
+            }
+        }
+        let rows: Vec<usize> = scratch.iter().map(|bound| bound.row).collect();
+        for (bound, gain) in scratch.into_iter().zip(self.gains.scratch(&rows, context)?) {
+            done.push(Bound { gain: gain.min(bound.gain), made: now, exact: false, ..bound });
+        }
+        self.heap.extend(done);
+        Ok(())
+    }
+}
+
+/// `count` of the rows (all where there are fewer), in the order taken. At most O(n d (n + covered)) for each, far less but for the
+/// first few; memory O(n d).
 fn greedy(all: &Rows<'_>, rows: &[usize], count: usize, context: &Context) -> Result<Vec<usize>> {
     let points = all.points;
     if count >= rows.len() {
@@ -56,33 +162,47 @@ fn greedy(all: &Rows<'_>, rows: &[usize], count: usize, context: &Context) -> Re
     // Before anything is chosen every row lies this far from "the nearest chosen": farther than any two rows lie apart,
     // so that the first gain ranks rows by their weighted sum of distances.
     let far = 2.0 * rows.iter().map(|&row| distance(row, rows[0])).fold(0.0, f64::max);
-    let start = |&row: &usize| covered_distance(all, row).unwrap_or(far);
-    let mut nearest = loops::map(rows.len(), 64, |at| start(&rows[at]));
-    let gain = |row: usize, nearest: &[f64]| -> f64 {
-        rows.iter().zip(nearest).map(|(&i, &near)| f64::from(all.weight(i)) * (near - distance(i, row)).max(0.0)).sum()
+    let covered = all.covered.map(|covered| &covered.points).filter(|points| points.rows() > 0);
+    let nearest = match covered {
+        Some(points) => covered_distances(all, rows, points, context)?,
+        None => vec![far; rows.len()],
     };
-    let first = loops::try_map(rows.len(), 1, |at| {
-        context.control.check()?;
-        Ok(gain(rows[at], &nearest))
-    })?;
-    let bound = |(&row, gain): (&usize, f64)| Bound { gain, row, chosen: 0 };
-    let mut heap: BinaryHeap<Bound> = rows.iter().zip(first).map(bound).collect();
-    let mut chosen = Vec::with_capacity(count);
-    while chosen.len() < count
-        && let Some(bound) = heap.pop()
+    let weights: Vec<f32> = rows.iter().map(|&row| all.weight(row)).collect();
+    let placed = Placed::new(rows.len(), points.cols(), |at| points.row(rows[at]));
+    let gains = Gains::new(placed, &weights, &nearest);
+    let rough = if covered.is_none() { gains.first() } else { None };
+    let made = usize::from(rough.is_none());
+    let first = rough.map_or_else(|| gains.all(context), Ok)?;
+    let bound = |(row, gain): (usize, f64)| Bound { gain, row, made, exact: false };
+    let heap = first.into_iter().enumerate().map(bound).collect();
+    let mut greedy = Greedy { all, rows, nearest, gains, heap, chosen: Vec::with_capacity(count) };
+    let (mut together, mut last) = (TOGETHER, None);
+    while greedy.chosen.len() < count
+        && let Some(bound) = greedy.heap.pop()
     {
-        if bound.chosen < chosen.len() {
-            context.control.check()?;
-            heap.push(Bound { gain: gain(bound.row, &nearest), chosen: chosen.len(), ..bound });
-            continue;
+        context.control.check()?;
+        if bound.made == 0 && together * 8 > rows.len() {
+            // So many could be the first: then all of them at once.
+            greedy.heap.push(bound);
+            greedy.refresh_all(context)?;
+        } else if bound.made < greedy.now() {
+            greedy.refresh(bound, together, context)?;
+            together = rows.len().min(together * 2);
+        } else if bound.exact {
+            let distances = match last.take() {
+                Some((row, distances)) if row == bound.row => distances,
+                _ => greedy.distances(bound.row),
+            };
+            all.took(rows[bound.row], bound.gain);
+            greedy.take(bound.row, &distances, context)?;
+            together = TOGETHER;
+        } else {
+            let distances = greedy.distances(bound.row);
+            greedy.heap.push(Bound { gain: greedy.gain(&distances), exact: true, ..bound });
+            last = Some((bound.row, distances));
         }
-        for (&i, near) in rows.iter().zip(&mut nearest) {
-            *near = near.min(distance(i, bound.row));
-        }
-        all.took(bound.row, bound.gain);
-        chosen.push(bound.row);
     }
-    Ok(chosen)
+    Ok(greedy.chosen.into_iter().map(|row| rows[row]).collect())
 }
 
 /// Distance of a row to the nearest covered point; none where nothing is covered.
@@ -90,6 +210,40 @@ pub(super) fn covered_distance(all: &Rows<'_>, row: usize) -> Option<f64> {
     let points = &all.covered?.points;
     let distances = points.iter_rows().map(|point| squared_distance(all.points.row(row), point));
     distances.min_by(f64::total_cmp).map(f64::sqrt)
+}
+
+/// [`covered_distance`] of each of these rows: exact for the covered points alone that could be the nearest.
+fn covered_distances(all: &Rows<'_>, rows: &[usize], covered: &Matrix, context: &Context) -> Result<Vec<f64>> {
+    /// Rows of one task.
+    const BLOCK: usize = 16;
+    let (n, m) = (rows.len(), covered.rows());
+    let row = |at: usize| if at < m { covered.row(at) } else { all.points.row(rows[at - m]) };
+    let placed = Placed::new(m + n, all.points.cols(), row);
+    let blocks = loops::try_map(n.div_ceil(BLOCK), 1, |block| {
+        context.control.check()?;
+        let block = m + block * BLOCK..(m + n).min(m + (block + 1) * BLOCK);
+        let mut out = vec![0.0; block.len() * m];
+        placed.products(&mut out, placed.rows(block.clone()), block.len(), placed.rows(0..m), m);
+        let nearest = block.zip(out.chunks_exact_mut(m)).map(|(at, products)| {
+            let mut first = 0;
+            for point in 0..m {
+                products[point] = bounds::distance(placed.low[point], placed.low[at], products[point]);
+                first = if products[point] < products[first] { point } else { first };
+            }
+            let mut best = squared_distance(row(at), covered.row(first));
+            let mut within = placed.above(best.sqrt());
+            for (point, &low) in products.iter().enumerate() {
+                let squared = if low < within { squared_distance(row(at), covered.row(point)) } else { f64::INFINITY };
+                if squared < best {
+                    best = squared;
+                    within = placed.above(best.sqrt());
+                }
+            }
+            best.sqrt()
+        });
+        Ok(nearest.collect::<Vec<f64>>())
+    })?;
+    Ok(blocks.concat())
 }
 
 impl Selector for FacilityLocation {
@@ -126,96 +280,4 @@ impl Selector for FacilityLocation {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-mod tests {
-    use super::*;
-    use crate::select::testing::Told;
-    use crate::stage::{Covered, Watch};
-    use crate::types::Matrix;
-    use proptest::prelude::*;
-
-    fn pick(points: &Matrix, weights: &[f32], total: usize) -> Vec<RowId> {
-        FacilityLocation.select(&Rows::new(points).weights(weights), Budget::Total(total), &Context::new(0)).unwrap()
-    }
-
-    /// The definition, without laziness: the row that leaves the smallest weighted sum of distances.
-    fn plain_greedy(points: &Matrix, weights: &[f32], total: usize) -> Vec<RowId> {
-        let mut chosen: Vec<usize> = Vec::new();
-        while chosen.len() < total.min(points.rows()) {
-            let cost = |candidate: usize| -> f64 {
-                (0..points.rows())
-                    .map(|i| {
-                        let near = chosen.iter().chain([&candidate]);
-                        let d = near.map(|&j| squared_distance(points.row(i), points.row(j)).sqrt());
-                        f64::from(weights[i]) * d.fold(f64::INFINITY, f64::min)
-                    })
-                    .sum()
-            };
-            let best = (0..points.rows())
-                .filter(|row| !chosen.contains(row))
-                .min_by(|&a, &b| cost(a).total_cmp(&cost(b)).then(a.cmp(&b)))
-                .unwrap();
-            chosen.push(best);
-        }
-        row_ids(chosen)
-    }
-
-    #[test]
-    fn the_first_is_the_medoid_and_weights_move_it() {
-        let points = Matrix::new(5, 1, vec![0.0, 1.0, 2.0, 3.0, 10.0]).unwrap();
-        assert_eq!(pick(&points, &[1.0; 5], 1), [RowId(2)]);
-        assert_eq!(pick(&points, &[1.0, 1.0, 1.0, 1.0, 100.0], 1), [RowId(4)]);
-        assert_eq!(pick(&points, &[1.0; 5], 2), [RowId(2), RowId(4)]);
-    }
-
-    #[test]
-    fn duplicates_do_not_shorten_the_answer() {
-        let points = Matrix::new(6, 1, vec![1.0; 6]).unwrap();
-        assert_eq!(pick(&points, &[1.0; 6], 3), [RowId(0), RowId(1), RowId(2)]);
-        assert_eq!(pick(&points, &[0.0; 6], 2), [RowId(0), RowId(1)]);
-        assert!(pick(&Matrix::zeros(0, 3), &[], 4).is_empty());
-        assert_eq!(pick(&points, &[1.0; 6], 60).len(), 6);
-    }
-
-    #[test]
-    fn what_is_covered_comes_last() {
-        let points = Matrix::new(6, 1, vec![0.0, 1.0, 2.0, 50.0, 51.0, 100.0]).unwrap();
-        let covered = Covered { points: Matrix::new(2, 1, vec![1.0, 100.0]).unwrap(), mass: vec![1.0, 3.0] };
-        let rows = Rows::new(&points).covered(&covered);
-        let pick = |total| FacilityLocation.select(&rows, Budget::Total(total), &Context::new(0)).unwrap();
-        // Of the rows that nothing covers, then those at distance 1, the lower row first.
-        assert_eq!(pick(1), [RowId(3)]);
-        assert_eq!(pick(2), [RowId(0), RowId(3)]);
-        assert_eq!(pick(6).len(), 6);
-        let nothing = Covered { points: Matrix::zeros(0, 0), mass: Vec::new() };
-        let rows = Rows::new(&points).covered(&nothing);
-        let first = FacilityLocation.select(&rows, Budget::Total(1), &Context::new(0)).unwrap();
-        assert_eq!(first, FacilityLocation.select(&Rows::new(&points), Budget::Total(1), &Context::new(0)).unwrap());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn laziness_changes_nothing(
-            // Integers, so that no rounding decides between the two ways of summing; the weights keep ties rare.
-            values in proptest::collection::vec((-50i16..50, 1u8..100), 1..25), total in 1usize..12,
-        ) {
-            let points = Matrix::new(values.len(), 1, values.iter().map(|v| f32::from(v.0)).collect()).unwrap();
-            let weights: Vec<f32> = values.iter().map(|v| f32::from(v.1)).collect();
-            prop_assert_eq!(pick(&points, &weights, total), plain_greedy(&points, &weights, total));
-            // The order that it says: each takes so much off the weighted sum of distances, from the second on.
-            let told = Told::default();
-            let rows = Rows::new(&points).weights(&weights).watch(&told as &dyn Watch);
-            FacilityLocation.select(&rows, Budget::Total(total), &Context::new(0)).unwrap();
-            let said = told.take();
-            prop_assert_eq!(said.len(), if total < values.len() { total } else { 0 });
-            let cost = |chosen: &[(usize, f64)]| -> f64 {
-                let distance = |at: i16, row: usize| f64::from((f32::from(at) - points.row(row)[0]).abs());
-                let nearest = |at| chosen.iter().map(|(row, _)| distance(at, *row)).fold(f64::INFINITY, f64::min);
-                values.iter().map(|&(at, weight)| f64::from(weight) * nearest(at)).sum()
-            };
-            for at in 1..said.len() {
-                prop_assert!((cost(&said[..at]) - cost(&said[..=at]) - said[at].1).abs() < 1e-6, "{:?}", said);
-            }
-        }
-    }
-}
+mod tests;

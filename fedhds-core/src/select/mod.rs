@@ -20,8 +20,13 @@
 //!
 //! [`CoverageMemory`] remembers on the server what earlier rounds have covered (`memory.rs`).
 
+mod bounds;
+mod coverage_gains;
 mod covered_before;
+mod facility_first;
+mod facility_gains;
 mod facility_location;
+mod facility_terms;
 mod memory;
 mod nearest_centroid;
 pub mod quota;

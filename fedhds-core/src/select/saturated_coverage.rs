@@ -1,9 +1,10 @@
 //! Rows near what is least covered, over all rounds.
 
+use super::coverage_gains::{Curve, Gains, products};
 use super::rows::{Groups, check_rows, row_ids};
 use crate::error::{Error, Result};
 use crate::loops;
-use crate::stage::{Budget, Nearness, Room, Rows, Selector};
+use crate::stage::{Budget, Covered, Nearness, Room, Rows, Selector};
 use crate::types::{ClientId, Context, Matrix, RowId};
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
@@ -18,6 +19,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 /// monotone and submodular, so that the greedy choice reaches at least 1 - 1/e of the best (Nemhauser, Wolsey and Fisher 1978), and
 /// gains computed earlier are upper bounds (lazy greedy, Minoux 1978). It never reaches 0: where everything is covered once, what is
 /// least covered comes next, and a row may give several records in one round.
+///
+/// Bounds by f32 products leave few rows to look at in f64; what decides is the exact gain alone. Memory is O((n + m) d) for m targets.
 ///
 /// Equal gains go to the smaller key ([`Rows::keys`]), then to the lower row. A total ignores the groups; with [`Budget::PerCluster`] it runs
 /// within each.
@@ -54,62 +57,159 @@ impl SaturatedCoverage {
         self.check()?;
         let rows = units(all.points);
         let own: Vec<f32>;
-        let (targets, weights) = match all.targets {
-            Some(targets) => (units(&targets.points), targets.weights.as_slice()),
+        let others = all.targets.map(|targets| units(&targets.points));
+        let weights = match all.targets {
+            Some(targets) => targets.weights.as_slice(),
             None => {
                 own = (0..all.len()).map(|row| all.weight(row).sqrt()).collect();
-                (rows.clone(), own.as_slice())
+                own.as_slice()
             }
         };
-        // What is left to cover at each target: w_i 2^-H_i.
-        let covered = all.covered.map(|covered| (units(&covered.points), covered.mass.as_slice()));
-        let mut left = loops::try_map(targets.rows(), 16, |i| {
-            context.control.check()?;
-            let covered = covered.iter().flat_map(|(points, mass)| points.iter_rows().zip(*mass));
-            let h: f64 = covered.map(|(point, &mass)| f64::from(mass) * self.similarity(targets.row(i), point)).sum();
-            Ok(f64::from(weights[i]) * (-h).exp2())
-        })?;
-        let similar = loops::try_map(all.len(), 1, |row| {
-            context.control.check()?;
-            Ok(targets.iter_rows().map(|target| self.similarity(target, rows.row(row))).collect::<Vec<f64>>())
-        })?;
-        let gain = |row: usize, left: &[f64]| -> f64 {
-            left.iter().zip(&similar[row]).map(|(left, s)| left * (1.0 - (-s).exp2())).sum()
+        let targets = others.as_ref().unwrap_or(&rows);
+        let curve = Curve::new(self.threshold, rows.cols());
+        let left = self.left(all, targets, weights, curve, context)?;
+        let gains = Gains::new(&rows, others.as_ref(), curve, &left);
+        let open: Vec<usize> = (0..all.len()).filter(|&row| room.of_rows[row] > 0).collect();
+        let bounds = if open.len() * 2 > all.len() {
+            let bounds = gains.all(context)?;
+            open.iter().map(|&row| bounds[row]).collect()
+        } else {
+            gains.some(&open, context)?
         };
-        let bound = |row: usize, taken: usize, left: &[f64]| Bound {
-            gain: gain(row, left),
-            key: all.keys.get(row).copied().unwrap_or_default(),
-            row,
-            taken,
-        };
-        let open = (0..all.len()).filter(|&row| room.of_rows[row] > 0);
-        let mut heap: BinaryHeap<Bound> = open.map(|row| bound(row, 0, &left)).collect();
+        let key = |row: usize| all.keys.get(row).copied().unwrap_or_default();
+        let bound = |(&row, gain): (&usize, f64)| Bound { gain, key: key(row), row, taken: 0, exact: false };
+        let mut heap: BinaryHeap<Bound> = open.iter().zip(bounds).map(bound).collect();
+        let mut greedy = Greedy { selector: self, targets, left, gains, taken: 0 };
         let mut owners: BTreeMap<ClientId, u32> = room.of_owners.clone();
-        let (mut counts, mut taken) = (vec![0u32; all.len()], 0);
-        while taken < total
+        let mut counts = vec![0u32; all.len()];
+        let (mut together, mut last) = (TOGETHER, None);
+        while greedy.taken < total
             && let Some(best) = heap.pop()
         {
+            context.control.check()?;
             let owner = all.owners.get(best.row).and_then(|owner| owners.get_mut(owner));
             if owner.as_ref().is_some_and(|room| **room == 0) {
                 continue; // this owner gives no more
             }
-            if best.taken < taken {
-                context.control.check()?;
-                heap.push(bound(best.row, taken, &left));
+            if best.taken < greedy.taken {
+                greedy.refresh(best, &mut heap, together, context)?;
+                together = all.len().min(together * 2);
+                continue;
+            }
+            let similar = match last.take() {
+                Some((row, similar)) if row == best.row => similar,
+                _ => greedy.similar(best.row),
+            };
+            if !best.exact {
+                heap.push(Bound { gain: greedy.gain(&similar), exact: true, ..best });
+                last = Some((best.row, similar));
                 continue;
             }
             if let Some(room) = owner {
                 *room -= 1;
             }
             counts[best.row] += 1;
-            taken += 1;
             all.took(best.row, best.gain);
-            left.iter_mut().zip(&similar[best.row]).for_each(|(left, s)| *left *= (-s).exp2());
+            greedy.take(&similar);
+            together = TOGETHER;
             if counts[best.row] < room.of_rows[best.row] {
-                heap.push(bound(best.row, taken, &left));
+                // What it gains the next time.
+                heap.push(Bound { gain: greedy.gain(&similar), taken: greedy.taken, exact: true, ..best });
+                last = Some((best.row, similar));
             }
         }
         Ok(counts)
+    }
+
+    /// What is left to cover at each target: `w_i 2^-H_i`.
+    fn left(
+        &self,
+        all: &Rows<'_>,
+        targets: &Matrix,
+        weights: &[f32],
+        curve: Curve,
+        context: &Context,
+    ) -> Result<Vec<f64>> {
+        /// Targets of a task, and covered points of a product.
+        const SIDES: (usize, usize) = (16, 1024);
+        let none = Covered::default();
+        let covered = all.covered.unwrap_or(&none);
+        let points = units(&covered.points);
+        let blocks = loops::try_map(targets.rows().div_ceil(SIDES.0), 1, |block| {
+            let range = block * SIDES.0..targets.rows().min((block + 1) * SIDES.0);
+            let mut h = vec![0.0f64; range.len()];
+            let mut out = vec![0.0f32; SIDES.0 * SIDES.1];
+            for start in (0..points.rows()).step_by(SIDES.1) {
+                context.control.check()?;
+                let columns = start..points.rows().min(start + SIDES.1);
+                let out = &mut out[..range.len() * columns.len()];
+                products(out, targets, range.clone(), &points, columns.clone());
+                for ((i, h), products) in range.clone().zip(&mut h).zip(out.chunks_exact(columns.len())) {
+                    // Points that are not similar add nothing.
+                    for (j, _) in columns.clone().zip(products).filter(|(_, product)| curve.similar(**product)) {
+                        *h += f64::from(covered.mass[j]) * self.similarity(targets.row(i), points.row(j));
+                    }
+                }
+            }
+            Ok(range.zip(h).map(|(i, h)| f64::from(weights[i]) * (-h).exp2()).collect::<Vec<f64>>())
+        })?;
+        Ok(blocks.concat())
+    }
+}
+
+/// Bounds that are brought up to date together at first; twice as many each further time before a record is taken.
+const TOGETHER: usize = 64;
+
+/// A greedy choice under way.
+struct Greedy<'a> {
+    selector: &'a SaturatedCoverage,
+    targets: &'a Matrix,
+    /// What is left to cover at each target.
+    left: Vec<f64>,
+    gains: Gains<'a>,
+    /// Records taken.
+    taken: usize,
+}
+
+impl Greedy<'_> {
+    /// The targets that the row may be similar to, ascending, with their similarities.
+    fn similar(&self, row: usize) -> Vec<(u32, f64)> {
+        let (support, row_of) = (self.gains.support(row), self.gains.rows.row(row));
+        let similarity = |i: u32| self.selector.similarity(self.targets.row(i as usize), row_of);
+        loops::map(support.len(), 64, |at| (support[at], similarity(support[at])))
+    }
+
+    /// The gain, summed in the order of the targets: all others gain nothing.
+    fn gain(&self, similar: &[(u32, f64)]) -> f64 {
+        similar.iter().fold(0.0, |sum, &(i, s)| sum + self.left[i as usize] * (1.0 - (-s).exp2()))
+    }
+
+    /// Takes a record of a row.
+    fn take(&mut self, similar: &[(u32, f64)]) {
+        similar.iter().for_each(|&(i, s)| self.left[i as usize] *= (-s).exp2());
+        self.gains.set(&self.left);
+        self.taken += 1;
+    }
+
+    /// Brings `first` up to date, and what follows it in the heap, up to `most` of them, as long as it is not.
+    fn refresh(&self, first: Bound, heap: &mut BinaryHeap<Bound>, most: usize, context: &Context) -> Result<()> {
+        let mut bounds = vec![first];
+        while bounds.len() < most
+            && heap.peek().is_some_and(|next| next.taken < self.taken)
+            && let Some(next) = heap.pop()
+        {
+            bounds.push(next);
+        }
+        let rows: Vec<usize> = bounds.iter().map(|bound| bound.row).collect();
+        let gains = self.gains.some(&rows, context)?;
+        let anew = |(bound, gain): (Bound, f64)| Bound {
+            gain: gain.min(bound.gain),
+            taken: self.taken,
+            exact: false,
+            ..bound
+        };
+        heap.extend(bounds.into_iter().zip(gains).map(anew));
+        Ok(())
     }
 }
 
@@ -133,6 +233,8 @@ struct Bound {
     key: u64,
     row: usize,
     taken: usize,
+    /// Whether it was the gain itself.
+    exact: bool,
 }
 
 impl Eq for Bound {}
@@ -192,131 +294,4 @@ impl Selector for SaturatedCoverage {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-mod tests {
-    use super::*;
-    use crate::select::covered_before;
-    use crate::select::testing::Told;
-    use crate::stage::{Coverage, Covered, Targets, Watch};
-    use proptest::prelude::*;
-
-    /// Points on the unit circle at these angles, in degrees.
-    fn at(angles: &[f32]) -> Matrix {
-        let rows: Vec<[f32; 2]> = angles.iter().map(|a| [a.to_radians().cos(), a.to_radians().sin()]).collect();
-        Matrix::from_rows(&rows).unwrap()
-    }
-
-    fn allocate(rows: &Rows<'_>, room: &[u32], owners: &[(u32, u32)], total: usize) -> Vec<u32> {
-        let owners = owners.iter().map(|&(owner, room)| (ClientId(owner), room)).collect();
-        let room = Room::new(room, &owners);
-        SaturatedCoverage { threshold: 0.0 }.allocate(rows, &room, total, &Context::new(0)).unwrap().unwrap()
-    }
-
-    #[test]
-    fn a_row_gives_again_once_all_are_covered_alike() {
-        let points = at(&[0.0, 90.0, 180.0]);
-        let rows = Rows::new(&points);
-        assert_eq!(allocate(&rows, &[9; 3], &[], 2), [1, 1, 0]);
-        assert_eq!(allocate(&rows, &[9; 3], &[], 3), [1, 1, 1]);
-        assert_eq!(allocate(&rows, &[9; 3], &[], 7), [3, 2, 2]);
-        // The square root of the weight decides: a heavier row comes first, and gives more.
-        assert_eq!(allocate(&rows.weights(&[1.0, 1.0, 16.0]), &[9; 3], &[], 2), [0, 0, 2]);
-        assert_eq!(allocate(&rows.weights(&[1.0, 1.0, 16.0]), &[9; 3], &[], 5), [1, 1, 3]);
-    }
-
-    #[test]
-    fn rooms_of_rows_and_owners_hold() {
-        let points = at(&[0.0, 90.0, 180.0, 270.0]);
-        let owners = [0, 0, 1, 1].map(ClientId);
-        let rows = Rows::new(&points).owners(&owners);
-        assert_eq!(allocate(&rows, &[1, 1, 5, 0], &[], 9), [1, 1, 5, 0], "no more than there is room for");
-        assert_eq!(allocate(&rows, &[9; 4], &[(0, 1)], 5), [1, 0, 2, 2]);
-        assert_eq!(allocate(&rows, &[9; 4], &[(0, 0), (1, 3)], 5).iter().sum::<u32>(), 3);
-    }
-
-    #[test]
-    fn what_is_covered_comes_last_and_targets_pull() {
-        let points = at(&[0.0, 90.0, 180.0]);
-        let covered = Covered { points: at(&[0.0, 180.0]), mass: vec![2.0, 1.0] };
-        let rows = Rows::new(&points).covered(&covered);
-        assert_eq!(allocate(&rows, &[9; 3], &[], 1), [0, 1, 0]);
-        assert_eq!(allocate(&rows, &[9; 3], &[], 3), [0, 2, 1]);
-        // A topic that no client of this round has a group of pulls the nearest one.
-        let targets = Targets { points: at(&[70.0, 200.0]), weights: vec![1.0, 3.0] };
-        assert_eq!(allocate(&Rows::new(&points).targets(&targets), &[9; 3], &[], 1), [0, 0, 1]);
-    }
-
-    #[test]
-    fn equal_gains_go_to_the_smaller_key() {
-        let points = at(&[10.0, 10.0, 10.0]);
-        assert_eq!(allocate(&Rows::new(&points).keys(&[5, 2, 9]), &[1; 3], &[], 2), [1, 1, 0]);
-        assert_eq!(allocate(&Rows::new(&points), &[1; 3], &[], 2), [1, 1, 0]);
-        let nowhere = Matrix::zeros(3, 2);
-        assert_eq!(allocate(&Rows::new(&nowhere).keys(&[5, 2, 9]), &[1; 3], &[], 1), [0, 1, 0]);
-    }
-
-    #[test]
-    fn thresholds_out_of_range_are_refused() {
-        for threshold in [1.0, -1.5, f32::NAN] {
-            let error = SaturatedCoverage { threshold }.check().unwrap_err().to_string();
-            assert!(error.starts_with("threshold: "), "{error}");
-        }
-    }
-
-    proptest! {
-        /// The definition, without laziness.
-        #[test]
-        fn lazy_is_greedy(
-            angles in prop::collection::vec(0u16..360, 1..12),
-            weights in prop::collection::vec(1u8..9, 12),
-            mass in 0u8..4,
-            total in 0usize..20,
-            threshold in -0.5f32..0.5,
-        ) {
-            let points = at(&angles.iter().map(|&a| f32::from(a)).collect::<Vec<_>>());
-            let weights: Vec<f32> = weights[..angles.len()].iter().map(|&w| f32::from(w)).collect();
-            let covered = Covered { points: at(&[45.0]), mass: vec![f32::from(mass) + 0.5] };
-            let rows = Rows::new(&points).weights(&weights).covered(&covered);
-            let selector = SaturatedCoverage { threshold };
-            let room = vec![3; angles.len()];
-            let none = BTreeMap::new();
-            let told = Told::default();
-            let asked = rows.watch(&told as &dyn Watch);
-            let got = selector.allocate(&asked, &Room::new(&room, &none), total, &Context::new(0)).unwrap().unwrap();
-            let s = |a: &[f32], b: &[f32]| selector.similarity(a, b);
-            let mut h: Vec<f64> =
-                points.iter_rows().map(|p| f64::from(covered.mass[0]) * s(p, covered.points.row(0))).collect();
-            let value = |h: &[f64]| -> f64 {
-                h.iter().zip(&weights).map(|(h, w)| f64::from(w.sqrt()) * (1.0 - (-h).exp2())).sum()
-            };
-            let every: Vec<usize> = (0..angles.len()).collect();
-            for (h, covered) in h.iter().zip(covered_before(selector.nearness().unwrap(), &rows, &every)) {
-                prop_assert!(matches!(covered, Coverage::Records(said) if (said - h).abs() < 1e-4 * (1.0 + h)));
-            }
-            // The order that it says, one record after the other.
-            let said = told.take();
-            prop_assert_eq!(said.len(), total.min(3 * angles.len()));
-            let mut taken = h.clone();
-            for (j, gain) in said {
-                let with: Vec<f64> =
-                    taken.iter().enumerate().map(|(i, h)| h + s(points.row(i), points.row(j))).collect();
-                prop_assert!((value(&with) - value(&taken) - gain).abs() < 1e-5, "{} of row {}", gain, j);
-                taken = with;
-            }
-            let mut counts = vec![0u32; angles.len()];
-            for _ in 0..total {
-                let with = |j: usize| -> Vec<f64> {
-                    h.iter().enumerate().map(|(i, h)| h + s(points.row(i), points.row(j))).collect()
-                };
-                let open: Vec<usize> = (0..angles.len()).filter(|&j| counts[j] < 3).collect();
-                let Some(best) = open.iter().map(|&j| value(&with(j))).max_by(f64::total_cmp) else { break };
-                // Where rounding decides between equals, what was chosen must be one of them.
-                let j = open.iter().copied().find(|&j| counts[j] < got[j] && value(&with(j)) >= best - 1e-9);
-                prop_assert!(j.is_some(), "{:?} against {:?}", counts, got);
-                let j = j.unwrap();
-                h = with(j);
-                counts[j] += 1;
-            }
-            prop_assert_eq!(counts, got);
-        }
-    }
-}
+mod tests;
