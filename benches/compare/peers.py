@@ -120,7 +120,8 @@ def llama() -> None:
 
     tokens = json.loads((FOLDER / "tokens.json").read_text("utf-8"))
     prompts = [ids[:prompt] for ids, prompt in zip(tokens["ids"]["equal"], tokens["prompts"]["equal"])]
-    lc.llama_log_set(lc.llama_log_callback(lambda *_: None), ctypes.c_void_p(0))
+    quiet = lc.llama_log_callback(lambda *_: None)  # held as long as llama.cpp may call it
+    lc.llama_log_set(quiet, ctypes.c_void_p(0))
     lc.llama_backend_init()
     model = lc.llama_model_load_from_file(str(FOLDER / "model.gguf").encode(), lc.llama_model_default_params())
     vocabulary = lc.llama_vocab_n_tokens(lc.llama_model_get_vocab(model))

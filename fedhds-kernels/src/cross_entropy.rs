@@ -113,6 +113,6 @@ mod tests {
                 assert!((f64::from(gradient[i * width + c]) - exact).abs() < 1e-4, "{i}");
             }
         }
-        losses(&[], &matrix, &[], &mut []);
+        losses(&[], &matrix, &[], Activations::F32, &mut []);
     }
 }

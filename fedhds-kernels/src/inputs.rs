@@ -52,10 +52,11 @@ impl Inputs {
 
     /// `out = x w^T`, of a matrix that these rows were made for: [`product::forward`] or [`integer::forward`].
     pub fn forward(&self, w: &Matrix, out: &mut [f32]) {
-        match (self.activations.rounds(w.form()), &self.packed, &self.quantized) {
+        let rounds = self.activations.rounds(w.form());
+        match (rounds, &self.packed, &self.quantized) {
             (true, _, Some(quantized)) => integer::forward(quantized, w, out),
             (false, Some(packed), _) => product::forward(packed, w, out),
-            _ => panic!("rows were not made for a matrix of this form"),
+            _ => assert!(w.rows() == 0, "rows that were made for matrices of other forms"),
         }
     }
 

@@ -76,20 +76,20 @@ unsafe fn tile<L: Lanes, const M: usize>(lanes: L, tile: &Tile<'_>, part: usize,
                 Form::Q4_0 => 8,
                 _ => 0,
             };
-            for row in 0..M {
+            for (row, sums) in sums.iter_mut().enumerate() {
                 let x = &tile.rows[row * tile.blocks + at];
                 let mut sum = lanes.splat(-shift * x.sum);
-                for i in 0..BLOCK / 4 {
-                    let x = lanes.splat(x.words[i]);
+                for (&weights, &word) in weights.iter().zip(&x.words) {
+                    let x = lanes.splat(word);
                     sum = match tile.form {
-                        Form::Q8_0 => lanes.dot(sum, weights[i], x),
-                        _ => lanes.dot_small(sum, weights[i], x),
+                        Form::Q8_0 => lanes.dot(sum, weights, x),
+                        _ => lanes.dot_small(sum, weights, x),
                     };
                 }
                 let scaled = lanes.mul(lanes.to_f32(sum), scale);
-                sums[row] = lanes.mul_add(scaled, lanes.splat_f32(x.scale), sums[row]);
+                *sums = lanes.mul_add(scaled, lanes.splat_f32(x.scale), *sums);
                 if tile.form == Form::Q4_1 {
-                    sums[row] = lanes.mul_add(least, lanes.splat_f32(x.scale * x.sum as f32), sums[row]);
+                    *sums = lanes.mul_add(least, lanes.splat_f32(x.scale * x.sum as f32), *sums);
                 }
             }
         }
