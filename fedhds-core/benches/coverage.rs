@@ -4,10 +4,13 @@
 //! a third argument is the noise of a row beside its topic, in parts of the topic's length (0.5). CPU seconds and memory are
 //! read where Linux tells them, the memory as the most that the process ever held.
 
+mod measured;
+
 use fedhds_core::Result;
 use fedhds_core::select::{FacilityLocation, SaturatedCoverage};
 use fedhds_core::stage::{Budget, Rows, Selector};
 use fedhds_core::types::{Context, Matrix, Seed};
+use measured::{cpu_seconds, megabytes};
 use rand_distr::{Distribution, StandardNormal};
 
 const COLUMNS: usize = 128;
@@ -47,20 +50,4 @@ fn topics(n: usize, noise: f32) -> Result<Matrix> {
         data.extend(row.iter().map(|x| x / length));
     }
     Matrix::new(n, COLUMNS, data)
-}
-
-/// CPU seconds of this process, all threads; not a number where the system does not say.
-fn cpu_seconds() -> f64 {
-    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return f64::NAN };
-    tasks
-        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
-        .filter_map(|line| line.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()))
-        .sum::<f64>()
-        / 1e9
-}
-
-fn megabytes(key: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with(key)).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) / 1024
 }

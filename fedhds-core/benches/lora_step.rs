@@ -4,6 +4,8 @@
 //! One record of 128 tokens, the loss on the last 32; rank 8 on all seven linear layers (2.44 million values). CPU seconds are
 //! the process's own, so that other work on the machine does not count; they and the memory are read where Linux tells them.
 
+mod measured;
+
 use fedhds_core::features::{FeatureParams, extract_tokens};
 use fedhds_core::generate::{GenerateConfig, generate};
 use fedhds_core::model::{Device, InMemoryWeights, LoraWeights, ModelConfig, Transformer};
@@ -12,6 +14,7 @@ use fedhds_core::types::{AdapterConfig, Context, Control, Seed};
 use fedhds_core::{Error, Result};
 use fedhds_kernels::Matrix;
 use fedhds_kernels::product::{self, Packed};
+use measured::{cpu_seconds, megabytes};
 use std::path::Path;
 use std::time::Instant;
 
@@ -140,20 +143,4 @@ fn generation(model: &dyn Transformer) -> Result<()> {
         megabytes("VmHWM"),
     );
     Ok(())
-}
-
-/// CPU seconds of this process, all threads; not a number where the system does not say.
-fn cpu_seconds() -> f64 {
-    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return f64::NAN };
-    tasks
-        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
-        .filter_map(|line| line.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()))
-        .sum::<f64>()
-        / 1e9
-}
-
-fn megabytes(key: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with(key)).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) / 1024
 }

@@ -11,14 +11,8 @@ pub struct Matrix {
     rows: usize,
     columns: usize,
     form: Form,
-    panels: Panels,
-}
-
-/// Panels one after another; the rows that the last lacks are zeros.
-#[derive(Clone, PartialEq)]
-enum Panels {
-    Plain(Vec<Lane>),
-    Stored(Vec<Words>),
+    /// Panels one after another; the rows that the last lacks are zeros.
+    words: Vec<Words>,
 }
 
 impl std::fmt::Debug for Matrix {
@@ -30,18 +24,15 @@ impl std::fmt::Debug for Matrix {
 impl Matrix {
     /// A matrix of f32, row after row; none where `values` are not `rows * columns`.
     pub fn new(rows: usize, columns: usize, values: &[f32]) -> Option<Self> {
-        if rows.checked_mul(columns) != Some(values.len()) {
-            return None;
-        }
-        let mut lanes = vec![[0.0; ROWS]; rows.div_ceil(ROWS) * columns];
-        threads::parts(lanes.as_flattened_mut(), ROWS * columns, |panel, lanes| {
-            let lanes = lanes.as_chunks_mut::<ROWS>().0;
-            let rows = values[panel * ROWS * columns..].chunks_exact(columns).take(ROWS);
-            for (place, row) in rows.enumerate() {
-                lanes.iter_mut().zip(row).for_each(|(lane, &value)| lane[place] = value);
-            }
-        });
-        Some(Self { rows, columns, form: Form::F32, panels: Panels::Plain(lanes) })
+        // The words of a form are little endian, numbers in memory as the machine has them.
+        let bytes: Vec<u8>;
+        let stored = if cfg!(target_endian = "little") {
+            bytemuck::cast_slice(values)
+        } else {
+            bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            &bytes
+        };
+        Self::stored(rows, columns, Form::F32, stored)
     }
 
     /// A matrix as it is stored, little endian, row after row; none where `bytes` are not those of `rows * columns` values.
@@ -50,17 +41,13 @@ impl Matrix {
         if row.checked_mul(rows) != Some(bytes.len()) {
             return None;
         }
-        if form == Form::F32 {
-            let values: Vec<f32> = bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-            return Self::new(rows, columns, &values);
-        }
-        let words = panels::words(form, columns);
-        let mut all = vec![[0; ROWS]; rows.div_ceil(ROWS) * words];
-        threads::parts(&mut all, words, |panel, to| {
+        let count = panels::words(form, columns);
+        let mut words = vec![[0; ROWS]; rows.div_ceil(ROWS) * count];
+        threads::parts(&mut words, count, |panel, to| {
             let rows = bytes[panel * ROWS * row..].chunks_exact(row).take(ROWS);
             rows.enumerate().for_each(|(lane, row)| panels::interleave(form, row, lane, to));
         });
-        Some(Self { rows, columns, form, panels: Panels::Stored(all) })
+        Some(Self { rows, columns, form, words })
     }
 
     /// Number of rows.
@@ -80,31 +67,30 @@ impl Matrix {
 
     /// Bytes of the values.
     pub fn bytes(&self) -> usize {
-        match &self.panels {
-            Panels::Plain(lanes) => size_of_val(&lanes[..]),
-            Panels::Stored(words) => size_of_val(&words[..]),
-        }
+        size_of_val(&self.words[..])
+    }
+
+    /// A panel as it lies.
+    fn panel(&self, number: usize) -> &[Words] {
+        let count = panels::words(self.form, self.columns);
+        &self.words[number * count..(number + 1) * count]
     }
 
     /// Some columns of a panel, beginning with a block's first: as they lie there, or written to `room`.
     pub(crate) fn lanes<'a>(&'a self, panel: usize, columns: Range<usize>, room: &'a mut [Lane]) -> &'a [Lane] {
-        match &self.panels {
-            Panels::Plain(lanes) => &lanes[panel * self.columns..][columns],
-            Panels::Stored(words) => {
-                let words_of = |columns: usize| panels::words(self.form, columns);
-                let panel = &words[panel * words_of(self.columns)..][words_of(columns.start)..words_of(columns.end)];
-                let room = &mut room[..columns.len()];
-                panels::decode(self.form, panel, room);
-                room
-            }
+        let words_of = |columns: usize| panels::words(self.form, columns);
+        let words = &self.panel(panel)[words_of(columns.start)..words_of(columns.end)];
+        if self.form == Form::F32 {
+            return bytemuck::cast_slice(words);
         }
+        let room = &mut room[..columns.len()];
+        panels::decode(self.form, words, room);
+        room
     }
 
     /// A panel of a block form as it lies, and the scales and least values of its blocks.
     pub(crate) fn blocks(&self, panel: usize) -> (&[Words], Vec<[Lane; 2]>) {
-        let Panels::Stored(words) = &self.panels else { return (&[], Vec::new()) };
-        let count = panels::words(self.form, self.columns);
-        let panel = &words[panel * count..(panel + 1) * count];
+        let panel = self.panel(panel);
         (panel, panels::heads(self.form, panel))
     }
 

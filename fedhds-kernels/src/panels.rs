@@ -87,7 +87,7 @@ pub(crate) fn interleave(form: Form, stored: &[u8], lane: usize, panel: &mut [Wo
 /// Writes columns of a panel, whole blocks of them.
 pub(crate) fn decode(form: Form, panel: &[Words], out: &mut [Lane]) {
     match form {
-        Form::F32 => wide(Decode::<Plain> { panel, out, form: Plain }),
+        Form::F32 => out.copy_from_slice(bytemuck::cast_slice(panel)),
         Form::F16 => wide(Decode::<F16> { panel, out, form: F16 }),
         Form::Bf16 => wide(Decode::<Bf16> { panel, out, form: Bf16 }),
         Form::Q8_0 => wide(Decode::<Q8_0> { panel, out, form: Q8_0 }),
@@ -139,8 +139,11 @@ trait Words32: Copy {
     /// Columns of a word.
     const COLUMNS: usize;
 
-    /// What the columns of a block are made with: a factor and a summand.
-    fn head<S: Simd>(self, simd: S, word: S::u32s) -> [S::f32s; 2];
+    /// What the columns of a block are made with: a factor and a summand. Where there are no blocks it is not looked at.
+    #[inline(always)]
+    fn head<S: Simd>(self, simd: S, _word: S::u32s) -> [S::f32s; 2] {
+        [simd.splat_f32s(0.0); 2]
+    }
 
     /// The value of a word's column.
     fn value<S: Simd>(self, simd: S, word: S::u32s, column: usize, head: [S::f32s; 2]) -> S::f32s;
@@ -205,8 +208,6 @@ fn halves<S: Simd>(simd: S, number: S::u32s) -> S::f32s {
 }
 
 #[derive(Clone, Copy)]
-struct Plain;
-#[derive(Clone, Copy)]
 struct F16;
 #[derive(Clone, Copy)]
 struct Bf16;
@@ -217,31 +218,10 @@ struct Q4_0;
 #[derive(Clone, Copy)]
 struct Q4_1;
 
-impl Words32 for Plain {
-    const HEAD: usize = 0;
-    const WORDS: usize = 1;
-    const COLUMNS: usize = 1;
-
-    #[inline(always)]
-    fn head<S: Simd>(self, simd: S, _: S::u32s) -> [S::f32s; 2] {
-        [simd.splat_f32s(0.0); 2]
-    }
-
-    #[inline(always)]
-    fn value<S: Simd>(self, simd: S, word: S::u32s, _: usize, _: [S::f32s; 2]) -> S::f32s {
-        simd.transmute_f32s_u32s(word)
-    }
-}
-
 impl Words32 for F16 {
     const HEAD: usize = 0;
     const WORDS: usize = 1;
     const COLUMNS: usize = 2;
-
-    #[inline(always)]
-    fn head<S: Simd>(self, simd: S, _: S::u32s) -> [S::f32s; 2] {
-        [simd.splat_f32s(0.0); 2]
-    }
 
     #[inline(always)]
     fn value<S: Simd>(self, simd: S, word: S::u32s, column: usize, _: [S::f32s; 2]) -> S::f32s {
@@ -253,11 +233,6 @@ impl Words32 for Bf16 {
     const HEAD: usize = 0;
     const WORDS: usize = 1;
     const COLUMNS: usize = 2;
-
-    #[inline(always)]
-    fn head<S: Simd>(self, simd: S, _: S::u32s) -> [S::f32s; 2] {
-        [simd.splat_f32s(0.0); 2]
-    }
 
     #[inline(always)]
     fn value<S: Simd>(self, simd: S, word: S::u32s, column: usize, _: [S::f32s; 2]) -> S::f32s {

@@ -1,4 +1,4 @@
-//! Products of strided matrices, by the crate gemm: what attention is made of.
+//! Products of strided matrices, by the crate gemm: what attention's way back is made of.
 
 use gemm::Parallelism;
 

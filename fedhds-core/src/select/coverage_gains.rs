@@ -2,26 +2,16 @@
 //!
 //! A gain is `sum_i left_i (1 - 2^-s(i, j))`. The f32 product of two rows of length 1 is off by at most `(d + 8)` roundoffs; with
 //! the cosine that much larger, and `1 - e^-x` by its series up to `x^7`, which ends above it, the same sum bounds the gain from
-//! above. All rows at once share each product where they are the targets too. f32 sums run over at most [`TILE`] terms, none
-//! negative, and are off by less than [`SUM`] of themselves.
+//! above. All rows at once share each product where they are the targets too.
 
 use super::bounds::{LANES, ROUNDOFF, larger, smaller};
+use super::tiles::{SQUARE, STRIP, SUM, TILE, pairs};
 use crate::error::Result;
 use crate::loops;
 use crate::product::{View, product};
 use crate::types::{Context, Matrix};
 use std::ops::Range;
 
-/// Targets of one product.
-const TILE: usize = 512;
-/// Rows of one product.
-const SQUARE: usize = 256;
-/// Targets of one task, a multiple of [`TILE`].
-const STRIP: usize = 16 * TILE;
-/// Accumulators of all at once; so many tasks share the blocks of rows.
-const SHARES: usize = 16;
-/// By what share f32 sums of a tile or less, and the terms in them, may be off.
-const SUM: f64 = 768.0 * ROUNDOFF;
 /// The least that is left at a target, in parts of the most, so that no term but 0 falls below f32's range.
 const LEAST: f32 = 1e-20;
 
@@ -121,34 +111,13 @@ impl<'a> Gains<'a> {
         if self.others.is_some() {
             return self.some(&(0..self.rows.rows()).collect::<Vec<usize>>(), context);
         }
-        let n = self.rows.rows();
-        let blocks = n.div_ceil(SQUARE);
-        let block = |at: usize| at * SQUARE..n.min((at + 1) * SQUARE);
-        let shares = loops::try_map(SHARES.min(blocks), 1, |share| {
-            let mut sums = vec![0.0f64; n];
-            let mut out = vec![0.0f32; SQUARE * SQUARE];
-            for a in (share..blocks).step_by(SHARES) {
-                context.control.check()?;
-                let rows = block(a);
-                for b in a..blocks {
-                    let columns = block(b);
-                    let out = &mut out[..rows.len() * columns.len()];
-                    products(out, self.rows, rows.clone(), self.rows, columns.clone());
-                    let mut across = [0.0f32; SQUARE];
-                    for (i, products) in rows.clone().zip(out.chunks_exact(columns.len())) {
-                        sums[i] += self.both(products, self.left[i], &self.left[columns.clone()], &mut across);
-                    }
-                    if a != b {
-                        sums[columns].iter_mut().zip(across).for_each(|(sum, add)| *sum += f64::from(add));
-                    }
-                }
-            }
-            Ok(sums)
-        })?;
-        let mut sums = vec![0.0; n];
-        for share in shares {
-            sums.iter_mut().zip(share).for_each(|(sum, add)| *sum += add);
-        }
+        let products = |out: &mut [f32], rows: Range<usize>, columns: Range<usize>| {
+            products(out, self.rows, rows, self.rows, columns);
+        };
+        let both = |products: &[f32], row: usize, columns: Range<usize>, across: &mut [f32]| {
+            self.both(products, self.left[row], &self.left[columns], across)
+        };
+        let sums = pairs(self.rows.rows(), &products, &both, context)?;
         Ok(sums.into_iter().map(|sum| self.bound(sum)).collect())
     }
 

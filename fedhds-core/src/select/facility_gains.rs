@@ -8,12 +8,11 @@
 //!   long as the row might win. Early picks are near to much, but to less and less;
 //! - *from scratch*, for a few rows against all targets. Where few targets lie nearer to the row than to what is chosen, they are kept
 //!   ([`Lists`]): nothing else will ever count for this row, so that its later bounds and exact gains cost next to nothing.
-//!
-//! f32 sums run over at most [`TILE`] terms, none negative, and are off by less than [`SUM`] of themselves.
 
 use super::bounds::{Placed, ROUNDOFF, distance};
 use super::facility_first;
 use super::facility_terms::{Change, List, Side, both, collect, one};
+use super::tiles::{SQUARE, STRIP, SUM, TILE, pairs};
 use crate::error::Result;
 use crate::loops;
 use crate::types::Context;
@@ -22,16 +21,6 @@ use std::ops::Range;
 
 /// The least weight above 0 in its unit: with it no term, but 0, falls below f32's range.
 const LIGHTEST: f32 = 1e-20;
-/// Targets of one product.
-const TILE: usize = 512;
-/// Rows of one product of all at once, and candidates of one product.
-const SQUARE: usize = 256;
-/// Targets of one task, a multiple of [`TILE`].
-const STRIP: usize = 16 * TILE;
-/// Accumulators of all at once; so many tasks share the blocks of rows.
-const SHARES: usize = 16;
-/// By what share f32 sums of a tile or less, and the products in them, may be off.
-const SUM: f64 = 768.0 * ROUNDOFF;
 
 /// Lists of rows, together at most so many entries.
 #[derive(Debug, Default)]
@@ -105,48 +94,21 @@ impl Gains {
         Some(sums.into_iter().map(|sum| self.bound(sum)).collect())
     }
 
+    fn side(&self, range: Range<usize>) -> Side<'_> {
+        Side { low: &self.placed.low[range.clone()], reach: &self.reach[range.clone()], weights: &self.weights[range] }
+    }
+
     /// Bounds for every row.
     pub(super) fn all(&self, context: &Context) -> Result<Vec<f64>> {
-        let n = self.placed.len();
-        let blocks = n.div_ceil(SQUARE);
-        let block = |at: usize| at * SQUARE..n.min((at + 1) * SQUARE);
-        let shares = loops::try_map(SHARES.min(blocks), 1, |share| {
-            let mut sums = vec![0.0f64; n];
-            let mut out = vec![0.0f32; SQUARE * SQUARE];
-            for left in (share..blocks).step_by(SHARES) {
-                context.control.check()?;
-                let rows = block(left);
-                for right in left..blocks {
-                    let columns = block(right);
-                    let out = &mut out[..rows.len() * columns.len()];
-                    self.placed.products(
-                        out,
-                        self.placed.rows(rows.clone()),
-                        rows.len(),
-                        self.placed.rows(columns.clone()),
-                        columns.len(),
-                    );
-                    let side = |range: &Range<usize>| Side {
-                        low: &self.placed.low[range.clone()],
-                        reach: &self.reach[range.clone()],
-                        weights: &self.weights[range.clone()],
-                    };
-                    let (a, b) = (side(&rows), side(&columns));
-                    let mut across = [0.0f32; SQUARE];
-                    for (i, products) in out.chunks_exact(columns.len()).enumerate() {
-                        sums[rows.start + i] += both(products, &a, i, &b, &mut across);
-                    }
-                    if left != right {
-                        sums[columns].iter_mut().zip(across).for_each(|(sum, add)| *sum += f64::from(add));
-                    }
-                }
-            }
-            Ok(sums)
-        })?;
-        let mut sums = vec![0.0; n];
-        for share in shares {
-            sums.iter_mut().zip(share).for_each(|(sum, add)| *sum += add);
-        }
+        let products = |out: &mut [f32], rows: Range<usize>, columns: Range<usize>| {
+            let (left, right) = (self.placed.rows(rows.clone()), self.placed.rows(columns.clone()));
+            self.placed.products(out, left, rows.len(), right, columns.len());
+        };
+        let all = self.side(0..self.placed.len());
+        let both = |products: &[f32], row: usize, columns: Range<usize>, across: &mut [f32]| {
+            both(products, &all, row, &self.side(columns), across)
+        };
+        let sums = pairs(self.placed.len(), &products, &both, context)?;
         Ok(sums.into_iter().map(|sum| self.bound(sum)).collect())
     }
 
@@ -171,11 +133,7 @@ impl Gains {
                 let range = start..end.min(start + TILE);
                 let out = &mut out[..rows.len() * range.len()];
                 self.placed.products(out, &left, rows.len(), self.placed.rows(range.clone()), range.len());
-                let targets = Side {
-                    low: &self.placed.low[range.clone()],
-                    reach: &self.reach[range.clone()],
-                    weights: &self.weights[range.clone()],
-                };
+                let targets = self.side(range.clone());
                 for ((products, &row), (sum, list)) in out.chunks_exact_mut(range.len()).zip(rows).zip(&mut found) {
                     *sum += one(products, self.placed.low[row], &targets);
                     if list.len() <= self.longest {

@@ -35,6 +35,7 @@ mod random_member;
 mod rows;
 mod saturated_coverage;
 mod stratified;
+mod tiles;
 
 pub(crate) use covered_before::covered_before;
 pub use facility_location::FacilityLocation;

@@ -53,8 +53,6 @@ fn held(clients: &[ClientData], client: ClientId) -> Option<&ClientData> {
 
 /// What a client file begins with.
 const MAGIC: &[u8; 8] = b"fedhdsC1";
-/// The most bytes of a client that are read: a length beyond is no client's.
-const MOST: u64 = 1 << 32;
 
 /// Where a client stands in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,7 +188,7 @@ impl Clients for ClientFile {
         let io = |e| Error::io(&self.path, e);
         // Opened for each: clients are read by several threads at once.
         let mut file = File::open(&self.path).map_err(io)?;
-        let bytes = part(&mut file, place.start, place.len.min(MOST)).map_err(io)?;
+        let bytes = part(&mut file, place.start, place.len).map_err(io)?;
         let data: Option<ClientData> = postcard::from_bytes(&bytes).ok();
         let data = data.filter(|data| data.client == client && data.records.len() == place.records as usize);
         let what = format!("client {client} in {}", self.path.display());

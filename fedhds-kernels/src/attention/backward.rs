@@ -1,10 +1,12 @@
 //! The gradients of attention.
 
-use super::block::Block;
-use super::{Heads, QUERIES, Segment, Span};
+use super::Heads;
 use crate::strided::{View, multiply};
 use crate::threads::{self, Shared};
 use crate::vector;
+
+/// Queries of a block.
+const QUERIES: usize = 64;
 
 /// Where the gradients of [`backward`] go.
 #[derive(Debug)]
@@ -44,9 +46,6 @@ pub fn backward(
         if len == 0 {
             return;
         }
-        let rows = first * kv..(first + len) * kv;
-        let segments = vec![Segment { keys: &k[rows.clone()], values: &v[rows] }];
-        let span = Span { first, len, segments };
         let kv_start = first * kv + kv_head * dim;
         let kv_last = kv_start + (len - 1) * kv + dim - 1;
         // SAFETY: the columns of this head of the keys, in the rows of this span, are this task's.
@@ -55,12 +54,11 @@ pub fn backward(
         for head in kv_head * group..(kv_head + 1) * group {
             for at in (0..len).step_by(QUERIES) {
                 let count = QUERIES.min(len - at);
-                let block = Block::new(q, &span, shape, head, at, count);
-                let known = block.keys;
-                let p = block.probabilities();
-                let start = block.start;
+                let known = at + count;
+                let start = (first + at) * width + head * dim;
                 let last = start + (count - 1) * width + dim - 1;
                 let (own_q, own_gradient) = (&q[start..=last], &gradient[start..=last]);
+                let p = probabilities(own_q, keys, shape, at, count);
                 let mut by_score = vec![0.0; count * known];
                 // SAFETY: every view starts at its first value and holds the rows that are named, as its slice was cut; what is written is
                 // this task's.
@@ -122,4 +120,29 @@ pub fn backward(
             }
         }
     });
+}
+
+/// The probabilities of `count` queries of a head from position `at` on, `[count, at + count]`, computed again; 0 where a query does not see.
+/// `q` begins with the first query, `keys` with the first key.
+fn probabilities(q: &[f32], keys: &[f32], shape: &Heads, at: usize, count: usize) -> Vec<f32> {
+    let known = at + count;
+    let last = |rows: usize, width: usize| (rows - 1) * width + shape.dim;
+    assert!(last(count, shape.width()) <= q.len() && last(known, shape.kv_width()) <= keys.len());
+    let mut scores = vec![0.0; count * known];
+    // SAFETY: both sides were measured, and `scores` is [count, known].
+    unsafe {
+        multiply(
+            [count, shape.dim, known],
+            scores.as_mut_ptr(),
+            known as isize,
+            false,
+            View::rows(q, shape.width()),
+            View::turned(keys, shape.kv_width()),
+            shape.scale(),
+        );
+    }
+    for (i, row) in scores.chunks_exact_mut(known).enumerate() {
+        shape.softmax(row, at + i);
+    }
+    scores
 }

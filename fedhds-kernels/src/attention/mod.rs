@@ -2,7 +2,6 @@
 //! a time, so that scores of a whole sequence with itself are never in memory.
 
 mod backward;
-mod block;
 mod forward;
 mod step;
 
@@ -11,9 +10,6 @@ pub use forward::forward;
 pub use step::step;
 
 use crate::vector;
-
-/// Queries of a block.
-const QUERIES: usize = 64;
 
 /// The heads of a layer, and how far back a token sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
