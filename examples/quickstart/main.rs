@@ -1,8 +1,10 @@
 //! The whole method in one command, without network or data:
 //!
 //! ```text
-//! cargo run --release --example quickstart
+//! cargo quickstart
 //! ```
+//!
+//! or `cargo run --release --example quickstart`, which says less of what is being built.
 //!
 //! It tunes the small model of `examples/models/embedded` on instruction tasks that the project generates by seed: FedIT on
 //! all data, FedHDS in a shared frame, FedHDS-Turbo, and the two baselines at the same number of records. The settings are
