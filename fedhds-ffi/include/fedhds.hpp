@@ -1703,10 +1703,12 @@ class Model {
 public:
     using Raw = fedhds_model_t;
 
-    // Loads a Hugging Face folder (config.json, safetensors, tokenizer.json) or a .gguf file.
-    static Result<Model> load(Text path, Text device = "cpu") {
-        return detail::made<Model>(
-            {path, device}, [&](Raw** out) { return fedhds_model_load(path.raw(), device.raw(), out); });
+    // Loads a Hugging Face folder (config.json, safetensors, tokenizer.json) or a .gguf file. With activations "int8" features, losses and
+    // generation multiply bytes where the file's weights are in blocks (Q8_0, Q4_0, Q4_1): about twice as fast on processors that can.
+    static Result<Model> load(Text path, Text device = "cpu", Text activations = "f32") {
+        return detail::made<Model>({path, device, activations}, [&](Raw** out) {
+            return fedhds_model_load_with(path.raw(), device.raw(), activations.raw(), out);
+        });
     }
 
     // Takes over a handle of the C ABI.

@@ -596,6 +596,9 @@ void models(const std::string& folder, const std::string& out) {
     CHECK(fedhds::Adapter::mean({}).error().status() == FEDHDS_STATUS_INPUT);
     CHECK(model.generate("The cat", 3, &start).value() == model.generate("The cat", 3).value());
     CHECK(contains(model.evaluate(records, 0, "short", &*joined)->to_string(), "\"loss\""));
+    CHECK(fedhds::Model::load(folder, "cpu", "f32").value().info().value().causal);
+    CHECK(fedhds::Model::load(folder, "cpu", "int8").error().status() == FEDHDS_STATUS_MODEL);
+    CHECK(fedhds::Model::load(folder, "cpu", "int4").error().status() == FEDHDS_STATUS_PARAMETER);
     CHECK(fedhds::Model::load("/absent").error().status() != FEDHDS_STATUS_PANIC);
 }
 

@@ -164,6 +164,8 @@ static void nulls(void) {
     NULLS(fedhds_device_check(NULL));
     NULLS(fedhds_model_load(NULL, NULL, &m));
     NULLS(fedhds_model_load(folder, NULL, NULL));
+    NULLS(fedhds_model_load_with(NULL, NULL, NULL, &m));
+    NULLS(fedhds_model_load_with(folder, NULL, "int8", NULL));
     NULLS(fedhds_model_info(NULL, &info));
     NULLS(fedhds_model_info(model, NULL));
     NULLS(fedhds_features_config_init(NULL, sizeof features_config));
@@ -306,6 +308,16 @@ static void wrong_values(void) {
     SAYS(FEDHDS_STATUS_PARAMETER, "UTF-8", fedhds_model_load("\xFF", NULL, &m));
     SAYS(FEDHDS_STATUS_PARAMETER, "UTF-8", fedhds_model_load(folder, "\xFF", &m));
     SAYS(FEDHDS_STATUS_PARAMETER, "UTF-8", fedhds_device_check("\xFF"));
+    SAYS(FEDHDS_STATUS_PARAMETER, "UTF-8", fedhds_model_load_with(folder, NULL, "\xFF", &m));
+    SAYS(FEDHDS_STATUS_PARAMETER, "`f32` or `int8`", fedhds_model_load_with(folder, NULL, "int4", &m));
+    SAYS(FEDHDS_STATUS_MODEL, "int8", fedhds_model_load_with(folder, NULL, "int8", &m));
+    CHECK(m == NULL);
+    fedhds_model_info_t info;
+    OK(fedhds_model_load_with(folder, "cpu", "f32", &m));
+    OK(fedhds_model_info(m, &info));
+    CHECK(info.layers > 0 && info.causal);
+    OK(fedhds_model_free(m));
+    m = NULL;
 
     const int32_t unknown[] = {-1, 2, INT32_MAX};
     const fedhds_features_config_t good = features_config;
