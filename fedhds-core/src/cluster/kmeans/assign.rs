@@ -6,7 +6,8 @@
 //! from one product with the centroids, whose rounding is bounded too; what the bounds leave open is measured exactly. So labels
 //! are those of exact f64 distances, and among equal distances of the lower cluster id.
 
-use super::points::{BLOCK, Norm, Placed, Points, inner, products, transpose};
+use super::points::{BLOCK, Norm, Placed, Points, transpose};
+use super::products::{inner, products};
 use crate::cluster::distance;
 use crate::loops;
 use crate::types::Matrix;

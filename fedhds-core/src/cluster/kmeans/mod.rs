@@ -6,6 +6,7 @@
 mod assign;
 mod lloyd;
 mod points;
+mod products;
 mod seeding;
 
 use super::centroid::weighted_centroids;

@@ -6,14 +6,13 @@
 
 use crate::cluster::distance;
 use crate::loops;
-use crate::product::{View, product};
 use crate::types::Matrix;
 use std::ops::Range;
 
 /// Rows of one task. Sums run within blocks and then over them, so that the number of threads changes no bit.
 pub(super) const BLOCK: usize = 256;
 /// Columns over which one f32 product sums before f64 takes over, which bounds its rounding where there are many columns.
-const PANEL: usize = 1024;
+pub(super) const PANEL: usize = 1024;
 /// Unit roundoff of f32.
 const ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
 /// A factor just above 1: it carries an f64 result safely past the rounding of the few f32 operations that use it.
@@ -223,39 +222,6 @@ impl Placed {
 /// What `of` makes of each block of `n` rows.
 pub(super) fn blocks<R: Default + Send>(n: usize, of: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
     loops::map(n.div_ceil(BLOCK), 1, |block| of(block * BLOCK..n.min((block + 1) * BLOCK)))
-}
-
-/// Inner products of `left` `[m, d]`, row after row, with a strip `[d, n]`: `[m, n]`.
-pub(super) fn products(out: &mut [f32], left: &[f32], strip: &[f32], d: usize) {
-    let (left, strip) = (View::new(left, left.len() / d, d), View::new(strip, d, strip.len() / d));
-    if d <= PANEL {
-        return product(out, left, strip);
-    }
-    let mut sums = vec![0.0f64; out.len()];
-    for start in (0..d).step_by(PANEL) {
-        let columns = start..d.min(start + PANEL);
-        product(out, left.columns(columns.clone()), strip.rows(columns));
-        sums.iter_mut().zip(&*out).for_each(|(sum, &p)| *sum += f64::from(p));
-    }
-    out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum as f32);
-}
-
-/// The inner product of two rows within the same rounding.
-pub(super) fn inner(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut sum = 0.0f64;
-    for (a, b) in a.chunks(PANEL).zip(b.chunks(PANEL)) {
-        let (a16, b16) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-        let rest: f32 = a16.remainder().iter().zip(b16.remainder()).map(|(x, y)| x * y).sum();
-        let mut lanes = [0.0f32; LANES];
-        for (x, y) in a16.zip(b16) {
-            for lane in 0..LANES {
-                lanes[lane] += x[lane] * y[lane];
-            }
-        }
-        sum += f64::from(lanes.iter().sum::<f32>() + rest);
-    }
-    sum as f32
 }
 
 /// Rows of `columns` values, row after row, to column after column.

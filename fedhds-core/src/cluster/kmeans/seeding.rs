@@ -3,7 +3,8 @@
 //! Greedy, as in scikit-learn: of `2 + ln k` rows drawn by weight times squared distance, the one that lowers the inertia most
 //! becomes the next centroid.
 
-use super::points::{BLOCK, Norm, Points, blocks, products};
+use super::points::{BLOCK, Norm, Points, blocks};
+use super::products::products;
 use crate::error::Result;
 use crate::loops;
 use crate::types::{Control, Rng, Seed};

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::assign::{Assignment, Centroids};
-use super::points::{Norm, Points, inner, products, transpose};
+use super::points::{Norm, Points, transpose};
+use super::products::{inner, products};
 use super::*;
 use crate::cluster::{check_clustering, distance, nearest_centroid};
 use crate::types::{ClusterId, Control, Seed};
