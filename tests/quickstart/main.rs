@@ -48,10 +48,9 @@ fn crates() -> Option<usize> {
 /// Builds the example; false where the build failed, after what cargo said of it.
 fn build() -> std::io::Result<bool> {
     let all = crates();
-    let mut child =
-        cargo(&["build", "--release", "--package", PACKAGE, "--example", "quickstart", "--color", "never"])
-            .stderr(Stdio::piped())
-            .spawn()?;
+    let mut child = cargo(&["build", "--release", "--package", PACKAGE, "--example", "quickstart", "--color", "never"])
+        .stderr(Stdio::piped())
+        .spawn()?;
     let mut progress = Progress::new(all);
     if let Some(said) = child.stderr.take() {
         for line in BufReader::new(said).split(b'\n') {

@@ -173,7 +173,8 @@ mod tests {
 
     #[test]
     fn products_equal_their_definition_for_any_shape() {
-        for (m, n, d) in [(1, 1, 1), (3, 5, 2), (20, 256, 384), (13, 67, 9), (8, 32, 16), (4, 33, 1500), (7, 31, 1024)] {
+        for (m, n, d) in [(1, 1, 1), (3, 5, 2), (20, 256, 384), (13, 67, 9), (8, 32, 16), (4, 33, 1500), (7, 31, 1024)]
+        {
             let mut rng = Seed((m * n * d) as u64).rng();
             let mut values = |count: usize| (0..count).map(|_| rng.random::<f32>() - 0.5).collect::<Vec<_>>();
             let (left, right) = (values(m * d), values(n * d));
@@ -186,7 +187,10 @@ mod tests {
                     let exact: f64 = x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
                     let rounding = (d.min(PANEL) + 4) as f64 / f64::from(1u32 << 24) * (d as f64) * 0.25;
                     for got in [out[i * n + j], inner(x, y)] {
-                        assert!((f64::from(got) - exact).abs() <= rounding, "({m}, {n}, {d}) at ({i}, {j}): {got} {exact}");
+                        assert!(
+                            (f64::from(got) - exact).abs() <= rounding,
+                            "({m}, {n}, {d}) at ({i}, {j}): {got} {exact}"
+                        );
                     }
                 }
             }
