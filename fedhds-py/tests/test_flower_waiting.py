@@ -144,7 +144,7 @@ def test_a_node_that_answers_again_is_waited_for_again(clock: Clock) -> None:
             if message.metadata.dst_node_id != node or phase_of(message) != "train":
                 return 1.0
             first = 5 if back == "in time" else None
-            return {"1": None if back == "in time" else 1900.0, "2": first, "3": 1500.0}[message.metadata.group_id]
+            return {"1": None if back == "in time" else 1840.0, "2": first, "3": 1500.0}[message.metadata.group_id]
 
         grid.takes = takes
         strategy = FedHDS(ALL, seed=7)

@@ -128,6 +128,7 @@ class Nodes:
         return found
 
     def _refuse(self, node: int, reason: str) -> None:
+        reason = told(reason)
         self.refused[node] = reason
         logger.warning("node %s is left out: %s", node, reason)
 

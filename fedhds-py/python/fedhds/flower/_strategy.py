@@ -218,8 +218,9 @@ class FedHDS(ResumableStrategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """The inner strategy's."""
-        messages = list(self.inner.configure_evaluate(server_round, arrays, config, grid))
+        """The inner strategy's, but to nodes that were refused."""
+        made = self.inner.configure_evaluate(server_round, arrays, config, grid)
+        messages = [message for message in made if message.metadata.dst_node_id not in self._nodes.refused]
         self._evaluating = {message.metadata.dst_node_id for message in messages}
         return messages
 
