@@ -69,7 +69,7 @@ def wrong_array(rng: random.Random) -> Array:
     ]  # fmt: skip
     arrays = [
         np.full(size, 1e300), np.full(size, -1e39), np.full(size, np.nan, np.float32), np.full(size, np.inf, np.float16),
-        np.zeros((1, 3), np.float32), np.zeros((COLUMNS, 1), np.float32), np.zeros((0, COLUMNS), np.float32), np.float32(1).reshape(()),
+        np.zeros((1, 3), np.float32), np.zeros((COLUMNS, 1), np.float32), np.zeros((0, COLUMNS), np.float32), np.zeros((), np.float32),
         np.full(size, 1 + 2j), np.full(size, "text"), np.zeros(size, "datetime64[s]"), np.zeros(size, [("x", "<f4")]),
         np.zeros((1, COLUMNS, 1), np.float32), np.where(np.arange(COLUMNS) == 3, 1e200, 0.5)[None],
     ]  # fmt: skip

@@ -84,8 +84,10 @@ def split(params: Any) -> tuple[Params, dict[str, Any]]:
             messages[name] = int(array[0])
             if len(array) == 3:
                 messages[TICKET] = array[1:].astype("<i8").tobytes()
-        else:
+        elif array.dtype.kind in "iu":
             messages[name] = array.astype(np.uint8, copy=False).tobytes()
+        else:
+            raise ProtocolError(f"protocol: {str(name)[:60]}: expected bytes, got {str(array.dtype)[:60]}")
     return state, messages
 
 
