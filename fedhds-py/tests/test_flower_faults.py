@@ -150,6 +150,10 @@ def test_helpers_refuse_what_does_not_belong_to_them() -> None:
         ({"a": np.zeros((1, COLUMNS))}, "none of this name"),
         ({"a": np.zeros((1, 2)), "b": np.zeros((2, 3))}, "shape"),
         ({"a": np.full((1, COLUMNS), np.inf), "b": np.zeros((2, 3))}, "finite"),
+        ({"a": np.full((1, COLUMNS), 1e300), "b": np.zeros((2, 3))}, "finite in float32"),
+        ({"a": np.full((1, COLUMNS), 1e20), "b": np.zeros((2, 3))}, "finite in float32"),
+        ({"a": np.full((1, COLUMNS), "x"), "b": np.zeros((2, 3))}, "real numbers"),
+        ({"a": np.zeros((1, COLUMNS)), "b": np.zeros((2, 3)), "c": np.zeros(1)}, "only the 2 arrays"),
     ):
         with pytest.raises(fedhds.AdapterError, match=words):
             task.reply(wrong)

@@ -23,7 +23,6 @@ from flwr.serverapp.strategy import (  # noqa: E402
     FedAvg,
     FedAvgM,
     FedMedian,
-    FedYogi,
     QFedAvg,
 )
 
@@ -110,11 +109,12 @@ def test_hostile_nodes_in_every_phase_at_once(seed: int, tmp_path: Path) -> None
         fine([*report.left_out.values(), *report.not_evaluated.values(), *report.refused.values()])
 
 
-def only(client: int, change: Callable[[dict[str, Any], dict[str, Any]], None], phase: str = "train") -> Any:
+def only(client: int, change: Callable[[dict[str, Any], dict[str, Any]], None], phase: str = "train", node: int = 0) -> Any:
     """One client changes the arrays and metrics of its reply."""
+    changed = {node} if node else nodes({client})
 
     def interfere(message: Message, reply: Message | None) -> Message | None:
-        if phase_of(message) != phase or message.metadata.dst_node_id not in nodes({client}) or reply is None:
+        if phase_of(message) != phase or message.metadata.dst_node_id not in changed or reply is None:
             return reply
         arrays = {name: array.numpy() for record in reply.content.array_records.values() for name, array in record.items()}
         metrics = dict(reply.content.metric_records["metrics"])
@@ -162,23 +162,53 @@ def test_the_types_of_one_client_are_not_those_of_the_mean(inner: str, dtype: An
     assert {array.dtype for array in arrays_of(got.arrays).values()} == {np.dtype(np.float32)}
 
 
-@pytest.mark.parametrize("inner", [lambda: FedAdam(eta=0.1), lambda: FedYogi(eta=0.1), lambda: FedAvgM(server_momentum=0.9)])
-def test_a_finite_update_that_spoils_the_state_of_the_inner_strategy_is_left_out(inner: Any) -> None:
+@pytest.mark.parametrize("size", [3e38, -1e38, 1e20])
+@pytest.mark.parametrize("inner", INNER)
+def test_a_finite_update_that_nothing_can_be_reckoned_with_is_left_out(inner: str, size: float) -> None:
     """3e38 is a float32; its square is none, and Adam divides by the root of its sum for ever."""
 
     def huge(arrays: dict[str, Any], _: dict[str, Any]) -> None:
-        arrays["a"] = np.full((1, COLUMNS), 3e38, np.float32)
-        arrays["b"] = np.full((2, 3), -3e38, np.float32)
+        arrays["a"] = np.full((1, COLUMNS), size, np.float32)
 
-    strategy = FedHDS(ALL, inner(), seed=7)
+    strategy = FedHDS(ALL, seed=7, **INNER[inner]())
     result, _ = plain(strategy, only(0, huge), rounds=2)
-    if isinstance(strategy.inner, FedAvgM):  # which sums no squares
-        assert all(np.isfinite(array).all() for array in arrays_of(result.arrays).values())
-        return
-    clean = FedHDS(ALL, inner(), seed=7)
+    expected, _ = plain(FedHDS(ALL, seed=7, **INNER[inner]()), silent(nodes({0}), {"train"}), rounds=2)
+    assert equal(arrays_of(result.arrays), arrays_of(expected.arrays))
+    assert all("finite in float32" in report.left_out[0] and 0 not in report.trained for report in strategy.reports)
+
+
+class Exponential(FedAvg):
+    """Keeps what grows fast with the arrays; and cannot do with a `b` below -1000."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = {"power": np.zeros(1, np.float32), "history": [0.0]}
+
+    def aggregate_train(self, server_round: int, replies: Any) -> Any:
+        replies = list(replies)
+        for reply in replies:
+            (arrays,) = reply.content.array_records.values()
+            if arrays["b"].numpy().min() < -1000:
+                raise ValueError("a `b` that is too low")
+            with np.errstate(over="ignore"):
+                self.kept["power"] = self.kept["power"] + np.exp(arrays["a"].numpy().max())
+            self.kept["history"].append(1.0)  # type: ignore[attr-defined]
+        return super().aggregate_train(server_round, replies)
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_an_update_that_spoils_the_state_of_the_inner_strategy_is_found_and_left_out(name: str) -> None:
+    def far(arrays: dict[str, Any], _: dict[str, Any]) -> None:
+        arrays[name] = np.full_like(arrays[name], 2000.0 if name == "a" else -2000.0)
+
+    strategy = FedHDS(ALL, Exponential(), seed=7)
+    result, _ = plain(strategy, only(0, far), rounds=2)
+    clean = FedHDS(ALL, Exponential(), seed=7)
     expected, _ = plain(clean, silent(nodes({0}), {"train"}), rounds=2)
     assert equal(arrays_of(result.arrays), arrays_of(expected.arrays))
-    assert all("finite" in report.left_out[0] and 0 not in report.trained for report in strategy.reports)
+    assert strategy.inner.kept["history"] == clean.inner.kept["history"] == [0.0] + 10 * [1.0]  # type: ignore[attr-defined]
+    words = "finite state" if name == "a" else "too low"
+    assert all(words in report.left_out[0] and set(report.trained) == {1, 2, 3, 4, 5} for report in strategy.reports)
 
 
 class Explodes(FedAvg):
@@ -324,3 +354,30 @@ def test_the_mean_alone_is_not_led_by_one_reply_either(other: str) -> None:
     np.testing.assert_allclose(found, (1 + 1.5 + 1.5) / 3 if other == "int8" else 1.5, rtol=1e-6)
 
 
+
+
+@pytest.mark.parametrize("phase", ["train", "evaluate"])
+def test_of_two_with_unlike_metrics_the_one_with_a_metric_of_its_own_is_left_out(phase: str) -> None:
+    def own(_: dict[str, Any], metrics: dict[str, Any]) -> None:
+        metrics["surprise"] = 1.0
+
+    strategy = FedHDS(ALL, seed=7)
+    grid = ToyGrid(client_app(), [1, 0])
+    grid.interfere = only(0, own, phase, grid.node_of(0))
+    strategy.start(grid, initial(), num_rounds=1)
+    (report,) = strategy.reports
+    named = report.left_out if phase == "train" else report.not_evaluated
+    assert list(named) == [0] and "surprise" in named[0]
+
+
+def test_a_loss_that_is_none_is_not_part_of_the_mean_and_costs_nothing_else() -> None:
+    def none(_: dict[str, Any], metrics: dict[str, Any]) -> None:
+        metrics["train_loss"] = float("nan")
+
+    strategy = FedHDS(ALL, seed=7)
+    got, _ = plain(strategy, only(0, none), rounds=1)
+    clean, _ = plain(FedHDS(ALL, seed=7), rounds=1)
+    others, _ = plain(FedHDS(ALL, seed=7), silent(nodes({0}), {"train"}), rounds=1)
+    assert equal(arrays_of(got.arrays), arrays_of(clean.arrays)) and not strategy.reports[0].left_out
+    loss, expected = (float(one.train_metrics_clientapp[1]["train_loss"]) for one in (got, others))  # type: ignore[arg-type]
+    assert loss == pytest.approx(expected)

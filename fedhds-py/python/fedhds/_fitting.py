@@ -10,6 +10,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from ._native import AdapterError
 
+LARGEST = float(2**63)
+"""The largest value of an adapter: norms and optimizers square it, and the square has to be a float32 too."""
+
 
 def same_names(sent: Iterable[str], got: Iterable[str], where: str) -> None:
     """Whether there are the arrays that were sent, and no others; in any order.
@@ -42,7 +45,8 @@ def fitted(name: str, got: NDArray[Any], dtype: DTypeLike, shape: tuple[int, ...
     """The array in the type of the one that was sent. Its values are looked at before and after: 1e300 is finite, and infinite in float32.
 
     Raises:
-        AdapterError: for another shape, for things that are no real numbers, and for values that this type does not hold.
+        AdapterError: for another shape, for things that are no real numbers, for values that this type does not hold, and for values that
+            nothing can be reckoned with (:data:`LARGEST`).
     """
     wanted = np.dtype(dtype)
     same_shape(name, shape, got.shape, where)
@@ -50,6 +54,8 @@ def fitted(name: str, got: NDArray[Any], dtype: DTypeLike, shape: tuple[int, ...
         raise AdapterError(f"adapter: `{name}`: expected real numbers, got dtype {str(got.dtype)[:100]} {where}")
     if not np.isfinite(got).all():
         raise AdapterError(f"adapter: `{name}`: expected finite values, got others {where}")
+    if wanted.kind == "f" and got.size and max(-float(got.min()), float(got.max())) > LARGEST:
+        raise AdapterError(f"adapter: `{name}`: expected values whose squares are finite in float32, got larger ones {where}")
     if wanted.kind in "iu" and got.size:
         limits = np.iinfo(wanted)
         if float(got.min()) < limits.min or float(got.max()) > limits.max:

@@ -117,7 +117,7 @@ def like(name: str, value: Any, own: Any, where: str) -> Any:
     array = fitted(name, numpy_of(value), numpy_of(own.new_zeros(())).dtype, tuple(own.shape), where)
     if getattr(value, "dtype", None) == own.dtype:
         return value
-    cast = tensor(np.array(array)).to(own.dtype)
+    cast = import_module("torch").from_numpy(np.array(array)).to(own.dtype)
     if not np.isfinite(numpy_of(cast)).all():
         raise AdapterError(f"adapter: `{name}`: expected values that are finite in {own.dtype}, got larger ones {where}")
     return cast
