@@ -100,7 +100,7 @@ def wrong_arrays(rng: random.Random, message: Message, reply: Message) -> Messag
     return answered(message, ("metrics", MetricRecord(metrics)), *records)
 
 
-COUNTS: list[Any] = [0, -1, -(10**9), 10**6, 2**62, 10**400, 2.5, float("nan"), float("inf"), -float("inf"), [1], [], "3", b"3", None, 1j, [[]]]
+COUNTS: list[Any] = [0, -1, -(10**9), 2**33, 2**62, 10**400, 2.5, float("nan"), float("inf"), -float("inf"), [1], [], "3", b"3", None, 1j, [[]]]
 
 
 def wrong_metrics(rng: random.Random, message: Message, reply: Message, loss: str = "train_loss") -> Message:

@@ -117,11 +117,18 @@ def test_a_silent_node_costs_the_soft_deadline_once_and_little_from_then_on(phas
 
 
 def test_without_a_quorum_the_whole_time_is_waited_for(clock: Clock) -> None:
-    for settings, least in (({"quorum": None}, HOUR), ({"soft_deadline": 600.0}, 600.0), ({"quorum": 3, "soft_deadline": 60.0}, 60.0), ({"quorum": 4}, HOUR)):
+    cases: list[tuple[dict[str, Any], float]] = [
+        ({"quorum": None}, HOUR), ({"soft_deadline": 600.0}, 600.0), ({"quorum": 3, "soft_deadline": 60.0}, 60.0), ({"quorum": 4}, HOUR)
+    ]  # fmt: skip
+    for settings, least in cases:
         grid = FetchGrid(clock, range(4))
         dead = grid.node_of(2)
-        grid.takes = lambda message, dead=dead: None if message.metadata.dst_node_id == dead and phase_of(message) == "train" else 1.0  # type: ignore[misc]
-        _, seconds = spent(FedHDS(ALL, seed=7, **settings), grid, 1)  # type: ignore[arg-type]
+
+        def takes(message: Message, dead: int = dead) -> float | None:
+            return None if message.metadata.dst_node_id == dead and phase_of(message) == "train" else 1.0
+
+        grid.takes = takes
+        _, seconds = spent(FedHDS(ALL, seed=7, **settings), grid, 1)
         assert least <= seconds[0] < least + 60, settings
 
 

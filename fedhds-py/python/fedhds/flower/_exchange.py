@@ -23,8 +23,8 @@ INTERVAL = 3.0
 _UNREADABLE = 0
 """Code of the error that takes the place of a reply which cannot be read: Flower's for an unknown one."""
 
-_OF_THE_GRID = ("httpx", "httpcore", "grpc", "requests", "urllib3", "flwr")
-"""Whose own errors tell of the connection, and not of a reply."""
+_OF_THE_CONNECTION = ("httpx", "httpcore", "grpc", "requests", "urllib3")
+"""Libraries of which errors tell of the connection, and not of a reply."""
 
 
 class Exchange:
@@ -155,8 +155,7 @@ def _pulled(grid: Grid, key: str, message: Message) -> Message | None:
     try:
         found = next(iter(grid.pull_messages([key])), None)
     except Exception as error:
-        own = type(error).__module__.split(".")[0] in _OF_THE_GRID and type(error).__name__ != "UnexpectedObjectContentError"
-        if own or isinstance(error, OSError):
+        if _of_the_connection(error):
             raise
         return Message(Error(_UNREADABLE, f"a reply that cannot be read: {told(error)}"), reply_to=message)
     if found is None:
@@ -165,3 +164,11 @@ def _pulled(grid: Grid, key: str, message: Message) -> Message | None:
         return found
     reason = found.error.reason if found.has_error() else f"a reply of node {found.metadata.src_node_id} in its place"
     return Message(Error(found.error.code if found.has_error() else _UNREADABLE, told(reason)), reply_to=message)
+
+
+def _of_the_connection(error: Exception) -> bool:
+    """Whether it tells of the connection or the run, as the SuperLink's own errors do (`FlowerError`), and not of what came over it."""
+    kinds = type(error).__mro__
+    return isinstance(error, OSError) or any(
+        kind.__name__ == "FlowerError" or kind.__module__.split(".")[0] in _OF_THE_CONNECTION for kind in kinds
+    )

@@ -192,3 +192,8 @@ def listed(numbers: Iterable[int], most: int = 12) -> str:
     found = sorted(numbers)
     shown = ", ".join(map(str, found[:most]))
     return shown if len(found) <= most else f"{shown} and {len(found) - most} more"
+
+
+def arrays_key(messages: Iterable[Message], otherwise: str) -> str:
+    """The name under which messages have their arrays."""
+    return next((key for message in messages for key in message.content.array_records), otherwise)

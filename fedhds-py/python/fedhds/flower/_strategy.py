@@ -23,7 +23,7 @@ from ._exchange import GRACE, Exchange
 from ._guard import aggregated
 from ._join import join
 from ._mean import WeightedMean, as_adapter
-from ._messages import BODY, QUERY, Header, answer_of, client_stages, listed, reason_of, with_keys
+from ._messages import BODY, QUERY, Header, answer_of, arrays_key, client_stages, listed, reason_of, with_keys
 from ._nodes import Nodes
 from ._replies import sort_replies
 from ._report import RoundReport
@@ -159,7 +159,7 @@ class FedHDS(ResumableStrategy):
             message.metadata.dst_node_id: message
             for message in self.inner.configure_train(server_round, arrays, config, grid)
         }
-        self._key = _arrays_key(messages.values(), self._key)
+        self._key = arrays_key(messages.values(), self._key)
         found = self._nodes.identify(
             messages, lambda nodes: self._hello(grid, server_round, nodes), self._exchange.silent
         )
@@ -334,8 +334,3 @@ class FedHDS(ResumableStrategy):
         self._exchange.forget()
         if state is not None:
             self._server.resume(state)
-
-
-def _arrays_key(messages: Iterable[Message], otherwise: str) -> str:
-    """The name under which the inner strategy's messages have their arrays."""
-    return next((key for message in messages for key in message.content.array_records), otherwise)
