@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("flwr", reason="flwr is not installed")
 
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict  # noqa: E402
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict  # noqa: E402
 from flwr.serverapp.strategy import (  # noqa: E402
     DifferentialPrivacyServerSideFixedClipping,
     FedAdam,
@@ -381,3 +381,18 @@ def test_a_loss_that_is_none_is_not_part_of_the_mean_and_costs_nothing_else() ->
     assert equal(arrays_of(got.arrays), arrays_of(clean.arrays)) and not strategy.reports[0].left_out
     loss, expected = (float(one.train_metrics_clientapp[1]["train_loss"]) for one in (got, others))  # type: ignore[arg-type]
     assert loss == pytest.approx(expected)
+
+
+def test_an_owner_that_was_not_heard_gets_its_number_back_from_a_newcomer() -> None:
+    grid = ToyGrid(client_app(), [0, 1, 2])
+    strategy = FedHDS(COVERAGE, seed=7)
+    run(strategy, grid, rounds=1)
+    owner, newcomer = grid.node_of(1), 5
+    grid.contexts |= ToyGrid(client_app(), [1], first_node=newcomer).contexts
+    taking: list[tuple[list[int], list[int]]] = []
+    for number, away in ((2, True), (3, True), (4, False), (5, False)):
+        grid.interfere = silent({owner}, {"hello"}) if away else lambda message, reply: reply
+        messages = list(strategy.configure_train(number, initial(), ConfigRecord(), grid))
+        strategy.aggregate_train(number, grid.send_and_receive(messages))
+        taking.append((strategy.reports[-1].answered, list(strategy.reports[-1].refused)))
+    assert taking == [([0, 1, 2], []), ([0, 1, 2], [owner]), ([0, 1, 2], [newcomer]), ([0, 1, 2], [newcomer])]

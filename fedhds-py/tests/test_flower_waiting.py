@@ -161,6 +161,18 @@ def test_a_node_that_answers_again_is_waited_for_again(clock: Clock) -> None:
         assert seconds[1] < 120 and 1500 <= seconds[2] < 1560
 
 
+def test_of_a_dead_node_the_newest_few_messages_are_remembered(clock: Clock) -> None:
+    grid = FetchGrid(clock, range(4))
+    dead = grid.node_of(2)
+    grid.takes = lambda message: None if message.metadata.dst_node_id == dead else 1.0
+    strategy = FedHDS(ALL, seed=7, soft_deadline=60.0)
+    spent(strategy, grid, 8)
+    counts = [kind for kind, _ in strategy._exchange._late.values()]
+    assert set(counts) == {"hello"}, "who was refused is asked nothing else"
+    assert max(counts.count(kind) for kind in counts) == 3
+    assert all(list(report.refused) == [dead] and set(report.trained) == {0, 1, 3} for report in strategy.reports)
+
+
 def test_a_federation_that_was_silent_as_a_whole_is_waited_for(clock: Clock) -> None:
     grid = FetchGrid(clock, range(3))
     grid.takes = lambda message: None if message.metadata.group_id == "1" and phase_of(message) == "train" else 1800.0

@@ -20,6 +20,8 @@ GRACE = 60.0
 """Seconds to wait for nodes that were silent before, once all others have answered."""
 INTERVAL = 3.0
 """Seconds between two looks for replies, as in Flower's own loop."""
+MOST_LATE = 3
+"""Messages of a kind to a node that did not answer of which late replies are looked for."""
 _UNREADABLE = 0
 """Code of the error that takes the place of a reply which cannot be read: Flower's for an unknown one."""
 
@@ -119,8 +121,17 @@ class Exchange:
             if not pushed or over or enough or (not missing and passed >= _shortest(GRACE, timeout)):
                 break
             time.sleep(interval if timeout is None else min(interval, max(timeout - passed, 0.01)))
-        self._late |= {key: (kind, message) for key, message in pushed.items()}
+        for key, message in pushed.items():
+            self._remember(key, kind, message)
         return replies
+
+    def _remember(self, key: str, kind: str, message: Message) -> None:
+        """Keeps in mind what was not answered; of each node the newest few, as one that died answers none of them."""
+        node = message.metadata.dst_node_id
+        older = [known for known, (of, one) in self._late.items() if of == kind and one.metadata.dst_node_id == node]
+        for known in older[: len(older) + 1 - MOST_LATE]:
+            del self._late[known]
+        self._late[key] = kind, message
 
     def _welcome(self, grid: Grid) -> None:
         """Late replies are of no use any more, but their nodes are back."""

@@ -29,12 +29,14 @@ class Nodes:
     and what it says (its ``partition-id``) is kept. A node that says nothing gets a number in the order of node ids: it
     takes part, but another run draws differently.
 
-    A number belongs to the node that had it first, as long as this one answers: a newcomer that says the same one is
-    refused, and takes its place once it is gone.
+    A number belongs to the node that had it first: a newcomer that says the same one is refused. Once the first one
+    answers no more the newcomer takes its place, until the first one is back.
     """
 
     def __init__(self) -> None:
         self._numbers: dict[int, int] = {}
+        self._first: dict[int, int] = {}
+        """The node that had a number first."""
         self._rivals: dict[int, int] = {}
         """Numbers that nodes say they have, and that others had before."""
         self.refused: dict[int, str] = {}
@@ -68,13 +70,16 @@ class Nodes:
         self._free(claims, waiting, nodes, ask, silent)
         for node, number in sorted((waiting | claims).items()):
             owner = self._owner(number)
+            if owner is not None and self._first[number] == node:  # it was not heard for a while, and is back
+                del self._numbers[owner]
+                self._rival(owner, number, node)
+                owner = None
             if owner is None:
                 self._numbers[node] = number
+                self._first.setdefault(number, node)
                 self._rivals.pop(node, None)
             else:
-                self._rivals[node] = number
-                self._refuse(node, f"it says that it is client {number}, which node {owner} is; give each SuperNode its own "
-                             "`partition-id` in --node-config")  # fmt: skip
+                self._rival(node, number, owner)
         for node in sorted(unnumbered):
             self._numbers[node] = max([UNNUMBERED - 1, *self._numbers.values()]) + 1
             logger.warning(
@@ -83,6 +88,11 @@ class Nodes:
             )  # fmt: skip
         found = {self._numbers[node]: node for node in nodes if node in self._numbers}
         return dict(sorted(found.items()))
+
+    def _rival(self, node: int, number: int, owner: int) -> None:
+        self._rivals[node] = number
+        self._refuse(node, f"it says that it is client {number}, which node {owner} is; give each SuperNode its own "
+                     "`partition-id` in --node-config")  # fmt: skip
 
     def _owner(self, number: int) -> int | None:
         return next((node for node, own in self._numbers.items() if own == number), None)
