@@ -15,6 +15,8 @@ from ._messages import EVAL_LOSS, NUM_CLIENTS, NUM_EXAMPLES, TRAIN_LOSS
 
 Number = int | float
 Metrics = dict[str, Number | list[Number]]
+Form = tuple[tuple[str, int], ...]
+"""Names of metrics, and how many numbers each list has; -1 for one number."""
 
 KNOWN = (NUM_EXAMPLES, NUM_CLIENTS, TRAIN_LOSS, EVAL_LOSS)
 """Metrics of which we know what they are: one number each."""
@@ -36,6 +38,8 @@ def metrics_in(reply: Message, what: str) -> tuple[str, Metrics]:
         raise ProtocolError(f"protocol: {what}: expected at most {MOST_METRICS} metrics, got {len(record)}")
     metrics: Metrics = {}
     for name, value in record.items():
+        if not isinstance(name, str):
+            raise ProtocolError(f"protocol: {what}: expected texts as names of metrics, got {told(name, 40)}")
         if isinstance(value, list) and name not in KNOWN and len(value) <= MOST_VALUES:
             metrics[name] = [_number(one, name, what) for one in value]
         else:
@@ -65,21 +69,28 @@ def whole(metrics: Mapping[str, Any], name: str, most: int, what: str, why: str 
     return int(value)
 
 
-def form_of(metrics: Metrics) -> str:
+def form_of(metrics: Metrics) -> Form:
     """Names of the metrics, and how many numbers each has: what must be the same of all whose mean is taken."""
-    names = (name if not isinstance(value, list) else f"{name} ({len(value)} numbers)" for name, value in metrics.items())
-    return ", ".join(sorted(names))
+    return tuple(sorted((name, len(value) if isinstance(value, list) else -1) for name, value in metrics.items()))
 
 
-def strangers(forms: Mapping[int, str]) -> dict[int, str]:
-    """Clients whose metrics have another form than most, and why. Where two are equally common the one decides that adds no metric of its
-    own, then the lowest client.
+def _text(form: Form) -> str:
+    return ", ".join(name if count < 0 else f"{name} ({count} numbers)" for name, count in form)
+
+
+def strangers(forms: Mapping[int, Form]) -> dict[int, str]:
+    """Clients whose metrics have another form than most, and why. Of forms that are equally common the one counts that adds no metric of its
+    own, then the one with more of those that we know, then that of the lowest client.
     """
-    own = {form: any(name.split(" (")[0] not in KNOWN for name in form.split(", ")) for form in forms.values()}
     counts = Counter(forms[client] for client in sorted(forms))
-    usual = min(counts, key=lambda form: (-counts[form], own[form]), default="")
+
+    def rank(form: Form) -> tuple[int, bool, int]:
+        known = sum(name in KNOWN for name, _ in form)
+        return -counts[form], known < len(form), -known
+
+    usual = min(counts, key=rank, default=())
     return {
-        client: f"protocol: reply: expected the metrics {told(usual, 150)}, as of most clients, got {told(form, 250)}"
+        client: f"protocol: reply: expected the metrics {told(_text(usual), 150)}, as of most clients, got {told(_text(form), 250)}"
         for client, form in forms.items()
         if form != usual
     }
