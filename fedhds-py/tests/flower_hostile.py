@@ -142,6 +142,27 @@ def wrong_summary(rng: random.Random, message: Message, reply: Message) -> Messa
     return answered(message, (key, ConfigRecord({name: rng.choice(values)})))
 
 
+def bent_summary(rng: random.Random, message: Message, reply: Message) -> Message:
+    """The client's own, with some of its bytes changed: it may be refused, or taken for what it says."""
+    body = bytearray(reply.content.config_records["fedhds"]["fedhds-message"])  # type: ignore[arg-type]
+    for _ in range(rng.choice([1, 1, 2, 5])):
+        body += bytes(max(0, 5 - len(body)))
+        at = rng.randrange(4, len(body))
+        pick = rng.randrange(5)
+        if pick == 0:
+            body[at] ^= 1 << rng.randrange(8)
+        elif pick == 1:
+            body[at] = rng.randrange(256)
+        elif pick == 2:
+            body[at : at + 4] = struct.pack("<f", rng.choice([3e38, -3e38, float("nan"), float("inf"), 1e-45]))
+        elif pick == 3:
+            body[at : at + 1] = bytes([255, 255, 255, 255, 15])[: rng.choice([1, 5])]
+        else:
+            del body[at:]
+            body += rng.randbytes(rng.choice([0, 1, 30]))
+    return answered(message, ("fedhds", ConfigRecord({"fedhds-message": bytes(body)})))
+
+
 def wrong_hello(rng: random.Random, message: Message, reply: Message) -> Message:
     texts: list[Any] = [
         "[" * 200_000, '{"client": ' * 50_000, '{"client": ' + "[" * 100_000, "{" * 4000, "[]", "null", "3", "junk", *WORDS[1:],

@@ -30,8 +30,12 @@ import fedhds  # noqa: E402
 from fedhds import Method  # noqa: E402
 from fedhds.flower import FedHDS, WeightedMean, arrays_of, record_of  # noqa: E402
 from flower_grid import COVERAGE, ToyGrid, equal, identity, run  # noqa: E402, F401
-from flower_hostile import FAULTS, hostile, phase_of, silent  # noqa: E402
+from flower_hostile import FAULTS, bent_summary, hostile, phase_of, silent  # noqa: E402
 from flower_toy import COLUMNS, client_app, initial  # noqa: E402
+from test_flower_gate import app as gate_app  # noqa: E402
+from test_gate import CLIENTS as RECORDS  # noqa: E402
+from test_gate import METHOD as GATED  # noqa: E402
+from test_gate import Judge  # noqa: E402
 
 SEEDS = int(os.environ.get("FEDHDS_HOSTILE_SEEDS", "8"))
 ALL = Method("all")
@@ -107,6 +111,40 @@ def test_hostile_nodes_in_every_phase_at_once(seed: int, tmp_path: Path) -> None
         assert {0, 1, 2, 3} <= set(report.answered) and not {0, 1, 2, 3} & (set(report.left_out) | set(report.not_evaluated))
         assert set(report.trained) & {0, 1, 2, 3} == set(report.ordered) & {0, 1, 2, 3}
         fine([*report.left_out.values(), *report.not_evaluated.values(), *report.refused.values()])
+
+
+BENT = {
+    "coverage": COVERAGE,
+    "shared": Method("fedhds_shared", budget=6),
+    "per client": Method("fedhds_turbo", client={"clusterer": {"min_cluster_size": 3}}),
+    "random": Method("random", budget=7),
+    "all": ALL,
+    "with a quality gate": GATED,
+}
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("kind", BENT)
+def test_bent_summaries_and_answers_of_the_gate_touch_nobody_else(kind: str, seed: int) -> None:
+    rng = random.Random(f"{kind} {seed}")
+    gated = kind == "with a quality gate"
+    grid = ToyGrid(gate_app([], Judge()), range(len(RECORDS))) if gated else ToyGrid(client_app(), CLIENTS)
+    numbers = {int(context.node_config["partition-id"]) for context in grid.contexts.values()}
+    liars = {max(numbers)} if gated else LIARS
+    bent = {grid.node_of(client) for client in liars}
+
+    def interfere(message: Message, reply: Message | None) -> Message | None:
+        hit = message.metadata.dst_node_id in bent and phase_of(message) == "extract" and reply is not None and not reply.has_error()
+        return bent_summary(rng, message, reply) if hit and reply is not None else reply
+
+    grid.interfere = interfere
+    strategy = FedHDS(BENT[kind], WeightedMean(fraction_evaluate=0.0), seed=seed)
+    arrays = record_of({"w": np.zeros((1, 1), np.float32)}) if gated else initial()
+    result = strategy.start(grid, arrays, num_rounds=2)
+    assert all(np.isfinite(array).all() for array in arrays_of(result.arrays).values())
+    for report in strategy.reports:
+        assert numbers - liars <= set(report.answered) and set(report.left_out) <= liars
+        fine(report.left_out.values())
 
 
 def only(client: int, change: Callable[[dict[str, Any], dict[str, Any]], None], phase: str = "train", node: int = 0) -> Any:

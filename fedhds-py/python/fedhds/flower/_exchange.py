@@ -82,14 +82,13 @@ class Exchange:
         shorter = [message for message in messages if message.metadata.dst_node_id in silent]
         if not prompt:  # everybody was silent: nobody is there to go on without them
             prompt, shorter = shorter, []
-        try:
-            pushed = _pushed(grid, [*prompt, *shorter])
-        except NotImplementedError:
+        pushed = _pushed(grid, [*prompt, *shorter])
+        if pushed is not None:
+            replies = self._fetched(grid, pushed, prompt, kind, timeout)
+        else:
             replies = list(grid.send_and_receive(prompt, timeout=timeout))
             if shorter:
                 replies += grid.send_and_receive(shorter, timeout=_shortest(GRACE, timeout))
-        else:
-            replies = self._fetched(grid, pushed, prompt, kind, timeout)
         heard = {reply.metadata.src_node_id for reply in replies}
         asked = {message.metadata.dst_node_id for message in messages}
         silent -= heard
@@ -152,9 +151,12 @@ def _shortest(seconds: float, timeout: float | None) -> float:
     return seconds if timeout is None else min(seconds, timeout)
 
 
-def _pushed(grid: Grid, messages: list[Message]) -> dict[str, Message]:
-    """The messages that went out, by the id under which the reply comes."""
-    keys = list(grid.push_messages(messages))
+def _pushed(grid: Grid, messages: list[Message]) -> dict[str, Message] | None:
+    """The messages that went out, by the id under which the reply comes; None where the grid has no such way."""
+    try:
+        keys = list(grid.push_messages(messages))
+    except NotImplementedError:
+        return None
     if len(keys) == len(messages):
         return {key: message for key, message in zip(keys, messages, strict=True) if key}
     known = {message.metadata.message_id: message for message in messages}
