@@ -17,7 +17,7 @@ from ._sampling import Amount, amount, needed
 logger = getLogger("flwr.fedhds")
 
 GRACE = 60.0
-"""Seconds to wait for nodes that were silent before, once all others have answered."""
+"""Seconds that nodes get which were silent before, where all others have answered."""
 INTERVAL = 3.0
 """Seconds between two looks for replies, as in Flower's own loop."""
 MOST_LATE = 3
@@ -33,8 +33,8 @@ class Exchange:
     """Sends messages and gives the replies.
 
     It goes on when all have answered; when the time is over; or when a quorum has answered and the soft deadline has passed. A node that did
-    not answer is remembered: from then on it is waited for :data:`GRACE` seconds once all others have answered, until it answers again, late
-    or in time.
+    not answer is remembered: from then on it gets :data:`GRACE` seconds, or as long as the others take, until it answers again, late or in
+    time.
 
     Each reply is fetched on its own, so that one which cannot be read is an error of its node and nobody else's. A grid without
     ``push_messages`` and ``pull_messages`` does the waiting itself: then there is no quorum.
