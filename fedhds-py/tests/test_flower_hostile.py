@@ -30,7 +30,7 @@ import fedhds  # noqa: E402
 from fedhds import Method  # noqa: E402
 from fedhds.flower import FedHDS, WeightedMean, arrays_of, record_of  # noqa: E402
 from flower_grid import COVERAGE, ToyGrid, equal, identity, run  # noqa: E402, F401
-from flower_hostile import FAULTS, bent_summary, hostile, phase_of, silent  # noqa: E402
+from flower_hostile import FAULTS, bent_summary, hostile, phase_of, silent, wrong_array  # noqa: E402
 from flower_toy import COLUMNS, client_app, initial  # noqa: E402
 from test_flower_gate import app as gate_app  # noqa: E402
 from test_gate import CLIENTS as RECORDS  # noqa: E402
@@ -438,3 +438,15 @@ def test_an_owner_that_was_not_heard_gets_its_number_back_from_a_newcomer() -> N
         strategy.aggregate_train(number, grid.send_and_receive(messages))
         taking.append((strategy.reports[-1].answered, list(strategy.reports[-1].refused)))
     assert taking == [([0, 1, 2], []), ([0, 1, 2], [owner]), ([0, 1, 2], [newcomer]), ([0, 1, 2], [newcomer])]
+
+
+@pytest.mark.parametrize("seed", range(SEEDS * 5))
+def test_an_array_that_says_more_than_it_holds_is_refused_on_either_side(seed: int) -> None:
+    """Clients read arrays of a server, too."""
+    array = wrong_array(random.Random(seed))
+    try:
+        found = arrays_of(ArrayRecord({"a": array}))["a"]
+    except fedhds.ProtocolError as error:
+        assert "array `a`: expected NumPy's format" in str(error) and len(str(error)) < 500
+    else:
+        assert found.nbytes <= len(array.data)
