@@ -132,6 +132,15 @@ def test_without_a_quorum_the_whole_time_is_waited_for(clock: Clock) -> None:
         assert least <= seconds[0] < least + 60, settings
 
 
+@pytest.mark.parametrize(("timeout", "least"), [(60.0, 60.0), (600.0, 600.0), (900.0, 600.0), (7200.0, HOUR)])
+def test_nobody_is_given_up_within_ten_minutes(timeout: float, least: float, clock: Clock) -> None:
+    grid = FetchGrid(clock, range(4))
+    dead = grid.node_of(2)
+    grid.takes = lambda message: None if message.metadata.dst_node_id == dead and phase_of(message) == "train" else 1.0
+    FedHDS(ALL, seed=7).start(grid, initial(), num_rounds=1, timeout=timeout)
+    assert least <= clock.now < least + 60
+
+
 def test_less_than_a_quorum_is_waited_for(clock: Clock) -> None:
     grid = FetchGrid(clock, range(4))
     late = {grid.node_of(2), grid.node_of(3)}

@@ -18,6 +18,8 @@ logger = getLogger("flwr.fedhds")
 
 GRACE = 60.0
 """Seconds that nodes get which were silent before, where all others have answered."""
+SOONEST = 600.0
+"""Seconds of a phase before which nobody is given up for being slow, unless a soft deadline says so."""
 INTERVAL = 3.0
 """Seconds between two looks for replies, as in Flower's own loop."""
 MOST_LATE = 3
@@ -41,7 +43,7 @@ class Exchange:
 
     Args:
         quorum: how many of the nodes that are waited for: a count, a share, or None for all.
-        soft_deadline: seconds, above 0; None is half of the time there is.
+        soft_deadline: seconds, above 0; None is half of the time there is, but no less than :data:`SOONEST`.
 
     Raises:
         ParameterError: for anything else.
@@ -103,7 +105,9 @@ class Exchange:
         self._welcome(grid)
         waited = {message.metadata.dst_node_id for message in prompt}
         wanted = needed(self.quorum, len(waited))
-        soft = self.soft_deadline if self.soft_deadline is not None else None if timeout is None else timeout / 2
+        soft = self.soft_deadline
+        if soft is None and timeout is not None:
+            soft = max(timeout / 2, SOONEST)
         interval = float(getattr(grid, "pull_interval", INTERVAL))
         replies: list[Message] = []
         began = time.monotonic()

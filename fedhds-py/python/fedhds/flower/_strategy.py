@@ -65,7 +65,7 @@ class FedHDS(ResumableStrategy):
         quorum: how many of the nodes that are asked must have answered for a phase to end at its soft deadline: a count (at least 1), a share
             (in (0, 1]), or None for all, which waits as long as the phase has time.
         soft_deadline: seconds of a phase after which a quorum is enough, above 0; None is half of its time (`query_timeout` for summaries,
-            `timeout` of :meth:`start` for training and evaluation).
+            `timeout` of :meth:`start` for training and evaluation), but no less than ten minutes.
         start_with: nodes to wait for before the first round, at least 1.
         checkpoint: file that is written after each round, and from which :meth:`start` goes on; None keeps nothing.
 
