@@ -78,9 +78,14 @@ def test_a_round_without_answers_or_selection_leaves_the_arrays() -> None:
     )
 
 
-def test_two_clients_with_one_number_are_an_error() -> None:
-    with pytest.raises(fedhds.ProtocolError, match="one node with the number 1.*partition-id"):
-        run(FedHDS(COVERAGE, seed=7), ToyGrid(client_app(), [0, 1, 1]), rounds=1)
+def test_of_two_clients_with_one_number_one_takes_part() -> None:
+    strategy = FedHDS(COVERAGE, seed=7)
+    grid = ToyGrid(client_app(), [0, 1, 1])
+    run(strategy, grid, rounds=2)
+    for report in strategy.reports:
+        assert report.clients == report.answered == [0, 1]
+        assert "client 1, which node 886 is" in report.refused[893] and "partition-id" in report.refused[893]
+    assert 893 not in [message.metadata.dst_node_id for message in grid.of_type("evaluate")]
 
 
 def test_a_client_that_comes_back_under_another_node_takes_its_number() -> None:
@@ -145,6 +150,10 @@ def test_helpers_refuse_what_does_not_belong_to_them() -> None:
         ({"a": np.zeros((1, COLUMNS))}, "none of this name"),
         ({"a": np.zeros((1, 2)), "b": np.zeros((2, 3))}, "shape"),
         ({"a": np.full((1, COLUMNS), np.inf), "b": np.zeros((2, 3))}, "finite"),
+        ({"a": np.full((1, COLUMNS), 1e300), "b": np.zeros((2, 3))}, "finite in float32"),
+        ({"a": np.full((1, COLUMNS), 1e20), "b": np.zeros((2, 3))}, "finite in float32"),
+        ({"a": np.full((1, COLUMNS), "x"), "b": np.zeros((2, 3))}, "real numbers"),
+        ({"a": np.zeros((1, COLUMNS)), "b": np.zeros((2, 3)), "c": np.zeros(1)}, "only the 2 arrays"),
     ):
         with pytest.raises(fedhds.AdapterError, match=words):
             task.reply(wrong)

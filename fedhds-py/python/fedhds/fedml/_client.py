@@ -17,7 +17,7 @@ from .._selection import Client, Method, client_seed
 from .._text import takes_text
 from .._tokens import Tokens, tokens_of
 from . import _bases
-from ._params import ORDER, RECORDS, ROUND, START, SUMMARY, Hooks, Params, check, packed, split
+from ._params import ORDER, ROUND, START, SUMMARY, TICKET_BYTES, Hooks, Params, check, order_and_ticket, packed, split, trained
 
 
 class ClientTrainer(Hooks, _bases.ClientTrainer):
@@ -69,6 +69,7 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
         self._judge = judge_of(judge, self.method, None)
         self._machines: dict[int, Client] = {}
         self._sent: dict[str, Any] = {}
+        self._ticket = bytes(TICKET_BYTES)
         self._reply: Params = OrderedDict()
 
     def train_selected(self, records: list[Any], device: Any, args: Any) -> None:
@@ -131,7 +132,8 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
             self._reply = packed({SUMMARY: summary})
         elif ORDER in sent:
             # No bytes are the order of a client whose summary did not arrive.
-            order, known = sent[ORDER], self.make_records(train_data)
+            order, self._ticket = order_and_ticket(sent[ORDER])
+            known = self.make_records(train_data)
             losses = None if known is None else losses_by(self._judge, known)
             self.rows = machine.choose(order, losses=losses) if order else np.zeros(0, dtype=np.int64)
             self.selected = [train_data[row] for row in self.rows.tolist()]
@@ -149,7 +151,7 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
         if self.selected:
             super().on_after_local_training(train_data, device, args)
             self._machines[self.id].mark_trained(self.rows.tolist())
-        self._reply = packed({RECORDS: len(self.selected)})
+        self._reply = trained(len(self.selected), self._ticket)
 
     def test(self, test_data: Any, device: Any, args: Any) -> Any:
         """Nothing, unless a subclass does; FedML calls it with ``test_on_clients``."""

@@ -10,13 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._native import ConfigError, ProtocolError
+from .._fitting import fitted, same_shape
+from .._native import AdapterError, ConfigError, ProtocolError
 from ._bases import INSTALLED
 
 Params = OrderedDict[str, Any]
 
 PREFIX = "fedhds."
 ROUND, START, ORDER, SUMMARY, RECORDS = (PREFIX + name for name in ("round", "start", "order", "summary", "records"))
+TICKET = "ticket"
+"""Among the messages: what an order ends with, and what comes back with the records. FedML takes a client's word for who it is."""
+TICKET_BYTES = 16
+_MOST_BYTES = 2**28
+"""Of a message; a tensor can claim any size without having it."""
 
 
 def tensor(array: NDArray[Any]) -> Any:
@@ -41,6 +47,22 @@ def packed(messages: Mapping[str, bytes | int]) -> Params:
     return params
 
 
+def trained(records: int, ticket: bytes) -> Params:
+    """The number of records that a client trained on, with the ticket of its order."""
+    return OrderedDict({RECORDS: tensor(np.array([records, *np.frombuffer(ticket, "<i8")], dtype=np.int64))})
+
+
+def order_and_ticket(message: bytes) -> tuple[bytes, bytes]:
+    """An order, and the ticket behind it.
+
+    Raises:
+        ProtocolError: where there is none.
+    """
+    if len(message) < TICKET_BYTES:
+        raise ProtocolError(f"protocol: selection_order: expected an order and its ticket, got {len(message)} bytes")
+    return message[:-TICKET_BYTES], message[-TICKET_BYTES:]
+
+
 def split(params: Any) -> tuple[Params, dict[str, Any]]:
     """What is the adapter's, and the selection's messages: bytes, and numbers where they are numbers."""
     if not isinstance(params, Mapping):
@@ -50,14 +72,60 @@ def split(params: Any) -> tuple[Params, dict[str, Any]]:
     for name, value in params.items():
         if not str(name).startswith(PREFIX):
             state[name] = value
-        elif name in (ROUND, RECORDS):
-            number = numpy_of(value)
-            if number.shape != (1,) or number.dtype.kind not in "iu" or not 0 <= number[0] < 2**32:
-                raise ProtocolError(f"protocol: {name}: expected one whole number of at least 0, got {number}")
-            messages[name] = int(number[0])
+            continue
+        size = int(np.prod(tuple(getattr(value, "shape", (0,))), dtype=object))
+        if size > _MOST_BYTES:
+            raise ProtocolError(f"protocol: {str(name)[:60]}: expected at most {_MOST_BYTES} bytes, got a tensor of {size} values")
+        array = numpy_of(value)
+        if name in (ROUND, RECORDS):
+            numbers = [(1,), (3,)] if name == RECORDS else [(1,)]
+            if array.shape not in numbers or array.dtype.kind not in "iu" or not 0 <= array[0] < 2**32:
+                raise ProtocolError(f"protocol: {name}: expected one whole number of at least 0, got {str(array)[:60]}")
+            messages[name] = int(array[0])
+            if len(array) == 3:
+                messages[TICKET] = array[1:].astype("<i8").tobytes()
+        elif array.dtype.kind in "iu":
+            messages[name] = array.astype(np.uint8, copy=False).tobytes()
         else:
-            messages[name] = numpy_of(value).astype(np.uint8, copy=False).tobytes()
+            raise ProtocolError(f"protocol: {str(name)[:60]}: expected bytes, got {str(array.dtype)[:60]}")
     return state, messages
+
+
+def client_of(summary: bytes) -> int:
+    """Who speaks in a summary: the first number behind the four bytes of its header.
+
+    Raises:
+        ProtocolError: where there is none.
+    """
+    number = 0
+    for place, byte in enumerate(summary[4:9]):
+        number |= (byte & 127) << (7 * place)
+        if byte < 128:
+            return number
+    raise ProtocolError(f"protocol: client_summary: expected the number of its client, got {len(summary)} bytes")
+
+
+def like(name: str, value: Any, own: Any, where: str) -> Any:
+    """A tensor or array in the type of the server's own, and finite in it.
+
+    Raises:
+        AdapterError: for another shape, and for values that this type does not hold.
+    """
+    same_shape(name, tuple(own.shape), tuple(getattr(value, "shape", ())), where)
+    if not hasattr(own, "detach"):
+        return fitted(name, numpy_of(value), own.dtype, tuple(own.shape), where)
+    array = fitted(name, numpy_of(value), numpy_of(own.new_zeros(())).dtype, tuple(own.shape), where)
+    if getattr(value, "dtype", None) == own.dtype:
+        return value
+    cast = import_module("torch").from_numpy(np.array(array)).to(own.dtype)
+    if not np.isfinite(numpy_of(cast)).all():
+        raise AdapterError(f"adapter: `{name}`: expected values that are finite in {own.dtype}, got larger ones {where}")
+    return cast
+
+
+def finite(state: Mapping[str, Any]) -> bool:
+    """Whether every value of an adapter is finite."""
+    return all(array.dtype.kind not in "fc" or bool(np.isfinite(array).all()) for array in map(numpy_of, state.values()))
 
 
 class Hooks:

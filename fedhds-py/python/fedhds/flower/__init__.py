@@ -33,11 +33,11 @@ except ImportError as error:
 
 from ._client import Query, Task, answer, client_number
 from ._mean import WeightedMean
-from ._messages import arrays_of, record_of
 from ._peft import peft_arrays, set_peft_arrays
 from ._report import RoundReport
 from ._rust import LocalData, RustClient
 from ._strategy import FedHDS
+from ._tensors import arrays_of, record_of
 
 __all__ = [
     "FedHDS",

@@ -20,7 +20,7 @@ from flwr.serverapp.strategy import Result
 from numpy.typing import NDArray
 
 from .._native import CheckpointError
-from ._messages import arrays_of, record_of
+from ._tensors import arrays_of, record_of
 
 VERSION = 2
 _TEXT = "checkpoint.json"
@@ -97,11 +97,14 @@ class Checkpoint:
             ) from error
 
     def check(self, settings: Mapping[str, Any], path: Path) -> None:
-        """Whether it is of a run with these settings.
+        """Whether it is of a run with these settings, and of one that can go on.
 
         Raises:
-            CheckpointError: that names the first setting which differs.
+            CheckpointError: that names the first setting which differs, or an array that is not finite.
         """
+        for name, array in self.arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise CheckpointError(f"checkpoint {path}: array `{name}`: expected finite values, got others: no client can train from it")
         # Through JSON once, as the file's went: tuples become lists there.
         ours = json.loads(json.dumps(settings))
         for name in {**ours, **self.settings}:

@@ -26,15 +26,12 @@ from ._messages import (
     RECORD,
     TRAIN_LOSS,
     Header,
-    arrays_of,
     body_of,
-    check_arrays,
     client_stages,
     config_of,
     method_of,
-    record_of,
-    single_arrays,
 )
+from ._tensors import arrays_of, in_types_of, record_of, single_arrays
 
 
 @dataclass(frozen=True)
@@ -261,8 +258,7 @@ class Task:
             AdapterError: for other names or shapes, or values that are not finite.
         """
         trained = {name: np.asarray(array) for name, array in arrays.items()}
-        check_arrays(self.arrays, trained, "after training")
-        ordered = {name: trained[name].astype(array.dtype) for name, array in self.arrays.items()}
+        ordered = in_types_of(self.arrays, trained, "after training")
         measured = MetricRecord({NUM_EXAMPLES: len(self.rows), NUM_CLIENTS: 1})
         if train_loss is not None:
             measured[TRAIN_LOSS] = float(train_loss)

@@ -18,7 +18,7 @@ from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
 from .._native import CheckpointError
-from ._messages import arrays_of, record_of
+from ._tensors import arrays_of, record_of
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -13,12 +13,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message
-from numpy.typing import ArrayLike, NDArray
+from flwr.app import ConfigRecord, Message
 
 from .. import Method
-from .._native import AdapterError, ProtocolError
+from .._native import ProtocolError
+from .._told import told
 
 QUERY = "query.hds_extract"
 """The message type of the first phase: ``@app.query("hds_extract")`` answers it."""
@@ -131,8 +130,8 @@ def read_json(text: str, what: str) -> dict[str, Any]:
     """
     try:
         fields = json.loads(text)
-    except ValueError as error:
-        raise ProtocolError(f"protocol: {what}: expected JSON, got {text[:40]!r}: {error}") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # brackets within brackets end the stack
+        raise ProtocolError(f"protocol: {what}: expected JSON, got {text[:40]!r}: {told(error, 100)}") from error
     if not isinstance(fields, dict):
         raise ProtocolError(f"protocol: {what}: expected an object, got {text[:40]!r}")
     return fields
@@ -174,66 +173,6 @@ def client_stages(method: Method) -> list[str]:
     return sorted(name for name in method.stages if name.startswith("client."))
 
 
-def arrays_of(record: ArrayRecord) -> dict[str, NDArray[Any]]:
-    """The arrays of a record by name, in its order.
-
-    Raises:
-        ProtocolError: for one that is not in NumPy's format.
-    """
-    found = {}
-    for name, array in record.items():
-        try:
-            found[name] = array.numpy()
-        except (ValueError, TypeError, EOFError, OSError) as error:
-            raise ProtocolError(f"protocol: array `{name}`: expected NumPy's format: {error}") from error
-    return found
-
-
-def record_of(arrays: Mapping[str, ArrayLike]) -> ArrayRecord:
-    """A record of these arrays by name, in their order: of an adapter's ``tensors``, say.
-
-    Example:
-        >>> import numpy as np
-        >>> record_of({"a": np.zeros((2, 3), dtype=np.float32)})["a"].shape
-        (2, 3)
-    """
-    return ArrayRecord({str(name): Array(np.ascontiguousarray(array)) for name, array in arrays.items()})
-
-
-def single_arrays(message: Message) -> tuple[str, ArrayRecord] | None:
-    """The only ArrayRecord of a message and its key; None where there is none.
-
-    Raises:
-        ProtocolError: where there are several.
-    """
-    records = message.content.array_records
-    if len(records) > 1:
-        raise ProtocolError(f"protocol: message: expected one ArrayRecord, got {len(records)}")
-    return next(iter(records.items()), None)
-
-
-def check_arrays(sent: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]], where: str) -> None:
-    """Whether what was trained has the names and shapes of what was sent, and finite values.
-
-    Raises:
-        AdapterError: that names the first array which does not fit.
-    """
-    for name, array in sent.items():
-        if name not in got:
-            raise AdapterError(f"adapter: `{name}`: expected the arrays that were sent, got none of this name {where}")
-        if got[name].dtype.kind not in "biuf":
-            raise AdapterError(f"adapter: `{name}`: expected real numbers, got dtype {got[name].dtype} {where}")
-        if got[name].shape != array.shape:
-            raise AdapterError(f"adapter: `{name}`: expected shape {array.shape}, got {got[name].shape} {where}")
-        if not np.isfinite(got[name]).all():
-            raise AdapterError(f"adapter: `{name}`: expected finite values, got others {where}")
-    unknown = next((name for name in got if name not in sent), None)
-    if unknown is not None:
-        raise AdapterError(
-            f"adapter: `{unknown}`: expected only the {len(sent)} arrays that were sent, got it too {where}"
-        )
-
-
 def with_keys(config: Mapping[str, Any], header: Header, body: bytes | None) -> ConfigRecord:
     """A copy of a config with our keys in it."""
     record = ConfigRecord(cast(dict[str, Any], dict(config)))
@@ -243,14 +182,9 @@ def with_keys(config: Mapping[str, Any], header: Header, body: bytes | None) -> 
     return record
 
 
-def told(error: Exception) -> str:
-    """What is wrong with a client's message, on one line: what it sent is in it."""
-    return " ".join((str(error) or type(error).__name__).split())[:500]
-
-
 def reason_of(message: Message) -> str:
-    """Why a client failed, on one line."""
-    return " ".join(str(message.error.reason or f"error {message.error.code}").split())[:500]
+    """Why a client failed, in its own words, on one line."""
+    return told(message.error.reason or f"error {message.error.code}")
 
 
 def listed(numbers: Iterable[int], most: int = 12) -> str:
@@ -258,3 +192,8 @@ def listed(numbers: Iterable[int], most: int = 12) -> str:
     found = sorted(numbers)
     shown = ", ".join(map(str, found[:most]))
     return shown if len(found) <= most else f"{shown} and {len(found) - most} more"
+
+
+def arrays_key(messages: Iterable[Message], otherwise: str) -> str:
+    """The name under which messages have their arrays."""
+    return next((key for message in messages for key in message.content.array_records), otherwise)

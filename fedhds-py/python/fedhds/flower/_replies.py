@@ -1,25 +1,56 @@
-"""Which train replies can be aggregated."""
+"""Which train replies can be aggregated, and what is taken from them."""
 
 from __future__ import annotations
 
-from collections import Counter
+import copy
+import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from logging import getLogger
+from typing import Any
 
-from flwr.app import ArrayRecord, Message
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from .._native import ProtocolError
-from ._messages import NUM_EXAMPLES, arrays_of, check_arrays, reason_of, record_of, single_arrays, told
+from .._told import told
+from ._messages import NUM_EXAMPLES, TRAIN_LOSS, reason_of
+from ._metrics import Metrics, form_of, metrics_in, settle, strangers, usual_key, whole
 from ._nodes import Nodes
 from ._report import RoundReport
+from ._tensors import single_arrays, trained_arrays
 
 logger = getLogger("flwr.fedhds")
 
 
+@dataclass
+class Update:
+    """What is taken from a train reply: nothing of it is as the client made it, but for its config records."""
+
+    reply: Message
+    arrays: ArrayRecord
+    """In the order, shapes and types of what was sent, and finite."""
+    metrics: Metrics
+    """With the records that it weighs."""
+    records: int
+    """Records that it trained on, by its own word."""
+    loss: float | None
+    """Its mean loss, where it has one."""
+    key: str
+    """The name of its metrics."""
+
+    def message(self, arrays_key: str, metrics_key: str) -> Message:
+        """The reply for a strategy of Flower's."""
+        records: dict[str, Any] = {arrays_key: self.arrays, metrics_key: MetricRecord(dict(self.metrics))}
+        others = {key: one for key, one in self.reply.content.items() if isinstance(one, ConfigRecord) and key not in records}
+        clean = copy.copy(self.reply)
+        clean.content = RecordDict(records | others)
+        return clean
+
+
 def sort_replies(
     replies: Iterable[Message], report: RoundReport, sent: ArrayRecord, nodes: Nodes, most: Callable[[int], int]
-) -> tuple[dict[int, Message], list[Message]]:
-    """Replies that fit by client, in ascending order of their numbers, and errors; the report says what became of each client.
+) -> dict[int, Update]:
+    """What came of the clients that fit, in ascending order of their numbers; the report says what became of each client.
 
     Args:
         replies: in any order, of anybody.
@@ -28,75 +59,50 @@ def sort_replies(
         nodes: who is who.
         most: the most records that a client may have trained on.
     """
-    good: dict[int, Message] = {}
-    failed: list[Message] = []
+    good: dict[int, Update] = {}
+    heard: set[int] = set()
     for reply in replies:
         client = nodes.number(reply.metadata.src_node_id)
-        awaited = client is not None and client in report.ordered and client not in good
-        if reply.has_error():
-            failed.append(reply)
-            if client is not None and awaited:
-                report.left_out[client] = reason_of(reply)
-        elif client is None or not awaited:
+        if client is None or client not in report.ordered or client in heard:
             logger.warning("a train reply of node %s that nobody waits for", reply.metadata.src_node_id)
-        else:
-            try:
-                report.trained[client] = _check(reply, report.ordered[client], most(client), sent)
-                good[client] = reply
-            except Exception as error:  # whatever it sent: this client is left out, and nobody else
-                report.left_out[client] = told(error)
-    for client, reason in strangers(good).items():
+            continue
+        heard.add(client)
+        try:
+            if reply.has_error():
+                raise ProtocolError(reason_of(reply))
+            good[client] = _check(reply, report.ordered[client], most(client), sent)
+        except Exception as error:  # whatever it sent: this client is left out, and nobody else
+            report.left_out[client] = told(error)
+    for client, reason in strangers({client: form_of(good[client].metrics) for client in sorted(good)}).items():
         report.left_out[client] = reason
         del good[client]
     for client in report.ordered:
         if client not in good:
             report.left_out.setdefault(client, "no answer to its order")
-    report.trained = {client: report.trained[client] for client in sorted(good)}
-    return {client: good[client] for client in sorted(good)}, failed
+    good = {client: good[client] for client in sorted(good)}
+    report.trained = {client: update.records for client, update in good.items()}
+    weights = {client: float(min(update.records, report.ordered[client])) for client, update in good.items()}
+    settle({client: update.metrics for client, update in good.items()}, weights)
+    return good
 
 
-def as_sent(arrays: ArrayRecord, sent: ArrayRecord) -> ArrayRecord:
-    """The arrays in the types in which they were sent: some strategies give float64 for float32."""
-    types = {name: array.dtype for name, array in sent.items()}
-    if all(array.dtype == types.get(name) for name, array in arrays.items()):
-        return arrays
-    return record_of({name: array.astype(types.get(name, array.dtype)) for name, array in arrays_of(arrays).items()})
+def messages_of(updates: Mapping[int, Update], arrays_key: str) -> dict[int, Message]:
+    """The updates as replies for a strategy of Flower's, which wants the same names of records from all."""
+    key = usual_key([update.key for update in updates.values()], "metrics")
+    return {client: update.message(arrays_key, "metrics" if key == arrays_key else key) for client, update in updates.items()}
 
 
-def _check(reply: Message, ordered: int, most: int, sent: ArrayRecord) -> int:
-    """The records that a client trained on; an error where its reply cannot be aggregated.
+def _check(reply: Message, ordered: int, most: int, sent: ArrayRecord) -> Update:
+    """What a client trained; an error where its reply cannot be aggregated.
 
-    Of an order in tokens it may be more than were ordered. It then weighs no more than these: how many it took is its own word.
+    Of an order in tokens it may be more records than were ordered. It then weighs no more than these: how many it took is its own word.
     """
     found = single_arrays(reply)
     if found is None:
         raise ProtocolError("protocol: train reply: expected one ArrayRecord, got none")
-    check_arrays(arrays_of(sent), arrays_of(found[1]), "in a train reply")
-    metrics = list(reply.content.metric_records.values())
-    if len(metrics) != 1:
-        raise ProtocolError(f"protocol: train reply: expected one MetricRecord, got {len(metrics)}")
-    records = metrics[0].get(NUM_EXAMPLES)
-    if not isinstance(records, (int, float)) or not 1 <= records <= most:
-        raise ProtocolError(f"protocol: train reply: `{NUM_EXAMPLES}`: expected 1 to {most}, as ordered, got {records!r}")
-    if records > ordered:
-        metrics[0][NUM_EXAMPLES] = ordered
-    return int(records)
-
-
-def strangers(replies: Mapping[int, Message]) -> dict[int, str]:
-    """Replies of which records or metrics have other names than most, and why: Flower's means need the same of all, and
-    end the run where it is not so. Where two are equally common, the lowest key decides.
-    """
-
-    def names(reply: Message) -> str:
-        kinds = [*reply.content.array_records, *reply.content.metric_records]
-        metrics = [name for record in reply.content.metric_records.values() for name in record]
-        return f"records {', '.join(kinds)} with the metrics {', '.join(sorted(metrics))}"
-
-    found = {key: names(replies[key]) for key in sorted(replies)}
-    usual = next((text for text, _ in Counter(found.values()).most_common(1)), "")
-    return {
-        key: f"protocol: reply: expected {usual}, as of most clients, got {theirs}"
-        for key, theirs in found.items()
-        if theirs != usual
-    }
+    key, metrics = metrics_in(reply, "train reply")
+    records = whole(metrics, NUM_EXAMPLES, most, "train reply", ", as ordered")
+    arrays = trained_arrays(sent, found[1], "in a train reply")
+    loss = metrics.get(TRAIN_LOSS)
+    known = float(loss) if isinstance(loss, (int, float)) and math.isfinite(loss) else None
+    return Update(reply, arrays, metrics | {NUM_EXAMPLES: min(records, ordered)}, records, known, key)

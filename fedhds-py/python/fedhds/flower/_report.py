@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import Group
 from .. import RoundReport as SelectionReport
+from .._told import told
 from ._messages import listed
 
 
@@ -38,6 +39,10 @@ class RoundReport:
     """Why what was aggregated is not taken, where that is so."""
     picked: list[Group] = field(default_factory=list)
     """The groups that records were ordered of, and why; the clients' records and scores stay with them."""
+    not_evaluated: dict[int, str] = field(default_factory=dict)
+    """Whose evaluation does not count, and why."""
+    refused: dict[int, str] = field(default_factory=dict)
+    """Nodes that take no part because it is not known which client they are, by Flower's number of the node, and why."""
 
     @property
     def records(self) -> int:
@@ -52,6 +57,8 @@ class RoundReport:
         )
         if self.left_out:
             text += f"; left out: clients {listed(self.left_out)}"
+        if self.refused:
+            text += f"; refused: nodes {listed(self.refused)}"
         return text
 
     def reasons(self, most: int = 5) -> str:
@@ -66,8 +73,9 @@ class RoundReport:
 
     def end(self, ended: SelectionReport) -> None:
         """Takes in what the selection reports of the round; reasons that are known here stay in their own words."""
-        self.left_out = ended.left_out | self.left_out
-        self.weights, self.limited = ended.weights, ended.limited
+        # Reasons of the core name what a client sent, too.
+        self.left_out = {client: told(reason) for client, reason in ended.left_out.items()} | self.left_out
+        self.weights, self.limited = ended.weights, {client: told(reason) for client, reason in ended.limited.items()}
         self.measures, self.discarded = ended.measures, ended.discarded
 
     def write(self) -> dict[str, Any]:
@@ -78,8 +86,8 @@ class RoundReport:
     def read(cls, fields: dict[str, Any]) -> RoundReport:
         """From what :meth:`write` gave."""
         picked = [Group(**(group | {"caps": tuple(group["caps"])})) for group in fields.get("picked", [])]
-        by_client = {name: {int(k): v for k, v in fields[name].items()} for name in _BY_CLIENT}
+        by_client = {name: {int(k): v for k, v in fields.get(name, {}).items()} for name in _BY_CLIENT}
         return cls(**(fields | by_client | {"picked": picked}))
 
 
-_BY_CLIENT = ("ordered", "trained", "left_out", "weights", "limited")
+_BY_CLIENT = ("ordered", "trained", "left_out", "weights", "limited", "not_evaluated", "refused")

@@ -17,9 +17,10 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from .._native import ParameterError
 from ._checkpoint import Checkpoint, fingerprint, metrics_of, result_of
+from ._exchange import Exchange
 from ._inner import capture, restore
-from ._messages import arrays_of, record_of
 from ._report import RoundReport
+from ._tensors import arrays_of, record_of
 
 logger = getLogger("flwr.fedhds")
 
@@ -31,6 +32,7 @@ class ResumableStrategy(Strategy):
         inner: what aggregates.
         checkpoint: the file; None keeps nothing.
         start_with: nodes to wait for before the first round, at least 1.
+        exchange: sends messages and waits for replies; None waits for all of them.
     """
 
     inner: Strategy
@@ -39,7 +41,12 @@ class ResumableStrategy(Strategy):
     """What happened in each round, those before a restart included."""
 
     def __init__(
-        self, inner: Strategy, *, checkpoint: str | os.PathLike[str] | None = None, start_with: int = 1
+        self,
+        inner: Strategy,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        start_with: int = 1,
+        exchange: Exchange | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(inner, Strategy):
@@ -50,6 +57,7 @@ class ResumableStrategy(Strategy):
         self.start_with = start_with
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.reports = []
+        self._exchange = Exchange() if exchange is None else exchange
         self._experiment = uuid.uuid4().hex
 
     @abstractmethod
@@ -101,13 +109,13 @@ class ResumableStrategy(Strategy):
             logger.info("")
             logger.info("[ROUND %s/%s]", current, num_rounds)
             messages = self.configure_train(current, arrays, train_config, grid)
-            trained, metrics = self.aggregate_train(current, grid.send_and_receive(messages, timeout=timeout))
+            trained, metrics = self.aggregate_train(current, self._exchange(grid, messages, "train", timeout))
             if trained is not None:
                 result.arrays = arrays = trained
             if metrics is not None:
                 result.train_metrics_clientapp[current] = metrics
             messages = self.configure_evaluate(current, arrays, evaluate_config, grid)
-            metrics = self.aggregate_evaluate(current, grid.send_and_receive(messages, timeout=timeout))
+            metrics = self.aggregate_evaluate(current, self._exchange(grid, messages, "evaluate", timeout))
             if metrics is not None:
                 result.evaluate_metrics_clientapp[current] = metrics
             if evaluate_fn is not None:

@@ -20,7 +20,8 @@ from .._judge import judge_of
 from .._text import TextFeatures, takes_text
 from .._tokens import Tokens, tokens_of
 from ._client import Query, Task, answered
-from ._messages import ACTION, EVAL_LOSS, NUM_CLIENTS, NUM_EXAMPLES, Header, arrays_of, method_of, single_arrays
+from ._messages import ACTION, EVAL_LOSS, NUM_CLIENTS, NUM_EXAMPLES, Header, method_of
+from ._tensors import arrays_of, single_arrays
 
 Mod = Callable[[Message, Context, Callable[[Message, Context], Message]], Message]
 

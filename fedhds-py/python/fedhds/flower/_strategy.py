@@ -17,24 +17,19 @@ from .._aggregators import settings_of
 from .._arrays import seed as checked_seed
 from .._calls import name_of
 from .._native import ParameterError, ProtocolError
+from .._told import told
+from ._evaluation import WITHOUT_NUMBER, evaluated
+from ._exchange import GRACE, Exchange
+from ._guard import aggregated
 from ._join import join
 from ._mean import WeightedMean, as_adapter
-from ._messages import (
-    BODY,
-    QUERY,
-    Header,
-    answer_of,
-    arrays_of,
-    client_stages,
-    listed,
-    reason_of,
-    told,
-    with_keys,
-)
-from ._nodes import Nodes, per_round, sample
-from ._replies import as_sent, sort_replies, strangers
+from ._messages import BODY, QUERY, Header, answer_of, arrays_key, client_stages, listed, reason_of, with_keys
+from ._nodes import Nodes
+from ._replies import sort_replies
 from ._report import RoundReport
 from ._run import ResumableStrategy
+from ._sampling import amount, sample
+from ._tensors import arrays_of
 
 logger = getLogger("flwr.fedhds")
 
@@ -67,6 +62,10 @@ class FedHDS(ResumableStrategy):
             sampling cannot. None is all.
         query_timeout: seconds to wait for the summaries, above 0; None waits until each node has answered or is given
             up by Flower.
+        quorum: how many of the nodes that are asked must have answered for a phase to end at its soft deadline: a count (at least 1), a share
+            (in (0, 1]), or None for all, which waits as long as the phase has time.
+        soft_deadline: seconds of a phase after which a quorum is enough, above 0; None is half of its time (`query_timeout` for summaries,
+            `timeout` of :meth:`start` for training and evaluation), but no less than ten minutes.
         start_with: nodes to wait for before the first round, at least 1.
         checkpoint: file that is written after each round, and from which :meth:`start` goes on; None keeps nothing.
 
@@ -91,16 +90,23 @@ class FedHDS(ResumableStrategy):
         layers: int = 1,
         clients_per_round: int | float | None = None,
         query_timeout: float | None = 3600.0,
+        quorum: int | float | None = 2 / 3,
+        soft_deadline: float | None = None,
         start_with: int = 1,
         checkpoint: str | os.PathLike[str] | None = None,
     ) -> None:
-        super().__init__(WeightedMean() if inner is None else inner, checkpoint=checkpoint, start_with=start_with)
+        super().__init__(
+            WeightedMean() if inner is None else inner,
+            checkpoint=checkpoint,
+            start_with=start_with,
+            exchange=Exchange(quorum, soft_deadline),
+        )
         if query_timeout is not None and not query_timeout > 0:
             raise ParameterError(f"query_timeout: expected seconds above 0 or None, got {query_timeout!r}")
         self.method = method if isinstance(method, Method) else Method(method)
         self.seed = checked_seed(seed)
         self.layers = layers
-        self.clients_per_round = per_round(clients_per_round)
+        self.clients_per_round = amount(clients_per_round, "clients_per_round")
         self.query_timeout = query_timeout
         self.aggregator = aggregator
         checked_aggregator(aggregator)
@@ -114,6 +120,8 @@ class FedHDS(ResumableStrategy):
         self._server = self._fresh()
         self._nodes = Nodes()
         self._sent: ArrayRecord = ArrayRecord()
+        self._key = "arrays"
+        self._evaluating: set[int] | None = None
         self._selection: list[Group] = []
 
     def __repr__(self) -> str:
@@ -142,7 +150,6 @@ class FedHDS(ResumableStrategy):
         """Asks for summaries, selects, and gives the messages to the clients that are to train.
 
         Raises:
-            ProtocolError: when two clients have one number.
             StageError: when a stage of the selection fails.
         """
         report = RoundReport(server_round)
@@ -152,7 +159,11 @@ class FedHDS(ResumableStrategy):
             message.metadata.dst_node_id: message
             for message in self.inner.configure_train(server_round, arrays, config, grid)
         }
-        found = self._nodes.identify(messages, lambda nodes: self._hello(grid, server_round, nodes))
+        self._key = arrays_key(messages.values(), self._key)
+        found = self._nodes.identify(
+            messages, lambda nodes: self._hello(grid, server_round, nodes), self._exchange.silent
+        )
+        report.refused = dict(self._nodes.refused)
         report.clients = sample(list(found), self.clients_per_round, self.seed, server_round)
         nodes = {client: found[client] for client in report.clients}
         self._collect(grid, server_round, {client: messages[node] for client, node in nodes.items()}, report)
@@ -181,47 +192,50 @@ class FedHDS(ResumableStrategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Aggregates the replies that fit, in ascending order of client numbers: in the core, or by the inner strategy."""
         report = self.reports[-1]
-        good, failed = sort_replies(replies, report, self._sent, self._nodes, self._server.most)
+        updates = sort_replies(replies, report, self._sent, self._nodes, self._server.most)
         arrays: ArrayRecord | None = None
         metrics: MetricRecord | None = None
         if not report.answered:
             self._server.abandon_round()  # nothing was selected
         elif self._core:
-            arrays, metrics = join(self._server, self.inner, self._sent, good, failed, report)
+            arrays, metrics = join(self._server, self.inner, self._sent, updates, self._key, report)
         else:
-            if good:
-                # Errors too: what a strategy makes of them is its own affair. A privacy wrapper skips the round.
-                arrays, metrics = self.inner.aggregate_train(server_round, [*good.values(), *failed])
+            discarded: str | None = None
+            if updates:
+                made = aggregated(self.inner, server_round, updates, self._sent, self._key)
+                arrays, metrics, discarded = made.arrays, made.metrics, made.discarded
+                report.left_out |= made.left_out
+                report.trained = {client: n for client, n in report.trained.items() if client not in made.left_out}
             report.end(self._server.end_round({} if arrays is None else report.trained))
+            report.discarded = report.discarded or discarded
         for client, reason in sorted(report.left_out.items()):
             logger.warning("round %s: client %s is left out: %s", server_round, client, reason)
         if report.discarded is not None:
             logger.warning("round %s: the arrays stay as they are: %s", server_round, report.discarded)
         logger.info("fedhds: %s", report)
-        return None if arrays is None else as_sent(arrays, self._sent), metrics
+        return arrays, metrics
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """The inner strategy's."""
-        return list(self.inner.configure_evaluate(server_round, arrays, config, grid))
+        """The inner strategy's, but to nodes that were refused."""
+        made = self.inner.configure_evaluate(server_round, arrays, config, grid)
+        messages = [message for message in made if message.metadata.dst_node_id not in self._nodes.refused]
+        self._evaluating = {message.metadata.dst_node_id for message in messages}
+        return messages
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """The inner strategy's, in ascending order of client numbers."""
-        good: dict[int, Message] = {}
-        failed: list[Message] = []
-        for reply in replies:
-            node = reply.metadata.src_node_id
-            if reply.has_error():
-                failed.append(reply)
-            else:
-                # Clients can be evaluated that were never asked which number they have; they come last.
-                client = self._nodes.number(node)
-                good[2**32 + node if client is None else client] = reply
-        for place, reason in strangers(good).items():
-            logger.warning("round %s: node %s is left out: %s", server_round, good[place].metadata.src_node_id, reason)
-            del good[place]
-        return self.inner.aggregate_evaluate(server_round, [good[place] for place in sorted(good)] + failed)
+        """The inner strategy's, of the replies that fit and in ascending order of client numbers."""
+        metrics, left_out = evaluated(self.inner, server_round, replies, self._nodes, self._evaluating)
+        self._evaluating = None
+        for place, reason in left_out.items():
+            who = f"node {place - WITHOUT_NUMBER}" if place >= WITHOUT_NUMBER else f"client {place}"
+            logger.warning("round %s: the evaluation of %s does not count: %s", server_round, who, reason)
+        if self.reports:
+            report = self.reports[-1]
+            report.not_evaluated = {place: reason for place, reason in left_out.items() if place < WITHOUT_NUMBER}
+            report.refused |= {place - WITHOUT_NUMBER: reason for place, reason in left_out.items() if place >= WITHOUT_NUMBER}
+        return metrics
 
     def _header(self, phase: str, server_round: int, client: int | None) -> Header:
         return Header(
@@ -241,7 +255,11 @@ class FedHDS(ResumableStrategy):
             Message(RecordDict({"config": with_keys({}, header, None)}), node, QUERY, group_id=str(server_round))
             for node in nodes
         ]
-        return grid.send_and_receive(messages, timeout=self.query_timeout)
+        # It takes a node no work to say. Once there are others to go on with, nobody is waited for longer than for one that was silent.
+        timeout = self.query_timeout
+        if self._nodes.known and (timeout is None or timeout > GRACE):
+            timeout = GRACE
+        return self._exchange(grid, messages, "hello", timeout)
 
     def _collect(self, grid: Grid, server_round: int, templates: dict[int, Message], report: RoundReport) -> None:
         """Asks the clients for summaries and takes in what comes."""
@@ -253,10 +271,12 @@ class FedHDS(ResumableStrategy):
             for client, template in templates.items()
         ]
         clients = {message.metadata.dst_node_id: client for client, message in zip(templates, queries, strict=True)}
-        for reply in grid.send_and_receive(queries, timeout=self.query_timeout):
+        heard: set[int] = set()
+        for reply in self._exchange(grid, queries, "summary", self.query_timeout):
             client = clients.get(reply.metadata.src_node_id)
-            if client is None:
-                continue  # an error of the grid itself: its client stays silent
+            if client is None or client in heard:
+                continue  # an error of the grid itself: its client stays silent; or a second answer
+            heard.add(client)
             try:
                 if reply.has_error():
                     raise ProtocolError(reason_of(reply))
@@ -311,5 +331,6 @@ class FedHDS(ResumableStrategy):
     def _begin(self, state: bytes | None) -> None:
         self._server = self._fresh()
         self._nodes = Nodes()
+        self._exchange.forget()
         if state is not None:
             self._server.resume(state)
