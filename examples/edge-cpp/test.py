@@ -170,7 +170,7 @@ def with_strangers(programs: Path, folder: Path, seed: int) -> Path:
 def with_silence(programs: Path, folder: Path, seed: int) -> Path:
     """Client 3 says its number and nothing more: after a while the rounds go on without it."""
     silent = CLIENTS - 1
-    with Federation(programs, folder, seed, "--wait", 5) as federation:
+    with Federation(programs, folder, seed, "--wait", 20) as federation:
         connection = said(federation.port, hello(silent))
         clients = [federation.client(number) for number in range(silent)]
         federation.server.finish()

@@ -71,7 +71,7 @@ fn any_claims() -> impl Strategy<Value = Vec<(u32, [f32; 4])>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn no_claim_takes_more_than_the_cap_or_ends_the_selection(
