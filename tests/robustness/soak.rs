@@ -302,10 +302,10 @@ fn two_hundred_rounds_with_a_third_hostile() {
         ("stratified", "weighted_mean"),
         ("random", "fedadam"),
         ("fedhds_coverage", "weighted_mean"),
-        ("fedhds_coverage", "fedavgm"),
+        ("stratified", "fedavgm"),
     ] {
         let bits = soak(preset, aggregator, 7);
-        if preset == "stratified" {
+        if (preset, aggregator) == ("stratified", "weighted_mean") {
             assert_eq!(soak(preset, aggregator, 7), bits, "the same attacks end with the same bits");
         }
     }
