@@ -167,6 +167,32 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_width_of_most_decides_whoever_comes_first(
+        (widths, order) in prop::collection::vec(1usize..4, 1..9)
+            .prop_flat_map(|widths| { let n = widths.len(); (Just(widths), Just((0..n).collect::<Vec<_>>()).prop_shuffle()) }),
+    ) {
+        let mut server = server(by_whole_part(Count::PerCluster));
+        server.begin_round(Round(0), &ids(0..widths.len() as u32), None).unwrap();
+        for client in order {
+            let centroids = Matrix::new(1, widths[client], vec![client as f32; widths[client]]).unwrap();
+            sum(&mut server, ClientSummary { centroids, ..summary(client as u32, 0, &[(1.0, 1)]) }).unwrap();
+        }
+        let orders = server.select(&Context::new(1)).unwrap();
+        let count = |width: usize| widths.iter().filter(|&&other| other == width).count();
+        let most = (1..4).rev().max_by_key(|&width| count(width)).unwrap();
+        let report = server.end_round(&BTreeMap::new()).unwrap();
+        for (client, &width) in (0..).map(ClientId).zip(&widths) {
+            prop_assert_eq!(orders.contains_key(&client), width == most, "{:?}: {}", widths, client);
+            let why = report.left_out.get(&client);
+            prop_assert!(why.map_or(width == most, |why| why.contains(&format!("client {client}: "))), "{:?}", why);
+        }
+    }
+}
+
 #[test]
 fn five_huge_claims_do_not_end_a_random_selection() {
     let limits = Limits { max_group_records: u32::MAX, ..Limits::default() };
