@@ -16,8 +16,6 @@ namespace edge {
 
 namespace {
 
-// No message of this federation is longer; a stranger that claims so is not believed.
-constexpr std::size_t most = std::size_t{64} << 20;
 constexpr std::size_t length_bytes = 4;
 
 void check(int result, const char* what) {
@@ -35,12 +33,22 @@ sockaddr_in loopback(std::uint16_t port) {
 void prepare(const Socket& socket) {
     const int on = 1;
     const timeval patience{10, 0};
+    // A peer that is gone without a word is found out within half a minute, so that it can come back under its number.
+    const int idle = 10, again = 5, times = 3;
+    check(setsockopt(socket.descriptor(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on), "SO_KEEPALIVE");
+    check(setsockopt(socket.descriptor(), IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle), "TCP_KEEPIDLE");
+    check(setsockopt(socket.descriptor(), IPPROTO_TCP, TCP_KEEPINTVL, &again, sizeof again), "TCP_KEEPINTVL");
+    check(setsockopt(socket.descriptor(), IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times), "TCP_KEEPCNT");
     check(setsockopt(socket.descriptor(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), "TCP_NODELAY");
     check(setsockopt(socket.descriptor(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience), "SO_SNDTIMEO");
 }
 
 void send_all(const Socket& socket, fedhds::BytesView bytes) {
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point end = Clock::now() + std::chrono::minutes(1);
     for (std::size_t sent = 0; sent < bytes.size();) {
+        // Who takes a byte now and then would hold up everybody else.
+        if (Clock::now() >= end) throw std::runtime_error("it takes its message too slowly");
         const ssize_t now = send(socket.descriptor(), bytes.data() + sent, bytes.size() - sent, 0);
         if (now < 0 && errno == EINTR) continue;
         check(now < 0 ? -1 : 0, "send");
@@ -101,7 +109,7 @@ Socket connect_to(std::uint16_t port, int seconds) {
 }
 
 void send_frame(const Socket& socket, fedhds::BytesView bytes) {
-    if (bytes.size() > most) throw std::runtime_error("a frame of " + std::to_string(bytes.size()) + " bytes");
+    if (bytes.size() > longest_frame) throw std::runtime_error("a frame of " + std::to_string(bytes.size()) + " bytes");
     std::vector<std::uint8_t> length;
     put(length, static_cast<std::uint32_t>(bytes.size()));
     send_all(socket, length);
@@ -122,7 +130,7 @@ bool Inbox::read(const Socket& socket) {
 std::optional<Frame> Inbox::next() {
     if (bytes_.size() < length_bytes) return std::nullopt;
     const std::size_t length = get(bytes_.data());
-    if (length > most) throw std::runtime_error("a frame of " + std::to_string(length) + " bytes");
+    if (length > most_) throw std::runtime_error("a frame of " + std::to_string(length) + " bytes");
     if (bytes_.size() - length_bytes < length) return std::nullopt;
     const auto begin = bytes_.begin() + length_bytes;
     const auto end = begin + static_cast<std::ptrdiff_t>(length);
@@ -138,7 +146,7 @@ Frame hello(std::uint32_t client) {
 }
 
 std::optional<std::uint32_t> number_of(const Frame& hello) {
-    if (hello.size() != length_bytes) return std::nullopt;
+    if (hello.size() != hello_bytes) return std::nullopt;
     return get(hello.data());
 }
 

@@ -45,12 +45,18 @@ Socket accept_from(const Socket& listener);
 // Connects to a port of loopback, and tries for so many seconds where nobody listens yet.
 Socket connect_to(std::uint16_t port, int seconds);
 
-// Sends one frame. A peer that takes nothing for ten seconds counts as lost.
+// Sends one frame. A peer that takes nothing for ten seconds, or not all of it in a minute, counts as lost.
 void send_frame(const Socket& socket, fedhds::BytesView bytes);
+
+// No message of this federation is longer; a peer that claims so is not believed.
+constexpr std::size_t longest_frame = std::size_t{64} << 20;
 
 // The bytes that came from a peer, cut into frames.
 class Inbox {
 public:
+    // Takes frames of at most so many bytes; a longer one is a failure before its bytes are here.
+    void accept(std::size_t most) { most_ = most; }
+
     // Reads what is there, and waits where nothing is; false: the peer has closed.
     bool read(const Socket& socket);
 
@@ -59,7 +65,11 @@ public:
 
 private:
     std::vector<std::uint8_t> bytes_;
+    std::size_t most_ = longest_frame;
 };
+
+// The bytes of a hello.
+constexpr std::size_t hello_bytes = 4;
 
 // The first thing that a client sends: its number.
 Frame hello(std::uint32_t client);

@@ -1,8 +1,8 @@
 """Runs the C++ federation as real processes and compares its adapter with that of the Rust simulation, byte by byte.
 
 `test.py SERVER_AND_CLIENT_FOLDER REFERENCE_PROGRAM`; standard library alone. One run as it should be, one with a client that is
-killed in the middle of two rounds and started again, one with another seed, whose adapter must be another one; and one with a client
-whose messages are damaged on the way, which the server survives.
+killed in the middle of two rounds and started again, one with strangers at the port, one with another seed, whose adapter must be another
+one; and two that the server survives: one with a client whose messages are damaged on the way, one with a client that stays silent.
 """
 
 import queue
@@ -70,12 +70,12 @@ class Program:
 class Federation:
     """A server and its clients in a folder; ends what it started."""
 
-    def __init__(self, programs: Path, folder: Path, seed: int) -> None:
+    def __init__(self, programs: Path, folder: Path, seed: int, *server: object) -> None:
         self.programs, self.folder = programs, folder
         self.options = ["--model", MODEL, "--clients", CLIENTS, "--rounds", ROUNDS, "--seed", seed]
         self.started: list[Program] = []
         folder.mkdir()
-        self.server = self.start("edge-server", "--out", folder / "adapter", "--port", 0)
+        self.server = self.start("edge-server", "--out", folder / "adapter", "--port", 0, *server)
         self.port = int(self.server.until("listening on port").split()[-1])
 
     def start(self, program: str, *options: object) -> Program:
@@ -132,6 +132,53 @@ def with_kills(programs: Path, folder: Path, seed: int) -> Path:
         for client in [*others, third]:
             client.finish()
         assert not any("round 1: trained on" in line for line in third.seen), "it trained a second time"
+    return folder / "adapter"
+
+
+def said(port: int, *frames: bytes) -> socket.socket:
+    """A connection on which these bytes were sent."""
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.sendall(b"".join(frames))
+    return connection
+
+
+def hello(number: int) -> bytes:
+    """What a client says first."""
+    return (4).to_bytes(4, "big") + number.to_bytes(4, "big")
+
+
+def with_strangers(programs: Path, folder: Path, seed: int) -> Path:
+    """Connections that say nothing, something long, no client's number, or one that a client has: they change nothing."""
+    with Federation(programs, folder, seed) as federation:
+        clients = [federation.client(number) for number in range(1, CLIENTS)]
+        for _ in clients:
+            federation.server.until("is here")
+        open_still = [said(federation.port) for _ in range(80)]
+        open_still += [said(federation.port, frame) for frame in (b"\xff" * 8, hello(99), b"\0\0\0\4", b"\0\0\0\0")]
+        open_still.append(said(federation.port, hello(1), b"\0\0\0\3FH\2"))
+        federation.server.until("client 1 is here already")
+        clients.append(federation.client(0))
+        federation.server.finish()
+        for client in clients:
+            client.finish()
+        for connection in open_still:
+            connection.close()
+        assert '"left_out":{}' in next(line for line in federation.server.seen if "left_out" in line)
+    return folder / "adapter"
+
+
+def with_silence(programs: Path, folder: Path, seed: int) -> Path:
+    """Client 3 says its number and nothing more: after a while the rounds go on without it."""
+    silent = CLIENTS - 1
+    with Federation(programs, folder, seed, "--wait", 20) as federation:
+        connection = said(federation.port, hello(silent))
+        clients = [federation.client(number) for number in range(silent)]
+        federation.server.finish()
+        for client in clients:
+            client.finish()
+        connection.close()
+        reports = [line for line in federation.server.seen if '"left_out"' in line]
+        assert len(reports) == ROUNDS and all(f'"left_out":{{"{silent}":' in line for line in reports), reports
     return folder / "adapter"
 
 
@@ -200,6 +247,10 @@ def main(programs: Path, reference: Path) -> None:
             print(f"seed {seed}: the adapter of {1 + CLIENTS} C++ processes is the simulation's, bit for bit")
         assert adapter(with_kills(programs, folder / "killed", 3)) == expected[3]
         print("seed 3: a client killed in two rounds and started again changes nothing")
+        assert adapter(with_strangers(programs, folder / "strangers", 3)) == expected[3]
+        print("seed 3: strangers at the port, one with the number of a client, change nothing")
+        assert adapter(with_silence(programs, folder / "silent", 3)) != expected[3]
+        print("seed 3: a client that stays silent is left out, and the others go on")
         assert adapter(with_damage(programs, folder / "damaged", 3)) != expected[3]
         print("seed 3: a client whose messages are damaged in two rounds is left out of these, and the others go on")
 

@@ -231,6 +231,22 @@ impl Error {
         self
     }
 
+    /// What it says, each part bounded and on one line: what a client sent may be in it, and logs, reports and terminals repeat it.
+    #[must_use]
+    pub(crate) fn bounded(mut self) -> Self {
+        let parts: Vec<&mut String> = match &mut self {
+            Error::Protocol { what, expected, got } | Error::Input { what, expected, got } => vec![what, expected, got],
+            Error::Adapter { name, expected, got } | Error::Parameter { name, expected, got } => {
+                vec![name, expected, got]
+            }
+            Error::Stage { stage, message } => vec![stage, message],
+            Error::NotFinite { what, .. } => vec![what],
+            _ => Vec::new(),
+        };
+        parts.into_iter().for_each(|part| *part = plain_text(part, MOST_OF_A_PART));
+        self
+    }
+
     /// Names the configuration file in a [`Error::Config`]; leaves every other error as it is.
     #[must_use]
     pub fn in_file(self, path: impl AsRef<Path>) -> Self {
@@ -259,6 +275,28 @@ impl Error {
     }
 }
 
+/// The longest part of a [bounded](Error::bounded) error, in bytes.
+const MOST_OF_A_PART: usize = 400;
+
+/// A text of somebody else's, of so many bytes at most and on one line. What a terminal would obey, or hide, is a space: control characters,
+/// separators of lines, marks that turn or join what is written.
+pub(crate) fn plain_text(text: &str, most: usize) -> String {
+    let obeyed = |c: char| {
+        let marks =
+            ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{206f}', '\u{feff}'..='\u{feff}'];
+        c.is_control() || marks.iter().any(|range| range.contains(&c))
+    };
+    let mut plain = String::new();
+    for c in text.chars().map(|c| if obeyed(c) { ' ' } else { c }) {
+        if plain.len() + c.len_utf8() > most {
+            plain.push_str(" ...");
+            break;
+        }
+        plain.push(c);
+    }
+    plain
+}
+
 /// The name nearest to `unknown`, if it is near enough to be a slip of the hand: capitals and hyphens do not count.
 fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = unknown.to_lowercase().replace(['-', ' '], "_");
@@ -270,6 +308,25 @@ fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_else_wrote_is_bounded_and_on_one_line() {
+        let name = format!("{}\n\u{1b}[2J\u{202e}", "\u{e9}".repeat(10_000));
+        let errors = [
+            Error::adapter(name.clone(), name.clone(), &name),
+            Error::protocol(name.clone(), "x", &name),
+            Error::stage("s", name.clone()),
+            Error::input(&name, "x", &name),
+            Error::parameter(&name, "x", &name),
+            Error::NotFinite { what: name.clone(), row: 0, column: 0, value: f32::NAN },
+        ];
+        for error in errors {
+            let text = error.bounded().to_string();
+            assert!(text.len() < 3 * (MOST_OF_A_PART + 4) + 100, "{} bytes", text.len());
+        }
+        let text = Error::stage("s", "a\nb\u{1b}[2Jc\u{202e}d\u{2028}e").bounded().to_string();
+        assert_eq!(text, "stage `s`: a b [2Jc d e");
+    }
 
     #[test]
     fn an_unknown_name_lists_the_known_ones_and_proposes_a_near_one() {

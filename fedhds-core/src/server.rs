@@ -9,12 +9,15 @@ mod budget;
 mod finish;
 mod gate;
 mod knowledge;
+mod left_out;
+mod level;
 mod picks;
 mod receive;
 mod registry;
 mod report;
 mod selection;
 mod state;
+mod step;
 mod uploaded;
 mod why;
 
@@ -27,10 +30,10 @@ pub use why::{Caps, GroupReason};
 
 use crate::aggregate::AdapterShape;
 use crate::error::{Error, Result};
+use crate::guard::caught;
 use crate::method::checked::check_memory;
 use crate::method::{GateConfig, Pipeline, Regroup};
-use crate::protocol::{ClientSummary, GateQuestion, LocalUpdate, RecordKeys, RoundStart, SelectionOrder, TokensAsked};
-use crate::sorting;
+use crate::protocol::{GateQuestion, LocalUpdate, RecordKeys, RoundStart, SelectionOrder, TokensAsked};
 use crate::stage::{Aggregated, Aggregator, Memory};
 use crate::types::{Adapter, ClientId, ClusterId, Context, Round, Seed};
 use gate::Gate;
@@ -50,16 +53,22 @@ pub struct Server {
     /// Makes what takes notes of a selection, where somebody asked for reasons.
     explain: Option<fn() -> Box<dyn Explain>>,
     state: ServerState,
+    /// What the round's clients train, where it takes updates.
+    global: Option<Adapter>,
     /// The updates that came.
     updates: BTreeMap<ClientId, Arrived>,
+    /// Clients whose update was drawn back, and how far.
+    limited: BTreeMap<ClientId, String>,
     /// What the aggregator made of them, while the memory has not taken the round.
     aggregated: Option<Aggregated>,
 }
 
 /// A client's update, once it came.
 struct Arrived {
-    /// The update, until those of all lower client ids are there: the aggregator adds in the order of ids.
+    /// The update, until those of all clients are there: how far one may lie is told by all, and the aggregator adds in the order of ids.
     waiting: Option<LocalUpdate>,
+    /// How far it lies from the global adapter.
+    distance: f64,
     /// What it trained on; empty where the aggregator refused it.
     trained: TrainedOn,
     /// Tokens that it trained on, where the budget is in tokens.
@@ -89,7 +98,9 @@ impl Server {
             keys: RecordKeys(seed.derive("record keys", 0)),
             aggregator,
             state: ServerState::default(),
+            global: None,
             updates: BTreeMap::new(),
+            limited: BTreeMap::new(),
             aggregated: None,
         })
     }
@@ -123,15 +134,16 @@ impl Server {
         let expected = global.map(AdapterShape::of);
         if let (Some(shape), Some(global)) = (&expected, global) {
             shape.check(global)?;
-            self.aggregator.begin(global, round)?;
+            caught("aggregator", || self.aggregator.begin(global, round))?;
         }
         if let Some(memory) = &mut self.memory {
-            memory.begin(round)?;
+            caught("server.memory", || memory.begin(round))?;
             check_memory(memory.as_ref())?;
         }
         tracing::debug!(%round, clients = set.len(), "a round begins");
         self.state =
             ServerState { phase: Phase::Collecting, round: Some(round), clients: set, expected, ..Default::default() };
+        self.global = global.cloned();
         let mut start = RoundStart::new(round, self.pipeline.ask());
         start.sections.set(&self.keys)?;
         if let Some(registry) = &self.registry {
@@ -155,7 +167,8 @@ impl Server {
     /// 3. Methods without features choose among the records themselves, each known by its client alone.
     ///
     /// No group gives empty orders. A lone group is its own representative, though no clusterer calls one point a cluster.
-    /// Where clients sent coordinates of their own, those whose number of coordinates is not the most frequent one are left out.
+    /// Where clients sent coordinates of their own, those whose number of coordinates is not the most frequent one are left out. So are the clients
+    /// with the most groups where all clients together sent more than [`Limits::max_round_groups`](crate::method::Limits).
     ///
     /// # Errors
     /// [`Error::Protocol`] outside of the collecting phase, [`Error::Stage`] and the stages' own errors, [`Error::Cancelled`]; then the
@@ -164,6 +177,7 @@ impl Server {
         self.expect(Phase::Collecting, "select")?;
         let round = self.state.round.unwrap_or(Round(0));
         self.leave_out_other_columns();
+        self.leave_out_the_largest();
         if let Some(registry) = &mut self.registry {
             registry.register(round, self.state.summaries.values());
         }
@@ -177,7 +191,9 @@ impl Server {
             gate: gate.as_ref(),
             explain: explain.as_deref(),
         };
-        let selection = budget::select(&self.pipeline, round, self.state.summaries.values(), &known, context)?;
+        let summaries = self.state.summaries.values();
+        let select = || budget::select(&self.pipeline, round, summaries.clone(), &known, context);
+        let selection = caught("server", select)?;
         tracing::debug!(
             %round,
             clients = self.state.summaries.len(),
@@ -235,26 +251,6 @@ impl Server {
     /// spare groups. 0 before [`select`](Server::select).
     pub fn most_records(&self, client: ClientId) -> usize {
         self.state.selection.as_ref().map_or(0, |selection| selection.most_of(client))
-    }
-
-    /// Leaves out whoever sent another number of coordinates than most.
-    fn leave_out_other_columns(&mut self) {
-        // No coordinates at all are those of a client too small to show a centroid.
-        let shows = |s: &ClientSummary| self.pipeline.client.clusterer.is_none() || s.centroids.cols() > 0;
-        let columns = |s: &ClientSummary| (!s.groups.is_empty() && shows(s)).then(|| s.centroids.cols());
-        let mut all: Vec<usize> = self.state.summaries.values().filter_map(columns).collect();
-        sorting::sort(&mut all);
-        // Among equally frequent ones the smaller number.
-        let frequency = |same: &&[usize]| (same.len(), std::cmp::Reverse(same[0]));
-        let Some(most) = all.chunk_by(|a, b| a == b).max_by_key(frequency).map(|same| same[0]) else { return };
-        let other = |s: &&ClientSummary| columns(s).is_some_and(|cols| cols != most);
-        let others: Vec<(ClientId, usize)> =
-            self.state.summaries.values().filter(other).map(|s| (s.client, s.centroids.cols())).collect();
-        for (client, cols) in others {
-            self.state.summaries.remove(&client);
-            let expected = format!("{most} coordinates, as most clients sent");
-            self.leave_out(client, Error::protocol("client_summary: centroids", expected, cols));
-        }
     }
 }
 

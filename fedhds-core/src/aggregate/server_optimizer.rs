@@ -128,6 +128,12 @@ impl Moments {
     }
 }
 
+/// How far two values lie apart, also where that is beyond the range of f32.
+fn apart(a: f32, b: f32) -> f64 {
+    let short = a - b;
+    if short.is_finite() { f64::from(short) } else { f64::from(a) - f64::from(b) }
+}
+
 impl Rule {
     /// The new value of one tensor; `m` and `v` move with it.
     fn step(&self, x: &mut [f32], mean: &[f32], m: &mut [f64], v: &mut [f64]) {
@@ -178,7 +184,7 @@ impl Aggregator for ServerOptimizer {
         for (name, tensor) in &mut adapter.tensors {
             let Some(to) = mean.tensors.get(name) else { continue };
             let n = tensor.data.len();
-            squares += to.data.iter().zip(&tensor.data).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+            squares += to.data.iter().zip(&tensor.data).map(|(&a, &b)| apart(a, b).powi(2)).sum::<f64>();
             let m = moments.first.entry(name.clone()).or_insert_with(|| vec![0.0; n]);
             match &self.rule {
                 Rule::Momentum(_) => self.rule.step(&mut tensor.data, &to.data, m, &mut []),

@@ -19,6 +19,15 @@ impl AdapterShape {
         Self { config: adapter.config.clone(), tensors }
     }
 
+    /// The most bytes of a message that carries an adapter of this shape.
+    pub(crate) fn encoded_len(&self) -> usize {
+        let targets: usize = self.config.target_modules.iter().map(|name| name.len() + 10).sum();
+        let tensor = |(name, [rows, cols]): &(String, [usize; 2])| {
+            rows.saturating_mul(*cols).saturating_mul(4).saturating_add(name.len() + 40)
+        };
+        self.tensors.iter().map(tensor).fold(targets + 200, usize::saturating_add)
+    }
+
     /// Whether an adapter means the same and every value of it is there and finite. Dropout acts in training alone and may differ.
     ///
     /// # Errors

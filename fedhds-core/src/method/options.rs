@@ -66,25 +66,45 @@ pub enum Copies {
     Collapse,
 }
 
-/// What a server accepts of one client, so that no client can make it work or remember without end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What a server accepts of its clients, so that none of them can make it work or remember without end, or move the adapter without end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// The most groups of a summary, at least 1; default 4,096. A summary with more is refused.
     pub max_groups: usize,
     /// The most records that a group counts for, at least 1; default 1,000,000. A larger one counts as so many.
     pub max_group_records: u32,
+    /// The most groups of all clients of a round, at least 1; default 262,144. Where there are more, the clients with the most groups are left
+    /// out, until so many are left. One client alone may always send [`max_groups`](Limits::max_groups).
+    #[serde(skip_serializing_if = "usual_groups")]
+    pub max_round_groups: usize,
+    /// How far a client's adapter may lie from the global one, in medians of how far those of the round lie, at least 1; default 10,000, which
+    /// honest clients do not come near. One that lies farther is drawn back to this distance, and the round's report says so.
+    #[serde(skip_serializing_if = "usual_step")]
+    pub max_step: f64,
+}
+
+const MAX_ROUND_GROUPS: usize = 1 << 18;
+const MAX_STEP: f64 = 10_000.0;
+
+fn usual_groups(groups: &usize) -> bool {
+    *groups == MAX_ROUND_GROUPS
+}
+
+fn usual_step(step: &f64) -> bool {
+    *step == MAX_STEP
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_groups: 4096, max_group_records: 1_000_000 }
+        let (max_round_groups, max_step) = (MAX_ROUND_GROUPS, MAX_STEP);
+        Self { max_groups: 4096, max_group_records: 1_000_000, max_round_groups, max_step }
     }
 }
 
 impl Limits {
     /// # Errors
-    /// [`Error::Parameter`] for a limit of 0.
+    /// [`Error::Parameter`] for a limit of 0, and a step below 1 or not finite.
     pub fn check(&self) -> Result<()> {
         if self.max_groups == 0 {
             return Err(Error::parameter("server.limits.max_groups", "at least 1", 0));
@@ -92,6 +112,17 @@ impl Limits {
         if self.max_group_records == 0 {
             return Err(Error::parameter("server.limits.max_group_records", "at least 1", 0));
         }
+        if self.max_round_groups == 0 {
+            return Err(Error::parameter("server.limits.max_round_groups", "at least 1", 0));
+        }
+        if !(self.max_step.is_finite() && self.max_step >= 1.0) {
+            return Err(Error::parameter("server.limits.max_step", "a finite number of at least 1", self.max_step));
+        }
         Ok(())
+    }
+
+    /// The most groups of all clients of a round.
+    pub(crate) fn of_round(&self) -> usize {
+        self.max_round_groups.max(self.max_groups)
     }
 }

@@ -146,7 +146,7 @@ mod tests {
         assert!(Pipeline::default().check().is_ok());
         assert!(good().check().is_ok());
         type Spoil = fn(&mut Pipeline);
-        let cases: [(&str, &str, Spoil); 20] = [
+        let cases: [(&str, &str, Spoil); 23] = [
             ("count.budget", "at least 1", |p| p.server.count = Count::Budget(0)),
             ("client.frame", "no groups", |p| p.client.clusterer = None),
             ("count", "nothing to cluster", |p| {
@@ -187,6 +187,9 @@ mod tests {
             ("server.share_cap", "at least 1", |p| p.server.share_cap = Some(f64::NAN)),
             ("server.limits.max_groups", "at least 1", |p| p.server.limits.max_groups = 0),
             ("server.limits.max_group_records", "at least 1", |p| p.server.limits.max_group_records = 0),
+            ("server.limits.max_round_groups", "at least 1", |p| p.server.limits.max_round_groups = 0),
+            ("server.limits.max_step", "at least 1", |p| p.server.limits.max_step = 0.5),
+            ("server.limits.max_step", "finite", |p| p.server.limits.max_step = f64::NAN),
         ];
         for (key, word, spoil) in cases {
             let mut pipeline = good();

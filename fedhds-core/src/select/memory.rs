@@ -68,7 +68,10 @@ impl CoverageMemory {
                 let total = mass[at] + records;
                 let share = records / total;
                 for (old, new) in points.row_mut(at).iter_mut().zip(centroid) {
-                    *old += share * (new - *old);
+                    let moved = *old + share * (new - *old);
+                    // Two ends of f32's range lie farther apart than it reaches.
+                    let long = || f64::from(*old) + f64::from(share) * (f64::from(*new) - f64::from(*old));
+                    *old = if moved.is_finite() { moved } else { long() as f32 };
                 }
                 mass[at] = total;
             }
@@ -151,6 +154,15 @@ mod tests {
         assert_eq!(covered.points.as_slice(), [0.0, 0.0, 7.0, 0.0], "8 x 3 and 4 x 1 became their mean");
         assert_eq!(covered.mass, [3.0, 4.0]);
         assert_eq!(memory.bound(), 2);
+    }
+
+    #[test]
+    fn points_at_the_ends_of_the_range_have_a_finite_mean() {
+        let mut memory = CoverageMemory::new(CoverageMemoryConfig { max_points: 1 }).unwrap();
+        for (x, y) in [(3e38, -3e38), (-3e38, 3e38), (f32::MAX, f32::MIN), (0.0, f32::MIN_POSITIVE)] {
+            commit(&mut memory, &[([x, y], 1)]);
+            assert!(memory.covered().points.as_slice().iter().all(|v| v.is_finite()), "{:?}", memory.covered());
+        }
     }
 
     #[test]

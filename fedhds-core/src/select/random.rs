@@ -7,6 +7,7 @@ use crate::stage::{Budget, Rows, Selector};
 use crate::types::{Context, Rng, RowId};
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Rows drawn uniformly at random, without replacement: the paper's baseline `Random`.
 ///
@@ -36,11 +37,33 @@ pub(super) fn draw(mut rows: Vec<usize>, count: usize, rng: &mut Rng) -> Vec<usi
     rows
 }
 
+/// [`draw`] from the numbers below `n`, without a list of them where few are drawn.
+fn draw_below(n: usize, count: usize, rng: &mut Rng) -> Vec<usize> {
+    if count >= n / 16 {
+        return draw((0..n).collect(), count, rng);
+    }
+    // What is not at its own place.
+    let mut moved: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut drawn = Vec::with_capacity(count);
+    for i in 0..count {
+        let j = rng.random_range(i..n);
+        let (here, there) = (moved.remove(&i).unwrap_or(i), moved.get(&j).copied().unwrap_or(j));
+        if i == j {
+            drawn.push(here);
+        } else {
+            moved.insert(j, here);
+            drawn.push(there);
+        }
+    }
+    drawn
+}
+
 impl Selector for Random {
     fn select(&self, all: &Rows<'_>, budget: Budget, context: &Context) -> Result<Vec<RowId>> {
         check_rows(all)?;
         let mut rng = context.seed.derive("random", 0).rng();
         let chosen = match budget {
+            Budget::Total(total) if all.keys.is_empty() => draw_below(all.len(), total, &mut rng),
             Budget::Total(total) => draw_rows((0..all.len()).collect(), total, all, &mut rng),
             Budget::PerCluster(count) => {
                 Groups::of(all).clusters.into_iter().flat_map(|rows| draw_rows(rows, count, all, &mut rng)).collect()
@@ -72,6 +95,20 @@ mod tests {
         }
         // 1,200 expected for each, standard deviation 29.
         assert!(counts.iter().all(|&c| (1050..1350).contains(&c)), "{counts:?}");
+    }
+
+    #[test]
+    fn few_of_many_are_drawn_as_from_the_whole_list() {
+        for (n, count) in [(0, 3), (1, 0), (40, 2), (1000, 60), (1000, 9)] {
+            for seed in 0..20 {
+                let rng = || Context::new(seed).seed.rng();
+                assert_eq!(
+                    draw_below(n, count, &mut rng()),
+                    draw((0..n).collect(), count, &mut rng()),
+                    "{count} of {n}"
+                );
+            }
+        }
     }
 
     #[test]

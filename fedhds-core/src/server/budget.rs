@@ -24,7 +24,8 @@ pub(super) fn select<'a>(
     let count = &pipeline.server.count;
     let Some(tokens) = count.tokens() else {
         let debt = known.registry.map_or(0, Registry::debt);
-        let asked = count.asked(round, uploaded.records()).map(|asked| asked.saturating_add(debt));
+        let records = uploaded.counted(count, pipeline.server.share_cap, known.clients);
+        let asked = count.asked(round, records).map(|asked| asked.saturating_add(debt));
         return pick(pipeline, &uploaded, asked, known, context);
     };
     let tokens = tokens.saturating_add_signed(known.registry.map_or(0, Registry::owed));

@@ -4,10 +4,11 @@ use super::report::reason;
 use super::state::{Phase, ServerState};
 use super::{FinishedRound, RoundReport, Server, TrainedOn};
 use crate::error::{Error, Result};
+use crate::guard::caught;
 use crate::method::checked::check_memory;
 use crate::protocol::LocalUpdate;
 use crate::sorting;
-use crate::stage::{Aggregated, TrainedGroup};
+use crate::stage::{Aggregated, AggregationReport, TrainedGroup};
 use crate::types::{Adapter, ClientId, Round};
 use std::collections::BTreeMap;
 
@@ -22,14 +23,21 @@ impl Server {
     /// the other call, and no more updates are taken.
     pub fn finish_round(&mut self) -> Result<FinishedRound> {
         self.expect(Phase::Training, "finish_round")?;
-        self.add_up_to(None);
+        self.add_all();
         let Aggregated { adapter, report: aggregation } = match (self.aggregated.take(), &self.state.expected) {
             (Some(aggregated), _) => aggregated,
-            (None, Some(_)) => self.aggregator.finish()?,
+            (None, Some(_)) => caught("aggregator", || self.aggregator.finish())?,
             (None, None) => Aggregated::default(),
         };
         let mut finished = FinishedRound { adapter, ..Default::default() };
         finished.report.aggregation = aggregation;
+        let AggregationReport { weights, limited, measures, .. } = &mut finished.report.aggregation;
+        // A report is written as JSON, which has no such numbers.
+        weights.retain(|_, weight| weight.is_finite());
+        measures.retain(|_, measure| measure.is_finite());
+        self.limited.iter().for_each(|(client, why)| {
+            limited.entry(*client).or_insert_with(|| why.clone());
+        });
         if let (Some(expected), Some(adapter)) = (&self.state.expected, &finished.adapter)
             && let Err(error) = expected.check(adapter)
         {
@@ -88,14 +96,15 @@ impl Server {
     fn close(&mut self, trained: &[(ClientId, TrainedOn)], tokens: u64, report: &mut RoundReport) -> Result<()> {
         // First what may fail: a round that cannot be closed is as it was.
         self.commit(trained)?;
-        let records = |groups: &TrainedOn| groups.iter().map(|(_, count)| count).sum::<u32>();
+        let records = |groups: &TrainedOn| groups.iter().fold(0u32, |sum, (_, count)| sum.saturating_add(*count));
         report.trained = sorting::map(trained.iter().map(|(client, groups)| (*client, records(groups))));
         report.left_out = std::mem::take(&mut self.state.left_out);
         let asked = self.state.selection.as_ref().map_or(0, |selection| selection.asked);
         report.gate = self.state.selection.as_ref().and_then(|selection| selection.gate.clone());
         let asked_tokens = self.state.selection.as_ref().map_or(0, |selection| selection.asked_tokens);
         let budget = self.pipeline.server.count.tokens();
-        report.missing = asked.saturating_sub(report.trained.values().sum());
+        let all = report.trained.values().fold(0u32, |sum, &records| sum.saturating_add(records));
+        report.missing = asked.saturating_sub(all);
         report.missing_tokens = asked_tokens.saturating_sub(tokens);
         if let (Some(registry), Some(round)) = (&mut self.registry, self.state.round) {
             registry.credit(round, trained);
@@ -131,7 +140,7 @@ impl Server {
         match &mut self.memory {
             None => Ok(()),
             Some(memory) => {
-                memory.commit(&accepted)?;
+                caught("server.memory", || memory.commit(&accepted))?;
                 check_memory(memory.as_ref())
             }
         }
@@ -140,6 +149,7 @@ impl Server {
     pub(super) fn leave_round(&mut self) {
         self.state = ServerState { round: self.state.round, ..Default::default() };
         self.updates.clear();
-        self.aggregated = None;
+        self.limited.clear();
+        (self.global, self.aggregated) = (None, None);
     }
 }

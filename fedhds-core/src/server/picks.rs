@@ -2,19 +2,22 @@
 
 use super::allowance::{Allowance, one_each, spread};
 use super::knowledge::Knowledge;
+use super::level::within_total;
 use super::registry::Registry;
 use super::selection::{SelectedGroup, Selection, to_u32};
 use super::uploaded::Uploaded;
 use super::why::{Caps, GroupReason};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::method::checked::{run_allocation, run_clusterer, run_selector};
 use crate::method::pipeline::{each_alone, keep_noise};
-use crate::method::{Noise, Pipeline, Repeats, ServerStages};
+use crate::method::{Count, Noise, Pipeline, Repeats, ServerStages};
+use crate::protocol::GroupScores;
 use crate::sorting;
 use crate::stage::{Budget, Clustering, Covered, Room, Rows, Targets, Watch};
 use crate::types::{ClientId, Context, Matrix, Scores};
 
-/// The most records that a method without features chooses from in one round: each is a row.
+/// The most records that a method without features chooses from in one round: each is a row. Where there are more, the largest claims count for
+/// less.
 const MAX_ROWS: usize = 1 << 26;
 
 /// Selects so many records, or as many as the clustering gives.
@@ -42,7 +45,7 @@ pub(super) fn pick(
     }
     let owners = uploaded.groups.iter().map(|group| group.client).collect();
     let mut allowance = Allowance::new(owners, uploaded.rooms.clone(), shares.unwrap_or_default());
-    if budget == Some(records) {
+    if budget == Some(records) || pipeline.server.count == Count::All {
         for at in 0..shown {
             allowance.take(at, u32::MAX);
         }
@@ -110,11 +113,15 @@ impl Around {
 }
 
 /// The scores of all groups: a column for each name that a client sent, NaN where a client has nothing of it. `None` where nobody
-/// sent any.
+/// sent any. Of more names than one client may send, those that most clients sent.
 fn joint_scores(scores: &[(usize, Option<Scores>)]) -> Result<Option<Scores>> {
     let mut names: Vec<&String> = scores.iter().flat_map(|(_, scores)| scores).flat_map(Scores::names).collect();
     sorting::sort(&mut names);
-    names.dedup();
+    let mut by_name: Vec<&[&String]> = names.chunk_by(|a, b| a == b).collect();
+    sorting::sort_by_key(&mut by_name, |same| std::cmp::Reverse(same.len()));
+    by_name.truncate(GroupScores::MAX.0);
+    let mut names: Vec<&String> = by_name.into_iter().filter_map(|same| same.first().copied()).collect();
+    sorting::sort(&mut names);
     if names.is_empty() {
         return Ok(None);
     }
@@ -145,25 +152,28 @@ fn among_records(
     // Once, unless a client would give more than its share: then what is left is drawn among the others.
     let mut left = budget;
     for turn in 0u64.. {
-        let rooms: Vec<usize> = (0..selection.groups.len()).map(|at| allowance.groups[at] as usize).collect();
         let open = |at: &usize| allowance.room(*at) > 0;
-        let records: usize = (0..rooms.len()).filter(open).map(|at| rooms[at]).sum();
-        if left == 0 || records == 0 {
+        let rooms = |at: usize| u64::from(allowance.groups[at]);
+        let open: Vec<usize> = (0..selection.groups.len()).filter(open).collect();
+        let level = within_total(open.iter().map(|&at| rooms(at)).collect(), MAX_ROWS as u64);
+        // Where each open group's rows begin, and the end.
+        let mut starts = vec![0usize];
+        let mut owners: Vec<ClientId> = Vec::new();
+        for &at in &open {
+            let room = rooms(at).min(level) as usize;
+            owners.extend(std::iter::repeat_n(selection.groups[at].client, room));
+            starts.push(owners.len());
+        }
+        if left == 0 || owners.is_empty() {
             break;
         }
-        if records > MAX_ROWS {
-            let expected = format!("at most {MAX_ROWS} in a round");
-            return Err(Error::protocol("client_summary: records", expected, records));
-        }
-        let group_of: Vec<usize> =
-            (0..rooms.len()).filter(open).flat_map(|at| std::iter::repeat_n(at, rooms[at])).collect();
-        let owners: Vec<ClientId> = group_of.iter().map(|&at| selection.groups[at].client).collect();
         let points = Matrix::zeros(owners.len(), 0);
         let rows = Rows::new(&points).owners(&owners);
         let context = if turn == 0 { context.clone() } else { context.derive("again", turn) };
         let chosen = run_selector("server.selector", stages.selector.as_ref(), &rows, Budget::Total(left), &context)?;
         for row in chosen {
-            left -= allowance.take(group_of[row.index()], 1) as usize;
+            let at = open[starts.partition_point(|&start| start <= row.index()) - 1];
+            left -= allowance.take(at, 1) as usize;
         }
     }
     Ok(())

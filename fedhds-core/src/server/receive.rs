@@ -1,20 +1,23 @@
 //! Messages of clients: who speaks, what is expected of them, and what becomes of a bad one.
 
 use super::report::reason;
+use super::step;
 use super::{Arrived, Phase, Server, TrainedOn};
 use crate::error::{Error, Result};
+use crate::guard::caught;
 use crate::protocol::{
-    Ask, ClientSummary, GateAnswer, GroupTokens, GroupsDigest, Kind, LocalUpdate, Message, TrainedGroups,
-    TrainedTokens, Wire as _,
+    Ask, ClientSummary, GateAnswer, GroupScores, GroupTokens, GroupsDigest, Kind, LocalUpdate, MAX_DIMS, Message,
+    TrainedGroups, TrainedTokens, Wire as _,
 };
 use crate::stage::ClientUpdate;
-use crate::types::{ClientId, Round};
+use crate::types::{ClientId, ClusterId, Round};
 
 impl Server {
     /// Takes in a message that `from` sent, a [`ClientSummary`] or a [`LocalUpdate`], and says which it was. `from` is who the transport
     /// says it is: a client that speaks for another is refused.
     ///
-    /// Updates may come in any order; the aggregator gets them in the order of client ids, each as soon as all before it are there.
+    /// Updates may come in any order; the aggregator gets them in the order of client ids, once those of all clients with an order are there or the
+    /// round is finished: how far one may lie from the global adapter is told by all of them.
     ///
     /// # Errors
     /// All name `from`. [`Error::Protocol`] for bytes that are no such message, at a time when none is expected, of a client that is not in
@@ -22,9 +25,38 @@ impl Server {
     /// or of more records than ordered. [`Error::Adapter`] for an adapter that is not like the global one; the aggregator's own.
     /// The message is then as if it had not come, and the round's report says why: nobody else is touched.
     pub fn receive(&mut self, from: ClientId, bytes: &[u8]) -> Result<Kind> {
-        match Message::decode(bytes) {
+        match self.check_length(bytes).and_then(|()| Message::decode(bytes)) {
             Ok(message) => self.receive_message(from, message),
             Err(error) => Err(self.refuse(from, error)),
+        }
+    }
+
+    /// Refuses what is longer than any message of a client can be that is due now, before anything is made of it.
+    fn check_length(&self, bytes: &[u8]) -> Result<()> {
+        /// Beside what is known: sections of later releases.
+        const ROOM: usize = 1 << 20;
+        let limits = &self.pipeline.server.limits;
+        let most = match (Kind::of(bytes)?, self.state.phase, &self.state.expected) {
+            (Kind::ClientSummary, Phase::Collecting, _) => {
+                let dims = match self.pipeline.ask() {
+                    Ask::Counts => 0,
+                    Ask::SharedGroups { dims, .. } => dims as usize,
+                    Ask::Groups => MAX_DIMS,
+                };
+                // Id, size, mean tokens, coordinates and scores of a group.
+                limits.max_groups.saturating_mul(5 + 5 + 4 + 4 * (dims + GroupScores::MAX.0))
+            }
+            (Kind::LocalUpdate, Phase::Training, Some(expected)) => {
+                // Group and count of each trained group.
+                expected.encoded_len().saturating_add(limits.max_groups.saturating_mul(5 + 5))
+            }
+            _ => return Ok(()),
+        };
+        match bytes.len() <= most.saturating_add(ROOM) {
+            true => Ok(()),
+            false => {
+                Err(Error::protocol("message", format!("at most {} bytes", most.saturating_add(ROOM)), bytes.len()))
+            }
         }
     }
 
@@ -53,7 +85,7 @@ impl Server {
 
     /// Notes why a client's message was refused. One that was accepted before, or is accepted later, still counts.
     fn refuse(&mut self, from: ClientId, error: Error) -> Error {
-        let error = error.of_client(from.0);
+        let error = error.of_client(from.0).bounded();
         if self.state.clients.contains(&from) {
             tracing::warn!(client = %from, %error, "left out");
             self.state.left_out.insert(from, reason(&error));
@@ -105,6 +137,13 @@ impl Server {
             // Each client's own coordinates: how many they are is settled among all clients, when all are there.
             Ask::Groups => None,
         };
+        if self.pipeline.ask() == Ask::Counts && summary.groups.len() > 1 {
+            let expected = "one group, as no features are looked at";
+            return Err(Error::protocol("client_summary: groups", expected, summary.groups.len()));
+        }
+        if self.pipeline.ask() == Ask::Groups && !summary.groups.is_empty() && dims == 0 && !hides {
+            return Err(Error::protocol("client_summary: centroids", "at least one coordinate", dims));
+        }
         if let Some(expected) = expected
             && !summary.groups.is_empty()
             && dims != expected
@@ -145,11 +184,13 @@ impl Server {
         }
         expected.check(&update.adapter)?;
         let (trained, tokens) = (self.trained_groups(&update)?, self.trained_tokens(&update)?);
+        let distance = self.global.as_ref().map_or(0.0, |global| step::distance(global, &update.adapter));
         self.state.left_out.remove(&from);
-        self.updates.insert(from, Arrived { waiting: Some(update), trained, tokens, failed: None });
-        // The lowest client whose update is still to come: those before it can be added.
-        let expected = |client: &ClientId| !self.updates.contains_key(client) && self.ordered(*client) > 0;
-        self.add_up_to(self.state.clients.iter().copied().find(expected));
+        self.updates.insert(from, Arrived { waiting: Some(update), distance, trained, tokens, failed: None });
+        let to_come = |client: &ClientId| !self.updates.contains_key(client) && self.ordered(*client) > 0;
+        if !self.state.clients.iter().any(to_come) {
+            self.add_all();
+        }
         match self.updates.get_mut(&from).and_then(|arrived| arrived.failed.take()) {
             Some(error) => Err(error),
             None => Ok(()),
@@ -169,7 +210,8 @@ impl Server {
     /// records as were ordered of each.
     pub(super) fn trained_groups(&self, update: &LocalUpdate) -> Result<TrainedOn> {
         let Some(selection) = &self.state.selection else { return Ok(Vec::new()) };
-        let most = |cluster| selection.most_of_group(update.client, cluster);
+        let most_by_group = selection.most_by_group(update.client);
+        let most = |cluster: ClusterId| most_by_group.get(&cluster).copied().unwrap_or_default();
         if let Some(TrainedGroups(groups)) = update.sections.get()? {
             // Records of spare groups are in the place of ordered ones: their sum is checked with the update's.
             for (cluster, count) in &groups {
@@ -212,18 +254,18 @@ impl Server {
         Ok(())
     }
 
-    /// Hands the waiting updates of all clients below this one to the aggregator, in the order of their ids; of all where there is none.
-    /// One that it refuses is left out with its reason, and nobody else is.
-    pub(super) fn add_up_to(&mut self, below: Option<ClientId>) {
-        let is_next = |arrived: &Arrived| arrived.waiting.is_some();
-        while let Some(client) = self.updates.iter().find(|(_, arrived)| is_next(arrived)).map(|(client, _)| *client)
-            && below.is_none_or(|below| client < below)
-            && let Some(update) = self.updates.get_mut(&client).and_then(|arrived| arrived.waiting.take())
-        {
+    /// Hands the waiting updates to the aggregator, in the order of their clients' ids, each at most so far from the global adapter as the
+    /// round allows. One that it refuses, or panics on, is left out with its reason, and nobody else is.
+    pub(super) fn add_all(&mut self) {
+        self.draw_back();
+        let clients: Vec<ClientId> = self.updates.keys().copied().collect();
+        for client in clients {
+            let waiting = self.updates.get_mut(&client).and_then(|arrived| arrived.waiting.take());
+            let Some(update) = waiting else { continue };
             // Of an order in tokens a client weighs no more than the records that were ordered: how many it took is its own word.
             let records = (update.records as usize).min(self.ordered(client));
             let update = ClientUpdate { client, adapter: update.adapter, records, loss: update.loss };
-            if let Err(error) = self.aggregator.add(&update) {
+            if let Err(error) = caught("aggregator", || self.aggregator.add(&update)) {
                 let error = self.refuse(client, error);
                 if let Some(arrived) = self.updates.get_mut(&client) {
                     (arrived.trained, arrived.failed) = (Vec::new(), Some(error));

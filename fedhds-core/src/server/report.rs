@@ -1,7 +1,7 @@
 //! What became of a round.
 
 use super::GateReport;
-use crate::error::Error;
+use crate::error::{Error, plain_text};
 use crate::stage::AggregationReport;
 use crate::types::{Adapter, ClientId};
 use serde::{Deserialize, Serialize};
@@ -42,13 +42,7 @@ pub struct RoundReport {
 
 /// An error as a report repeats it: bounded, and on one line.
 pub(crate) fn reason(error: &Error) -> String {
-    let mut text: String = error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.len() > MAX_REASON {
-        let end = (0..=MAX_REASON).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-        text.truncate(end);
-        text.push_str(" ...");
-    }
-    text
+    plain_text(&error.to_string(), MAX_REASON)
 }
 
 #[cfg(test)]

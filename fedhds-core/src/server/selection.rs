@@ -69,24 +69,24 @@ impl Selection {
 
     /// The most records that a client may train on: those that were ordered; for an order in tokens all of its ordered and spare groups.
     pub(super) fn most_of(&self, client: ClientId) -> usize {
-        if self.tokens_of(client).is_none() {
-            return self.records_of(client);
+        match self.tokens_of(client) {
+            None => self.records_of(client),
+            Some(_) => self.most_by_group(client).values().map(|&most| most as usize).sum(),
         }
-        let from = self.groups.partition_point(|g| g.client < client);
-        let own = self.groups[from..].iter().take_while(|g| g.client == client);
-        own.map(|g| self.most_of_group(client, g.cluster) as usize).sum()
     }
 
-    /// The most records that a client may train on of one group, in the place of others where it is a spare one.
-    pub(super) fn most_of_group(&self, client: ClientId, cluster: ClusterId) -> u32 {
-        let spare = self.spares.get(&client).is_some_and(|spares| spares.contains(&cluster));
-        let at = self.groups.binary_search_by_key(&(client, cluster), |group| (group.client, group.cluster));
-        match at.ok().map(|at| &self.groups[at]) {
-            Some(group) if self.tokens_of(client).is_some() && (spare || group.records > 0) => group.size,
-            Some(group) if !spare => group.records,
-            Some(_) => to_u32(self.records_of(client)),
-            None => 0,
-        }
+    /// The most records that a client may train on of each of its groups, in the place of others where it is a spare one.
+    pub(super) fn most_by_group(&self, client: ClientId) -> BTreeMap<ClusterId, u32> {
+        let spares = sorting::set(self.spares.get(&client).into_iter().flatten().copied());
+        let (in_tokens, all) = (self.tokens_of(client).is_some(), to_u32(self.records_of(client)));
+        let most = |group: &SelectedGroup| match spares.contains(&group.cluster) {
+            spare if in_tokens && (spare || group.records > 0) => group.size,
+            true => all,
+            false => group.records,
+        };
+        let from = self.groups.partition_point(|g| g.client < client);
+        let own = self.groups[from..].iter().take_while(|g| g.client == client);
+        sorting::map(own.map(|group| (group.cluster, most(group))))
     }
 
     /// Records ordered of each group of one client, ascending by group.

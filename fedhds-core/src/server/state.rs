@@ -1,10 +1,10 @@
 //! What a server knows between two messages, and going on from it.
 
-use super::{Registry, Selection, Server};
+use super::{Registry, SelectedGroup, Selection, Server};
 use crate::aggregate::AdapterShape;
 use crate::error::{Error, Result};
 use crate::method::checked::check_memory;
-use crate::protocol::{ClientSummary, Wire as _};
+use crate::protocol::{ClientSummary, Group, Wire as _};
 use crate::saved;
 use crate::types::{Adapter, ClientId, Round};
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,15 @@ impl ServerState {
                 return fail("summaries of the round's clients", format!("one of client {}", summary.client));
             }
         }
+        let groups = self.selection.as_ref().map(|selection| selection.groups.as_slice()).unwrap_or_default();
+        let known = |group: &SelectedGroup| {
+            let uploaded = self.summaries.get(&group.client).map(|summary| &summary.groups);
+            let at = |groups: &Vec<Group>| groups.binary_search_by_key(&group.cluster, |group| group.cluster).ok();
+            uploaded.and_then(at).is_some() && group.records <= group.size
+        };
+        if !groups.is_sorted_by(|a, b| (a.client, a.cluster) < (b.client, b.cluster)) || !groups.iter().all(known) {
+            return fail("a selection of the summaries' groups", format!("{} groups", groups.len()));
+        }
         Ok(())
     }
 }
@@ -133,6 +142,7 @@ impl Server {
             };
             expected.check(global)?;
             self.aggregator.begin(global, round)?;
+            self.global = Some(global.clone());
         }
         self.registry = state.registry.clone();
         self.state = ServerState { registry: None, ..state };

@@ -1,12 +1,14 @@
 //! What the clients of a round sent, group by group.
 
 use super::knowledge::Knowledge;
+use super::level::within_shares;
 use super::selection::SelectedGroup;
 use super::why::GroupReason;
 use crate::error::Result;
-use crate::method::Pipeline;
+use crate::method::{Count, Pipeline};
 use crate::protocol::{ClientSummary, GroupScores, GroupTokens};
 use crate::types::{ClientId, ClusterId, Matrix, Scores};
+use std::collections::BTreeMap;
 
 /// What the clients of a round sent.
 pub(super) struct Uploaded<'a> {
@@ -54,7 +56,11 @@ impl<'a> Uploaded<'a> {
             }
             groups.extend(own);
             centroids.push(&summary.centroids);
-            let own = summary.sections.get::<GroupScores>()?.map(|GroupScores(scores)| scores);
+            // What nobody asked for is not looked at.
+            let own = match pipeline.client.share_scores {
+                true => summary.sections.get::<GroupScores>()?.map(|GroupScores(scores)| scores),
+                false => None,
+            };
             scores.push((summary.groups.len(), own));
         }
         let shown = groups.len();
@@ -66,6 +72,18 @@ impl<'a> Uploaded<'a> {
     /// Records that all groups may give.
     pub fn records(&self) -> usize {
         self.rooms.iter().map(|&room| room as usize).sum()
+    }
+
+    /// Records that count where what is asked follows from how many there are: with a share cap no client's claim makes it more than its share
+    /// of all.
+    pub fn counted(&self, count: &Count, cap: Option<f64>, clients: usize) -> usize {
+        let (Some(cap), Count::All | Count::Ratio(_)) = (cap, count) else { return self.records() };
+        let mut claims: BTreeMap<ClientId, u64> = BTreeMap::new();
+        for (group, &room) in self.groups.iter().zip(&self.rooms) {
+            *claims.entry(group.client).or_default() += u64::from(room);
+        }
+        let level = within_shares(claims.values().copied().collect(), cap, clients);
+        claims.values().map(|&claim| claim.min(level) as usize).sum()
     }
 
     /// The mean tokens of a group's records.

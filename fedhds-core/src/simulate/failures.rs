@@ -1,6 +1,7 @@
 //! What goes wrong with single clients of a round.
 
 use crate::error::{Error, Result};
+use crate::guard::caught;
 use crate::server::Server;
 use crate::types::ClientId;
 use std::collections::BTreeMap;
@@ -16,18 +17,19 @@ impl Failures {
         }
     }
 
-    /// Ends the run where nobody of so many is left: that is no bad client, but stages that do not work.
-    pub(super) fn end_if_all(&mut self, clients: usize) -> Result<()> {
+    /// Ends the run where nobody of so many is left: that is no bad client, but stages that do not work. A lone client is one bad client, where
+    /// the stages `worked` before.
+    pub(super) fn end_if_all(&mut self, clients: usize, worked: bool) -> Result<()> {
         match self.0.pop_first() {
-            Some((_, first)) if self.0.len() + 1 == clients => Err(first),
+            Some((_, first)) if self.0.len() + 1 == clients && !(worked && clients == 1) => Err(first),
             _ => Ok(()),
         }
     }
 }
 
-/// An error of one client's work as a result of its own, which ends nobody else's; a cancelled run ends.
-pub(super) fn own<T>(result: Result<T>) -> Result<Result<T>> {
-    match result {
+/// One client's work, whose error or panic is a result of its own and ends nobody else's; a cancelled run ends.
+pub(super) fn own<T>(work: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
+    match caught("client", work) {
         Err(Error::Cancelled) => Err(Error::Cancelled),
         other => Ok(other),
     }

@@ -70,9 +70,10 @@ impl<'a> RoundStep<'a> {
             seconds.insert("select".to_owned(), clock.elapsed().as_secs_f64());
             let train = |client: &mut Active<'_>| {
                 let order = orders.get(&client.data.client);
-                let update = order.map(|order| self.train(client, order, &global, message.len())).transpose();
+                let train = |order: &SelectionOrder| self.train(client, order, &global, message.len());
+                let update = own(|| order.map(train).transpose());
                 debug(self.round, &client.record);
-                own(update.map(Option::flatten))
+                update.map(|update| update.map(Option::flatten))
             };
             let mut failures = Failures::default();
             let mut trained = 0;
@@ -88,7 +89,7 @@ impl<'a> RoundStep<'a> {
                 sim.control.advance("clients of the round", 1);
                 Ok(())
             })?;
-            failures.end_if_all(trained + failures.0.len())?;
+            failures.end_if_all(trained + failures.0.len(), self.worked())?;
             Ok(active)
         })();
         sim.control.end("clients of the round");
@@ -120,6 +121,11 @@ impl<'a> RoundStep<'a> {
         self.round
     }
 
+    /// Whether somebody trained in an earlier round.
+    fn worked(&self) -> bool {
+        self.trained.values().any(|records| !records.is_empty())
+    }
+
     /// The clients of the round, ascending.
     pub(super) fn sampled(&self) -> Vec<ClientId> {
         let sim = self.simulation;
@@ -136,8 +142,15 @@ impl<'a> RoundStep<'a> {
     ) -> Result<Vec<Active<'a>>> {
         let sim = self.simulation;
         let mut active: Vec<Active<'a>> = Vec::with_capacity(sampled.len());
+        let mut failures = Failures::default();
         for &client in sampled {
-            let data = sim.clients.read(client)?;
+            let data = match own(|| sim.clients.read(client))? {
+                Ok(data) => data,
+                unread => {
+                    failures.note(server, client, unread);
+                    continue;
+                }
+            };
             // Who holds nothing stays silent: the server goes on without it.
             match data.records.is_empty() {
                 false => active.push(self.active(data)),
@@ -149,15 +162,15 @@ impl<'a> RoundStep<'a> {
             }
         }
         let ids: Vec<ClientId> = active.iter().map(|client| client.data.client).collect();
-        let mut failures = Failures::default();
-        let summarize = |client: &mut Active<'_>| own(self.summarize(client, start, global, adapter_bytes));
+        let clients = ids.len() + failures.0.len();
+        let summarize = |client: &mut Active<'_>| own(|| self.summarize(client, start, global, adapter_bytes));
         parallel::each(sim.clients_at_once, &mut active, summarize, |at, summary| {
             let received = summary.and_then(|bytes| server.receive(ids[at], &bytes));
             failures.note(server, ids[at], received);
             sim.control.advance("clients of the round", 1);
             Ok(())
         })?;
-        failures.end_if_all(ids.len())?;
+        failures.end_if_all(clients, self.worked())?;
         Ok(active)
     }
 

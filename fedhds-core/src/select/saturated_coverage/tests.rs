@@ -234,3 +234,23 @@ proptest! {
         prop_assert_eq!(counts, got);
     }
 }
+
+#[test]
+fn more_near_ties_than_are_looked_at_still_give_what_was_asked() {
+    let n = MOST_LOOKED_AT + 100;
+    // All in one place, and all so near that f32 does not tell them apart.
+    for off in [0.0f32, 1e-6] {
+        let data = (0..n * 2).map(|at| 1.0 + off * (at % 7) as f32).collect();
+        let points = Matrix::new(n, 2, data).unwrap();
+        let rows = Rows::new(&points);
+        let (room, none) = (vec![1; n], BTreeMap::new());
+        let allocate = || {
+            let room = Room::new(&room, &none);
+            SaturatedCoverage::default().allocate(&rows, &room, 3, &Context::new(0)).unwrap().unwrap()
+        };
+        let counts = allocate();
+        assert_eq!(counts.iter().sum::<u32>(), 3);
+        assert_eq!(allocate(), counts);
+        assert!(counts.iter().all(|&count| count <= 1));
+    }
+}

@@ -4,7 +4,7 @@ use crate::aggregate::WeightedMean;
 use crate::client::{Client, Pair, SavedClient};
 use crate::error::Result;
 use crate::method::{MethodConfig, Pipeline};
-use crate::protocol::{GateAnswer, GateLimit, GroupsDigest, Wire as _};
+use crate::protocol::{ClientSummary, GateAnswer, GateLimit, GroupsDigest, Wire as _};
 use crate::stage::{Rows, Trained};
 use crate::types::{AdapterTensor, Matrix, RowId, Scores};
 use rand::RngExt as _;
