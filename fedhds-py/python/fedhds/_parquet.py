@@ -77,8 +77,7 @@ def _rows_by_pandas(path: str, content: bytes | None) -> list[dict[str, Any]]:
         raise DataError(f"{path}: a .parquet file is read by pyarrow, which is not installed") from error
     frame = pandas.read_parquet(path if content is None else io.BytesIO(content))
     _once(path, list(frame.columns))
-    found: list[dict[str, Any]] = frame.to_dict("records")
-    return found
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _once(path: str, names: Sequence[str]) -> None:
