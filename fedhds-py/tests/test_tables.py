@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 FIELDS = {"instruction": "instruction", "response": "response", "input": "input", "category": "topic"}
-EVERY = settings(max_examples=150, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+EVERY = settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 #: What people's cells hold: separators, quotes, line ends of every kind, NULs, numbers, dates, words for nothing.
 CELLS = st.one_of(
     st.text(st.sampled_from(list("ab,;\t|\"'\n\r \0é\u2028\ufeff=-+@")), max_size=8),
@@ -48,6 +48,8 @@ def texts(records):
 def test_cells_are_those_of_pythons_csv(tmp_path_factory, rows, quoting, ends, mark, ending):
     file = tmp_path_factory.mktemp("csv") / f"data{ending}"
     out, separator = io.StringIO(), "\t" if ending == ".tsv" else ","
+    if any("\r" in cell for row in rows for cell in row):
+        quoting = csv.QUOTE_ALL  # Python before 3.13 leaves such a cell without quotes
     writer = csv.writer(out, delimiter=separator, quoting=quoting, lineterminator=ends)
     writer.writerow(["instruction", "input", "response", "topic"])
     writer.writerows(rows)
@@ -136,19 +138,13 @@ def test_a_table_is_written_as_one(run, tmp_path):
 
 # --- Parquet --------------------------------------------------------------------------------------------------------
 
-ANSWERS = st.one_of(
-    st.text(min_size=1, max_size=6).filter(str.strip),
-    st.lists(st.text(min_size=1, max_size=6).filter(str.strip), min_size=1, max_size=3),
-)
-
-
 @EVERY
 @given(st.data())
 def test_parquet_has_what_arrow_has(tmp_path_factory, data):
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     folder = tmp_path_factory.mktemp("parquet")
-    word = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6).filter(str.strip)
+    word = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6).filter(str.strip)
     n = data.draw(st.integers(1, 5))
     listed = data.draw(st.booleans())
     answer = st.lists(word, min_size=1, max_size=3) if listed else word
