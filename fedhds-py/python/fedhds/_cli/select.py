@@ -41,6 +41,7 @@ examples:
   fedhds select data.jsonl --count 500 --model ./SmolLM2-135M     500 records, by a model that knows the language
   fedhds select a.jsonl b.jsonl --features x.npy --fraction 0.05  by features of your own, row i for record i
   fedhds select qa.jsonl --instruction question.text --response answers
+  fedhds select chat.jsonl.gz --bad-record skip --out kept.jsonl  conversations; what is none is counted and left out
 """
 
 
