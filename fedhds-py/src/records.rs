@@ -5,24 +5,27 @@ use crate::run::heavy;
 use crate::setting::{Setting, named, parameter, part};
 use crate::settings::EmbeddedTasks;
 use fedhds_core::dataset::{
-    CustomPrompt, Dataset, Fields, Format, GUESS, GroupBy, LoadOptions, Partition, Prompt, PromptTemplate, ReadFrom,
-    RenderPrompt, Source, check_name, load,
+    CustomPrompt, Dataset, Fields, Format, GUESS, GroupBy, LeftOut, LoadOptions, Partition, Prompt, PromptTemplate,
+    ReadFrom, RenderPrompt, Source, check_name, load,
 };
 use fedhds_core::model::{Tokenizer, prompt_renderer};
 use fedhds_core::types::{Record, Seed};
-use fedhds_core::{Error, Result, parse};
+use fedhds_core::{Error, Result, dataset, parse};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PyMapping, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyTuple, PyType};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Adds the functions to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(formats, module)?)?;
     module.add_function(wrap_pyfunction!(check_format, module)?)?;
     module.add_function(wrap_pyfunction!(load_records, module)?)?;
+    module.add_function(wrap_pyfunction!(foreign, module)?)?;
+    module.add_function(wrap_pyfunction!(conversation, module)?)?;
     module.add_function(wrap_pyfunction!(embedded_records, module)?)?;
+    module.add_class::<Lines>()?;
     module.add_function(wrap_pyfunction!(partition, module)?)
 }
 
@@ -127,8 +130,16 @@ fn check_format(name: &str) -> PyResult<()> {
     check_name(name).or_raise()
 }
 
-/// The format, the records, the line or row of each, its text where that is kept, and how many were left out.
-type Loaded = (&'static str, Records, Vec<Option<usize>>, Vec<Option<String>>, usize);
+/// How many records have a blank response, how many cannot be used otherwise, and what is wrong with the first of those.
+pub type Left = (usize, usize, Option<String>);
+
+/// What was left out, as Python has it.
+pub fn left(out: LeftOut) -> Left {
+    (out.blank, out.bad, out.first_bad)
+}
+
+/// The format, the records, the line or row of each, its text where that is kept, and what was left out.
+type Loaded = (&'static str, Records, Vec<Option<usize>>, Vec<Option<String>>, Left);
 
 /// Reads a data set; `content` is what is in the file where that is in memory.
 #[pyfunction]
@@ -150,12 +161,53 @@ fn load_records(
         load(source, format, &options, control)
     })?;
     let (lines, texts) = loaded.origins.into_iter().map(|o| (o.at.map(|at| at.number()), o.text)).unzip();
-    Ok((loaded.format.name(), Records(loaded.dataset.records), lines, texts, loaded.left_out))
+    let left = (loaded.left_out, loaded.bad, loaded.first_bad);
+    Ok((loaded.format.name(), Records(loaded.dataset.records), lines, texts, left))
+}
+
+/// What a file that begins with these bytes is in place of text.
+#[pyfunction]
+fn foreign(start: &[u8]) -> Option<&'static str> {
+    dataset::foreign(start)
+}
+
+/// What a conversation asks and is answered: `turns` is JSON of an object with turns, `what` is what an error names.
+#[pyfunction]
+fn conversation(what: &str, turns: &str) -> PyResult<(String, String)> {
+    let broken = |error| raised(&Error::input(what, "a conversation that JSON can hold", error));
+    let object = serde_json::from_str(turns).map_err(broken)?;
+    let found = dataset::conversation(&object).map_err(|fault| {
+        let what = if fault.field.is_empty() { what.to_owned() } else { format!("{what}: field `{}`", fault.field) };
+        raised(&Error::input(&what, fault.expected, fault.got))
+    })?;
+    Ok((found.instruction, found.response))
+}
+
+/// Lines of a file by their numbers, which ascend.
+#[pyclass(module = "fedhds._native")]
+struct Lines {
+    inner: Mutex<dataset::Lines>,
+}
+
+#[pymethods]
+impl Lines {
+    #[new]
+    fn new(path: PathBuf) -> PyResult<Self> {
+        Ok(Self { inner: Mutex::new(dataset::Lines::open(&path).or_raise()?) })
+    }
+
+    fn take<'py>(&self, py: Python<'py>, numbers: Vec<usize>) -> PyResult<Bound<'py, PyList>> {
+        let lines = heavy(py, |_| {
+            let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            inner.take(&numbers)
+        })?;
+        PyList::new(py, lines.iter().map(|line| PyBytes::new(py, line)))
+    }
 }
 
 /// How a data set is read, by the names that Python has.
 pub fn read_options(given: Option<&Bound<'_, PyDict>>) -> PyResult<LoadOptions> {
-    const KNOWN: [&str; 4] = ["fields", "blank_response", "split", "keep_text"];
+    const KNOWN: [&str; 5] = ["fields", "blank_response", "bad_record", "split", "keep_text"];
     let mut options = LoadOptions::default();
     for (key, value) in given.into_iter().flatten() {
         let key = key.to_string();
@@ -164,6 +216,10 @@ pub fn read_options(given: Option<&Bound<'_, PyDict>>) -> PyResult<LoadOptions> 
             "blank_response" => {
                 let name: String = parameter(&key, &value).or_raise()?;
                 options.blank_response = parse::from_name(&key, &name).or_raise()?;
+            }
+            "bad_record" => {
+                let name: String = parameter(&key, &value).or_raise()?;
+                options.bad_record = parse::from_name(&key, &name).or_raise()?;
             }
             "split" => options.split = parameter(&key, &value).or_raise()?,
             "keep_text" => options.keep_text = parameter(&key, &value).or_raise()?,

@@ -2,7 +2,7 @@
 
 use crate::array::array;
 use crate::error::{OrRaise as _, raised};
-use crate::records::{Records, read_options};
+use crate::records::{Left, Records, left, read_options};
 use crate::run::heavy;
 use crate::settings::{NearCopiesConfig, TextFeaturesConfig};
 use fedhds_core::dataset::{At, Format, GUESS, LoadOptions, Source};
@@ -23,9 +23,9 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// The rows `[n, dims]`, the near copy that each record is of, the number of its category, and the categories.
 type Scanned<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<u32>>, Vec<String>);
 
-/// Of a file: its format, the names of its fields by what they hold, whether its records are lines, the line or row of each, and how many
-/// were left out.
-type FileRead = (&'static str, BTreeMap<&'static str, String>, bool, Vec<Option<usize>>, usize);
+/// Of a file: its format, the names of its fields by what they hold, whether its records are lines, the line or row of each, and what
+/// was left out.
+type FileRead = (&'static str, BTreeMap<&'static str, String>, bool, Vec<Option<usize>>, Left);
 
 /// Features of texts, near copies and categories of records that are read one by one and not kept.
 #[pyclass(module = "fedhds._native")]
@@ -79,7 +79,7 @@ impl TextScan {
             }
         })?;
         let named = options.fields.named().map(|(role, name)| (role, name.to_owned())).collect();
-        failed.map(|()| (format.name(), named, by_line, lines, left_out))
+        failed.map(|()| (format.name(), named, by_line, lines, left(left_out)))
     }
 }
 
@@ -96,7 +96,7 @@ impl TextScan {
         })
     }
 
-    /// Reads a file: its format and the names of its fields, whether its records are lines, the line or row of each, and how many were
+    /// Reads a file: its format and the names of its fields, whether its records are lines, the line or row of each, and what was
     /// left out.
     #[pyo3(signature = (path, format, **options))]
     fn read(

@@ -222,3 +222,52 @@ def test_prompts_are_rendered():
         fedhds.render([record], "chat")
     with pytest.raises(fedhds.ParameterError, match="prompt"):
         fedhds.render([record], 7)
+
+
+DEEP: list = []
+for _ in range(3000):
+    DEEP = [DEEP]
+RING: dict = {}
+RING["messages"] = [RING]
+
+
+@pytest.mark.parametrize("wrong", ["a\ud800", "\udfff", None, b"x", 3j, [], {}, object(), DEEP, float("nan")], ids=lambda w: type(w).__name__)
+@pytest.mark.parametrize("field", ["instruction", "response", "input", "topic", "key"])
+@pytest.mark.parametrize("as_record", [False, True])
+def test_what_is_no_text_of_a_record_is_named_with_its_row(wrong, field, as_record):
+    row = {"instruction": "a", "input": "b", "response": "c", "topic": "d", "key": "e"}
+    good = row | {"key": "f"}
+
+    def record(row):
+        return Record(row["key"], row["instruction"], row["input"], (row["response"],), row["topic"], row["topic"])
+
+    rows = [good, row | {field: wrong}]
+    nothing = wrong is None or wrong != wrong
+    if field == "input" and nothing and not as_record:
+        assert fedhds.as_records(rows, id="key", category="topic")[1].input == ""
+        return
+    with pytest.raises(fedhds.Error, match="records: row 1: ") as caught:
+        fedhds.as_records([record(row) for row in rows] if as_record else rows, id="key", category="topic")
+    assert len(str(caught.value)) < 300
+    for call in (fedhds.near_copies, fedhds.TextFeatures().extract, fedhds.render):
+        with pytest.raises(fedhds.Error, match="records: row 1: "):
+            call([record(good), record(rows[1])])
+
+
+@pytest.mark.parametrize("turns", [[{"role": "user", "content": "\ud800"}], DEEP, RING, 7, "text", None, [None], [{"role": 1}]], ids=lambda t: type(t).__name__)
+def test_turns_that_are_none_are_named_with_their_row(turns):
+    good = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    with pytest.raises(fedhds.InputError, match="records: row 1: "):
+        fedhds.as_records([good, {"messages": turns}])
+
+
+def test_texts_with_lone_surrogates_are_named():
+    with pytest.raises(fedhds.InputError, match="instructions: row 1: expected Unicode"):
+        fedhds.text_features(["a", "b\ud800"])
+    with pytest.raises(fedhds.InputError, match="prediction: expected Unicode"):
+        fedhds.rouge_l("\ud800", "a")
+
+
+def test_mappings_of_columns_or_splits_are_no_rows():
+    with pytest.raises(fedhds.InputError, match="got one dict"):
+        fedhds.as_records({"train": [{"instruction": "a", "response": "b"}]})

@@ -2,7 +2,7 @@
 //! what there is. The list is in `dataset/mod.rs`.
 
 use super::fields::Fields;
-use super::loaded::{Collected, Origin};
+use super::loaded::{Collected, LeftOut, Origin};
 use super::options::{LoadOptions, NaturalInstructionsOptions};
 use super::reader::{ReadFrom, Reader, Sample, TestRecords};
 use super::source::{self, Source};
@@ -32,6 +32,10 @@ pub struct Loaded {
     pub origins: Vec<Origin>,
     /// How many records were left out since their responses are blank.
     pub left_out: usize,
+    /// How many were left out since they cannot be used otherwise.
+    pub bad: usize,
+    /// What is wrong with the first of those.
+    pub first_bad: Option<String>,
 }
 
 /// Reads a data set. `format` is the name of one of [`Format::ALL`], or [`GUESS`] for [`Format::guess`].
@@ -128,8 +132,7 @@ impl Format {
         let Some(path) = source.path() else {
             return Err(Error::input("path", "a file or folder whose format can be guessed", "none"));
         };
-        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        let sample = Sample::new(source, source.is_folder()?, extension, given);
+        let sample = Sample::new(source, source.is_folder()?, source::ending(path), given);
         for format in Format::ALL {
             if let Some(fields) = format.0.recognise(&sample)? {
                 return Ok((*format, fields));
@@ -221,11 +224,12 @@ impl Format {
             origins.push(origin);
         })?;
         let name = source.path().map_or_else(|| self.name().to_string(), source::stem);
-        Ok(Loaded { format: self, dataset: Dataset::new(name, records)?, origins, left_out })
+        let LeftOut { blank, bad, first_bad } = left_out;
+        Ok(Loaded { format: self, dataset: Dataset::new(name, records)?, origins, left_out: blank, bad, first_bad })
     }
 
-    /// Reads a data set and hands each record to `each` with the place that it came from, in their order; returns how many were left out
-    /// since their responses are blank. Of formats of one record a line no more than a line is held, so that files of any size can be read.
+    /// Reads a data set and hands each record to `each` with the place that it came from, in their order; returns what was left
+    /// out. Of formats of one record a line no more than a line is held, so that files of any size can be read.
     ///
     /// # Errors
     /// As [`Format::load`], but that ids which were given to two records may go unseen.
@@ -235,17 +239,24 @@ impl Format {
         options: &LoadOptions,
         control: &Control,
         each: &mut dyn FnMut(Record, Origin),
-    ) -> Result<usize> {
+    ) -> Result<LeftOut> {
         let source = source.into();
         self.check(options)?;
         self.check_source(source)?;
-        let mut collected = Collected::new(options.keep_text, each);
+        let mut collected = Collected::new(options.keep_text, options.bad_record, each);
         self.0.read(&source, options, control, &mut collected)?;
         let Collected { taken, left_out, .. } = collected;
         if taken == 0 {
-            let message = match left_out {
-                0 => "expected at least one record, got none".to_string(),
-                _ => format!("expected at least one record, got none: the responses of all {left_out} are blank"),
+            let none = "expected at least one record, got none";
+            let message = match &left_out {
+                LeftOut { first_bad: Some(first), bad, blank } => {
+                    format!(
+                        "{none}: {} are left out, and the first of them that cannot be used is {first}",
+                        bad + blank
+                    )
+                }
+                LeftOut { blank: 0, .. } => none.to_string(),
+                LeftOut { blank, .. } => format!("{none}: the responses of all {blank} are blank"),
             };
             return Err(source::Place::whole(source.path().unwrap_or(Path::new(self.name()))).error("", message));
         }

@@ -54,11 +54,7 @@ pub(super) fn read(
 ) -> Result<()> {
     let stem = source::stem(source.path().unwrap_or(Path::new("")));
     let mut maker = Maker::new(options.fields.or(own), options.blank_response, &stem);
-    objects::read(source, control, |object| {
-        let record = maker.record(object)?;
-        records.take(record, Some(object.at), |_| object.text());
-        Ok(())
-    })
+    objects::read(source, control, |object| records.take(maker.record(object), Some(object.at), |_| object.text()))
 }
 
 /// The names of a file that differs from plain JSON lines in `own` names alone: it has one of `telling`, and nothing that
@@ -180,7 +176,7 @@ mod tests {
             format.each(&file, &options, &Control::default(), &mut |record, origin| found.push((record, origin)))
         };
         let mut found = Vec::new();
-        assert_eq!(each(text, &mut found).unwrap(), 1);
+        assert_eq!(each(text, &mut found).unwrap().blank, 1);
         let (records, origins): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         assert_eq!((records, &origins), (loaded.dataset.records, &loaded.origins));
         assert_eq!(origins[1].at, Some(At::Line(4)));

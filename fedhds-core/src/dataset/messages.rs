@@ -5,22 +5,15 @@ use super::loaded::Collected;
 use super::objects::{self, Object};
 use super::options::LoadOptions;
 use super::reader::{Reader, Sample};
-use super::source::{self, Source, describe};
+use super::source::{self, Source};
+use super::turns;
 use super::values::BlankResponse;
 use crate::error::Result;
 use crate::types::{Control, Record};
-use serde_json::Value;
 use std::path::Path;
 
-/// JSON lines or a JSON list of objects with turns: `{"role": ..., "content": ...}` under `messages`, or
-/// `{"from": ..., "value": ...}` under `conversations`. The assistant's last turn is the response, and the turns before it
-/// that are not blank are the instruction, with an empty line between them; what comes after it is left out.
+/// JSON lines or a JSON list of objects with turns, as [`turns::conversation`] reads them.
 pub(super) struct Messages;
-
-/// Where the turns stand, the likelier name first.
-const TURNS: [&str; 2] = ["messages", "conversations"];
-/// What those are called who answer.
-const ASSISTANT: [&str; 3] = ["assistant", "gpt", "model"];
 
 impl Reader for Messages {
     fn name(&self) -> &'static str {
@@ -40,8 +33,8 @@ impl Reader for Messages {
             return Ok(None);
         }
         let first = sample.first()?;
-        let turns = TURNS.iter().any(|name| first.get(*name).is_some_and(Value::is_array));
-        Ok(turns.then(|| sample.given.clone()))
+        let found = turns::turns(first).is_some_and(|(_, turns)| turns.is_array());
+        Ok(found.then(|| sample.given.clone()))
     }
 
     fn read(
@@ -54,75 +47,31 @@ impl Reader for Messages {
         let stem = source::stem(source.path().unwrap_or(Path::new("")));
         let mut maker = Maker::new(options.fields.clone(), options.blank_response, &stem);
         objects::read(source, control, |object| {
-            let record = record(object, &mut maker, options.blank_response)?;
-            records.take(record, Some(object.at), |_| object.text());
-            Ok(())
+            let record = record(object, &mut maker, options.blank_response);
+            records.take(record, Some(object.at), |_| object.text())
         })
     }
 }
 
 fn record(object: &Object<'_>, maker: &mut Maker<'_>, blank: BlankResponse) -> Result<Option<Record>> {
     let place = object.place();
-    let expected = "expected `messages` (or `conversations`) with an assistant's turn behind another";
-    let Some(name) = TURNS.into_iter().find(|name| object.map.contains_key(*name)) else {
-        return Err(place.error("", format!("{expected}, got neither")));
-    };
-    let turns = match object.map.get(name) {
-        Some(Value::Array(turns)) => turns,
-        Some(other) => return Err(place.error("", format!("{expected}, got {}", describe(other)))),
-        None => &Vec::new(),
-    };
-    let mut said = Vec::with_capacity(turns.len());
-    for (i, turn) in turns.iter().enumerate() {
-        said.push(text_of(turn).map_err(|(field, expected)| match &field {
-            Some(field) => place.expected(&format!("{name}[{i}].{field}"), expected, &turn[field.as_str()]),
-            None => place.expected(&format!("{name}[{i}]"), expected, turn),
-        })?);
-    }
-    let last = said.iter().rposition(|(role, _)| ASSISTANT.contains(&role.as_str())).filter(|last| *last > 0);
-    let Some((before, answer)) = last.and_then(|last| Some((said.get(..last)?, said.get(last)?))) else {
-        return Err(place.error("", format!("{expected}, got none")));
-    };
-    if answer.1.trim().is_empty() {
+    let found = turns::conversation(&object.map)
+        .map_err(|fault| place.error(&fault.field, format!("expected {}, got {}", fault.expected, fault.got)))?;
+    if found.response.trim().is_empty() {
         return match blank {
             BlankResponse::Skip => Ok(None),
-            BlankResponse::Error => {
-                let field = format!("{name}[{}]", before.len());
-                Err(place.error(&field, "expected a response, got an empty string"))
-            }
+            BlankResponse::Error => Err(place.error(&found.field, "expected a response, got an empty string")),
         };
     }
-    let asked: Vec<&str> = before.iter().map(|(_, text)| text.as_str()).filter(|t| !t.trim().is_empty()).collect();
-    if asked.is_empty() {
-        return Err(place.error(name, "expected text before the assistant's last turn, got none"));
-    }
-    maker.finish(object, asked.join("\n\n"), String::new(), vec![answer.1.clone()]).map(Some)
-}
-
-/// Role and text of a turn, or the field that is wrong and what was expected in it. A turn may be without text (a call of a
-/// tool); OpenAI's list of parts is the text of its parts.
-fn text_of(turn: &Value) -> Result<(String, String), (Option<String>, &'static str)> {
-    let turn = turn.as_object().ok_or((None, "an object"))?;
-    let first = |names: [&'static str; 2]| names.into_iter().find(|name| turn.contains_key(*name)).unwrap_or(names[0]);
-    let (role, content) = (first(["role", "from"]), first(["content", "value"]));
-    let Some(Value::String(who)) = turn.get(role) else { return Err((Some(role.into()), "a role")) };
-    let text = match turn.get(content) {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(parts)) if parts.iter().all(|part| part.get("text").is_some_and(Value::is_string)) => {
-            parts.iter().filter_map(|part| part.get("text")?.as_str()).collect()
-        }
-        Some(_) => return Err((Some(content.into()), "text, or a list of parts with text")),
-    };
-    Ok((who.clone(), text))
+    maker.finish(object, found.instruction, String::new(), vec![found.response]).map(Some)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
-    use super::super::{Format, Loaded};
+    use super::super::{BadRecord, Format, Loaded};
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn load(values: &[Value], options: &LoadOptions) -> Result<Loaded> {
         let text: String = values.iter().map(|value| format!("{value}\n")).collect();
@@ -188,5 +137,23 @@ mod tests {
         let fields = Fields { response: Some("x".into()), ..Fields::default() };
         let refused = load(&[row("b")], &LoadOptions { fields, ..LoadOptions::default() }).unwrap_err().to_string();
         assert!(refused.contains("id, category, family") && refused.contains("response = `x`"), "{refused}");
+    }
+
+    #[test]
+    fn bad_conversations_are_left_out_on_demand_and_counted() {
+        let good = json!({"messages": [{"role": "User", "content": "a"}, {"role": "Assistant", "content": "b"}]});
+        let bad =
+            [json!({"messages": []}), json!({"messages": 3}), json!({"text": "a"}), json!({"messages": [{"role": 1}]})];
+        let mut rows = vec![good.clone()];
+        rows.extend(bad.iter().cloned());
+        rows.push(good);
+        let options = LoadOptions { bad_record: BadRecord::Skip, ..LoadOptions::default() };
+        let loaded = load(&rows, &options).unwrap();
+        assert_eq!((loaded.dataset.len(), loaded.bad, loaded.left_out), (2, 4, 0));
+        assert!(loaded.first_bad.unwrap().contains("chat.jsonl:2: expected `messages`"));
+        assert_eq!(loaded.dataset.records[1].id, "chat-6");
+        assert!(load(&rows, &LoadOptions::default()).is_err());
+        let none = load(&bad, &options).unwrap_err().to_string();
+        assert!(none.contains("got none: 4 are left out") && none.contains("chat.jsonl:1: expected"), "{none}");
     }
 }

@@ -16,16 +16,22 @@ mod table;
 pub mod conditions;
 mod family;
 mod fields;
+mod foreign;
 mod format;
+mod lines;
 mod loaded;
+mod nan;
 mod objects;
 mod options;
+#[cfg(feature = "packed")]
+mod packed;
 mod partition;
 pub mod presets;
 mod prompt;
 mod reader;
 pub mod rules;
 mod source;
+mod turns;
 mod values;
 
 /// Every format, in the order in which [`Format::guess`] asks them: the particular before the general.
@@ -43,15 +49,18 @@ const FORMATS: &[Format] = &[
 pub use conditions::{Condition, Flaw, JunkGenerators, JunkKind, Knob, Reached, RecordTruth, Swap, Truth};
 pub use family::family_of;
 pub use fields::Fields;
+pub use foreign::foreign;
 pub use format::{Format, GUESS, Loaded, check_name, load};
-pub use loaded::{At, Origin};
+pub use lines::Lines;
+pub use loaded::{At, LeftOut, Origin};
 pub use options::{LoadOptions, NaturalInstructionsOptions};
 pub use partition::{GroupBy, Partition};
 pub use presets::DataPreset;
 pub use prompt::{CustomPrompt, Prompt, PromptTemplate, RenderPrompt, Rendered};
 pub use reader::{ReadFrom, TestRecords};
 pub use source::Source;
-pub use values::BlankResponse;
+pub use turns::{Conversation, TurnFault, conversation};
+pub use values::{BadRecord, BlankResponse};
 
 use crate::error::{Error, Result};
 use crate::sorting;

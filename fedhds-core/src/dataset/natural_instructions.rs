@@ -4,11 +4,11 @@
 
 use super::family::family_of;
 use super::fields::Fields;
-use super::loaded::{At, Collected, as_json};
+use super::loaded::{At, Collected, LeftOut, as_json};
 use super::options::{LoadOptions, NaturalInstructionsOptions, is_name};
 use super::reader::{ReadFrom, Reader, Sample, TestRecords};
 use super::source::{self, Place, Source};
-use super::values::{self, BlankResponse};
+use super::values::{self, BadRecord, BlankResponse};
 use crate::error::Result;
 use crate::loops;
 use crate::types::{Control, Record};
@@ -54,7 +54,7 @@ impl Reader for NaturalInstructions {
     ) -> Result<()> {
         let Some(folder) = source.path() else { return Ok(()) };
         let split = options.split.as_deref().unwrap_or("train");
-        let (own, blank) = (&options.natural_instructions, options.blank_response);
+        let (own, skip) = (&options.natural_instructions, (options.blank_response, options.bad_record));
         let (list, mut tasks) = read_list(folder, split, &own.splits)?;
         tasks.truncate(own.max_tasks.unwrap_or(usize::MAX));
         let stage = format!("read {split}");
@@ -67,18 +67,24 @@ impl Reader for NaturalInstructions {
                 let message = format!("expected the task's file {}, which is not there", file.display());
                 return Err(place.error("", message));
             }
-            let records = read_task(&file, task, own, blank)?;
+            let records = read_task(&file, task, own, skip)?;
             control.advance(&stage, 1);
             Ok(records)
         };
         let read = loops::map(tasks.len(), 1, |at| Some(one(&tasks[at])));
         control.end(&stage);
         let read: Vec<TaskRecords> = read.into_iter().flatten().collect::<Result<_>>()?;
-        records.left_out += read.iter().map(|task| task.left_out).sum::<usize>();
-        let (places, mut found): (Vec<At>, Vec<Record>) = read.into_iter().flat_map(|task| task.records).unzip();
+        let (mut places, mut found) = (Vec::new(), Vec::new());
+        for task in read {
+            records.left_out.add(task.left_out);
+            for (at, record) in task.records {
+                places.push(at);
+                found.push(record);
+            }
+        }
         set_apart(&mut found);
         for (record, at) in found.into_iter().zip(places) {
-            records.take(Some(record), Some(at), as_json);
+            records.take(Ok(Some(record)), Some(at), as_json)?;
         }
         Ok(())
     }
@@ -87,7 +93,7 @@ impl Reader for NaturalInstructions {
 /// The records of a task, and how many were left out.
 struct TaskRecords {
     records: Vec<(At, Record)>,
-    left_out: usize,
+    left_out: LeftOut,
 }
 
 /// The split's list, and its task names with their lines.
@@ -121,7 +127,7 @@ fn read_task(
     file: &Path,
     task: &str,
     options: &NaturalInstructionsOptions,
-    blank: BlankResponse,
+    (blank, bad): (BlankResponse, BadRecord),
 ) -> Result<TaskRecords> {
     let place = Place { file, line: None, path: "" };
     let value = source::read_json(file)?;
@@ -137,27 +143,26 @@ fn read_task(
         None => return Err(place.error("Instances", "expected a list of instances, got no such field")),
     };
     let mut records = Vec::with_capacity(instances.len());
-    let mut left_out = 0;
+    let mut left_out = LeftOut::default();
     for (i, instance) in instances.iter().enumerate() {
         if Some(records.len()) == options.max_records_per_task {
             break;
         }
-        let path = format!("Instances[{i}]");
-        let place = Place { file, line: None, path: &path };
-        let instance = instance.as_object().ok_or_else(|| place.expected("", "an object", instance))?;
-        let responses = values::responses(instance, "output", place, blank)?;
-        let input = values::text(instance, "input", place)?.to_string();
-        let id = match instance.get("id") {
-            None | Some(Value::Null) => format!("{task}-{i}"),
-            Some(_) => values::label(instance, "id", place)?,
+        let found = || {
+            let path = format!("Instances[{i}]");
+            let place = Place { file, line: None, path: &path };
+            let instance = instance.as_object().ok_or_else(|| place.expected("", "an object", instance))?;
+            let responses = values::responses(instance, "output", place, blank)?;
+            let input = values::text(instance, "input", place)?.to_string();
+            let id = match instance.get("id") {
+                None | Some(Value::Null) => format!("{task}-{i}"),
+                Some(_) => values::label(instance, "id", place)?,
+            };
+            let (instruction, family) = (instruction.clone(), family.clone());
+            let record = Record { id, instruction, input, responses, category: task.into(), family };
+            Ok((!record.responses.is_empty()).then_some(record))
         };
-        if responses.is_empty() {
-            left_out += 1;
-            continue;
-        }
-        let (instruction, family) = (instruction.clone(), family.clone());
-        let record = Record { id, instruction, input, responses, category: task.into(), family };
-        records.push((At::Row(i), record));
+        records.extend(left_out.kept(found(), bad)?.map(|record| (At::Row(i), record)));
     }
     Ok(TaskRecords { records, left_out })
 }

@@ -1,10 +1,13 @@
 //! The objects of JSON lines and JSON lists, one at a time, each with its place.
 
+use super::foreign::foreign;
 use super::loaded::At;
-use super::source::{BYTE_ORDER_MARK, Place, Source, decode, describe, foreign, json_error, json_error_at};
+use super::nan::without_nan;
+use super::source::{BYTE_ORDER_MARK, Place, Source, decode, describe, json_error, json_error_at};
 use crate::error::{Error, Result};
 use crate::types::Control;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::io::{BufRead as _, Read as _};
 use std::path::Path;
 
@@ -84,7 +87,7 @@ pub(super) fn read(
             continue;
         }
         found = true;
-        let value = serde_json::from_str(text).map_err(|e| match json_error(&e, place) {
+        let value = serde_json::from_str(&without_nan(text)).map_err(|e| match json_error(&e, place) {
             Error::Data { file, line, field, message } if e.is_eof() => {
                 let message = format!("{message} (an object stands on one line)");
                 Error::Data { file, line, field, message }
@@ -115,7 +118,8 @@ fn read_list(
     mut each: impl FnMut(&Object<'_>) -> Result<()>,
 ) -> Result<()> {
     // What is left of the text, and the line and column (both from 0) that it begins at.
-    let mut left = Left { text, line: 0, column: 0 };
+    let text = without_nan(text);
+    let mut left = Left { text: &text, line: 0, column: 0 };
     let expected = |left: &Left<'_>, expected: &str| {
         let got = left.text.chars().next().map_or("the end of the file".into(), |c| format!("`{c}`"));
         let place = Place { file, line: Some(left.line + 1), path: "" };
@@ -197,7 +201,7 @@ pub(super) fn first(source: &Source<'_>) -> Result<Map<String, Value>> {
         return Err(place.error("", format!("{expected}, got {what}")));
     }
     if start.starts_with("\u{feff}".as_bytes()) {
-        reader.consume(BYTE_ORDER_MARK.len_utf8());
+        reader.consume(BYTE_ORDER_MARK.len());
     }
     let mut lines = 0;
     let mut listed = false;
@@ -217,10 +221,26 @@ pub(super) fn first(source: &Source<'_>) -> Result<Map<String, Value>> {
         Some(Ok(Value::Object(map))) => Ok(map),
         Some(Ok(other)) => Err(place.error("", format!("{expected}, got {}", describe(&other)))),
         Some(Err(error)) if error.is_io() => Err(Error::io(file, error.into())),
+        Some(Err(error))
+            if error.is_syntax()
+                && let Some(map) = first_with_nan(source)? =>
+        {
+            Ok(map)
+        }
         Some(Err(error)) => {
             let place = Place { file, line: Some(lines + error.line()), path: "" };
             Err(json_error(&error, place))
         }
         None => Err(place.error("", format!("{expected}, got an empty file"))),
     }
+}
+
+/// The first object where a NaN stands in it or behind it; none where none does, and where there is another fault before it.
+fn first_with_nan(source: &Source<'_>) -> Result<Option<Map<String, Value>>> {
+    let (_, text) = source.text()?;
+    let Cow::Owned(mended) = without_nan(&text) else { return Ok(None) };
+    let start = mended.trim_start();
+    let object = start.strip_prefix('[').unwrap_or(start);
+    let first = serde_json::Deserializer::from_str(object).into_iter().next();
+    Ok(first.and_then(Result::ok))
 }

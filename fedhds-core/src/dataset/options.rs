@@ -3,7 +3,7 @@
 #[cfg(feature = "experiment")]
 use super::embedded::EmbeddedTasks;
 use super::fields::Fields;
-use super::values::BlankResponse;
+use super::values::{BadRecord, BlankResponse};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,8 @@ pub struct LoadOptions {
     pub fields: Fields,
     /// What happens to records with a blank response. Default an error.
     pub blank_response: BlankResponse,
+    /// What happens to records that cannot be used. Default an error.
+    pub bad_record: BadRecord,
     /// `train` or `test`, of a format that keeps its test records apart; none means `train`. Default none.
     pub split: Option<String>,
     /// Of Natural Instructions: which lists, and how much.

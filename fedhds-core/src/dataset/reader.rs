@@ -67,7 +67,7 @@ pub(super) struct Sample<'a> {
     pub source: Source<'a>,
     /// Whether there is a folder in place of a file.
     pub folder: bool,
-    /// The ending of the file's name in lower case, without the dot; empty where it has none.
+    /// The ending of the file's name in lower case, without the dot and without what says that it is packed; empty where it has none.
     pub extension: String,
     /// The names that were given.
     pub given: &'a Fields,

@@ -1,10 +1,18 @@
 //! What is read: a file as text or JSON, and how an error says file, line (or JSON path) and field.
 
+use super::foreign::foreign;
+use super::nan::without_nan;
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read as _};
 use std::path::Path;
+
+#[cfg(feature = "packed")]
+pub(super) use super::packed::Bytes;
+/// Something to read from, as a source gives it.
+#[cfg(not(feature = "packed"))]
+pub(super) type Bytes<'a> = Box<dyn io::BufRead + Send + 'a>;
 
 /// What is read; paths and [`Option`]s of them convert.
 #[derive(Debug, Clone, Copy)]
@@ -46,21 +54,24 @@ impl<'a> Source<'a> {
     /// Whether it is a folder.
     pub(super) fn is_folder(&self) -> Result<bool> {
         match *self {
-            Source::Path(path) => Ok(std::fs::metadata(path).map_err(|e| Error::io(path, e))?.is_dir()),
+            Source::Path(path) => Ok(std::fs::metadata(path).map_err(|e| unopened(path, e))?.is_dir()),
             _ => Ok(false),
         }
     }
 
-    /// The file, from its beginning.
-    pub(super) fn open(&self) -> Result<(&'a Path, Box<dyn BufRead + 'a>)> {
+    /// The file, from its beginning; of a packed file, what is in it.
+    pub(super) fn open(&self) -> Result<(&'a Path, Bytes<'a>)> {
         match *self {
-            Source::Path(path) => {
-                let file = File::open(path).map_err(|e| Error::io(path, e))?;
-                Ok((path, Box::new(BufReader::new(file))))
-            }
-            Source::Content { name, bytes } => Ok((name, Box::new(bytes))),
+            Source::Path(path) => Ok((path, Source::opened(path)?)),
+            Source::Content { name, bytes } => Ok((name, unpacked(name, Box::new(bytes))?)),
             Source::Nothing => Err(Error::input("path", "a file", "none")),
         }
+    }
+
+    /// What is in a file.
+    pub(super) fn opened(path: &Path) -> Result<Bytes<'static>> {
+        let file = File::open(path).map_err(|e| unopened(path, e))?;
+        unpacked(path, Box::new(BufReader::new(file)))
     }
 
     /// The whole file as text without its byte order mark.
@@ -70,6 +81,40 @@ impl<'a> Source<'a> {
         reader.read_to_end(&mut bytes).map_err(|e| Error::io(file, e))?;
         Ok((file, decode(file, bytes)?))
     }
+}
+
+#[cfg(feature = "packed")]
+fn unpacked<'a>(file: &Path, bytes: Bytes<'a>) -> Result<Bytes<'a>> {
+    super::packed::unpacked(bytes).map_err(|e| Error::io(file, e))
+}
+
+#[cfg(not(feature = "packed"))]
+fn unpacked<'a>(_: &Path, bytes: Bytes<'a>) -> Result<Bytes<'a>> {
+    Ok(bytes)
+}
+
+/// What to say of a path that cannot be opened: often it is none, but an address or the id of a data set elsewhere.
+fn unopened(path: &Path, error: io::Error) -> Error {
+    let text = path.to_string_lossy();
+    let what = match error.kind() {
+        io::ErrorKind::NotFound if text.contains(":/") => "an address: download it first",
+        io::ErrorKind::NotFound if is_hub_id(&text) => {
+            "no such path. The id of a data set on the Hugging Face hub is not one: download it first and name its file"
+        }
+        _ => return Error::io(path, error),
+    };
+    Error::io(path, io::Error::new(error.kind(), format!("expected a file or folder, got {what}")))
+}
+
+/// Whether a path looks like `owner/name` rather than like a file that is not there.
+fn is_hub_id(text: &str) -> bool {
+    let is_name = |part: &str| {
+        !part.is_empty() && !part.starts_with('.') && part.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
+    };
+    let Some((owner, name)) = text.split_once('/') else { return false };
+    let endings = ["json", "jsonl", "ndjson", "csv", "tsv", "tab", "txt", "parquet", "gz", "zst"];
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
+    is_name(owner) && is_name(name) && !endings.contains(&ending.as_str()) && !Path::new(owner).exists()
 }
 
 /// Where a value stands.
@@ -112,6 +157,8 @@ pub(super) fn describe(value: &Value) -> String {
         Value::String(_) => "a string".into(),
         Value::Array(items) if items.is_empty() => "an empty list".into(),
         Value::Array(_) => "a list".into(),
+        // How a table's cell of bytes is handed on.
+        Value::Object(map) if map.len() == 1 && map.contains_key("base64") => "bytes, which are no text".into(),
         Value::Object(_) => "an object".into(),
     }
 }
@@ -122,42 +169,21 @@ pub(super) fn read_text(file: &Path) -> Result<String> {
 }
 
 pub(super) fn decode(file: &Path, bytes: Vec<u8>) -> Result<String> {
+    if let Some(what) = foreign(&bytes) {
+        return Err(Place::whole(file).error("", format!("expected text in UTF-8, got {what}")));
+    }
     let mut text = String::from_utf8(bytes).map_err(|e| {
         let good = e.utf8_error().valid_up_to();
         let line = e.as_bytes().iter().take(good).filter(|b| **b == b'\n').count() + 1;
-        let message = not_utf8(e.as_bytes(), format!("at byte {good}"));
-        Place { file, line: Some(line), path: "" }.error("", message)
+        Place { file, line: Some(line), path: "" }.error("", format!("expected UTF-8, got other bytes at byte {good}"))
     })?;
     if text.starts_with(BYTE_ORDER_MARK) {
-        text.drain(..BYTE_ORDER_MARK.len_utf8());
+        text.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(text)
 }
 
-pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
-
-/// Bytes at the beginning of files that are often taken for text, and what to do with them.
-const FOREIGN: [(&[u8], &str); 6] = [
-    (b"\xff\xfe", "UTF-16: save it as UTF-8"),
-    (b"\xfe\xff", "UTF-16: save it as UTF-8"),
-    (b"\x1f\x8b", "a gzip file: unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "a Zstandard file: unpack it first"),
-    (b"PK\x03\x04", "a zip file (or an office document): unpack or export it first"),
-    (b"PAR1", "a Parquet file: export it as CSV or JSON lines first"),
-];
-
-/// What a file that begins with these bytes is in place of text.
-pub(super) fn foreign(start: &[u8]) -> Option<&'static str> {
-    FOREIGN.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, what)| *what)
-}
-
-/// What is said of bytes that are not UTF-8, in a file that begins with `start`.
-fn not_utf8(start: &[u8], at: String) -> String {
-    match foreign(start) {
-        Some(what) => format!("expected UTF-8, got {what}"),
-        None => format!("expected UTF-8, got other bytes {at}"),
-    }
-}
+pub(super) const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// The whole file as one JSON value.
 pub(super) fn read_json(file: &Path) -> Result<Value> {
@@ -165,7 +191,8 @@ pub(super) fn read_json(file: &Path) -> Result<Value> {
     if text.trim().is_empty() {
         return Err(Place::whole(file).error("", "expected JSON, got an empty file"));
     }
-    serde_json::from_str(&text).map_err(|e| json_error(&e, Place { file, line: Some(e.line()), path: "" }))
+    serde_json::from_str(&without_nan(&text))
+        .map_err(|e| json_error(&e, Place { file, line: Some(e.line()), path: "" }))
 }
 
 /// The place says the line: serde's own count of lines begins at the text that it was handed.
@@ -180,7 +207,20 @@ pub(super) fn json_error_at(error: &serde_json::Error, place: Place<'_>, column:
     place.error("", format!("expected JSON: {what} at column {column}"))
 }
 
+/// The path of a packed file without the ending that says so.
+fn without_packing(file: &Path) -> std::path::PathBuf {
+    let packed = file
+        .extension()
+        .is_some_and(|ending| ["gz", "gzip", "zst", "zstd"].iter().any(|known| ending.eq_ignore_ascii_case(known)));
+    if packed { file.with_extension("") } else { file.to_path_buf() }
+}
+
+/// The ending of the file's name in lower case, without the dot and without what says that it is packed; empty where it has none.
+pub(super) fn ending(file: &Path) -> String {
+    without_packing(file).extension().unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
 /// The file's name without its ending, which names the data set and its records.
 pub(super) fn stem(file: &Path) -> String {
-    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    without_packing(file).file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }

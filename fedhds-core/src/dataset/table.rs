@@ -7,7 +7,7 @@ use super::options::LoadOptions;
 use super::reader::{Reader, Sample};
 use super::source::{self, Place, Source};
 use crate::error::{Error, Result};
-use crate::types::Control;
+use crate::types::{Control, Record};
 use csv::{ErrorKind, StringRecord};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -15,6 +15,9 @@ use std::path::Path;
 /// Comma-separated values (RFC 4180), and tab-separated ones in a file that ends with `.tsv` or `.tab`. The first line names
 /// the columns; every cell is text, and an empty one is an empty text.
 pub(super) struct Table;
+
+/// How the names of tables end.
+const ENDINGS: [&str; 3] = ["csv", "tsv", "tab"];
 
 impl Reader for Table {
     fn name(&self) -> &'static str {
@@ -30,7 +33,7 @@ impl Reader for Table {
     }
 
     fn recognise(&self, sample: &Sample<'_>) -> Result<Option<Fields>> {
-        if sample.folder || !["csv", "tsv", "tab"].contains(&sample.extension.as_str()) {
+        if sample.folder || !ENDINGS.contains(&sample.extension.as_str()) {
             return Ok(None);
         }
         let (file, text) = sample.source.text()?;
@@ -49,6 +52,7 @@ impl Reader for Table {
         let (file, text) = source.text()?;
         let stem = source::stem(file);
         let mut maker = Maker::new(options.fields.or(&Fields::plain()), options.blank_response, &stem);
+        closed(file, &text)?;
         let mut reader = reader(file, &text);
         let columns = columns(file, &mut reader)?;
         for (row, cells) in reader.records().enumerate() {
@@ -58,17 +62,52 @@ impl Reader for Table {
             let pairs = columns.iter().zip(&cells);
             let map: Map<String, Value> = pairs.map(|(name, cell)| (name.to_string(), cell.into())).collect();
             let object = Object::row(map, row, file, line);
-            let record = maker.record(&object)?;
-            records.take(record, Some(object.at), |_| serde_json::to_string(&object.map).unwrap_or_default());
+            let text = |_: &Record| serde_json::to_string(&object.map).unwrap_or_default();
+            records.take(maker.record(&object), Some(object.at), text)?;
         }
         Ok(())
     }
 }
 
 fn reader<'a>(file: &Path, text: &'a str) -> csv::Reader<&'a [u8]> {
-    let extension = file.extension().unwrap_or_default().to_ascii_lowercase();
-    let tabs = extension == "tsv" || extension == "tab";
-    csv::ReaderBuilder::new().delimiter(if tabs { b'\t' } else { b',' }).from_reader(text.as_bytes())
+    csv::ReaderBuilder::new().delimiter(delimiter(file)).from_reader(text.as_bytes())
+}
+
+fn delimiter(file: &Path) -> u8 {
+    if ["tsv", "tab"].contains(&source::ending(file).as_str()) { b'\t' } else { b',' }
+}
+
+/// Refuses a quote that is never closed: all that follows it would be one cell.
+fn closed(file: &Path, text: &str) -> Result<()> {
+    enum At {
+        Start,
+        Cell,
+        Quoted,
+        AfterQuote,
+    }
+    let delimiter = delimiter(file);
+    let (mut line, mut opened, mut at) = (1, 1, At::Start);
+    for byte in text.bytes() {
+        at = match (at, byte) {
+            (At::Start, b'"') => {
+                opened = line;
+                At::Quoted
+            }
+            (At::Quoted, b'"') => At::AfterQuote,
+            (At::Quoted, _) | (At::AfterQuote, b'"') => At::Quoted,
+            (_, b'\n' | b'\r') => At::Start,
+            (_, byte) if byte == delimiter => At::Start,
+            _ => At::Cell,
+        };
+        line += usize::from(byte == b'\n');
+    }
+    if matches!(at, At::Quoted) {
+        let place = Place { file, line: Some(opened), path: "" };
+        return Err(
+            place.error("", "expected a quote that closes the one that a cell of this line begins with, got none")
+        );
+    }
+    Ok(())
 }
 
 /// The names of the columns, each once.
@@ -77,11 +116,23 @@ fn columns(file: &Path, reader: &mut csv::Reader<&[u8]>) -> Result<StringRecord>
     if columns.is_empty() {
         return Err(Place::whole(file).error("", "expected a line of column names, got an empty file"));
     }
+    if columns.len() == 1
+        && let Some(other) = [';', '\t', '|'].into_iter().find(|other| columns[0].contains(*other))
+    {
+        let by = |byte: char| if byte == '\t' { "tabs".into() } else { format!("`{byte}`") };
+        let expected = by(delimiter(file).into());
+        let mut message = format!("expected cells that are separated by {expected}, got {}", by(other));
+        if other == '\t' {
+            message.push_str(": name the file .tsv");
+        }
+        return Err(Place { file, line: Some(1), path: "" }.error("", message));
+    }
     let twice = columns.iter().enumerate().find(|(i, name)| columns.iter().take(*i).any(|other| other == *name));
     match twice {
         Some((_, name)) => {
             let place = Place { file, line: Some(1), path: "" };
-            Err(place.error(name, "expected each column name once, got it twice"))
+            let got = if name.is_empty() { "two columns without one" } else { "it twice" };
+            Err(place.error(name, format!("expected each column name once, got {got}")))
         }
         None => Ok(columns),
     }
@@ -128,7 +179,12 @@ mod tests {
         let text = "instruction\tresponse\nAdd, please\t3\n";
         assert_eq!(load("T.TSV", text, &LoadOptions::default()).unwrap().dataset.records[0].instruction, "Add, please");
         let error = load("t.csv", text, &LoadOptions::default()).unwrap_err().to_string();
-        assert!(error.contains("t.csv:2: expected 1 cells as in the first line, got 2"), "{error}");
+        assert!(
+            error.contains("t.csv:1: expected cells that are separated by `,`, got tabs: name the file .tsv"),
+            "{error}"
+        );
+        let error = load("t.csv", "instruction;response\na;b\n", &LoadOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("t.csv:1: expected cells that are separated by `,`, got `;`"), "{error}");
     }
 
     #[test]
@@ -146,6 +202,9 @@ mod tests {
                 .contains("t.csv:2: field `instruction`: expected a string, got no such field")
         );
         assert!(error("a,b,a\n").contains("t.csv:1: field `a`: expected each column name once"));
+        assert!(error(&format!("{good}a,b,c\n")).contains("t.csv:4: expected 2 cells as in the first line, got 3"));
+        assert!(error("a,,\n").contains("t.csv:1: expected each column name once, got two columns without one"));
+        assert!(error(&format!("{good}a,\"b\nc,d\ne,f\n")).contains("t.csv:4: expected a quote that closes"));
         assert!(error("instruction,response\n").contains("at least one record"));
         assert!(error("").contains("got an empty file"));
     }

@@ -18,6 +18,24 @@ pub enum BlankResponse {
     Skip,
 }
 
+/// What happens to a record that cannot be used: a field is missing or of another kind, a conversation has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadRecord {
+    /// It is an error that names the record.
+    #[default]
+    Error,
+    /// It is left out and counted; the first one's error is kept.
+    Skip,
+}
+
+impl BadRecord {
+    /// Whether it is what happens where nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == BadRecord::default()
+    }
+}
+
 /// A field by its name, or by names joined with dots where objects are nested; the whole name comes first.
 pub(super) fn find<'a>(object: &'a Map<String, Value>, field: &str) -> Option<&'a Value> {
     object.get(field).or_else(|| {
@@ -25,6 +43,9 @@ pub(super) fn find<'a>(object: &'a Map<String, Value>, field: &str) -> Option<&'
         find(object.get(head)?.as_object()?, tail)
     })
 }
+
+/// 2^53, above which f64 has no odd numbers.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
 
 /// A field that must be there and be text.
 pub(super) fn text<'a>(object: &'a Map<String, Value>, field: &str, place: Place<'_>) -> Result<&'a str> {
@@ -52,6 +73,11 @@ pub(super) fn optional<'a>(object: &'a Map<String, Value>, field: &str, place: P
 /// A name: text, or a number or truth value as it is written.
 pub(super) fn label(object: &Map<String, Value>, field: &str, place: Place<'_>) -> Result<String> {
     match find(object, field) {
+        // From here on JSON's whole numbers are rounded: two that differ would get one name.
+        Some(Value::Number(number)) if number.as_f64().is_some_and(|n| number.is_f64() && n.abs() >= WHOLE) => {
+            let expected = "a number that is told from its neighbours (write larger ones as text)";
+            Err(place.error(field, format!("expected {expected}, got {number}")))
+        }
         Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value.to_string()),
         _ => filled(object, field, place).map(Into::into),
     }

@@ -66,7 +66,7 @@ pub fn load_pool(config: &DataConfig, count_tokens: &CountTokens, control: &Cont
     }
     let seed = Seed(config.seed);
     let mut notes = Vec::new();
-    let (mut train, mut test) = read(config, control)?;
+    let (mut train, mut test) = read(config, control, &mut notes)?;
     let has_tail = config.conditions.iter().any(|(_, condition)| condition.tail > 0.0);
     let mut uncapped = None;
     for (data, key) in [(&mut train, "train"), (&mut test, "test")] {
@@ -107,10 +107,14 @@ pub(super) fn deal(config: &DataConfig, train: &Dataset, seed: Seed) -> Result<V
     })
 }
 
-/// Train and test records as the files have them.
-fn read(config: &DataConfig, control: &Control) -> Result<(Dataset, Dataset)> {
-    let read = |path: Option<&Path>, split: Option<&str>| {
-        config.format.load(path, &config.load_options(split), control).map(|loaded| loaded.dataset)
+/// Train and test records as the files have them; what was left out is noted.
+fn read(config: &DataConfig, control: &Control, notes: &mut Vec<String>) -> Result<(Dataset, Dataset)> {
+    let mut read = |path: Option<&Path>, split: Option<&str>| {
+        let loaded = config.format.load(path, &config.load_options(split), control)?;
+        if let Some(first) = loaded.first_bad {
+            notes.push(format!("{} records cannot be used and were left out, the first since {first}", loaded.bad));
+        }
+        Ok::<_, Error>(loaded.dataset)
     };
     let path = config.path.as_deref();
     if config.format.test_records() == TestRecords::Own {

@@ -27,7 +27,8 @@ from ._native import (
 )
 from ._progress import progress
 from ._explain import Pick, explain
-from ._records import Record, as_records, embedded_records, load_records, partition, render
+from ._files import load_records
+from ._records import Record, as_records, embedded_records, partition, render
 from ._selection import Client, Method, client_seed, presets
 from ._server import FinishedRound, Group, RoundReport, Server
 from ._simulation import Outcome, Simulation

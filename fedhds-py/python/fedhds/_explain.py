@@ -116,7 +116,7 @@ def read_run(path: str | os.PathLike[str]) -> dict[str, Any]:
         found = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"{file}: expected a run record that can be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: expected a run record in JSON: {error}") from error
     if not isinstance(found, dict):
         raise DataError(f"{file}: expected a run record, which is an object, got {type(found).__name__}")

@@ -36,6 +36,8 @@ __all__ = [
     "formats",
     "check_format",
     "load_records",
+    "foreign",
+    "conversation",
     "embedded_records",
     "partition",
     "render",
@@ -64,6 +66,7 @@ __all__ = [
     "Condition",
     "TextFeatures",
     "NearCopies",
+    "Lines",
     "TextScan",
     "ResponseLoss",
     "Truth",
@@ -118,9 +121,12 @@ def load_records(
     *,
     fields: Mapping[str, str] = ...,
     blank_response: str = ...,
+    bad_record: str = ...,
     split: str | None = ...,
     keep_text: bool = ...,
-) -> tuple[str, list[Record], list[int | None], list[str | None], int]: ...
+) -> tuple[str, list[Record], list[int | None], list[str | None], tuple[int, int, str | None]]: ...
+def foreign(start: bytes) -> str | None: ...
+def conversation(what: str, turns: str) -> tuple[str, str]: ...
 def embedded_records(tasks: EmbeddedTasks) -> tuple[list[Record], list[Record]]: ...
 def partition(records: list[Record], seed: int, **settings: Any) -> list[list[int]]: ...
 def render(records: list[Record], prompt: Prompt, model: Model | None) -> list[tuple[str, str]]: ...
@@ -412,6 +418,11 @@ class NearCopies:
     def groups(self) -> NDArray[np.int64]: ...
 
 @final
+class Lines:
+    def __new__(cls, path: str | os.PathLike[str]) -> Lines: ...
+    def take(self, numbers: Sequence[int]) -> list[bytes]: ...
+
+@final
 class TextScan:
     def __new__(cls, features: TextFeaturesConfig, copies: NearCopiesConfig) -> TextScan: ...
     def read(
@@ -421,8 +432,9 @@ class TextScan:
         *,
         fields: Mapping[str, str] = ...,
         blank_response: str = ...,
+        bad_record: str = ...,
         split: str | None = ...,
-    ) -> tuple[str, dict[str, str], bool, list[int | None], int]: ...
+    ) -> tuple[str, dict[str, str], bool, list[int | None], tuple[int, int, str | None]]: ...
     def add(self, records: list[Record]) -> None: ...
     def finish(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.uint32], list[str]]: ...
 

@@ -1,16 +1,19 @@
-"""Instruction records: from files, frames and lists, dealt to clients."""
+"""Instruction records: from frames and lists, dealt to clients."""
 
 from __future__ import annotations
 
 import json
-import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from . import _native
 from ._arrays import seed as _seed
-from ._native import DataError, FileError, InputError, ParameterError
+from ._cells import is_unicode, missing, plain, shown
+from ._native import InputError, ParameterError
 
 if TYPE_CHECKING:
     from ._model import Model
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 Prompt = str | Mapping[str, str]
 
 _EMBEDDED = _native.EmbeddedTasks()
+#: Where the turns of a conversation stand.
+_TURNS = ("messages", "conversations")
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,19 @@ def as_records(
     response: str = "response",
     id: str | None = None,
     category: str | None = None,
+    bad_record: str = "error",
 ) -> list[Record]:
-    """Records from a list of records or mappings, a pandas frame, or any iterable of mappings (a data set of Hugging Face's).
+    """Records from a list of records or mappings, a frame (pandas, polars, Arrow), or any iterable of mappings (a data set of Hugging Face's).
+
+    A row that has no instruction but ``messages`` or ``conversations`` is a conversation: the assistant's last turn is the response, and the turns
+    before it are the instruction.
 
     Args:
         data: what to read.
         instruction, input, response, id, category: the names of the fields or columns. The response is a text or a list of texts; where
             no id is named, ids are the row numbers. An input that is missing, None or NaN is empty.
+        bad_record: ``"error"``, or ``"skip"`` leaves rows out that make no record; how many were, and what is wrong with the first, is a
+            warning.
 
     Raises:
         InputError: that names the row and the field.
@@ -74,59 +85,136 @@ def as_records(
         >>> import fedhds
         >>> fedhds.as_records([{"instruction": "Say hi.", "response": "hi"}])[0].id
         '0'
+        >>> turns = [{"role": "user", "content": "Say hi."}, {"role": "assistant", "content": "hi"}]
+        >>> fedhds.as_records([{"messages": turns}])[0].response
+        'hi'
     """
-    if isinstance(data, (str, bytes)) or not (isinstance(data, Iterable) or hasattr(data, "to_dict")):
-        raise InputError(f"records: expected records, mappings or a frame, got {type(data).__name__}")
-    # A frame's own iteration is over its columns.
-    rows: Iterable[Any] = data.to_dict("records") if hasattr(data, "iloc") and hasattr(data, "columns") else data
+    if bad_record not in ("error", "skip"):
+        raise ParameterError(f"bad_record: expected `error` or `skip`, got {shown(bad_record)}")
+    names = _Names(instruction, input, response, id, category)
     kept: list[Record] = []
     seen: set[str] = set()
-    for number, row in enumerate(rows):
-        if isinstance(row, Record):
-            record = row
-        elif isinstance(row, Mapping):
-            record = _record(number, row, instruction, input, response, id, category)
-        else:
-            raise InputError(f"records: row {number}: expected a record or a mapping, got {type(row).__name__}")
-        if record.id in seen:
-            raise InputError(f"records: row {number}: expected an id of its own, got `{record.id}` a second time")
+    bad: list[str] = []
+    for number, row in enumerate(_rows(data)):
+        try:
+            record = _record(f"records: row {number}", number, row, names)
+            if record.id in seen:
+                raise InputError(f"records: row {number}: expected an id of its own, got `{record.id}` a second time")
+        except InputError as error:
+            if bad_record == "error":
+                raise
+            bad.append(str(error))
+            continue
         seen.add(record.id)
         kept.append(record)
+    if bad:
+        warnings.warn(f"{len(bad)} rows make no record and are left out, the first since {bad[0]}", stacklevel=2)
     return kept
 
 
-def _record(
-    number: int,
-    row: Mapping[str, Any],
-    instruction: str,
-    input: str | None,
-    response: str,
-    id: str | None,
-    category: str | None,
-) -> Record:
+class _Names(NamedTuple):
+    """What fields are called."""
+
+    instruction: str
+    input: str | None
+    response: str
+    id: str | None
+    category: str | None
+
+
+def _rows(data: Any) -> Iterable[Any]:
+    """The rows of whatever holds records."""
+    columns = getattr(data, "columns", None)
+    if columns is not None and (hasattr(data, "iloc") or hasattr(data, "iter_rows")):
+        named = list(columns)
+        twice = next((name for at, name in enumerate(named) if name in named[:at]), None)
+        if twice is not None:
+            raise InputError(f"records: expected each column once, got `{twice}` twice")
+        # A frame's own iteration is over its columns.
+        rows: Iterable[Any] = data.to_dict("records") if hasattr(data, "iloc") else data.iter_rows(named=True)
+        return rows
+    if hasattr(data, "to_pylist") and hasattr(data, "column_names"):
+        named = list(data.column_names)
+        if len(set(named)) < len(named):
+            raise InputError(f"records: expected each column once, got {', '.join(map(str, named))}")
+        rows = data.to_pylist()
+        return rows
+    if isinstance(data, Mapping):
+        hint = "of a DatasetDict name a split, and of columns by name make rows"
+        raise InputError(f"records: expected records, mappings or a frame, got one {type(data).__name__} ({hint})")
+    if isinstance(data, (str, bytes)) or not isinstance(data, Iterable):
+        raise InputError(f"records: expected records, mappings or a frame, got {type(data).__name__}")
+    return data
+
+
+def _record(where: str, number: int, row: Any, names: _Names) -> Record:
+    """The record of a row."""
+    if isinstance(row, Record):
+        return _whole(where, row)
+    if not isinstance(row, Mapping):
+        raise InputError(f"{where}: expected a record or a mapping, got {type(row).__name__}")
+
     def field(name: str, what: str, needed: bool) -> str:
         value = row.get(name)
-        if value is None or (isinstance(value, float) and value != value):
+        if missing(value):
             if needed:
-                raise InputError(f"records: row {number}: expected {what} in field `{name}`, got none")
+                raise InputError(f"{where}: expected {what} in field `{name}`, got none")
             return ""
-        if not isinstance(value, (str, int, float)):
-            raise InputError(f"records: row {number}: expected text in field `{name}`, got {type(value).__name__}")
-        return str(value)
+        if not isinstance(value, (str, int, float, np.bool_, np.integer, np.floating)):
+            raise InputError(f"{where}: expected text in field `{name}`, got {type(value).__name__}")
+        return _unicode(where, name, str(value))
 
-    asked = field(instruction, "an instruction", True)
+    group = field(names.category, "a category", True) if names.category else ""
+    own = field(names.id, "an id", True) if names.id else str(number)
+    if names.instruction not in row and any(name in row for name in _TURNS):
+        asked, answer = _conversation(where, row)
+        if not answer.strip():
+            raise InputError(f"{where}: expected an answer that is not blank in the assistant's last turn, got {answer!r}")
+        return Record(own, asked, "", (answer,), group, group)
+    asked = field(names.instruction, "an instruction", True)
     if not asked.strip():
-        raise InputError(f"records: row {number}: expected an instruction in field `{instruction}`, got blank text")
-    answers = row.get(response)
-    if isinstance(answers, Sequence) and not isinstance(answers, str):
+        raise InputError(f"{where}: expected an instruction in field `{names.instruction}`, got blank text")
+    answers = row.get(names.response)
+    if isinstance(answers, (Sequence, np.ndarray)) and not isinstance(answers, (str, bytes)):
         responses = tuple(answers)
     else:
-        responses = (field(response, "a response", True),)
+        responses = (field(names.response, "a response", True),)
     if not responses or not all(isinstance(text, str) and text.strip() for text in responses):
-        raise InputError(f"records: row {number}: expected text that is not blank in field `{response}`, got {answers!r}")
-    group = field(category, "a category", True) if category else ""
-    own = field(id, "an id", True) if id else str(number)
-    return Record(own, asked, field(input, "", False) if input else "", responses, group, group)
+        raise InputError(f"{where}: expected text that is not blank in field `{names.response}`, got {shown(answers)}")
+    responses = tuple(_unicode(where, names.response, text) for text in responses)
+    return Record(own, asked, field(names.input, "", False) if names.input else "", responses, group, group)
+
+
+def _unicode(where: str, name: str, text: str) -> str:
+    if not is_unicode(text):
+        raise InputError(f"{where}: expected Unicode in field `{name}`, got a lone surrogate in {shown(text)}")
+    return text
+
+
+def _conversation(where: str, row: Mapping[str, Any]) -> tuple[str, str]:
+    """What a row with turns asks and is answered; the core reads it, as it does in files."""
+    try:
+        turns = json.dumps({name: plain(row[name]) for name in _TURNS if name in row}, ensure_ascii=False)
+    except RecursionError:
+        raise InputError(f"{where}: expected turns, got something that is nested too deeply") from None
+    for name in _TURNS:
+        if name in row and not is_unicode(turns):
+            raise InputError(f"{where}: expected Unicode in field `{name}`, got a lone surrogate")
+    return _native.conversation(where, turns)
+
+
+def _whole(where: str, record: Record) -> Record:
+    """A record whose fields are what they must be."""
+    for name in ("id", "instruction", "input", "responses", "category", "family"):
+        value = getattr(record, name)
+        listed = name == "responses"
+        texts = list(value) if listed and isinstance(value, (list, tuple, set, frozenset)) else [value]
+        fits = isinstance(value, (list, tuple, set, frozenset)) if listed else True
+        if not fits or not all(isinstance(text, str) for text in texts):
+            raise InputError(f"{where}: {name}: expected {'a list of texts' if listed else 'text'}, got {shown(value)}")
+        for text in texts:
+            _unicode(where, name, text)
+    return record
 
 
 def _checked(records: Any) -> list[Record]:
@@ -134,88 +222,6 @@ def _checked(records: Any) -> list[Record]:
     if isinstance(records, Record):
         raise InputError("records: expected a list of records, got one record")
     return as_records(records)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A data set, and where each record stood."""
-
-    format: str
-    """The format that it was read as."""
-    records: list[Record]
-    lines: list[int | None]
-    """The line of each record, from 1; its number, from 0, in a JSON list, a table or a task; None where it was generated."""
-    texts: list[str | None]
-    """The line that each record is in the file, or a JSON object on a line, where that was asked for."""
-    left_out: int
-    """Records that were left out as their response is blank."""
-
-
-def load(
-    path: str | os.PathLike[str] | None,
-    format: str,
-    fields: Mapping[str, str] | None,
-    blank_response: str,
-    split: str | None,
-    keep_text: bool,
-) -> Loaded:
-    """:func:`load_records` with the places of the records."""
-    if not isinstance(fields, (Mapping, type(None))):
-        raise ParameterError(f"fields: expected names of fields by what they hold, got {fields!r}")
-    name = None if path is None else os.fspath(path)
-    content, asked = None, format
-    if name is not None and name.lower().endswith(".parquet") and format in ("guess", "table"):
-        # Only Python has a reader for it at hand. Its rows are a list of objects like any other.
-        content, asked = _rows_of_parquet(name), "guess" if format == "guess" else "jsonl"
-    found, records, lines, texts, left_out = _native.load_records(
-        name, asked, content, fields=fields or {}, blank_response=blank_response, split=split, keep_text=keep_text
-    )
-    return Loaded(found if content is None else "table", records, lines, texts, left_out)
-
-
-def _rows_of_parquet(path: str) -> bytes:
-    """The rows of a Parquet file as a JSON list; cells without a value are empty text."""
-    try:
-        import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    except ImportError as error:
-        raise DataError(f"{path}: a .parquet file is read by pandas, which is not installed") from error
-    try:
-        frame = pandas.read_parquet(path)
-        filled = frame.astype(object).where(frame.notna(), "").astype(str)
-        return json.dumps(filled.to_dict("records"), ensure_ascii=False).encode()
-    except OSError as error:
-        raise FileError(f"{path}: {error}") from error
-    except (ValueError, ImportError) as error:
-        raise DataError(f"{path}: expected a table: {error}") from error
-
-
-def load_records(
-    path: str | os.PathLike[str] | None,
-    format: str = "jsonl",
-    *,
-    fields: Mapping[str, str] | None = None,
-    blank_response: str = "error",
-    split: str | None = None,
-) -> list[Record]:
-    """Reads a data set.
-
-    Args:
-        path: a file; for ``natural_instructions`` a folder with ``tasks/*.json`` and ``splits/default/*_tasks.txt``; None for the generated
-            tasks (``embedded``).
-        format: the name of a format (``"jsonl"``, ``"alpaca"``, ``"dolly"``, ``"messages"``, ``"table"``, ``"natural_instructions"``, ...: an
-            unknown one is answered with all of them), or ``"guess"`` for what the file looks like by its name and its first object.
-        fields: names in place of the format's own: which field or column holds ``instruction``, ``input``, ``response``, ``id``,
-            ``category``, ``family``; dots reach into nested objects.
-        blank_response: ``"error"``, or ``"skip"`` leaves records with a blank response out.
-        split: of formats that keep their test records apart (Natural Instructions, the embedded tasks): ``"train"``, which is meant by None,
-            or ``"test"``.
-
-    Raises:
-        DataError: with file, line (or number in a list) and field.
-        FileError: for a file that cannot be read, or a folder in place of a file.
-        ParameterError: for an unknown format, and for an option that the format does not have.
-    """
-    return load(path, format, fields, blank_response, split, keep_text=False).records
 
 
 def embedded_records(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from . import _native
 from ._arrays import seed as _seed
 from ._model import Adapter
+from ._cells import is_unicode, shown
 from ._native import InputError
 from ._records import Record, _checked
 
@@ -112,6 +113,8 @@ def _texts(name: str, texts: Any) -> Any:
     for row, text in enumerate(listed):
         if not isinstance(text, str):
             raise InputError(f"{name}: row {row}: expected text, got {type(text).__name__}")
+        if not is_unicode(text):
+            raise InputError(f"{name}: row {row}: expected Unicode, got a lone surrogate in {shown(text)}")
     return listed
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import _native
+from ._cells import is_unicode, shown
+from ._native import InputError
 
 
 @dataclass(frozen=True)
@@ -34,4 +36,7 @@ def rouge_l(
         0.667
     """
     texts = [references] if isinstance(references, str) else list(references)
+    for name, text in [("prediction", prediction), *(("references", text) for text in texts)]:
+        if isinstance(text, str) and not is_unicode(text):
+            raise InputError(f"{name}: expected Unicode, got a lone surrogate in {shown(text)}")
     return RougeL(*_native.rouge_l(prediction, texts, flavor, stemmer))

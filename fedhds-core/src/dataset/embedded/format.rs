@@ -43,7 +43,7 @@ impl Reader for Embedded {
         control.check()?;
         let split = if options.split.as_deref() == Some("test") { test } else { train };
         for record in split.records {
-            records.take(Some(record), None, as_json);
+            records.take(Ok(Some(record)), None, as_json)?;
         }
         Ok(())
     }

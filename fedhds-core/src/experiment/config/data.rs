@@ -3,7 +3,7 @@
 use super::conditions::Conditions;
 use crate::dataset::embedded::EmbeddedTasks;
 use crate::dataset::{
-    BlankResponse, DataPreset, Fields, Format, LoadOptions, NaturalInstructionsOptions, Partition, ReadFrom,
+    BadRecord, BlankResponse, DataPreset, Fields, Format, LoadOptions, NaturalInstructionsOptions, Partition, ReadFrom,
     TestRecords,
 };
 use crate::error::{Error, Result};
@@ -44,6 +44,9 @@ pub struct DataConfig {
     /// What happens to records without a response.
     #[serde(default)]
     pub blank_response: BlankResponse,
+    /// What happens to records that cannot be used otherwise.
+    #[serde(default, skip_serializing_if = "BadRecord::is_default")]
+    pub bad_record: BadRecord,
     /// Natural Instructions: the folder of split lists under `splits/`.
     #[serde(default = "default_splits")]
     pub splits: String,
@@ -159,6 +162,7 @@ impl DataConfig {
         LoadOptions {
             fields: self.fields.clone(),
             blank_response: self.blank_response,
+            bad_record: self.bad_record,
             split: split.map(Into::into),
             natural_instructions: NaturalInstructionsOptions { splits: self.splits.clone(), ..Default::default() },
             embedded: self.embedded.clone(),

@@ -1,24 +1,25 @@
 """The records of files: what is made of each as it is read, and the few that are read again.
 
-A file of one record a line is read twice and never held: once for features, and once for the lines that are kept. Other formats, tables
-and lists among them, are read whole.
+A file of one record a line is read twice and never held, packed or not: once for features, and once for the lines that are kept. Other
+formats, tables and lists among them, and what can be read only once (a pipe, ``-`` for stdin) are read whole.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import Record, _native
-from .._records import Loaded, load
+from .. import DataError, Record, _native
+from .._files import Loaded, Reading, load, read_once, start_of
+from .._parquet import is_parquet
 
-_MARK = b"\xef\xbb\xbf"
+STDIN = "-"
 
 
 @dataclass(frozen=True)
@@ -31,27 +32,24 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Options:
-    """How files are read."""
+class Options(Reading):
+    """How files are read: of one format, or each of the one that it looks like."""
 
-    format: str = "guess"
-    """The name of a format, or ``"guess"`` for what each file looks like."""
     fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Names in place of the format's own."""
-    blank_response: str = "error"
-    split: str | None = None
-
-    def load(self, file: str) -> Loaded:
-        """Reads a file whole."""
-        return load(file, self.format, self.fields, self.blank_response, self.split, keep_text=True)
 
 
 class Part:
     """The records of one file."""
 
-    def __init__(self, file: str, lines: Sequence[int | None]) -> None:
+    form: str
+    """``"lines"``, ``"list"``, ``"table"``, ``"parquet"`` or ``"folder"``."""
+    content: bytes | None = None
+    """What is in the file, where it cannot be read again."""
+
+    def __init__(self, file: str, lines: Sequence[int | None], form: str) -> None:
         self.file = file
         self.lines = lines
+        self.form = form
 
     def fetch(self, rows: Sequence[int]) -> Iterator[tuple[Record, bytes]]:
         """These records, ascending rows of the file, each with what is written when it is kept."""
@@ -61,9 +59,9 @@ class Part:
 class _Held(Part):
     """What was read whole."""
 
-    def __init__(self, file: str, loaded: Loaded) -> None:
-        many = Path(file).is_dir()
-        super().__init__(file, [None] * len(loaded.lines) if many else loaded.lines)
+    def __init__(self, file: str, loaded: Loaded, form: str, content: bytes | None = None) -> None:
+        super().__init__(file, [None] * len(loaded.lines) if form == "folder" else loaded.lines, form)
+        self.content = content
         self._loaded = loaded
 
     def fetch(self, rows: Sequence[int]) -> Iterator[tuple[Record, bytes]]:
@@ -75,38 +73,18 @@ class _Lines(Part):
     """A file of one record a line, of which the lines are known."""
 
     def __init__(self, file: str, lines: Sequence[int | None], options: Options) -> None:
-        super().__init__(file, lines)
+        super().__init__(file, lines, "lines")
         self._options = options
 
     def fetch(self, rows: Sequence[int]) -> Iterator[tuple[Record, bytes]]:
-        wanted = iter(rows)
-        texts: list[bytes] = []
-        with open(self.file, "rb") as opened:
-            row = next(wanted, None)
-            for number, text in enumerate(opened, 1):
-                if row is None:
-                    break
-                if number != self.lines[row]:
-                    continue
-                text = text.removeprefix(_MARK) if number == 1 else text
-                texts.append(text if text.endswith(b"\n") else text + b"\n")
-                row = next(wanted, None)
-                if len(texts) == 1024:
-                    yield from self._records(texts)
-                    texts = []
-        if texts:
-            yield from self._records(texts)
-
-    def _records(self, texts: list[bytes]) -> Iterator[tuple[Record, bytes]]:
-        found = _native.load_records(
-            self.file,
-            self._options.format,
-            b"".join(texts),
-            fields=self._options.fields,
-            blank_response=self._options.blank_response,
-            split=self._options.split,
-        )
-        yield from zip(found[1], texts, strict=True)
+        opened = _native.Lines(self.file)
+        for at in range(0, len(rows), 1024):
+            numbers = [self.lines[row] or 0 for row in rows[at : at + 1024]]
+            texts = opened.take(numbers)
+            loaded = load(self.file, self._options, content=b"".join(texts))
+            if len(loaded.records) != len(texts):
+                raise DataError(f"{self.file}: expected the records of the first reading again, got others: the file changed")
+            yield from zip(loaded.records, texts, strict=True)
 
 
 @dataclass(frozen=True)
@@ -120,6 +98,10 @@ class Pool:
     """The format of each file."""
     blank: int
     """Records that were left out as their response is blank."""
+    bad: int
+    """Records that were left out as they cannot be used otherwise."""
+    first_bad: str | None
+    """What is wrong with the first of those."""
     values: NDArray[np.float32]
     """Features of the records' texts, ``[n, dims]``."""
     copies: NDArray[np.int64]
@@ -158,30 +140,45 @@ def read(files: Sequence[str], options: Options) -> Pool:
     scan = _native.TextScan(_native.TextFeaturesConfig(), _native.NearCopiesConfig())
     parts: list[Part] = []
     formats: dict[str, str] = {}
-    starts, blank = [0], 0
+    starts, blank, bad, first_bad = [0], 0, 0, None
     for file in files:
         part, formats[file], left_out = _part(scan, file, options)
-        blank += left_out
+        blank, bad, first_bad = blank + left_out[0], bad + left_out[1], first_bad or left_out[2]
         parts.append(part)
         starts.append(starts[-1] + len(part.lines))
     values, copies, category, categories = scan.finish()
-    return Pool(parts, starts, formats, blank, values, copies, category, categories)
+    return Pool(parts, starts, formats, blank, bad, first_bad, values, copies, category, categories)
 
 
-def _part(scan: _native.TextScan, file: str, options: Options) -> tuple[Part, str, int]:
-    """A file's records, its format, and how many are left out; the scan has them."""
-    # What is no file, a pipe for example, is read once; only Python reads Parquet.
-    if os.path.exists(file) and (not os.path.isfile(file) or file.lower().endswith(".parquet")):
-        loaded = options.load(file)
+_Left = tuple[int, int, str | None]
+"""How many are left out as their response is blank, how many for another reason, and the first of those reasons."""
+
+
+def _part(scan: _native.TextScan, file: str, options: Options) -> tuple[Part, str, _Left]:
+    """A file's records, its format, and what is left out; the scan has the records."""
+    content = sys.stdin.buffer.read() if file == STDIN else read_once(file)
+    parquet, folder = is_parquet(file, start_of(file, content)), content is None and os.path.isdir(file)
+    if content is not None or folder or parquet:
+        loaded = load("stdin" if file == STDIN else file, options, content=content, keep_text=True)
         scan.add(loaded.records)
-        return _Held(file, loaded), loaded.format, loaded.left_out
+        form = "folder" if folder else "parquet" if parquet else _form(loaded.format, content)
+        return _Held(file, loaded, form, content), loaded.format, (loaded.left_out, loaded.bad, loaded.first_bad)
     found, fields, by_line, lines, left_out = scan.read(
         file,
         options.format,
         fields=options.fields,
         blank_response=options.blank_response,
+        bad_record=options.bad_record,
         split=options.split,
     )
     if not by_line:
-        return _Held(file, options.load(file)), found, left_out
+        loaded = load(file, options, keep_text=True)
+        return _Held(file, loaded, _form(found, None)), found, left_out
     return _Lines(file, lines, dataclasses.replace(options, format=found, fields=fields)), found, left_out
+
+
+def _form(format: str, content: bytes | None) -> str:
+    """What was read whole: a table, a list, or lines of a pipe."""
+    if format == "table":
+        return "table"
+    return "list" if content is None or content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[" else "lines"

@@ -14,7 +14,8 @@ from .. import Error, __version__, _native, progress
 from .console import Failure, add_common, note, plural, wants_bars
 from .explain import as_json, as_text, explain
 from .pick import METHODS, Features, Picked, from_file, from_model, from_text, needs_features, pick
-from .pool import Options, Pool, read
+from .pool import STDIN, Options, Pool, read
+from .written import check_out, written
 
 ROLES = ("instruction", "input", "response", "category")
 
@@ -40,6 +41,7 @@ examples:
   fedhds select data.jsonl --count 500 --model ./SmolLM2-135M     500 records, by a model that knows the language
   fedhds select a.jsonl b.jsonl --features x.npy --fraction 0.05  by features of your own, row i for record i
   fedhds select qa.jsonl --instruction question.text --response answers
+  fedhds select chat.jsonl.gz --bad-record skip --out kept.jsonl  conversations; what is none is counted and left out
 """
 
 
@@ -54,7 +56,7 @@ def add(commands: Any) -> None:
     )
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="JSON lines, a JSON list, CSV, Parquet, or a task folder"
+        "files", nargs="+", metavar="FILE", help="JSON lines, a JSON list, CSV, Parquet, or a task folder; .gz and .zst too; - is stdin"
     )
 
     data = parser.add_argument_group("what is in the files")
@@ -65,6 +67,12 @@ def add(commands: Any) -> None:
         option(f"--{role}", metavar="FIELD", help=f"the field with the {role}; dots reach into objects")
     option(
         "--blank-response", choices=("error", "skip"), default="error", help="what to do with records without an answer"
+    )
+    option(
+        "--bad-record",
+        choices=("error", "skip"),
+        default="error",
+        help="what to do with records that cannot be used otherwise; skip counts them (default error)",
     )
     option("--split", metavar="NAME", help="train or test, of a format that keeps them apart (default train)")
 
@@ -127,7 +135,7 @@ def add(commands: Any) -> None:
     )
 
     option = parser.add_argument_group("what comes out").add_argument
-    option("--out", metavar="FILE", help="where the kept lines go, in their order, byte for byte; - is stdout")
+    option("--out", metavar="FILE", help="where the kept lines go, in their order, byte for byte; - is stdout; a table goes to a .csv, .tsv or .parquet as one")
     option(
         "--show",
         type=_whole,
@@ -158,9 +166,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Selects, writes and says why."""
     _check(arguments)
     fields = {role: getattr(arguments, role) for role in ROLES if getattr(arguments, role)}
+    options = Options(arguments.format, fields, arguments.blank_response, arguments.bad_record, arguments.split)
     bars = wants_bars(arguments)
     with progress(bars):
-        pool = read(arguments.files, Options(arguments.format, fields, arguments.blank_response, arguments.split))
+        pool = read(arguments.files, options)
         count = _count(arguments, len(pool))
         features = _features(arguments, pool) if needs_features(arguments.method) else None
         if bars and features is not None:
@@ -198,10 +207,13 @@ def _check(arguments: argparse.Namespace) -> None:
             fail(f"argument --{name.replace('_', '-')}: only with --model")
     if arguments.feature_layers and not arguments.features:
         fail("argument --feature-layers: only with --features")
-    inputs = {Path(file).resolve() for file in arguments.files}
+    inputs = {Path(file).resolve() for file in arguments.files if file != STDIN}
+    if arguments.files.count(STDIN) > 1:
+        fail("argument FILE: - is read once")
     for target in (arguments.out, arguments.save_features):
         if target is None or target == "-":
             continue
+        check_out(target)
         if Path(target).resolve() in inputs:
             raise Failure(f"{target}: expected another file than the ones that are read")
         if not Path(target).resolve().parent.is_dir():
@@ -238,7 +250,7 @@ def _write(out: str | None, pool: Pool, picked: Picked) -> None:
     """The kept lines."""
     if out is None:
         return
-    lines = (text for _, text in pool.fetch(picked.kept.tolist()))
+    lines = written(out, pool, picked.kept.tolist())
     if out == "-":
         sys.stdout.buffer.writelines(lines)
         sys.stdout.buffer.flush()
@@ -259,6 +271,8 @@ def _facts(arguments: argparse.Namespace, pool: Pool, count: int, features: Feat
         "files": pool.formats,
         "records": len(pool),
         "blank": pool.blank,
+        "bad": pool.bad,
+        "first_bad": pool.first_bad,
         "distinct": int(pool.copies.max()) + 1,
         "wanted": count,
         "features": source,
@@ -275,6 +289,9 @@ def _head(facts: dict[str, Any], picked: Picked, groups: int) -> str:
     same = records - facts["distinct"]
     copies = f"; {same:,} are near copies of others" if same and source is not None else ""
     lines = [f"records   {records:,} of {files}{blank}{copies}"]
+    if facts["bad"]:
+        what = plural(facts["bad"], "record")
+        lines.append(f"          {what} that cannot be used left out, the first since {facts['first_bad']}")
     lines.append(f"kept      {kept:,} ({kept / records:.2%}) by {facts['method']}, seed {facts['seed']}{short}")
     if source is None:
         return "\n".join([*lines, "features  none: this method draws blindly, as a baseline"])
