@@ -3,6 +3,7 @@
 //! Binary, since text has no NaN, which scores may hold, and an aggregator's state is large.
 
 use crate::error::{Error, Result};
+use crate::types::RunIdentity;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -23,6 +24,22 @@ pub(crate) fn read<T: DeserializeOwned>(what: &str, head: &[u8], bytes: &[u8]) -
         Ok((state, [])) => Ok(state),
         Ok((_, rest)) => Err(wrong(format!("{} bytes more", rest.len()))),
         Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+/// Whether a state is of what goes on from it. What nobody named is not compared.
+///
+/// # Errors
+/// [`Error::Protocol`] that names what differs.
+pub(crate) fn check_identity(what: &str, own: &RunIdentity, saved: &RunIdentity) -> Result<()> {
+    if own.is_empty() || saved.is_empty() {
+        return Ok(());
+    }
+    match own.difference(saved) {
+        None => Ok(()),
+        Some(difference) => {
+            Err(Error::protocol(what, "the state of the same method, seed and settings", format!("another: {difference}")))
+        }
     }
 }
 

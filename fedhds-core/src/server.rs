@@ -32,7 +32,7 @@ use crate::method::{GateConfig, Pipeline, Regroup};
 use crate::protocol::{ClientSummary, GateQuestion, LocalUpdate, RecordKeys, RoundStart, SelectionOrder, TokensAsked};
 use crate::sorting;
 use crate::stage::{Aggregated, Aggregator, Memory};
-use crate::types::{Adapter, ClientId, ClusterId, Context, Round, Seed};
+use crate::types::{Adapter, ClientId, ClusterId, Context, Round, RunIdentity, Seed};
 use gate::Gate;
 use knowledge::Knowledge;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +50,10 @@ pub struct Server {
     /// Makes what takes notes of a selection, where somebody asked for reasons.
     explain: Option<fn() -> Box<dyn Explain>>,
     state: ServerState,
+    /// What it is, for its saved state.
+    identity: RunIdentity,
+    /// What the adapters of all rounds are like, once one was there.
+    adapters: Option<AdapterShape>,
     /// The updates that came.
     updates: BTreeMap<ClientId, Arrived>,
     /// What the aggregator made of them, while the memory has not taken the round.
@@ -81,9 +85,13 @@ impl Server {
         let memory = pipeline.server.memory.as_ref().map(|make| make()).transpose()?;
         memory.as_deref().map_or(Ok(()), check_memory)?;
         let registry = (pipeline.client.regroup == Regroup::Once).then(Registry::default);
+        let mut identity = pipeline.server.identity.clone();
+        identity.set("seed", seed.0);
         Ok(Self {
             memory,
             registry,
+            identity,
+            adapters: None,
             explain: None,
             pipeline,
             keys: RecordKeys(seed.derive("record keys", 0)),
@@ -108,7 +116,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Protocol`] while another round runs, for a round that is not later than the last, and for a client named twice;
-    /// [`Error::Adapter`] for a global adapter that is not whole and finite; what aggregator and memory report.
+    /// [`Error::Adapter`] for a global adapter that is not whole and finite, or not like that of earlier rounds; what aggregator and memory report.
     pub fn begin_round(&mut self, round: Round, clients: &[ClientId], global: Option<&Adapter>) -> Result<RoundStart> {
         self.expect(Phase::Idle, "begin_round")?;
         if let Some(last) = self.state.round
@@ -123,6 +131,9 @@ impl Server {
         let expected = global.map(AdapterShape::of);
         if let (Some(shape), Some(global)) = (&expected, global) {
             shape.check(global)?;
+            if let Some(adapters) = &self.adapters {
+                adapters.check(global)?;
+            }
             self.aggregator.begin(global, round)?;
         }
         if let Some(memory) = &mut self.memory {
@@ -130,6 +141,7 @@ impl Server {
             check_memory(memory.as_ref())?;
         }
         tracing::debug!(%round, clients = set.len(), "a round begins");
+        self.adapters = self.adapters.take().or_else(|| expected.clone());
         self.state =
             ServerState { phase: Phase::Collecting, round: Some(round), clients: set, expected, ..Default::default() };
         let mut start = RoundStart::new(round, self.pipeline.ask());
