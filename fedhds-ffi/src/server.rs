@@ -221,7 +221,7 @@ pub unsafe extern "C" fn fedhds_server_state(
     })
 }
 
-/// Goes on from `fedhds_server_state`. In the middle of a round that began with a global adapter, `global` is that adapter; else it is not
+/// Goes on from `fedhds_server_state` of a server with the same method, layers and seed; another's is refused, and the message names what differs. In the middle of a round that began with a global adapter, `global` is that adapter; else it is not
 /// looked at and may be NULL.
 ///
 /// # Safety
