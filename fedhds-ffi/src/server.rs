@@ -221,8 +221,9 @@ pub unsafe extern "C" fn fedhds_server_state(
     })
 }
 
-/// Goes on from `fedhds_server_state` of a server with the same method, layers and seed; another's is refused, and the message names what differs. In the middle of a round that began with a global adapter, `global` is that adapter; else it is not
-/// looked at and may be NULL.
+/// Goes on from `fedhds_server_state` of a server with the same method, layers and seed; another's is refused, and the message names what
+/// differs. In the middle of a round that began with a global adapter, `global` is that adapter; else it may be NULL, and one that is given
+/// must be like those of earlier rounds.
 ///
 /// # Safety
 /// `state` is readable for `length` bytes.

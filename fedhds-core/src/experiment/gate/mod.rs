@@ -91,6 +91,9 @@ impl Experiment {
             return Err(error);
         }
         let mut notes = self.notes.clone();
+        let mut releases = Releases::default();
+        records.iter().for_each(|record| releases.add(&record.versions));
+        notes.extend(releases.note());
         notes.extend(failed.iter().map(|run| format!("failed: {run}")));
         let places = self.conditions().into_iter().map(|place| self.condition_name(place)).collect::<Vec<_>>();
         let table = GateTable::of(&places, &labels, &records, notes)?;
