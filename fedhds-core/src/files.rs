@@ -106,7 +106,9 @@ fn sync_folder(folder: &Path) -> Result<()> {
         return Ok(());
     }
     match File::open(folder).and_then(|f| f.sync_all()) {
-        Err(e) if !matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+        Err(e)
+            if !matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied) =>
+        {
             Err(Error::io(folder, e))
         }
         _ => Ok(()),

@@ -93,7 +93,9 @@ impl Held {
                 };
                 Err(Error::Checkpoint {
                     path: of.to_path_buf(),
-                    message: format!("expected {what} that no other run uses, but {holder} at work in it; wait for its end, or use another"),
+                    message: format!(
+                        "expected {what} that no other run uses, but {holder} at work in it; wait for its end, or use another"
+                    ),
                 })
             }
             Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => {

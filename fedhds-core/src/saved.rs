@@ -42,9 +42,11 @@ pub(crate) fn check_identity(what: &str, own: &RunIdentity, saved: &RunIdentity)
     }
     match own.difference(saved) {
         None => Ok(()),
-        Some(difference) => {
-            Err(Error::protocol(what, "the state of the same method, seed and settings", format!("another: {difference}")))
-        }
+        Some(difference) => Err(Error::protocol(
+            what,
+            "the state of the same method, seed and settings",
+            format!("another: {difference}"),
+        )),
     }
 }
 

@@ -11,7 +11,8 @@ impl Releases {
     /// Counts a run.
     pub(super) fn add(&mut self, versions: &Versions) {
         let Versions { fedhds, os, architecture, .. } = versions;
-        let name = if fedhds.is_empty() { "an older one".to_owned() } else { format!("{fedhds} on {os} {architecture}") };
+        let name =
+            if fedhds.is_empty() { "an older one".to_owned() } else { format!("{fedhds} on {os} {architecture}") };
         *self.0.entry(name).or_default() += 1;
     }
 

@@ -76,7 +76,12 @@ impl Default for RecordCache {
 impl RecordCache {
     /// An empty cache that lives as long as this value, without a bound.
     pub fn in_memory() -> Self {
-        Self { folder: None, chunk: usize::MAX, memory: Mutex::new(Memory::new(usize::MAX)), closed: AtomicBool::new(false) }
+        Self {
+            folder: None,
+            chunk: usize::MAX,
+            memory: Mutex::new(Memory::new(usize::MAX)),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// A cache in this folder, which is made when something is written; 1 GiB of it is kept in memory as well.

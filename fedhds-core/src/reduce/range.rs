@@ -18,14 +18,14 @@ pub(super) struct InRange<'a> {
 impl<'a> InRange<'a> {
     /// For what is centred later: features whose differences are in range stay as they are, to the bit.
     pub(super) fn differences(features: &'a Matrix) -> Self {
-        let Some(first) = features.iter_rows().next() else { return Self { features: Cow::Borrowed(features), factor: 1.0 } };
+        let Some(first) = features.iter_rows().next() else {
+            return Self { features: Cow::Borrowed(features), factor: 1.0 };
+        };
         let largest = largest(features, |row| {
             row.iter().zip(first).fold(0.0, |most: f64, (&x, &o)| most.max((f64::from(x) - f64::from(o)).abs()))
         });
         let factor = factor(largest);
-        let move_to = |(at, &x): (usize, &f32)| {
-            ((f64::from(x) - f64::from(first[at % first.len()])) * factor) as f32
-        };
+        let move_to = |(at, &x): (usize, &f32)| ((f64::from(x) - f64::from(first[at % first.len()])) * factor) as f32;
         Self::by(features, factor, |values| values.iter().enumerate().map(move_to).collect())
     }
 

@@ -108,7 +108,14 @@ impl Server {
         let memory = self.memory.as_ref().map(|memory| memory.state()).transpose()?;
         let registry = self.registry.clone();
         let (identity, adapters) = (self.identity.clone(), self.adapters.clone());
-        Ok(ServerState { identity, adapters, aggregator: self.aggregator.state()?, memory, registry, ..self.state.clone() })
+        Ok(ServerState {
+            identity,
+            adapters,
+            aggregator: self.aggregator.state()?,
+            memory,
+            registry,
+            ..self.state.clone()
+        })
     }
 
     /// Goes on from a state that [`state`](Server::state) gave. In the middle of a round that began with a global adapter, `global` is

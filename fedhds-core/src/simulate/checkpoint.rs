@@ -206,6 +206,21 @@ mod tests {
     }
 
     #[test]
+    fn one_of_another_release_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.bin");
+        checkpoint(1).save(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let mut payload: Payload = postcard::from_bytes(&bytes[HEADER..]).unwrap();
+        payload.release = "0.0.0-older".into();
+        let payload = postcard::to_stdvec(&payload).unwrap();
+        let header = [MAGIC.as_slice(), &VERSION.to_le_bytes(), blake3::hash(&payload).as_bytes()].concat();
+        std::fs::write(&path, [header, payload].concat()).unwrap();
+        let text = message(&path, 1);
+        assert!(text.contains("got one of 0.0.0-older") && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+    }
+
+    #[test]
     fn damage_is_found_wherever_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.bin");

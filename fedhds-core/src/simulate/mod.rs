@@ -24,11 +24,11 @@ mod until;
 pub use crate::features::content_hash;
 pub use crate::files::atomic_write;
 pub use crate::locks::{FileLock, FolderLock};
+pub use crate::types::RunIdentity;
 pub use checkpoint::Checkpoint;
 pub use clients::{ClientFile, Clients};
 pub use federation::Outcome;
 pub use gate_only::{ClientPilot, GateOutcome};
-pub use crate::types::RunIdentity;
 #[cfg(feature = "experiment")]
 pub use progress::{LogWriter, TerminalProgress};
 pub use reason::{GroupRecord, RecordReason};

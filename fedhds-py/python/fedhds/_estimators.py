@@ -190,8 +190,7 @@ class PCA(_Reducer):
         self._placed_fit = None
         if self._frame is not None:
             self._placed_fit = self.explained_variance_, self.mean_
-            with np.errstate(over="ignore"):
-                self.explained_variance_ = self.explained_variance_ / self._frame.factor / self._frame.factor
+            self.explained_variance_ = self._frame.squares(self.explained_variance_)
             self.mean_ = self._frame.points(self.mean_)
         return embedding if self.whiten else self._lengths(embedding)
 
@@ -230,7 +229,10 @@ class KernelPCA(_Transductive):
         if self._frame is not None and self.kernel in ("rbf", "poly"):
             gamma = checks["gamma"]("gamma", self.gamma)
             # Products of the placed rows are those of the rows by the square of the factor.
-            fixed["gamma"] = (1.0 / features.shape[1] if gamma is None else gamma) / self._frame.factor / self._frame.factor
+            own = 1.0 / features.shape[1] if gamma is None else gamma
+            fixed["gamma"] = self._frame.squares(own)
+            if own > 0 and not 0.0 < fixed["gamma"] < np.inf:
+                raise _native.InputError(f"X: expected values whose squares by gamma, {own}, float64 holds, got values of other sizes")
         settings = self._settings(checks, kind="kernel_pca", **fixed)
         found = _native.reduce(settings, features, 0)
         return self._lengths(found) if self.kernel == "linear" else found
@@ -399,7 +401,7 @@ class KMeans(_Clusterer):
         if self._frame is not None:
             self._placed_centres = found[2]
             self.cluster_centers_ = self._frame.points(found[2])
-            self.inertia_ = float(np.float64(self.inertia_) / self._frame.factor / self._frame.factor)
+            self.inertia_ = self._frame.squares(self.inertia_)
         self._remember(X, points)
         return self
 

@@ -53,9 +53,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(beside, target)
     except BaseException as error:
         beside.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None:
-            # Named as the caller does, not as the file that is gone.
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        if isinstance(error, OSError):
+            # Named as the caller does, not as the file that is gone; NumPy says how many bytes found no room, not why.
+            parts = (f"{os.fspath(path)}: {error}",) if error.errno is None else (error.errno, error.strerror, os.fspath(path))
+            raise OSError(*parts) from error
         raise
     _synchronise(target.parent)
 

@@ -49,6 +49,12 @@ class Frame:
         """Distances of the core's: float32 where that holds them."""
         return narrow(placed.astype(np.float64) / self.factor)
 
+    def squares(self, placed: Any) -> Any:
+        """Squared distances of the core's; infinite or 0 where float64 holds none of that size."""
+        with np.errstate(over="ignore", under="ignore"):
+            found = np.asarray(placed, dtype=np.float64) / self.factor / self.factor
+        return found if found.ndim else float(found)
+
 
 def narrow(values: Doubles) -> NDArray[Any]:
     """float32 where that holds the values, else as they are."""

@@ -11,7 +11,9 @@ use super::config::Arm;
 use super::counter::Counter;
 use super::federation::Federation;
 use super::plan::{self, RunPlan};
+use super::releases::Releases;
 use super::results::FailedRun;
+use super::run_record::Versions;
 use super::runner::Experiment;
 use super::work::Failures;
 use crate::error::{Error, Result};
@@ -187,6 +189,7 @@ impl Experiment {
             method: plan.label.clone(),
             seed: plan.seed,
             identity,
+            versions: Versions::current(),
             clients: plan.clients.len(),
             ..GateRecord::of(outcome, &plan.clients, federation.truth.as_deref())
         };

@@ -37,7 +37,8 @@ impl Basis {
         // The eigenvalues are those of f32 products, which are too rough to tell: the rows themselves do.
         let spread = |direction: &[f32]| -> f64 {
             let squares = loops::map(n, 64, |i| {
-                let centred: Vec<f64> = features.row(i).iter().zip(&mean).map(|(&x, mean)| f64::from(x) - mean).collect();
+                let centred: Vec<f64> =
+                    features.row(i).iter().zip(&mean).map(|(&x, mean)| f64::from(x) - mean).collect();
                 inner(&centred, direction).powi(2)
             });
             squares.iter().sum()
