@@ -74,7 +74,7 @@ def _own(stage: Any, deep: int) -> dict[str, str]:
     for name, value in known.items():
         if name != "training" and isinstance(value, (bool, float, str, np.bool_, np.floating)):
             found[name] = _told(value, deep)
-    for owner in reversed((stage if isinstance(stage, type) else type(stage)).__mro__):
+    for owner in (stage if isinstance(stage, type) else type(stage)).__mro__:
         for name, value in vars(owner).items():
             if not name.startswith("_") and name not in known and isinstance(value, (bool, float, str)):
                 found.setdefault(name, _told(value, deep))

@@ -24,7 +24,7 @@ from .._files import replacing
 from .._native import CheckpointError
 from ._messages import arrays_of, record_of
 
-VERSION = 2
+VERSION = 3
 _TEXT = "checkpoint.json"
 # What NumPy, zipfile and json raise for files that are none of theirs.
 _DAMAGE = (

@@ -15,6 +15,7 @@ from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
+from .. import __version__
 from .._files import held
 from .._native import ParameterError
 from ._checkpoint import Checkpoint, fingerprint, metrics_of, result_of
@@ -150,6 +151,7 @@ class ResumableStrategy(Strategy):
 
     def _all_settings(self, arrays: ArrayRecord, config: ConfigRecord) -> dict[str, Any]:
         return self._settings() | {
+            "release": __version__,
             "inner": capture(self.inner, {}),
             "train_config": {key: value.hex() if isinstance(value, bytes) else value for key, value in config.items()},
             # Last, as what it differs by is seldom the cause: another seed or rank makes other arrays.
