@@ -154,8 +154,8 @@ def _told_together(values: Doubles, frame: Frame) -> bool:
     placed = frame.place(values)
     for row in np.linspace(0, count - 1, looks).astype(int):
         exact, single = _nearest(values, row), _nearest(placed, row) / frame.factor
-        changed += abs(exact - single) > _MOVED * exact
-    return changed > looks / 5
+        changed += int(abs(exact - single) > _MOVED * exact)
+    return bool(changed > looks / 5)
 
 
 def _nearest(values: NDArray[Any], row: int) -> float:

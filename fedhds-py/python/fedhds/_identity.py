@@ -82,17 +82,18 @@ def _own(stage: Any, deep: int) -> dict[str, str]:
 
 
 def _arguments(kind: type) -> list[str]:
-    if kind.__init__ is object.__init__:
+    made: Any = getattr(kind, "__init__")
+    if made is getattr(object, "__init__"):
         return []
     try:
-        return [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
+        return [name for name in inspect.signature(made).parameters if name != "self"]
     except (TypeError, ValueError):
         return []
 
 
 def _of_function(function: Any, deep: int) -> dict[str, str]:
     """What a function has around it: defaults, and names of the function that it was made in."""
-    found = {}
+    found: dict[str, str] = {}
     try:
         parameters = inspect.signature(function).parameters.values()
         found |= {one.name: _told(one.default, deep) for one in parameters if one.default is not one.empty}
