@@ -1,4 +1,9 @@
-"""Reducers and clusterers with scikit-learn's conventions (:mod:`fedhds._conventions`); scikit-learn is not needed."""
+"""Reducers and clusterers with scikit-learn's conventions (:mod:`fedhds._conventions`); scikit-learn is not needed.
+
+They compute in float32 with sums in float64. What float32 holds is used to the bit. float64 that it cannot hold is moved and scaled first where
+the result does not depend on it (:mod:`fedhds._frame`): points, means and distances then come back in float64 where float32 would cut them.
+Where the result does depend on it, or nothing helps, it is an :class:`InputError`.
+"""
 
 from __future__ import annotations
 
