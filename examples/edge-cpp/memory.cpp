@@ -46,10 +46,16 @@ Memory Memory::load(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     if (!file) return {};
     const Bytes bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    std::size_t at = 0;
-    Memory memory;
-    for (Bytes* part : {&memory.state, &memory.order, &memory.update}) *part = take(bytes, at, path);
-    return memory;
+    try {
+        std::size_t at = 0;
+        Memory memory;
+        for (Bytes* part : {&memory.state, &memory.order, &memory.update}) *part = take(bytes, at, path);
+        if (at == bytes.size()) return memory;
+        throw std::runtime_error(path + ": expected the memory of a client, got more than one");
+    } catch (const std::runtime_error& error) {
+        std::fprintf(stderr, "%s; it begins anew\n", error.what());
+        return {};
+    }
 }
 
 void Memory::save(const std::string& path) const {
@@ -62,6 +68,14 @@ void Memory::save(const std::string& path) const {
                          fsync(fileno(file)) == 0;
     check(std::fclose(file) == 0 && written, fresh);
     check(std::rename(fresh.c_str(), path.c_str()) == 0, path);
+    // The rename itself is in the folder, which has to reach the disk too.
+    const std::size_t slash = path.rfind('/');
+    const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+    const int opened = open(folder.c_str(), O_RDONLY);
+    if (opened >= 0) {
+        fsync(opened);
+        close(opened);
+    }
 }
 
 }  // namespace edge

@@ -16,7 +16,8 @@ struct Memory {
     std::vector<std::uint8_t> order;   // the last order that it carried out
     std::vector<std::uint8_t> update;  // and the answer to it
 
-    // What a file holds; nothing where there is none. Throws std::runtime_error for a damaged file.
+    // What a file holds; nothing where there is none, or, with a warning, where it is damaged: a client that cannot remember begins anew, as
+    // a new device does.
     static Memory load(const std::string& path);
 
     // Replaces the file: after a crash there is the old one or the new one, whole.

@@ -22,7 +22,7 @@ use crate::protocol::{
     Wire as _,
 };
 use crate::stage::{Rows, Trained};
-use crate::types::{ClientId, ClusterId, Context, Matrix, RowId, Secret};
+use crate::types::{ClientId, ClusterId, Context, Matrix, RowId, RunIdentity, Secret};
 use std::collections::BTreeSet;
 
 /// A client of the federation.
@@ -43,6 +43,7 @@ pub struct Client {
     last: Option<LastTrained>,
     refused: BTreeSet<RowId>,
     least_group: usize,
+    identity: RunIdentity,
 }
 
 impl Client {
@@ -57,6 +58,7 @@ impl Client {
             last: None,
             refused: BTreeSet::new(),
             least_group: 1,
+            identity: pipeline.client.identity.clone(),
         }
     }
 

@@ -1,83 +1,117 @@
-//! Files that are either whole or not there, and a folder that one process uses at a time.
+//! Files that are either whole or not there.
 
 use crate::error::{Error, Result};
-use std::fs::{self, File, TryLockError};
-use std::io::Write as _;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
-/// Writes `bytes` to `path` so that a reader, also after a kill or a power cut, finds the old content or the new, never
+/// What the name of a temporary file ends with.
+const TEMPORARY: &str = ".tmp";
+
+/// Writes `bytes` to `path` so that a reader, also after a kill, a full disk or a power cut, finds the old content or the new, never
 /// a part: a temporary file beside it is written and synchronised, then renamed over it, then the folder is synchronised.
 ///
 /// # Errors
-/// [`Error::Io`] with the path of what could not be written; the old content is then still there.
+/// [`Error::Io`] with the path of what could not be written; the old content is then still there, and nothing beside it.
 pub fn atomic_write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
-    let path = path.as_ref();
-    let Some(name) = path.file_name() else {
-        return Err(Error::input("path", "the path of a file", path.display()));
-    };
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-    // One fixed name: what a killed process left is overwritten, nothing piles up. FolderLock keeps a second writer out.
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(".tmp");
-    let temporary = folder.join(temporary);
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|e| Error::io(&temporary, e))?;
-    fs::rename(&temporary, path).map_err(|e| Error::io(path, e))?;
-    sync_folder(&folder)
+    let mut file = Replacement::of(path)?;
+    file.write(bytes)?;
+    file.finish()
 }
 
-/// A temporary file in a folder, under a name of its own: for writers that may be at work side by side. Once persisted it has the rights of any
-/// new file, not the owner's alone, which are a temporary file's by default.
-pub(crate) fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+/// A file that is written part after part, and takes the place of what is there when it is finished; let go of before, it leaves no trace.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    path: PathBuf,
+    folder: PathBuf,
+    file: BufWriter<NamedTempFile>,
+}
+
+impl Replacement {
+    /// Begins a file that will be `path`, and makes its folder.
+    pub(crate) fn of(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let Some(name) = path.file_name() else {
+            return Err(Error::input("path", "the path of a file", path.display()));
+        };
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+        let mut prefix = OsString::from(".");
+        prefix.push(name);
+        prefix.push(".");
+        sweep(&folder, &prefix);
+        let file = temporary(&folder, &prefix).map_err(|e| Error::io(path, e))?;
+        Ok(Self { path: path.to_path_buf(), folder, file: BufWriter::new(file) })
+    }
+
+    /// Writes more.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|e| Error::io(&self.path, e))
+    }
+
+    /// Puts the file in its place.
+    pub(crate) fn finish(self) -> Result<()> {
+        let Self { path, folder, file } = self;
+        let file = file.into_inner().map_err(|e| Error::io(&path, e.into_error()))?;
+        file.as_file().sync_all().map_err(|e| Error::io(&path, e))?;
+        file.persist(&path).map_err(|e| Error::io(&path, e.error))?;
+        sync_folder(&folder)
+    }
+}
+
+/// A temporary file under a name of its own, as several writers may be at work side by side; held while its process lives.
+fn temporary(folder: &Path, prefix: &OsString) -> std::io::Result<NamedTempFile> {
+    let file = builder(prefix, TEMPORARY).tempfile_in(folder)?;
+    // Where files cannot be held nobody sweeps them either.
+    let _ = file.as_file().try_lock();
+    Ok(file)
+}
+
+/// Removes what killed processes left of this file: temporary files that nobody holds.
+fn sweep(folder: &Path, prefix: &OsString) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let bytes = name.as_encoded_bytes();
+        let ours = bytes.starts_with(prefix.as_encoded_bytes()) && bytes.ends_with(TEMPORARY.as_bytes());
+        if ours && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            // Another may have been quicker.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// A temporary file in a folder, under a name of its own: for what is cached, which a power cut may take.
+pub(crate) fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
+    builder(&OsString::from(".part-"), "").tempfile_in(folder)
+}
+
+/// Temporary files with the rights of any new file, not the owner's alone, which are a temporary file's by default.
+fn builder<'a>(prefix: &'a OsString, suffix: &'a str) -> tempfile::Builder<'a, 'a> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".part-");
+    builder.prefix(prefix).suffix(suffix);
     #[cfg(unix)]
     builder.permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666)); // less the umask
-    builder.tempfile_in(folder)
+    builder
 }
 
-/// Makes the rename itself durable; only Unix lets a folder be opened for it.
+/// Makes the rename itself durable; only Unix lets a folder be opened for it, and not every file system lets it be synchronised.
 fn sync_folder(folder: &Path) -> Result<()> {
-    if cfg!(unix) {
-        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io(folder, e))?;
+    if !cfg!(unix) {
+        return Ok(());
     }
-    Ok(())
-}
-
-/// Holds a folder for this process; the operating system lets go of it when the process ends, however it ends.
-#[derive(Debug)]
-pub struct FolderLock {
-    _file: File,
-}
-
-impl FolderLock {
-    /// Takes the folder (created where it is missing).
-    ///
-    /// # Errors
-    /// [`Error::Checkpoint`] when another process holds it, [`Error::Io`] when it cannot be created or written.
-    pub fn acquire(folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref();
-        fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-        let path = folder.join(".lock");
-        let file =
-            File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| Error::io(&path, e))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::Checkpoint {
-                path: folder.to_path_buf(),
-                message: "expected a folder that no other run uses, but another process is at work in it".into(),
-            }),
-            Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
+    match File::open(folder).and_then(|f| f.sync_all()) {
+        Err(e)
+            if !matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied) =>
+        {
+            Err(Error::io(folder, e))
         }
+        _ => Ok(()),
     }
 }
 
@@ -91,22 +125,48 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/run.json");
         atomic_write(&path, b"old").unwrap();
-        fs::write(folder.path().join("deep/.run.json.tmp"), b"left by a killed process").unwrap();
+        fs::write(folder.path().join("deep/.run.json.a1b2.tmp"), b"left by a killed process").unwrap();
         atomic_write(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(folder.path().join("deep")).unwrap().count(), 1);
     }
 
     #[test]
-    fn a_failed_write_keeps_the_old_content() {
+    fn a_failed_write_keeps_the_old_content_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.json");
         atomic_write(&path, b"old").unwrap();
-        // the temporary name is taken by a folder: the write fails before anything is replaced
-        fs::create_dir(folder.path().join(".run.json.tmp")).unwrap();
-        assert!(matches!(atomic_write(&path, b"new"), Err(Error::Io { .. })));
-        assert_eq!(fs::read(&path).unwrap(), b"old");
+        for written in 0..3 {
+            let mut new = Replacement::of(&path).unwrap();
+            (0..written).for_each(|_| new.write(&[b'x'; 10_000]).unwrap());
+            drop(new);
+            assert_eq!(fs::read(&path).unwrap(), b"old");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
+        // a place that a folder holds
+        fs::create_dir(folder.path().join("taken")).unwrap();
+        assert!(matches!(atomic_write(folder.path().join("taken"), b"new"), Err(Error::Io { .. })));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert!(matches!(atomic_write(path.join("below a file"), b"new"), Err(Error::Io { .. })));
         assert!(atomic_write("/", b"").is_err());
+    }
+
+    #[test]
+    fn writers_side_by_side_tear_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let contents: Vec<Vec<u8>> = (0..4u8).map(|i| vec![b'a' + i; 50_000 * (1 + usize::from(i))]).collect();
+        std::thread::scope(|scope| {
+            for content in &contents {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        atomic_write(&path, content).unwrap();
+                        assert!(contents.contains(&fs::read(&path).unwrap()));
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
@@ -122,14 +182,5 @@ mod tests {
                 assert!(contents.contains(&seen), "{} bytes", seen.len());
             }
         });
-    }
-
-    #[test]
-    fn a_folder_is_held_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let held = FolderLock::acquire(folder.path()).unwrap();
-        assert!(matches!(FolderLock::acquire(folder.path()), Err(Error::Checkpoint { .. })));
-        drop(held);
-        FolderLock::acquire(folder.path()).unwrap();
     }
 }

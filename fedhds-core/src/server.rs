@@ -35,7 +35,7 @@ use crate::method::checked::check_memory;
 use crate::method::{GateConfig, Pipeline, Regroup};
 use crate::protocol::{GateQuestion, LocalUpdate, RecordKeys, RoundStart, SelectionOrder, TokensAsked};
 use crate::stage::{Aggregated, Aggregator, Memory};
-use crate::types::{Adapter, ClientId, ClusterId, Context, Round, Seed};
+use crate::types::{Adapter, ClientId, ClusterId, Context, Round, RunIdentity, Seed};
 use gate::Gate;
 use knowledge::Knowledge;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +55,10 @@ pub struct Server {
     state: ServerState,
     /// What the round's clients train, where it takes updates.
     global: Option<Adapter>,
+    /// What it is, for its saved state.
+    identity: RunIdentity,
+    /// What the adapters of all rounds are like, once one was there.
+    adapters: Option<AdapterShape>,
     /// The updates that came.
     updates: BTreeMap<ClientId, Arrived>,
     /// Clients whose update was drawn back, and how far.
@@ -90,9 +94,13 @@ impl Server {
         let memory = pipeline.server.memory.as_ref().map(|make| make()).transpose()?;
         memory.as_deref().map_or(Ok(()), check_memory)?;
         let registry = (pipeline.client.regroup == Regroup::Once).then(Registry::default);
+        let mut identity = pipeline.server.identity.clone();
+        identity.set("seed", seed.0);
         Ok(Self {
             memory,
             registry,
+            identity,
+            adapters: None,
             explain: None,
             pipeline,
             keys: RecordKeys(seed.derive("record keys", 0)),
@@ -119,7 +127,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Protocol`] while another round runs, for a round that is not later than the last, and for a client named twice;
-    /// [`Error::Adapter`] for a global adapter that is not whole and finite; what aggregator and memory report.
+    /// [`Error::Adapter`] for a global adapter that is not whole and finite, or not like that of earlier rounds; what aggregator and memory report.
     pub fn begin_round(&mut self, round: Round, clients: &[ClientId], global: Option<&Adapter>) -> Result<RoundStart> {
         self.expect(Phase::Idle, "begin_round")?;
         if let Some(last) = self.state.round
@@ -134,6 +142,9 @@ impl Server {
         let expected = global.map(AdapterShape::of);
         if let (Some(shape), Some(global)) = (&expected, global) {
             shape.check(global)?;
+            if let Some(adapters) = &self.adapters {
+                adapters.check(global)?;
+            }
             caught("aggregator", || self.aggregator.begin(global, round))?;
         }
         if let Some(memory) = &mut self.memory {
@@ -141,6 +152,7 @@ impl Server {
             check_memory(memory.as_ref())?;
         }
         tracing::debug!(%round, clients = set.len(), "a round begins");
+        self.adapters = self.adapters.take().or_else(|| expected.clone());
         self.state =
             ServerState { phase: Phase::Collecting, round: Some(round), clients: set, expected, ..Default::default() };
         self.global = global.cloned();

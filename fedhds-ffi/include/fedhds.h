@@ -642,7 +642,8 @@ fedhds_status_t fedhds_client_set_least_group(struct fedhds_client_t *client,
 fedhds_status_t fedhds_client_state(const struct fedhds_client_t *client,
                                     struct fedhds_bytes_t **state);
 
-// Goes on from `fedhds_client_state`.
+// Goes on from `fedhds_client_state` of a client with the same number, method, layers and seed; another's is refused, and the message names what
+// differs.
 //
 // # Safety
 // `state` is readable for `length` bytes.
@@ -1225,8 +1226,9 @@ fedhds_status_t fedhds_server_selection(const struct fedhds_server_t *server,
 fedhds_status_t fedhds_server_state(const struct fedhds_server_t *server,
                                     struct fedhds_bytes_t **state);
 
-// Goes on from `fedhds_server_state`. In the middle of a round that began with a global adapter, `global` is that adapter; else it is not
-// looked at and may be NULL.
+// Goes on from `fedhds_server_state` of a server with the same method, layers and seed; another's is refused, and the message names what
+// differs. In the middle of a round that began with a global adapter, `global` is that adapter; else it may be NULL, and one that is given
+// must be like those of earlier rounds.
 //
 // # Safety
 // `state` is readable for `length` bytes.

@@ -144,7 +144,7 @@ pub unsafe extern "C" fn fedhds_server_new_with_aggregator(
         // SAFETY: the caller's promise.
         let (out, json) = unsafe { (Out::new(server, "server")?, text(aggregator, "aggregator")?) };
         let config: AggregatorConfig = parse::from_json("aggregator", json)?;
-        out.set(made(method, layers, seed, config.build()?)?);
+        out.set(made(method, layers, seed, config.build()?, &parse::to_json("aggregator", &config)?)?);
         Ok(())
     })
 }
@@ -178,7 +178,13 @@ pub unsafe extern "C" fn fedhds_server_new_with_own_aggregator(
         if calls.begin.is_none() || calls.add.is_none() || calls.finish.is_none() {
             return Err(null_function());
         }
-        out.set(made(method, layers, seed, Box::new(Custom { calls, user_data: UserData(user_data) }))?);
+        out.set(made(
+            method,
+            layers,
+            seed,
+            Box::new(Custom { calls, user_data: UserData(user_data) }),
+            "the caller's own",
+        )?);
         Ok(())
     })
 }

@@ -61,7 +61,9 @@ pub unsafe extern "C" fn fedhds_client_new(
     boundary(|| {
         // SAFETY: the caller's promise.
         let out = unsafe { Out::new(client, "client") }?;
-        let client = Client::new(ClientId(number), &pipeline(method, layers)?);
+        let mut client = Client::new(ClientId(number), &pipeline(method, layers)?);
+        client.identify("client", number);
+        client.identify("seed", seed);
         out.set(handle::new(Machine { client, seed }));
         Ok(())
     })
@@ -187,7 +189,8 @@ pub unsafe extern "C" fn fedhds_client_state(
     })
 }
 
-/// Goes on from `fedhds_client_state`.
+/// Goes on from `fedhds_client_state` of a client with the same number, method, layers and seed; another's is refused, and the message names what
+/// differs.
 ///
 /// # Safety
 /// `state` is readable for `length` bytes.

@@ -47,14 +47,16 @@ pub struct fedhds_group_t {
     pub ordered: u32,
 }
 
-/// A server with this aggregator behind a new handle.
+/// A server with this aggregator, of which a saved state is known by `named`, behind a new handle.
 pub(crate) fn made(
     method: *const fedhds_method_t,
     layers: usize,
     seed: u64,
     aggregator: Box<dyn Aggregator>,
+    named: &str,
 ) -> Outcome<*mut fedhds_server_t> {
-    let server = Server::new(pipeline(method, layers)?, Seed(seed), aggregator)?;
+    let mut server = Server::new(pipeline(method, layers)?, Seed(seed), aggregator)?;
+    server.identify("aggregator", named);
     Ok(handle::new(Machine { server, seed }))
 }
 
@@ -72,7 +74,7 @@ pub unsafe extern "C" fn fedhds_server_new(
     boundary(|| {
         // SAFETY: the caller's promise.
         let out = unsafe { Out::new(server, "server") }?;
-        out.set(made(method, layers, seed, Box::new(WeightedMean::new()))?);
+        out.set(made(method, layers, seed, Box::new(WeightedMean::new()), "mean")?);
         Ok(())
     })
 }
@@ -221,8 +223,9 @@ pub unsafe extern "C" fn fedhds_server_state(
     })
 }
 
-/// Goes on from `fedhds_server_state`. In the middle of a round that began with a global adapter, `global` is that adapter; else it is not
-/// looked at and may be NULL.
+/// Goes on from `fedhds_server_state` of a server with the same method, layers and seed; another's is refused, and the message names what
+/// differs. In the middle of a round that began with a global adapter, `global` is that adapter; else it may be NULL, and one that is given
+/// must be like those of earlier rounds.
 ///
 /// # Safety
 /// `state` is readable for `length` bytes.

@@ -99,6 +99,11 @@ impl Client {
         Ok(Self { inner, failures })
     }
 
+    /// Says what it is beside its method, for its state.
+    fn identify(&mut self, names: BTreeMap<String, String>) {
+        names.iter().for_each(|(name, value)| self.inner.identify(name, value));
+    }
+
     #[getter]
     fn id(&self) -> u32 {
         self.inner.id().0

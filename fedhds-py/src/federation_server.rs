@@ -48,6 +48,11 @@ impl Server {
         Ok(Self { inner, failures })
     }
 
+    /// Says what it is beside its method and seed, for its state.
+    fn identify(&mut self, names: BTreeMap<String, String>) {
+        names.iter().for_each(|(name, value)| self.inner.identify(name, value));
+    }
+
     #[pyo3(signature = (round, clients, adapter))]
     fn begin_round<'py>(
         &mut self,

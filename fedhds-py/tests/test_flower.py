@@ -177,7 +177,7 @@ def test_reports_survive_being_written() -> None:
     assert "round 3: 2 of 3 clients answered with 4 groups; 2 records ordered of 1 clients, 2 trained on" in str(report)
 
 
-def test_client_state_files_hold_rows_of_each_round(tmp_path: Path) -> None:
+def test_client_state_files_hold_rows_of_each_round(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     state, checkpoint = tmp_path / "clients", tmp_path / "run.npz"
     strategy = FedHDS(COVERAGE, seed=7, checkpoint=checkpoint)
     run(strategy, ToyGrid(client_app(state_dir=state), range(2)), rounds=2)
@@ -186,10 +186,15 @@ def test_client_state_files_hold_rows_of_each_round(tmp_path: Path) -> None:
         rows = json.loads((folder / f"client-{client}.json").read_text())
         counts = {int(round): len(r) for round, r in rows.items()}
         assert counts == {r.round: r.trained[client] for r in strategy.reports if client in r.trained}
-    (folder / "client-0.json").write_text("not json")
-    strategy = FedHDS(COVERAGE, seed=7, checkpoint=checkpoint)
-    run(strategy, ToyGrid(client_app(state_dir=state), range(2)), rounds=3)
-    assert "client-0.json: expected rows by round" in strategy.reports[-1].left_out[0]
+    whole = (folder / "client-0.json").read_text()
+    kept = checkpoint.read_bytes()
+    for damaged in ("not json", "", whole[: len(whole) // 2], '{"1": [-1]}', "[1]", '{"1": [1e400]}'):
+        (folder / "client-0.json").write_text(damaged)
+        checkpoint.write_bytes(kept)
+        strategy = FedHDS(COVERAGE, seed=7, checkpoint=checkpoint)
+        run(strategy, ToyGrid(client_app(state_dir=state), range(2)), rounds=3)
+        assert strategy.reports[-1].left_out == {} and "client-0.json: expected rows by round" in caplog.text
+        assert set(json.loads((folder / "client-0.json").read_text())) == {"3"}, "it begins anew"
 
 
 def test_arrays_keep_the_types_in_which_they_began() -> None:

@@ -27,6 +27,8 @@ from flwr.serverapp.strategy import (  # noqa: E402
 
 import fedhds  # noqa: E402
 from fedhds import Method  # noqa: E402
+from fedhds._writing import held  # noqa: E402
+from fedhds.flower._checkpoint import Checkpoint  # noqa: E402
 from fedhds.flower import FedHDS, WeightedMean, arrays_of, record_of  # noqa: E402
 from flower_grid import ToyGrid, identity  # noqa: E402, F401
 from flower_toy import client_app, initial  # noqa: E402
@@ -304,3 +306,37 @@ def test_all_of_flower_s_strategies_for_arrays_can_be_kept(tmp_path: Path) -> No
     restore(fresh, captured, arrays)
     assert fresh.clipping_norm == 0.3 and fresh.strategy is fresh_adam and fresh_adam.m_t is not None
     assert np.array_equal(fresh_adam.m_t["a"], np.arange(3.0)) and callable(fresh_adam.train_metrics_aggr_fn)
+
+
+def test_a_damaged_checkpoint_is_refused_wherever_the_damage_is(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    whole_checkpoint = Checkpoint(
+        settings={"seed": 1}, round=1, experiment="e", state=b"state" * 20, inner={}, reports=[], metrics={},
+        arrays={"w": np.arange(12.0)},
+    )  # fmt: skip
+    whole_checkpoint.write(path)
+    whole = path.read_bytes()
+    assert Checkpoint.read(path) is not None
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(fedhds.CheckpointError, match="run.npz"):
+            Checkpoint.read(path)
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
+        try:
+            found = Checkpoint.read(path)
+        except fedhds.CheckpointError:
+            continue
+        # Fields of the archive that nobody reads, such as times: what is read is what was written.
+        assert found is not None and found.state == whole_checkpoint.state and found.settings == whole_checkpoint.settings
+        assert found.arrays["w"].tobytes() == whole_checkpoint.arrays["w"].tobytes()
+
+
+def test_two_servers_do_not_write_one_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    grid = ToyGrid(client_app(), range(2))
+    with held(path):
+        with pytest.raises(fedhds.CheckpointError, match="another run of this process"):
+            FedHDS(METHOD, seed=7, checkpoint=path).start(grid, initial(), num_rounds=1)
+    FedHDS(METHOD, seed=7, checkpoint=path).start(grid, initial(), num_rounds=1)
+    assert [one.name for one in tmp_path.iterdir()] == ["run.npz"]

@@ -137,7 +137,9 @@ def test_what_was_lost_on_the_way_is_open_again_and_nothing_else(monkeypatch: py
         assert len(chosen) == len(set(chosen))
 
 
-def test_a_resumed_run_has_the_same_bits_and_takes_frozen_features_once(tmp_path: Path) -> None:
+def test_a_resumed_run_has_the_same_bits_and_takes_frozen_features_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     method, _ = METHODS["frozen"]
     taken: list[int] = []
 
@@ -159,9 +161,14 @@ def test_a_resumed_run_has_the_same_bits_and_takes_frozen_features_once(tmp_path
         strategy, got = flower(method, client, rounds=rounds, checkpoint=tmp_path / "run.npz")
     assert all(got[name].tobytes() == expected[name].tobytes() for name in expected)
     assert len(taken) == 2 * CLIENTS and len(list((tmp_path / "client" / "features").iterdir())) == CLIENTS
-    next((tmp_path / "client" / "features").iterdir()).write_bytes(b"junk")
-    strategy, _ = flower(method, RustClient(kept), rounds=1)
-    assert len(strategy.reports[0].left_out) == 1 and "expected an array" in [*strategy.reports[0].left_out.values()][0]
+    damaged = next((tmp_path / "client" / "features").iterdir())
+    whole = damaged.read_bytes()
+    for content in (b"junk", b"", whole[: len(whole) // 2], whole[:-1]):
+        damaged.write_bytes(content)
+        taken.clear()
+        strategy, _ = flower(method, RustClient(kept), rounds=1)
+        assert strategy.reports[0].left_out == {} and len(taken) == 1, "features of the damaged file alone are taken again"
+        assert damaged.read_bytes() == whole and damaged.name in caplog.text
 
 
 def test_own_objects_in_the_place_of_trainer_and_extractor() -> None:

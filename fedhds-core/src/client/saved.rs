@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::protocol::{ClientSummary, Wire as _};
 use crate::saved;
 use crate::stage::Clustering;
-use crate::types::{ClientId, Matrix, Round, RowId, Scores, Secret, Seed};
+use crate::types::{ClientId, Matrix, Round, RowId, RunIdentity, Scores, Secret, Seed};
 use serde::{Deserialize, Serialize};
 
 /// What a client remembers between its summary and the order that answers it. Serialisable, so that a client may end in
@@ -63,6 +63,8 @@ pub struct LastTrained {
 /// Everything that a client keeps from one process to the next. It holds its secret, so it belongs on the client's disk alone.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SavedClient {
+    /// What the client is: its method, and what else it was [told](Client::identify).
+    pub identity: RunIdentity,
     /// What it remembers of its last summary.
     pub state: Option<ClientState>,
     /// The records that were marked as trained on, ascending.
@@ -76,7 +78,7 @@ pub struct SavedClient {
 }
 
 impl SavedClient {
-    const HEAD: &[u8] = b"FHDS client state 2\n";
+    const HEAD: &[u8] = b"FHDS client state 3\n";
 
     /// As bytes, for [`from_bytes`](SavedClient::from_bytes).
     ///
@@ -96,6 +98,11 @@ impl SavedClient {
 }
 
 impl Client {
+    /// Says what it is beside its method, such as the experiment's seed or the model: [`restore`](Client::restore) refuses what was saved of another.
+    pub fn identify(&mut self, name: &str, value: impl ToString) {
+        self.identity.set(name, value);
+    }
+
     /// The secret that its upload stage draws from; none before the first draw.
     pub fn secret(&self) -> Option<&Secret> {
         self.secret.as_ref()
@@ -110,6 +117,7 @@ impl Client {
     /// Everything that it keeps, to go on in another process.
     pub fn saved(&self) -> SavedClient {
         SavedClient {
+            identity: self.identity.clone(),
             state: self.state.clone(),
             trained: self.trained().collect(),
             secret: self.secret.clone(),
@@ -121,8 +129,10 @@ impl Client {
     /// Goes on from what [`saved`](Client::saved) gave.
     ///
     /// # Errors
-    /// As [`resume`](Client::resume).
+    /// [`Error::Protocol`] that names what differs for the state of another method, seed or whatever else both were told; as
+    /// [`resume`](Client::resume).
     pub fn restore(&mut self, saved: SavedClient) -> Result<()> {
+        saved::check_identity("client state", &self.identity, &saved.identity)?;
         if let Some(state) = saved.state {
             self.resume(state)?;
         }

@@ -177,6 +177,38 @@ fn state_survives_another_process() {
 }
 
 #[test]
+fn what_another_client_saved_is_refused_and_names_what_differs() {
+    use crate::client::SavedClient;
+    use crate::method::MethodConfig;
+    let made = |method: &str, seed: u64| {
+        let mut client = Client::new(ClientId(1), &MethodConfig::from_text(method).unwrap().pipeline(1).unwrap());
+        client.identify("seed", seed);
+        client
+    };
+    let preset = r#"{"preset": "random", "count": {"budget": 4}}"#;
+    let mut first = made(preset, 3);
+    first.mark_trained([RowId(2)]);
+    let bytes = first.saved().to_bytes().unwrap();
+    let saved = || SavedClient::from_bytes(&bytes).unwrap();
+    let mut same = made(preset, 3);
+    same.restore(saved()).unwrap();
+    assert_eq!(same.trained().collect::<Vec<_>>(), [RowId(2)]);
+    for (mut other, word) in [
+        (made(preset, 4), "`seed`: this run has `4`, the saved one `3`"),
+        (made(r#"{"preset": "random", "count": {"budget": 5}}"#, 3), "`method.count.budget`"),
+    ] {
+        let error = other.restore(saved()).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+        assert_eq!(other.trained().count(), 0, "nothing of it is taken");
+    }
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 4;
+        assert!(SavedClient::from_bytes(&flipped).is_err() && SavedClient::from_bytes(&bytes[..at]).is_err(), "{at}");
+    }
+}
+
+#[test]
 fn the_users_own_stage_fails_with_its_name() {
     struct Short;
     impl Clusterer for Short {

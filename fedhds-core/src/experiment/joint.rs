@@ -2,6 +2,7 @@
 
 use super::counter::Counter;
 use super::grid;
+use super::releases::Releases;
 use super::results::{Finished, Results};
 use super::runner::Experiment;
 use super::work::Worked;
@@ -43,7 +44,9 @@ pub fn run_all(experiments: &[Experiment], control: &Control) -> Result<Finished
     for experiment in experiments {
         worked.push(experiment.work(&mut counter)?);
     }
-    let mut notes = Vec::new();
+    let mut releases = Releases::default();
+    worked.iter().for_each(|worked| releases.extend(&worked.releases));
+    let mut notes: Vec<String> = releases.note().into_iter().collect();
     let mut failed = Vec::new();
     for (experiment, Worked { finished, .. }) in experiments.iter().zip(&worked) {
         let name = &experiment.config.name;

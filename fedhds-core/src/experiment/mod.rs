@@ -24,6 +24,7 @@ mod picture;
 mod plan;
 mod plot;
 mod record_file;
+mod releases;
 mod results;
 mod run_record;
 mod runner;

@@ -189,6 +189,21 @@ fn a_folder_with_runs_of_other_settings_is_refused_with_what_differs() {
 }
 
 #[test]
+fn a_table_says_where_runs_of_other_releases_are_in_it() {
+    let out = tempfile::tempdir().unwrap();
+    let run = || experiment(out.path(), &toys(), ("", "")).run(&Control::default()).unwrap();
+    let notes = |finished: &Finished| finished.results.table().unwrap().notes.join("\n");
+    assert!(!notes(&run()).contains("mixed releases"));
+    let path = out.path().join("random/seed-1/run.json");
+    let mut record = RunRecord::load(&path).unwrap();
+    record.versions.fedhds = "0.0.0-older".into();
+    record.save(&path).unwrap();
+    let mixed = run();
+    assert!(notes(&mixed).contains("mixed releases") && notes(&mixed).contains("0.0.0-older"), "{}", notes(&mixed));
+    assert!(mixed.results.to_text().contains("0.0.0-older"));
+}
+
+#[test]
 fn the_cost_is_stated_before_anything_is_trained() {
     let out = tempfile::tempdir().unwrap();
     let toys = toys();

@@ -4,6 +4,7 @@ use super::config::folder_of;
 use super::counter::Counter;
 use super::grid::{self, Cell};
 use super::plan;
+use super::releases::Releases;
 use super::results::{FailedRun, Finished, Results};
 use super::run_record::RunRecord;
 use super::runner::Experiment;
@@ -18,6 +19,8 @@ pub(super) struct Worked {
     pub(super) finished: Finished,
     /// The runs as cells, for a table of several experiments.
     pub(super) cells: Vec<Cell>,
+    /// What they ran with.
+    pub(super) releases: Releases,
 }
 
 impl Experiment {
@@ -29,11 +32,14 @@ impl Experiment {
         let untuned = self.untuned(counter.control)?;
         let mut failed = Failures::default();
         // Of an experiment without conditions every record, for its table; of a grid what its table needs of each.
+        let mut releases = Releases::default();
+        releases.add(&untuned.versions);
         let mut cells = vec![self.cell(&untuned)];
         let mut kept = vec![untuned];
         for (condition, seed) in self.drawn() {
             let records = self.runs_of(condition, seed, counter, &mut failed)?;
             cells.extend(records.iter().map(|record| self.cell(record)));
+            records.iter().for_each(|record| releases.add(&record.versions));
             if condition.is_none() {
                 kept.extend(records);
             }
@@ -44,6 +50,7 @@ impl Experiment {
             return Err(error);
         }
         let mut notes = self.notes.clone();
+        notes.extend(releases.note());
         notes.extend(failed.runs.iter().map(|run| format!("failed: {run}")));
         let results = if self.pool().is_some() {
             let part = self.part(&cells);
@@ -55,7 +62,7 @@ impl Experiment {
         if let Some(federation) = self.dealt() {
             self.pictures(&kept, federation, counter.control)?;
         }
-        Ok(Worked { finished: Finished { results, out: out.clone(), failed: failed.runs }, cells })
+        Ok(Worked { finished: Finished { results, out: out.clone(), failed: failed.runs }, cells, releases })
     }
 
     /// Writes the configuration beside the results.

@@ -13,6 +13,7 @@ use crate::stage::{FeatureExtractor, Scorer};
 use crate::types::{Adapter, Context, Control, Matrix, Record, Scores};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -62,6 +63,8 @@ pub struct RecordCache {
     folder: Option<PathBuf>,
     chunk: usize,
     memory: Mutex<Memory>,
+    /// Whether the folder could not be written once: a disk that is full stays so for a while, and the work goes on without it.
+    closed: AtomicBool,
 }
 
 impl Default for RecordCache {
@@ -73,13 +76,19 @@ impl Default for RecordCache {
 impl RecordCache {
     /// An empty cache that lives as long as this value, without a bound.
     pub fn in_memory() -> Self {
-        Self { folder: None, chunk: usize::MAX, memory: Mutex::new(Memory::new(usize::MAX)) }
+        Self {
+            folder: None,
+            chunk: usize::MAX,
+            memory: Mutex::new(Memory::new(usize::MAX)),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// A cache in this folder, which is made when something is written; 1 GiB of it is kept in memory as well.
     pub fn on_disk(folder: impl AsRef<Path>) -> Self {
         let folder = Some(folder.as_ref().to_path_buf());
-        Self { folder, chunk: 64, memory: Mutex::new(Memory::new(MEMORY_BESIDE_A_FOLDER)) }
+        let memory = Mutex::new(Memory::new(MEMORY_BESIDE_A_FOLDER));
+        Self { folder, chunk: 64, memory, closed: AtomicBool::new(false) }
     }
 
     /// At most so many bytes of rows are kept in memory, those that were used last; 0 keeps none.
@@ -116,8 +125,8 @@ impl RecordCache {
     ///
     /// # Errors
     /// What `compute` reports; [`Error::Stage`] that names the kind when it gives another number of rows than records, or rows of
-    /// another length than those that are known; [`Error::NotFinite`]; [`Error::Io`] when the folder cannot be written;
-    /// [`Error::Cancelled`].
+    /// another length than those that are known; [`Error::NotFinite`]; [`Error::Cancelled`]. A folder that cannot be written is a warning, once:
+    /// rows are then kept in memory alone.
     pub fn rows(
         &self,
         key: CacheKey<'_>,
@@ -142,15 +151,13 @@ impl RecordCache {
     /// Puts in rows that were computed elsewhere or earlier, `[records, k]`; `seconds` is what they cost then.
     ///
     /// # Errors
-    /// [`Error::Stage`] for another number of rows than records; [`Error::NotFinite`]; [`Error::Io`] when the folder cannot be
-    /// written.
+    /// [`Error::Stage`] for another number of rows than records; [`Error::NotFinite`].
     pub fn insert(&self, key: CacheKey<'_>, records: &[Record], values: Matrix, seconds: f64) -> Result<()> {
         check(key, records.len(), &values)?;
         if let Some(folder) = self.folder_of(key) {
-            std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
             let seconds = seconds / records.len().max(1) as f64;
             for (record, values) in records.iter().zip(values.iter_rows()) {
-                Row { values: values.to_vec(), seconds }.write(&folder, &file_name(record))?;
+                self.keep(&folder, &file_name(record), &Row { values: values.to_vec(), seconds });
             }
         }
         let place = (*key.hash().as_bytes(), content_hash(records));
@@ -245,7 +252,6 @@ impl RecordCache {
             missing.sort_unstable();
         }
         if !missing.is_empty() {
-            std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
             control.begin(key.kind, Some(missing.len() as u64));
             let result = missing.chunks(self.chunk).try_for_each(|chunk| {
                 let batch: Vec<Record> = chunk.iter().map(|&i| records[i].clone()).collect();
@@ -255,7 +261,7 @@ impl RecordCache {
                 let seconds = new.seconds / batch.len() as f64;
                 for (&i, values) in chunk.iter().zip(new.values.iter_rows()) {
                     let row = Row { values: values.to_vec(), seconds };
-                    row.write(folder, &names[i])?;
+                    self.keep(folder, &names[i], &row);
                     rows.insert(&names[i], row);
                 }
                 control.advance(key.kind, chunk.len() as u64);
@@ -271,6 +277,19 @@ impl RecordCache {
             Error::stage(key.kind, format!("expected rows of one length, as equal fingerprints promise: {e}"))
         })?;
         Ok(CachedRows { values, seconds })
+    }
+
+    /// Writes a row, unless an earlier one could not be written.
+    fn keep(&self, folder: &Path, name: &str, row: &Row) {
+        if self.closed.load(Ordering::Relaxed) {
+            return;
+        }
+        let made = std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e));
+        if let Err(error) = made.and_then(|()| row.write(folder, name))
+            && !self.closed.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(%error, "what is computed cannot be kept: the work goes on without its cache");
+        }
     }
 
     fn folder_of(&self, key: CacheKey<'_>) -> Option<PathBuf> {

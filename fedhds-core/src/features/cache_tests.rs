@@ -24,6 +24,40 @@ impl FeatureExtractor for Counting {
     }
 }
 
+#[test]
+fn a_folder_that_cannot_be_written_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    // Where the cache's folder should be there is a file: nothing can be made in it.
+    let taken = folder.path().join("taken");
+    std::fs::write(&taken, b"a file").unwrap();
+    let cache = RecordCache::on_disk(&taken).with_chunk(1);
+    let (own, key) = (records(&["a", "bc", "def"]), CacheKey::new("features", "m"));
+    let mut asked = Vec::new();
+    let rows = lengths(&cache, key, &own, &mut asked);
+    assert_eq!((rows.values.as_slice(), asked.len()), ([4.0, 5.0, 6.0].as_slice(), 3));
+    assert_eq!(lengths(&cache, key, &own, &mut asked), rows);
+    assert_eq!(asked.len(), 3, "they are in memory all the same");
+    cache.insert(CacheKey::new("features", "n"), &own, rows.values.clone(), 1.0).unwrap();
+    assert_eq!(std::fs::read(&taken).unwrap(), b"a file");
+}
+
+#[test]
+fn processes_that_write_one_row_at_once_leave_a_whole_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (own, key) = (records(&["a", "bc", "def"]), CacheKey::new("features", "m"));
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let cache = RecordCache::on_disk(folder.path()).with_memory_limit(0);
+                    assert_eq!(lengths(&cache, key, &own, &mut Vec::new()).values.as_slice(), [4.0, 5.0, 6.0]);
+                    let _ = std::fs::remove_file(cache.file_of(key, &own[0]).unwrap());
+                }
+            });
+        }
+    });
+}
+
 fn counting(frozen: bool, rows: usize) -> Counting {
     Counting { frozen, rows, calls: AtomicUsize::new(0) }
 }

@@ -96,7 +96,8 @@ impl FeatureExtractor for LayerFeatures {
 
     fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
-        for part in [self.model.fingerprint(), &self.prompt_name, &format!("{:?}", self.params)] {
+        let prompt = self.model.prompt_key(&self.prompt_name);
+        for part in [self.model.fingerprint(), &prompt, &format!("{:?}", self.params)] {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part.as_bytes());
         }

@@ -53,9 +53,10 @@ impl ResponseLoss {
             return Err(Error::input("model that judges", "one that predicts the next token", "an encoder"));
         }
         let fingerprint = format!(
-            "response loss 1, {} tokens, {}, prompt {prompt_name}",
+            "response loss 1, {} tokens, {}, prompt {}",
             config.max_response_tokens,
-            model.fingerprint()
+            model.fingerprint(),
+            model.prompt_key(prompt_name)
         );
         // What does not fit into the model loses its end: a response under a longer prompt than its own may.
         let reader = RecordTokenizer::new(&model, prompt, usize::MAX, Overlong::Truncate);

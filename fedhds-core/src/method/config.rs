@@ -14,6 +14,7 @@ use crate::privacy::UploadConfig;
 use crate::protocol::MAX_DIMS;
 use crate::reduce::{Identity, SharedProjection, SharedProjectionConfig};
 use crate::stage::{Reducer, Selector};
+use crate::types::RunIdentity;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -196,6 +197,7 @@ impl MethodConfig {
             None => ClientSelector::RandomMember.build(),
             Some(_) => self.client.selector.build(),
         };
+        let identity = self.identity(layers)?;
         let pipeline = Pipeline {
             client: ClientStages {
                 normalizer,
@@ -211,6 +213,7 @@ impl MethodConfig {
                 regroup: self.client.regroup,
                 min_group_size: self.client.min_group_size,
                 near_copies: self.client.near_copies,
+                identity: identity.clone(),
             },
             server: ServerStages {
                 clusterer: located("server.clusterer", self.server.clusterer.build())?,
@@ -221,6 +224,7 @@ impl MethodConfig {
                 share_cap: self.server.share_cap,
                 limits: self.server.limits.clone(),
                 gate: located("server.gate", self.server.gate.build())?,
+                identity,
             },
         };
         // The rulebook's names are a configuration's keys.
@@ -229,6 +233,18 @@ impl MethodConfig {
             other => other,
         })?;
         Ok(pipeline)
+    }
+
+    /// Every setting by its name, and the layers; not what the method is called.
+    fn identity(&self, layers: usize) -> Result<RunIdentity> {
+        let mut settings = serde_json::to_value(self).map_err(|e| Error::config("(document)", e.to_string()))?;
+        if let Some(settings) = settings.as_object_mut() {
+            settings.remove("name");
+        }
+        let mut identity = RunIdentity::default();
+        identity.set_json("method", &settings);
+        identity.set("layers", layers);
+        Ok(identity)
     }
 }
 

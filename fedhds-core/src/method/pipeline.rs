@@ -12,7 +12,7 @@ use crate::protocol::Ask;
 use crate::select::Random;
 use crate::sorting;
 use crate::stage::{Clusterer, Clustering, Memory, Reducer, Rows, Selector, Upload};
-use crate::types::{ClusterId, Context, Matrix};
+use crate::types::{ClusterId, Context, Matrix, RunIdentity};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,6 +48,9 @@ pub struct ClientStages {
     pub min_group_size: usize,
     /// What near copies count for, where whoever runs the client can tell them ([`Rows::copies`]).
     pub near_copies: Copies,
+    /// What the method is, by name and value: a client's saved state is refused where it is of another. A
+    /// [`MethodConfig`](super::MethodConfig) says it; whoever puts stages of their own in may add to it.
+    pub identity: RunIdentity,
 }
 
 impl Default for ClientStages {
@@ -67,6 +70,7 @@ impl Default for ClientStages {
             regroup: Regroup::EachRound,
             min_group_size: 1,
             near_copies: Copies::Keep,
+            identity: RunIdentity::default(),
         }
     }
 }
@@ -96,6 +100,8 @@ pub struct ServerStages {
     pub limits: Limits,
     /// Whether bad records are left out where there are enough of them; never in the paper.
     pub gate: Option<GateConfig>,
+    /// What the method is, as in [`ClientStages::identity`], for the server's saved state.
+    pub identity: RunIdentity,
 }
 
 impl Default for ServerStages {
@@ -110,6 +116,7 @@ impl Default for ServerStages {
             share_cap: None,
             limits: Limits::default(),
             gate: None,
+            identity: RunIdentity::default(),
         }
     }
 }

@@ -132,8 +132,7 @@ impl LanguageModel {
             ("tokenizer_config.json", format!("{:#}", serde_json::Value::Object(tokenizer_config))),
             ("config.json", format!("{config:#}")),
         ] {
-            let file = folder.join(name);
-            std::fs::write(&file, text).map_err(|e| Error::io(&file, e))?;
+            atomic_write(folder.join(name), text.as_bytes())?;
         }
         Ok(())
     }

@@ -99,6 +99,15 @@ impl LanguageModel {
         &self.fingerprint
     }
 
+    /// A prompt's name in fingerprints: with the chat template where the prompt is the model's own, as that lies in no file that
+    /// [`fingerprint`](Self::fingerprint) is of.
+    pub(crate) fn prompt_key(&self, name: &str) -> String {
+        match self.tokenizer.chat_template().filter(|_| name.contains("chat")) {
+            Some(template) => format!("{name} by template {}", blake3::hash(template.as_bytes()).to_hex()),
+            None => name.to_owned(),
+        }
+    }
+
     /// An adapter's tensors on the model's device, checked against the model, without dropout; none stays none.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::eigen::{self, Accuracy};
 use super::gram::Gram;
+use super::range::{InRange, directions};
 use crate::error::{Error, Result};
 use crate::protocol::MAX_DIMS;
 use crate::stage::Reducer;
@@ -99,7 +100,7 @@ impl Reducer for KernelPca {
         if n == 0 {
             return Ok(out);
         }
-        let mut kernel = kernel_matrix(features, &self.config, &context.control)?;
+        let (mut kernel, unit) = kernel_matrix(features, &self.config, &context.control)?;
         kernel.centre();
         let eigen = eigen::largest(&kernel, k.min(n), Accuracy::Full, &context.control)?;
         let least = 1e-12 * eigen.values[0];
@@ -112,27 +113,34 @@ impl Reducer for KernelPca {
                 }
             }
             let scale = if extreme < 0.0 { -value.sqrt() } else { value.sqrt() };
-            (0..n).for_each(|i| out.row_mut(i)[j] = (eigen.vectors[(i, j)] * scale) as f32);
+            (0..n).for_each(|i| out.row_mut(i)[j] = (eigen.vectors[(i, j)] * scale / unit) as f32);
         }
         out.check_finite("kernel principal components")?;
         Ok(out)
     }
 }
 
-/// The kernel of all pairs of rows.
-fn kernel_matrix(features: &Matrix, config: &KernelPcaConfig, control: &Control) -> Result<Gram> {
+/// The kernel of all pairs of rows, and what its features were multiplied by where that has an effect on the result.
+fn kernel_matrix(features: &Matrix, config: &KernelPcaConfig, control: &Control) -> Result<(Gram, f64)> {
     let n = features.rows();
     let KernelPcaConfig { degree, coef0, .. } = *config;
     let gamma = config.gamma.unwrap_or(1.0 / features.cols().max(1) as f64);
     match config.kernel {
         // Centring comes later in any case.
-        Kernel::Linear => Gram::centred(features, control),
+        Kernel::Linear => {
+            let scaled = InRange::differences(features);
+            Ok((Gram::centred(&scaled.features, control)?, scaled.factor))
+        }
         Kernel::Rbf => {
-            let gram = Gram::centred(features, control)?;
-            Gram::from_fn(n, |i, j| (-gamma * gram.distance(i, j)).exp())
+            let scaled = InRange::differences(features);
+            let gram = Gram::centred(&scaled.features, control)?;
+            let gamma = gamma / scaled.factor.powi(2);
+            Ok((Gram::from_fn(n, |i, j| (-gamma * gram.distance(i, j)).exp())?, 1.0))
         }
         Kernel::Poly => {
-            let inner = Gram::plain(features, control)?;
+            let scaled = InRange::values(features);
+            let inner = Gram::plain(&scaled.features, control)?;
+            let gamma = gamma / scaled.factor.powi(2);
             let value = |i, j| (gamma * inner.get(i, j) + coef0).powi(degree as i32);
             let kernel = Gram::from_fn(n, value)?;
             match (0..n).find(|&i| (0..=i).any(|j| !kernel.get(i, j).is_finite())) {
@@ -141,16 +149,17 @@ fn kernel_matrix(features: &Matrix, config: &KernelPcaConfig, control: &Control)
                     format!("values whose power of {degree} is finite"),
                     "an overflow of the polynomial kernel",
                 )),
-                None => Ok(kernel),
+                None => Ok((kernel, 1.0)),
             }
         }
         Kernel::Cosine => {
-            let inner = Gram::plain(features, control)?;
+            let inner = Gram::plain(&directions(features), control)?;
             let norms: Vec<f64> = (0..n).map(|i| inner.get(i, i).sqrt()).collect();
-            Gram::from_fn(n, |i, j| {
+            let kernel = Gram::from_fn(n, |i, j| {
                 let product = norms[i] * norms[j];
                 if product > 0.0 { inner.get(i, j) / product } else { 0.0 }
-            })
+            })?;
+            Ok((kernel, 1.0))
         }
     }
 }

@@ -13,6 +13,7 @@ mod kernel_pca;
 mod layer_norm;
 mod pca;
 mod projection;
+mod range;
 pub mod tsne;
 
 pub use kernel_pca::{Kernel, KernelPca, KernelPcaConfig};

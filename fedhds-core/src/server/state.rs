@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::method::checked::check_memory;
 use crate::protocol::{ClientSummary, Group, Wire as _};
 use crate::saved;
-use crate::types::{Adapter, ClientId, Round};
+use crate::types::{Adapter, ClientId, Round, RunIdentity};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +26,10 @@ pub enum Phase {
 /// What the server knows, but for adapters: serialisable between any two messages before the first update of a round.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ServerState {
+    /// What the server is: its method and seed, and what else it was [told](Server::identify).
+    pub identity: RunIdentity,
+    /// What the adapters of earlier rounds were like; none before the first that had one.
+    pub adapters: Option<AdapterShape>,
     /// Where the round stands.
     pub phase: Phase,
     /// The round that runs or ran last; none before the first.
@@ -49,7 +53,7 @@ pub struct ServerState {
 }
 
 impl ServerState {
-    const HEAD: &[u8] = b"FHDS server state 2\n";
+    const HEAD: &[u8] = b"FHDS server state 3\n";
 
     /// As bytes, for [`from_bytes`](ServerState::from_bytes).
     ///
@@ -96,6 +100,11 @@ impl ServerState {
 }
 
 impl Server {
+    /// Says what it is beside its method and seed, such as the aggregator or the model: [`resume`](Server::resume) refuses the state of another.
+    pub fn identify(&mut self, name: &str, value: impl ToString) {
+        self.identity.set(name, value);
+    }
+
     /// What it knows, to go on from in another process: the round, and what aggregator and memory keep between rounds.
     ///
     /// # Errors
@@ -107,33 +116,45 @@ impl Server {
         }
         let memory = self.memory.as_ref().map(|memory| memory.state()).transpose()?;
         let registry = self.registry.clone();
-        Ok(ServerState { aggregator: self.aggregator.state()?, memory, registry, ..self.state.clone() })
+        let (identity, adapters) = (self.identity.clone(), self.adapters.clone());
+        Ok(ServerState {
+            identity,
+            adapters,
+            aggregator: self.aggregator.state()?,
+            memory,
+            registry,
+            ..self.state.clone()
+        })
     }
 
     /// Goes on from a state that [`state`](Server::state) gave. In the middle of a round that began with a global adapter, `global` is
-    /// that adapter; else it is not looked at.
+    /// that adapter; else it must be like those of earlier rounds.
     ///
     /// # Errors
-    /// [`Error::Protocol`] when this server has a round of its own running, or when the state does not fit together or is of a method
-    /// with another memory; [`Error::Adapter`] for another global adapter; what aggregator and memory report of their parts.
+    /// [`Error::Protocol`] when this server has a round of its own running, or when the state does not fit together or is of another
+    /// method, seed or whatever else both were told: the message names what differs; [`Error::Adapter`] for another global adapter; what aggregator and memory report of their parts.
     pub fn resume(&mut self, state: ServerState, global: Option<&Adapter>) -> Result<()> {
         self.expect(Phase::Idle, "resume")?;
         state.check()?;
         let fail = |what: &str, got: &str| Err(Error::protocol("server state", what, got));
-        match (&mut self.memory, &state.memory) {
-            (Some(memory), Some(state)) => {
-                memory.resume(state)?;
-                check_memory(memory.as_ref())?;
-            }
-            (None, None) => {}
+        match (&self.memory, &state.memory) {
             (Some(_), None) => return fail("the state of a method with a memory", "one without"),
             (None, Some(_)) => return fail("the state of a method without a memory", "one with a memory"),
+            _ => {}
         }
         match (&self.registry, &state.registry) {
             (Some(_), Some(registry)) => registry.check()?,
             (None, None) => {}
             (Some(_), None) => return fail("the state of a method that groups once", "another"),
             (None, Some(_)) => return fail("the state of a method that groups in each round", "another"),
+        }
+        saved::check_identity("server state", &self.identity, &state.identity)?;
+        if let (Some(adapters), Some(global)) = (&state.adapters, global) {
+            adapters.check(global)?;
+        }
+        if let (Some(memory), Some(state)) = (&mut self.memory, &state.memory) {
+            memory.resume(state)?;
+            check_memory(memory.as_ref())?;
         }
         self.aggregator.resume(&state.aggregator)?;
         if let (Some(expected), Some(round), true) = (&state.expected, state.round, state.phase != Phase::Idle) {
@@ -145,6 +166,7 @@ impl Server {
             self.global = Some(global.clone());
         }
         self.registry = state.registry.clone();
+        self.adapters = state.adapters.clone();
         self.state = ServerState { registry: None, ..state };
         Ok(())
     }

@@ -467,3 +467,47 @@ fn nearest_is_used_for_what_it_says() {
     pipeline.server.selector = Arc::new(NearestCentroid);
     assert_eq!(run(pipeline, &groups), [(0, vec![(1, 1)])]);
 }
+
+#[test]
+fn the_state_of_another_is_refused_and_names_what_differs() {
+    use crate::method::MethodConfig;
+    let made = |method: &str, layers, seed| {
+        let pipeline = MethodConfig::from_text(method).unwrap().pipeline(layers).unwrap();
+        Server::new(pipeline, Seed(seed), Box::new(WeightedMean::new())).unwrap()
+    };
+    let preset = r#"{"preset": "fedhds_coverage", "count": {"budget": 4}}"#;
+    let state = made(preset, 1, 3).state().unwrap();
+    made(preset, 1, 3).resume(state.clone(), None).unwrap();
+    made(r#"{"preset": "fedhds_coverage", "name": "mine", "count": {"budget": 4}}"#, 1, 3)
+        .resume(state.clone(), None)
+        .unwrap();
+    let others = [
+        (r#"{"preset": "fedhds_coverage", "count": {"budget": 5}}"#, 1, 3, "`method.count.budget`: this run has `5`"),
+        (r#"{"preset": "random", "count": {"budget": 4}}"#, 1, 3, "`method."),
+        (preset, 2, 3, "`layers`: this run has `2`"),
+        (preset, 1, 4, "`seed`: this run has `4`, the saved one `3`"),
+    ];
+    for (method, layers, seed, word) in others {
+        protocol_error(made(method, layers, seed).resume(state.clone(), None), word);
+    }
+    let mut told = made(preset, 1, 3);
+    told.identify("aggregator.learning_rate", 0.1);
+    protocol_error(told.resume(state.clone(), None), "`aggregator.learning_rate`: this run has `0.1`");
+    // The adapters of all rounds are of one model.
+    let mut first = made(preset, 1, 3);
+    first.begin_round(Round(0), &ids(0..1), Some(&global())).unwrap();
+    first.abandon_round();
+    let state = first.state().unwrap();
+    let mut other = global();
+    other.config.r += 1;
+    for error in [
+        first.begin_round(Round(1), &ids(0..1), Some(&other)).unwrap_err(),
+        made(preset, 1, 3).resume(state.clone(), Some(&other)).unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Adapter { .. }), "{error}");
+    }
+    let mut again = made(preset, 1, 3);
+    again.resume(state, None).unwrap();
+    assert!(matches!(again.begin_round(Round(1), &ids(0..1), Some(&other)), Err(Error::Adapter { .. })));
+    again.begin_round(Round(1), &ids(0..1), Some(&global())).unwrap();
+}

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"FHDSCKPT";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER: usize = MAGIC.len() + 4 + 32;
 
 /// The state of a run between two rounds.
@@ -33,6 +33,8 @@ pub struct Checkpoint {
 
 #[derive(Serialize, Deserialize)]
 struct Payload {
+    /// Of this library: the rounds of one run are of one release.
+    release: String,
     identity: RunIdentity,
     adapter: Adapter,
     state: Vec<(String, Vec<u8>)>,
@@ -53,6 +55,7 @@ impl Checkpoint {
             message: format!("expected state that can be encoded: {e}"),
         };
         let payload = Payload {
+            release: env!("CARGO_PKG_VERSION").into(),
             identity: self.identity.clone(),
             adapter: self.adapter.clone(),
             state: self.state.clone(),
@@ -104,6 +107,14 @@ impl Checkpoint {
         }
         let payload: Payload = postcard::from_bytes(payload)
             .map_err(|e| wrong(format!("expected a version {VERSION} checkpoint: {e}")))?;
+        if payload.release != env!("CARGO_PKG_VERSION") {
+            return Err(wrong(format!(
+                "expected one of release {}, got one of {}, whose rounds may be others: finish it with that release, or delete it to start this \
+                 run over",
+                env!("CARGO_PKG_VERSION"),
+                payload.release
+            )));
+        }
         if let Some(difference) = identity.difference(&payload.identity) {
             return Err(wrong(format!(
                 "it belongs to another run; use another output folder, or delete this one. What differs: {difference}"
@@ -192,6 +203,21 @@ mod tests {
         checkpoint(1).save(&path).unwrap();
         let text = message(&path, 2);
         assert!(text.contains("`seed`: this run has `2`, the saved one `1`"), "{text}");
+    }
+
+    #[test]
+    fn one_of_another_release_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.bin");
+        checkpoint(1).save(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let mut payload: Payload = postcard::from_bytes(&bytes[HEADER..]).unwrap();
+        payload.release = "0.0.0-older".into();
+        let payload = postcard::to_stdvec(&payload).unwrap();
+        let header = [MAGIC.as_slice(), &VERSION.to_le_bytes(), blake3::hash(&payload).as_bytes()].concat();
+        std::fs::write(&path, [header, payload].concat()).unwrap();
+        let text = message(&path, 1);
+        assert!(text.contains("got one of 0.0.0-older") && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
     }
 
     #[test]

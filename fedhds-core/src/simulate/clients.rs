@@ -2,12 +2,12 @@
 
 use crate::dataset::ClientData;
 use crate::error::{Error, Result};
-use crate::files::temporary_in;
+use crate::files::Replacement;
 use crate::types::ClientId;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// The clients of a simulation. A client is read in the rounds that sample it and let go after them, so that thousands need no more memory
@@ -94,14 +94,8 @@ impl ClientFile {
     /// [`Error::Input`] where ids do not ascend; what `clients` returns; [`Error::Io`] for a file that cannot be written.
     pub fn write(path: impl Into<PathBuf>, clients: impl IntoIterator<Item = Result<ClientData>>) -> Result<Self> {
         let path = path.into();
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-        let io = |e| Error::io(&path, e);
-        let mut file = BufWriter::new(temporary_in(folder).map_err(io)?);
-        file.write_all(MAGIC).map_err(io)?;
+        let mut file = Replacement::of(&path)?;
+        file.write(MAGIC)?;
         let mut places: Vec<Place> = Vec::new();
         let mut start = MAGIC.len() as u64;
         for data in clients {
@@ -111,18 +105,16 @@ impl ClientFile {
                 return Err(Error::input("clients", "ids in ascending order, none twice", got));
             }
             let bytes = encoded(&data)?;
-            file.write_all(&bytes).map_err(io)?;
+            file.write(&bytes)?;
             let len = bytes.len() as u64;
             let records = u32::try_from(data.records.len()).unwrap_or(u32::MAX);
             places.push(Place { client: data.client, records, start, len });
             start += len;
         }
         // What stands where, and where that begins, at the end: it is known last.
-        file.write_all(&encoded(&places)?).map_err(io)?;
-        file.write_all(&start.to_le_bytes()).map_err(io)?;
-        let file = file.into_inner().map_err(|e| Error::io(&path, e.into_error()))?;
-        file.as_file().sync_all().map_err(io)?;
-        file.persist(&path).map_err(|e| Error::io(&path, e.error))?;
+        file.write(&encoded(&places)?)?;
+        file.write(&start.to_le_bytes())?;
+        file.finish()?;
         Ok(Self { path, places })
     }
 

@@ -2,7 +2,7 @@
 
 use super::round::RoundStep;
 use super::simulation::Simulation;
-use super::{Checkpoint, EvaluationRecord, RoundRecord, Until};
+use super::{Checkpoint, EvaluationRecord, FileLock, RoundRecord, Until};
 use crate::error::{Error, Result};
 use crate::server::{Server, ServerState};
 use crate::stage::{Aggregator, RecordScore};
@@ -24,10 +24,12 @@ impl Simulation {
     /// Runs the rounds that are not done yet.
     ///
     /// # Errors
-    /// As [`check`](Self::check), before any work; [`Error::Checkpoint`] for a checkpoint of another run; what the stages
+    /// As [`check`](Self::check), before any work; [`Error::Checkpoint`] for a checkpoint of another run, or one that
+    /// another run writes; what the stages
     /// report; [`Error::Cancelled`]. Finished rounds are kept in the checkpoint.
     pub fn run(mut self) -> Result<Outcome> {
         self.check()?;
+        let _held = self.checkpoint.as_ref().map(|(path, _)| FileLock::acquire(path)).transpose()?;
         let aggregator = std::mem::replace(&mut self.aggregator, gone());
         let mut server = Server::new(self.pipeline.clone(), self.seed, aggregator)?.explained();
         let (mut state, mut pending) = self.begin(&mut server)?;

@@ -9,7 +9,6 @@ mod clients;
 mod failures;
 mod federation;
 mod gate_only;
-mod identity;
 #[cfg(feature = "experiment")]
 mod progress;
 mod reason;
@@ -23,12 +22,13 @@ mod test_set;
 mod until;
 
 pub use crate::features::content_hash;
-pub use crate::files::{FolderLock, atomic_write};
+pub use crate::files::atomic_write;
+pub use crate::locks::{FileLock, FolderLock};
+pub use crate::types::RunIdentity;
 pub use checkpoint::Checkpoint;
 pub use clients::{ClientFile, Clients};
 pub use federation::Outcome;
 pub use gate_only::{ClientPilot, GateOutcome};
-pub use identity::RunIdentity;
 #[cfg(feature = "experiment")]
 pub use progress::{LogWriter, TerminalProgress};
 pub use reason::{GroupRecord, RecordReason};

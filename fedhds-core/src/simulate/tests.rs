@@ -176,6 +176,20 @@ fn a_run_that_stops_anywhere_goes_on_to_the_same_bits() {
 }
 
 #[test]
+fn a_checkpoint_is_written_by_one_run_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.bin");
+    let held = FileLock::acquire(&path).unwrap();
+    match kept(&path, Arc::default(), "random").run() {
+        Err(Error::Checkpoint { message, .. }) => assert!(message.contains("another run of this process"), "{message}"),
+        other => panic!("{other:?}"),
+    }
+    drop(held);
+    kept(&path, Arc::default(), "random").run().unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), if cfg!(unix) { 1 } else { 2 });
+}
+
+#[test]
 fn a_checkpoint_between_training_and_evaluation_makes_the_evaluation_up() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint.bin");

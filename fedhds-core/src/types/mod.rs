@@ -2,6 +2,7 @@
 
 mod adapter;
 mod control;
+mod identity;
 mod ids;
 mod matrix;
 pub(crate) mod range;
@@ -12,6 +13,7 @@ pub(crate) mod seed;
 
 pub use adapter::{Adapter, AdapterConfig, AdapterTensor};
 pub use control::{CancelToken, Context, Control, Progress};
+pub use identity::RunIdentity;
 pub use ids::{ClientId, ClusterId, Round, RowId};
 pub use matrix::Matrix;
 pub use record::Record;

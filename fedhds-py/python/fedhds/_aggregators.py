@@ -11,6 +11,7 @@ import numpy as np
 
 from . import _native
 from ._calls import adapter_of, needed, own, parameters
+from ._identity import named
 from ._model import Adapter
 from ._native import ParameterError, StageError
 
@@ -144,6 +145,14 @@ def settings_of(given: Any) -> dict[str, Any] | None:
     if isinstance(given, (WeightedMean, FedAvgM, FedAdam)):
         return given.settings
     return dict(given) if isinstance(given, Mapping) else None
+
+
+def names_of(given: Any) -> dict[str, str]:
+    """What tells an aggregator apart in a state or a checkpoint, by name."""
+    settings = settings_of(given)
+    if settings is None:
+        return named("aggregator", given)
+    return {f"aggregator.{name}": json.dumps(value) for name, value in settings.items()}
 
 
 def aggregator(given: Any) -> str | Own | None:

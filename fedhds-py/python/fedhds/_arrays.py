@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._frame import frame_of
 from ._native import InputError, NotFiniteError, ParameterError
 
 #: Bytes that every step keeps for a row at the least, beside its values: labels, norms, neighbours.
@@ -20,18 +21,30 @@ class NotNumbersError(InputError, TypeError):
     """Things that are no numbers: also a ``TypeError``, as scikit-learn has it."""
 
 
-def matrix(values: Any, what: str, *, rows: int = 0, columns: int = 0) -> NDArray[np.float32]:
+def matrix(values: Any, what: str, *, rows: int = 0, columns: int = 0, tells: bool = True) -> NDArray[np.float32]:
     """``values`` as float32 of two dimensions; a copy only where dtype or kind differ.
 
     Args:
         values: an array, a pandas frame, a list of lists, or what NumPy can make an array of.
         what: its name in messages.
         rows, columns: how many there must be at least.
+        tells: whether numbers whose differences float32 cannot tell are refused.
 
     Raises:
         InputError: for another number of dimensions, too few rows or columns, text, objects, complex numbers, ragged
-            lists, masked values, and for more values than the memory of this machine can take in.
+            lists, masked values, numbers that float32 cannot tell apart, and for more values than the memory of this machine can take in.
     """
+    array = given(values, what, rows=rows, columns=columns)
+    if array.dtype == np.float64:
+        if tells:
+            frame_of(array, what, moves=False, scales=False)
+        with np.errstate(over="ignore", under="ignore"):  # what becomes infinite is named by row and column later
+            return array.astype(np.float32)
+    return array
+
+
+def given(values: Any, what: str, *, rows: int = 0, columns: int = 0) -> NDArray[Any]:
+    """``values`` as float32 where that holds every number of their kind, else as float64; checked as :func:`matrix` does it."""
     if hasattr(values, "toarray"):
         raise InputError(f"{what}: expected a dense array of shape [rows, columns], got a sparse one")
     if np.ma.is_masked(values):
@@ -51,10 +64,11 @@ def matrix(values: Any, what: str, *, rows: int = 0, columns: int = 0) -> NDArra
         raise InputError(f"{what}: expected real numbers, got dtype {array.dtype}")
     room(array.shape[0], array.shape[1], what)
     try:
-        with np.errstate(over="ignore"):  # what becomes infinite is named by row and column later
-            floats = array.astype(np.float32, copy=False)
-            # A view into a packed record: the native code reads whole numbers of four bytes where they may lie.
-            return floats if floats.flags.aligned else floats.copy()
+        single = np.can_cast(array.dtype, np.float32, "safe")
+        with np.errstate(over="ignore"):
+            floats: NDArray[Any] = array.astype(np.float32 if single else np.float64, copy=False)
+        # A view into a packed record: the native code reads whole numbers of four bytes where they may lie.
+        return floats if floats.flags.aligned else floats.copy()
     except (TypeError, ValueError, OverflowError) as error:
         raise NotNumbersError(f"{what}: expected numbers, got objects: {error}") from error
 

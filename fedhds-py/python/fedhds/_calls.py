@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import _native
@@ -64,16 +64,3 @@ def adapter_of(value: Any, call: str) -> _native.Adapter:
     if not isinstance(value, Adapter):
         raise StageError(f"`{call}`: expected a fedhds.Adapter, got {type(value).__name__}")
     return value._native
-
-
-def name_of(stage: Any) -> str:
-    """What tells a user's object apart in a checkpoint: its fingerprint, or its class and settings."""
-    fingerprint = getattr(stage, "fingerprint", None)
-    if fingerprint is not None and not callable(fingerprint):
-        return str(fingerprint)
-    kind = stage if isinstance(stage, type) or hasattr(stage, "__qualname__") else type(stage)
-    settings = getattr(stage, "settings", None)
-    named = f"{kind.__module__}.{kind.__qualname__}"
-    model = getattr(stage, "model", None)
-    parts: Sequence[Any] = [settings, getattr(model, "fingerprint", None)]
-    return " ".join([named, *(str(part) for part in parts if part is not None)])

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import finite, matrix
+from ._arrays import finite, given
+from ._frame import Frame, frame_of
 from ._native import InputError, ParameterError
 
 Check = Callable[[str, Any], Any]
@@ -88,6 +89,14 @@ class Estimator:
     """Their names, where they were all text; absent for arrays."""
 
     _kind: str
+    _frame: Frame | None = None
+    """Where ``fit`` placed its rows for the core, which works in float32; None where they are as they came."""
+    _near = False
+    """Whether the result goes by the distances of neighbours."""
+
+    def _moves(self) -> bool:
+        """Whether the result does not depend on where the rows lie."""
+        return True
 
     @classmethod
     def _names(cls) -> list[str]:
@@ -128,8 +137,15 @@ class Estimator:
         return json.dumps({name: value for name, value in values.items() if value is not None})
 
     def _fit_features(self, X: Any) -> NDArray[np.float32]:
-        """``X`` for ``fit``, at least [1, 1]."""
-        return matrix(X, "X", rows=1, columns=1)
+        """``X`` for ``fit``, at least [1, 1]: float32, where that cannot hold what ``X`` tells by :attr:`_frame`."""
+        array = given(X, "X", rows=1, columns=1)
+        double = array.dtype == np.float64
+        self._frame = frame_of(array, "X", moves=self._moves(), near=self._near) if double else None
+        return self._placed(array)
+
+    def _placed(self, array: NDArray[Any]) -> NDArray[np.float32]:
+        with np.errstate(over="ignore", under="ignore"):  # what becomes infinite is named by row and column
+            return array.astype(np.float32, copy=False) if self._frame is None else self._frame.place(array.astype(np.float64))
 
     def _remember(self, X: Any, features: NDArray[np.float32]) -> None:
         """What later input is held against; called when the fit has succeeded."""
@@ -144,14 +160,15 @@ class Estimator:
         """``X`` after ``fit``, with the same columns."""
         name = type(self).__name__
         self._need_fit()
-        features = matrix(X, "X", rows=1)
-        given, known = _column_names(X), getattr(self, "feature_names_in_", None)
-        if given is not None and known is not None and list(given) != list(known):
-            raise InputError(_unlike_names(list(known), list(given)))
-        if features.shape[1] != self.n_features_in_:
+        array = given(X, "X", rows=1)
+        names, known = _column_names(X), getattr(self, "feature_names_in_", None)
+        if names is not None and known is not None and list(names) != list(known):
+            raise InputError(_unlike_names(list(known), list(names)))
+        if array.shape[1] != self.n_features_in_:
             raise InputError(
-                f"X has {features.shape[1]} features, but {name} is expecting {self.n_features_in_} features as input"
+                f"X has {array.shape[1]} features, but {name} is expecting {self.n_features_in_} features as input"
             )
+        features = self._placed(array)
         finite(features, "X")
         return features
 
@@ -203,7 +220,7 @@ class Transformer(Estimator):
         """Columns that come out."""
         raise NotImplementedError
 
-    def _wrapped(self, X: Any, result: NDArray[np.float32]) -> Any:
+    def _wrapped(self, X: Any, result: NDArray[Any]) -> Any:
         """``result`` as the kind of output that is set."""
         kind = getattr(self, "_sklearn_output_config", {}).get("transform")
         config = getattr(sys.modules.get("sklearn"), "get_config", None)

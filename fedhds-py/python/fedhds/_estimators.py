@@ -1,4 +1,9 @@
-"""Reducers and clusterers with scikit-learn's conventions (:mod:`fedhds._conventions`); scikit-learn is not needed."""
+"""Reducers and clusterers with scikit-learn's conventions (:mod:`fedhds._conventions`); scikit-learn is not needed.
+
+They compute in float32 with sums in float64. What float32 holds is used to the bit. float64 that it cannot hold is moved and scaled first where
+the result does not depend on it (:mod:`fedhds._frame`): points, means and distances then come back in float64 where float32 would cut them.
+Where the result does depend on it, or nothing helps, it is an :class:`InputError`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,7 @@ _VALUES = 2**20  # that one step of a loop over rows looks at: 8 MiB in double p
 
 
 class _Reducer(Transformer):
-    embedding_: Floats
+    embedding_: NDArray[Any]
 
     def fit(self, X: ArrayLike, y: Any = None) -> Any:
         """Reduces ``X``, of shape [n, d], into ``embedding_``; ``y`` is ignored."""
@@ -37,19 +42,24 @@ class _Reducer(Transformer):
     def _columns(self) -> int:
         return int(self.embedding_.shape[1])
 
-    def _reduced(self, features: Floats) -> Floats:
+    def _reduced(self, features: Floats) -> NDArray[Any]:
         """What the core makes of it, where there is room for that."""
         columns = whole(1)("n_components", getattr(self, "n_components"))
         room(len(features), columns, "n_components: the result")
         return self._reduce(features)
 
-    def _reduce(self, features: Floats) -> Floats:
+    def _reduce(self, features: Floats) -> NDArray[Any]:
         raise NotImplementedError
+
+    def _lengths(self, placed: Floats) -> NDArray[Any]:
+        """What the core gave, in the unit of what was fitted."""
+        return placed if self._frame is None else self._frame.lengths(placed)
 
 
 class _Transductive(_Reducer):
     """A reducer that places the rows it was fitted on, and has no map for others."""
 
+    _near = True
     _rows: list[bytes]  # digests: a copy of the features would take their memory again
 
     def _remember(self, X: Any, features: Floats) -> None:
@@ -148,7 +158,8 @@ class PCA(_Reducer):
 
     Args:
         n_components: columns of the result; those beyond ``components_`` are 0.
-        whiten: scale each to unit variance.
+        whiten: scale each to unit variance. A direction in which the rows differ by rounding alone has none: it is 0, as those beyond the
+            rank are (scikit-learn scales the rounding up).
 
     Example:
         >>> import fedhds
@@ -161,6 +172,8 @@ class PCA(_Reducer):
     explained_variance_: Doubles
     explained_variance_ratio_: Doubles
     mean_: Doubles
+    _placed_fit: tuple[Doubles, Doubles] | None = None
+    """Explained variance and mean as the core sees them, where the rows were placed for it."""
 
     def __init__(self, n_components: int = 2, *, whiten: bool = False) -> None:
         self.n_components = n_components
@@ -171,15 +184,20 @@ class PCA(_Reducer):
         features = self._more_features(X)
         columns = self._columns()
         room(len(features), columns, "n_components: the result")
-        result = _native.pca_transform(
-            self.components_, self.explained_variance_, self.mean_, flag("whiten", self.whiten), columns, features
-        )
-        return self._wrapped(X, result)
+        whiten = flag("whiten", self.whiten)
+        variance, mean = self._placed_fit or (self.explained_variance_, self.mean_)
+        result = _native.pca_transform(self.components_, variance, mean, whiten, columns, features)
+        return self._wrapped(X, result if whiten else self._lengths(result))
 
-    def _reduce(self, features: Floats) -> Floats:
+    def _reduce(self, features: Floats) -> NDArray[Any]:
         found = _native.pca_fit(self._settings({"n_components": whole(1), "whiten": flag}), features)
         embedding, self.components_, self.explained_variance_, self.explained_variance_ratio_, self.mean_ = found
-        return embedding
+        self._placed_fit = None
+        if self._frame is not None:
+            self._placed_fit = self.explained_variance_, self.mean_
+            self.explained_variance_ = self._frame.squares(self.explained_variance_)
+            self.mean_ = self._frame.points(self.mean_)
+        return embedding if self.whiten else self._lengths(embedding)
 
 
 class KernelPCA(_Transductive):
@@ -208,12 +226,24 @@ class KernelPCA(_Transductive):
         self.degree = degree
         self.coef0 = coef0
 
-    def _reduce(self, features: Floats) -> Floats:
+    def _reduce(self, features: Floats) -> NDArray[Any]:
         checks = {
             "n_components": whole(1), "kernel": text, "gamma": optional(real), "degree": whole(1), "coef0": real,
         }  # fmt: skip
-        settings = self._settings(checks, kind="kernel_pca")
-        return _native.reduce(settings, features, 0)
+        fixed: dict[str, Any] = {}
+        if self._frame is not None and self.kernel in ("rbf", "poly"):
+            gamma = checks["gamma"]("gamma", self.gamma)
+            # Products of the placed rows are those of the rows by the square of the factor.
+            own = 1.0 / features.shape[1] if gamma is None else gamma
+            fixed["gamma"] = self._frame.squares(own)
+            if own > 0 and not 0.0 < fixed["gamma"] < np.inf:
+                raise _native.InputError(f"X: expected values whose squares by gamma, {own}, float64 holds, got values of other sizes")
+        settings = self._settings(checks, kind="kernel_pca", **fixed)
+        found = _native.reduce(settings, features, 0)
+        return self._lengths(found) if self.kernel == "linear" else found
+
+    def _moves(self) -> bool:
+        return self.kernel in ("linear", "rbf")
 
 
 class SharedProjection(_Reducer):
@@ -224,18 +254,29 @@ class SharedProjection(_Reducer):
         random_state: the seed that they share.
     """
 
+    _fitted: tuple[int, int]
+    """Columns and seed of the last ``fit``: parameters that are set later wait for the next."""
+
     def __init__(self, n_components: int = 128, *, random_state: int = 0) -> None:
         self.n_components = n_components
         self.random_state = random_state
 
     def transform(self, X: ArrayLike) -> Any:
         """Projects rows, [n, d] to [n, n_components]: the same matrix for all rows of d columns."""
-        return self._wrapped(X, self._reduced(self._more_features(X)))
+        features = self._more_features(X)
+        room(len(features), self._fitted[0], "n_components: the result")
+        return self._wrapped(X, self._lengths(_native.project(features, *self._fitted)))
 
-    def _reduce(self, features: Floats) -> Floats:
+    def _reduce(self, features: Floats) -> NDArray[Any]:
         count = whole(1)("n_components", self.n_components)
         room(features.shape[1], count, "n_components: the projection")
-        return _native.project(features, count, seed(self.random_state, "random_state"))
+        fitted = count, seed(self.random_state, "random_state")
+        found = _native.project(features, *fitted)
+        self._fitted = fitted
+        return self._lengths(found)
+
+    def _moves(self) -> bool:
+        return False
 
 
 class _Clusterer(Estimator):
@@ -275,7 +316,8 @@ class HDBSCAN(_Clusterer):
     """
 
     outlier_scores_: Floats
-    centroids_: Floats
+    centroids_: NDArray[Any]
+    _near = True
 
     def __init__(
         self,
@@ -299,8 +341,13 @@ class HDBSCAN(_Clusterer):
             "min_cluster_size": whole(2), "min_samples": optional(whole(1)), "cluster_selection_method": text,
             "allow_single_cluster": flag, "cluster_selection_epsilon": real,
         }  # fmt: skip
-        (labels, probabilities, centroids), scores = _native.hdbscan(self._settings(checks), points)
-        self.labels_, self.probabilities_, self.centroids_ = labels, probabilities, centroids
+        fixed: dict[str, Any] = {}
+        if self._frame is not None:
+            epsilon = real("cluster_selection_epsilon", self.cluster_selection_epsilon)
+            fixed["cluster_selection_epsilon"] = epsilon * self._frame.factor
+        (labels, probabilities, centroids), scores = _native.hdbscan(self._settings(checks, **fixed), points)
+        self.labels_, self.probabilities_ = labels, probabilities
+        self.centroids_ = centroids if self._frame is None else self._frame.points(centroids)
         self.outlier_scores_ = scores
         self._remember(X, points)
         return self
@@ -327,9 +374,11 @@ class KMeans(_Clusterer):
         random_state: the seed.
     """
 
-    cluster_centers_: Floats
+    cluster_centers_: NDArray[Any]
     inertia_: float
     n_iter_: int
+    _placed_centres: Floats | None = None
+    """The centres as the core sees them, where the rows were placed for it."""
 
     def __init__(
         self,
@@ -353,13 +402,19 @@ class KMeans(_Clusterer):
         settings = self._settings(checks)
         found, self.inertia_, self.n_iter_ = _native.kmeans(settings, points, seed(self.random_state, "random_state"))
         self.labels_, self.probabilities_, self.cluster_centers_ = found
+        self._placed_centres = None
+        if self._frame is not None:
+            self._placed_centres = found[2]
+            self.cluster_centers_ = self._frame.points(found[2])
+            self.inertia_ = self._frame.squares(self.inertia_)
         self._remember(X, points)
         return self
 
     def predict(self, X: ArrayLike) -> Labels:
         """The nearest centre of each row of ``X``, of shape [n, d]; the first of equally near ones."""
         points = self._more_features(X)
-        centres = self.cluster_centers_.astype(np.float64)
+        placed = self.cluster_centers_ if self._placed_centres is None else self._placed_centres
+        centres = placed.astype(np.float64)
         labels = np.empty(len(points), dtype=np.int64)
         step = max(1, _VALUES // points.shape[1])
         for start in range(0, len(points), step):

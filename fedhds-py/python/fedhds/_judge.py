@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from . import _native
 from ._arrays import matrix
-from ._calls import name_of, needed
+from ._calls import needed
+from ._identity import name_of
 from ._model import Adapter, Model, _adapter
 from ._native import InputError, ParameterError
 from ._records import Prompt, Record, _checked

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from . import _native
 from ._arrays import matrix
-from ._calls import adapter_of, method_of, name_of, needed
+from ._calls import adapter_of, method_of, needed
+from ._identity import name_of
 from ._model import Adapter
 from ._tuning import LayerFeatures, LoraTrainer, ModelEvaluator, RecordScore, Trained
 from ._native import ParameterError, StageError

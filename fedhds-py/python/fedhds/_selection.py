@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _native, _stages
 from ._arrays import matrix
 from ._arrays import seed as _seed
+from ._identity import named
 from ._model import Adapter, _adapter, _count
 from ._native import AdapterError, InputError, ParameterError, ProtocolError, StageError
 from ._record_stages import named_scores
@@ -99,6 +100,14 @@ class Method:
         return hash(self._json)
 
 
+def _own_stages(method: Method) -> dict[str, str]:
+    """What tells a method's own stages apart in a state."""
+    found: dict[str, str] = {}
+    for name, stage in method.stages.items():
+        found |= named(f"stage {name}", stage)
+    return found
+
+
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
@@ -167,6 +176,7 @@ class Client:
             raise ParameterError("secret: expected 32 bytes or None, got something else")
         number = _id(client, "client")
         self._native = _native.Client(number, chosen._json, _id(layers, "layers"), chosen._wrapped, secret)
+        self._native.identify({"client": str(number), "seed": str(self._seed)} | _own_stages(chosen))
 
     @property
     def id(self) -> int:
@@ -323,8 +333,11 @@ class Client:
         """Goes on from :meth:`state`.
 
         Args:
-            state: of a client with the same number and method.
+            state: of a client with the same number, method, layers and seed.
             trained: whether the rows that were marked as trained on count too.
+
+        Raises:
+            ProtocolError: for the state of another; the message names what differs.
         """
         self._native.resume(_bytes(state, "client state"), trained)
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from . import _native
 from ._aggregators import aggregator as _aggregator
+from ._aggregators import names_of
 from ._arrays import seed as _seed
 from ._model import Adapter, _adapter, _count
 from ._native import AdapterError
-from ._selection import Method, _bytes, _id, _method
+from ._selection import Method, _bytes, _id, _method, _own_stages
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ class Server:
         self._seed = _seed(seed)
         chosen, joined = _method(method), _aggregator(aggregator)
         self._native = _native.Server(chosen._json, _id(layers, "layers"), self._seed, chosen._wrapped, joined)
+        self._native.identify(names_of(aggregator) | _own_stages(chosen))
 
     def begin_round(self, round: int, clients: Iterable[int], adapter: Adapter | None = None) -> bytes:
         """Begins a round with these clients; the answer goes to each of them. A round that still runs is left.
@@ -234,7 +236,12 @@ class Server:
         """Goes on from :meth:`state`.
 
         Args:
-            state: of a server with the same method and aggregator.
-            adapter: the global one, in the middle of a round that began with it.
+            state: of a server with the same method, layers, seed and aggregator.
+            adapter: the global one, in the middle of a round that began with it; else it may be given to be held against those of earlier
+                rounds: one of another model is refused.
+
+        Raises:
+            ProtocolError: for the state of another; the message names what differs.
+            AdapterError: for an adapter unlike those of earlier rounds.
         """
         self._native.resume(_bytes(state, "server state"), _adapter(adapter))

@@ -11,9 +11,9 @@ from typing import Any
 
 from . import _judge, _native, _record_stages
 from ._aggregators import aggregator as _aggregator
-from ._aggregators import settings_of
+from ._aggregators import names_of
 from ._arrays import seed as _seed
-from ._calls import name_of
+from ._identity import named
 from ._model import Adapter, _count
 from ._tuning import RecordScore
 from ._native import InputError
@@ -96,7 +96,8 @@ class Simulation:
             configuration: ``{"count": 5}``, ``{"fraction": 0.05}``.
         evaluate: ``"last"``, ``"never"``, or a number: after every so many rounds and after the last.
         seed: the experiment's.
-        checkpoint: a file that is written after each round, and gone on from.
+        checkpoint: a file that is written after each round, and gone on from. A run of other settings is refused: of objects of your own
+            it counts what they were made with, or what their ``fingerprint`` says (text; give one to what changes as it works).
         clients_at_once: clients that work at the same time; it does not change the results.
 
     Raises:
@@ -141,11 +142,10 @@ class Simulation:
             extractor = TextFeatures()
         judge = _judge.judge_of(judge, chosen, trainer)
         parts = {"trainer": trainer, "extractor": extractor, "scorer": scorer, "judge": judge, "evaluator": evaluator}
-        names = {name: name_of(stage) for name, stage in parts.items() if stage is not None}
-        names |= {f"stage {name}": name_of(stage) for name, stage in chosen.stages.items()}
-        if aggregator is not None:
-            settings = settings_of(aggregator)
-            names["aggregator"] = name_of(aggregator) if settings is None else json.dumps(settings, sort_keys=True)
+        names: dict[str, str] = {}
+        for name, stage in (parts | {f"stage {name}": stage for name, stage in chosen.stages.items()}).items():
+            names |= {} if stage is None else named(name, stage)
+        names |= names_of(aggregator)
         own = [_checked(records) for records in clients]
         counted = [tokens_of(tokens, records, chosen, trainer) for records in own] if in_tokens(chosen) else None
         if counted is not None:

@@ -63,7 +63,10 @@ impl<'a> Points<'a> {
         let most = blocks(n, |rows_of| rows_of.map(|i| extreme(rows.row(i))).fold(0.0, f64::max))
             .into_iter()
             .fold(0.0, f64::max);
-        let power = if most > 0.0 { (-most.log2().ceil()).clamp(-126.0, 126.0) } else { 0.0 };
+        // A constant column may lie so far off that it, and no difference, would overflow.
+        let largest = mean.iter().fold(1.0f64, |most, m| most.max(m.abs()));
+        let highest = (126.0 - largest.log2().ceil()).min(126.0);
+        let power = if most > 0.0 { (-most.log2().ceil()).clamp(-126.0, highest.max(-126.0)) } else { 0.0 };
         let mut points = Self {
             rows,
             weights,

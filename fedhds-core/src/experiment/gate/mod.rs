@@ -11,7 +11,9 @@ use super::config::Arm;
 use super::counter::Counter;
 use super::federation::Federation;
 use super::plan::{self, RunPlan};
+use super::releases::Releases;
 use super::results::FailedRun;
+use super::run_record::Versions;
 use super::runner::Experiment;
 use super::work::Failures;
 use crate::error::{Error, Result};
@@ -91,6 +93,9 @@ impl Experiment {
             return Err(error);
         }
         let mut notes = self.notes.clone();
+        let mut releases = Releases::default();
+        records.iter().for_each(|record| releases.add(&record.versions));
+        notes.extend(releases.note());
         notes.extend(failed.iter().map(|run| format!("failed: {run}")));
         let places = self.conditions().into_iter().map(|place| self.condition_name(place)).collect::<Vec<_>>();
         let table = GateTable::of(&places, &labels, &records, notes)?;
@@ -184,6 +189,7 @@ impl Experiment {
             method: plan.label.clone(),
             seed: plan.seed,
             identity,
+            versions: Versions::current(),
             clients: plan.clients.len(),
             ..GateRecord::of(outcome, &plan.clients, federation.truth.as_deref())
         };

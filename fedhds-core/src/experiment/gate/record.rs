@@ -1,6 +1,7 @@
 //! What the gate saw with one method, condition and seed: a JSON file.
 
 use super::super::record_file::{self, RecordFile};
+use super::super::run_record::Versions;
 use crate::dataset::{ClientData, Truth};
 use crate::error::Result;
 use crate::protocol::GateAnswer;
@@ -30,6 +31,9 @@ pub struct GateRecord {
     pub seed: u64,
     /// Every setting that the result depends on.
     pub identity: RunIdentity,
+    /// What it ran with; empty in records of releases that did not say it.
+    #[serde(default)]
+    pub versions: Versions,
     /// What the gate said, round by round; none for a round in which no client had any group.
     pub rounds: Vec<Option<GateReport>>,
     /// Clients of the federation.

@@ -21,6 +21,47 @@ pub(super) struct Basis {
     pub(super) total: f64,
 }
 
+/// Directions of no more variance than this share of the most are rounding, where they are to be made as wide as the others: f32 values,
+/// and directions of them, are off by 6e-8 of their size, its square by 4e-15; between the two lies what no f32 features tell.
+const WIDENED: f64 = 1e-11;
+
+impl Basis {
+    /// Drops the directions in which the centred rows do not differ by more than rounding: those of values of this size, and of what was
+    /// computed of them. What is left is as it was.
+    pub(super) fn drop_rounding(&mut self, features: &Matrix) {
+        let (n, d) = (features.rows(), features.cols());
+        if n == 0 || d == 0 {
+            return;
+        }
+        let mean = gram::column_means(features);
+        // The eigenvalues are those of f32 products, which are too rough to tell: the rows themselves do.
+        let spread = |direction: &[f32]| -> f64 {
+            let squares = loops::map(n, 64, |i| {
+                let centred: Vec<f64> =
+                    features.row(i).iter().zip(&mean).map(|(&x, mean)| f64::from(x) - mean).collect();
+                inner(&centred, direction).powi(2)
+            });
+            squares.iter().sum()
+        };
+        let spreads: Vec<f64> = self.directions.chunks_exact(d).take(self.scores.len()).map(spread).collect();
+        let largest = features.as_slice().iter().fold(0.0f64, |most, &x| most.max(f64::from(x).abs()));
+        // The largest eigenvalue of `[n, d]` roundings (Marchenko and Pastur 1967).
+        let rounding = (largest / f64::from(1u32 << 24)).powi(2) * ((n as f64).sqrt() + (d as f64).sqrt()).powi(2);
+        let least = spreads.iter().fold(0.0, |most: f64, &s| most.max(s)) * WIDENED;
+        let rank = spreads.iter().take_while(|&&spread| spread > least.max(rounding)).count();
+        self.scores.truncate(rank);
+        self.directions[rank * d..].fill(0.0);
+    }
+
+    /// What it is of features that were not multiplied by `factor`.
+    pub(super) fn unscale(&mut self, factor: f64) {
+        if factor != 1.0 {
+            self.scores.iter_mut().flatten().for_each(|x| *x /= factor);
+            self.total /= factor.powi(2);
+        }
+    }
+}
+
 /// The first `k` columns of scores, or fewer where the rank is lower: `u_j sqrt(lambda_j)` of the rows' Gram matrix.
 pub(in crate::reduce) fn scores_from_rows(
     features: &Matrix,

@@ -8,6 +8,7 @@ pub use fitted::FittedPca;
 
 use super::eigen::Accuracy;
 use super::gram::{Gram, column_means};
+use super::range::InRange;
 use crate::error::{Error, Result};
 use crate::protocol::MAX_DIMS;
 use crate::stage::Reducer;
@@ -21,7 +22,8 @@ use serde::{Deserialize, Serialize};
 pub struct PcaConfig {
     /// Columns that come out, at least 1; default 2. Where the features have lower rank, the last are 0.
     pub n_components: usize,
-    /// Whether columns are scaled to variance 1; default no.
+    /// Whether columns are scaled to variance 1; default no. A direction in which the rows do not differ by more than rounding has no
+    /// variance to scale: its column is 0, as those beyond the rank are.
     pub whiten: bool,
 }
 
@@ -109,12 +111,20 @@ impl Pca {
     fn basis(&self, features: &Matrix, keep: bool, control: &Control) -> Result<Basis> {
         features.check_finite("features")?;
         let k = self.config.n_components;
-        if features.rows() <= features.cols() {
+        let whiten = self.config.whiten;
+        let InRange { features, factor } = InRange::differences(features);
+        let features = &*features;
+        let mut basis = if features.rows() <= features.cols() {
             let gram = Gram::centred(features, control)?;
-            basis_from_rows(features, &gram, k, keep, Accuracy::Full, control)
+            basis_from_rows(features, &gram, k, keep || whiten, Accuracy::Full, control)?
         } else {
-            basis_from_columns(features, k, keep, Accuracy::Full, control)
+            basis_from_columns(features, k, keep || whiten, Accuracy::Full, control)?
+        };
+        if whiten {
+            basis.drop_rounding(features);
         }
+        basis.unscale(factor);
+        Ok(basis)
     }
 
     /// The scores, whitened where that is asked for, `[n, n_components]`.

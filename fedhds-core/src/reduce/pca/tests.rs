@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
+use crate::reduce::{Kernel, KernelPca, KernelPcaConfig};
 use crate::types::Seed;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -204,6 +205,72 @@ fn what_the_rank_does_not_give_is_zero() {
         let pairs = fitted.components.row(a).iter().zip(fitted.components.row(b));
         assert!(pairs.map(|(a, b)| a * b).sum::<f32>().abs() < 1e-4, "{a} {b}");
     }
+}
+
+#[test]
+fn the_unit_of_the_features_changes_nothing_else() {
+    for (n, d) in [(30, 40), (40, 7)] {
+        let x = noise(n, d, 4);
+        let (plain, scores) = fit(3, false, &x);
+        for power in [-120, -100, -60, 60, 100, 120] {
+            let factor = 2f32.powi(power);
+            let scaled = Matrix::new(n, d, x.as_slice().iter().map(|v| v * factor).collect()).unwrap();
+            let (fitted, placed) = fit(3, false, &scaled);
+            let back = |m: &Matrix| Matrix::new(n, 3, m.as_slice().iter().map(|v| v / factor).collect()).unwrap();
+            assert!(difference(&back(&placed), &scores) < 1e-5, "{power}");
+            let again = fitted.transform(&scaled, &Control::default()).unwrap();
+            assert!(difference(&back(&again), &scores) < 1e-5, "{power}");
+            for (a, b) in fitted.explained_variance_ratio.iter().zip(&plain.explained_variance_ratio) {
+                assert!((a - b).abs() < 1e-6, "{power}");
+            }
+            let tsne =
+                crate::reduce::Tsne::new(crate::reduce::TsneConfig { max_iter: 5, ..Default::default() }).unwrap();
+            let placed = tsne.reduce(&scaled, &Context::new(1)).unwrap();
+            assert!(placed.as_slice().iter().any(|v| v.abs() > 1e-6), "{power}");
+            for kernel in [Kernel::Linear, Kernel::Cosine] {
+                let config = KernelPcaConfig { n_components: 2, kernel, ..Default::default() };
+                let kernel_pca = KernelPca::new(config).unwrap();
+                let (own, far) = (
+                    kernel_pca.reduce(&x, &Context::new(1)).unwrap(),
+                    kernel_pca.reduce(&scaled, &Context::new(1)).unwrap(),
+                );
+                let by = if kernel == Kernel::Linear { factor } else { 1.0 };
+                let back = Matrix::new(n, 2, far.as_slice().iter().map(|v| v / by).collect()).unwrap();
+                assert!(difference(&back, &own) < 1e-4, "{power} {kernel:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn whitening_leaves_out_what_differs_by_rounding_alone() {
+    for (n, d) in [(50, 10), (20, 50), (12, 300), (4, 3000), (300, 5)] {
+        for offset in [0.0, 100.0] {
+            let mut rng = Seed(5).rng();
+            let along: Vec<f32> = (0..2 * d).map(|_| StandardNormal.sample(&mut rng)).collect();
+            let rows: Vec<Vec<f32>> = (0..n)
+                .map(|_| {
+                    let t: [f32; 2] = std::array::from_fn(|_| StandardNormal.sample(&mut rng));
+                    (0..d).map(|c| offset + t[0] * along[c] + t[1] * along[d + c]).collect()
+                })
+                .collect();
+            let x = Matrix::from_rows(&rows).unwrap();
+            let (fitted, scores) = fit(3, true, &x);
+            assert_eq!(fitted.explained_variance[2], 0.0, "{n} x {d} at {offset}");
+            let again = fitted.transform(&x, &Control::default()).unwrap();
+            for placed in [&scores, &again] {
+                assert!(placed.iter_rows().all(|row| row[2] == 0.0), "{n} x {d} at {offset}");
+                let variance = placed.iter_rows().map(|row| f64::from(row[1]).powi(2)).sum::<f64>() / (n - 1) as f64;
+                assert!((variance - 1.0).abs() < 1e-2, "{variance}");
+            }
+        }
+    }
+    // A direction a thousand times narrower is one all the same.
+    let mut narrow = noise(60, 4, 6);
+    (0..60).for_each(|i| narrow.row_mut(i)[3] = 7.0 + (narrow.row(i)[3] - 7.0) * 1e-3);
+    let (_, scores) = fit(4, true, &narrow);
+    let variance = scores.iter_rows().map(|row| f64::from(row[3]).powi(2)).sum::<f64>() / 59.0;
+    assert!((variance - 1.0).abs() < 1e-2, "{variance}");
 }
 
 #[test]

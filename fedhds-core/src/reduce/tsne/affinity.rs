@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::loops;
 use crate::product::{View, product};
 use crate::reduce::gram::{self, Gram};
+use crate::reduce::range::InRange;
 use crate::sorting;
 use crate::types::{Control, Matrix};
 
@@ -125,6 +126,7 @@ impl Affinities {
         if !(1.0..=(n - 1) as f64).contains(&perplexity) {
             return Err(Error::parameter("perplexity", format!("1 to {}", n - 1), perplexity));
         }
+        let features = &*InRange::differences(features).features;
         let neighbours = if n <= super::KEPT {
             Neighbours::from_gram(&Gram::centred(features, control)?, perplexity, control)?
         } else {

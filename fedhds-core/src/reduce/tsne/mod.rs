@@ -12,6 +12,7 @@ pub use affinity::Affinities;
 use super::eigen::Accuracy;
 use super::gram::Gram;
 use super::pca;
+use super::range::InRange;
 use crate::error::{Error, Result};
 use crate::loops;
 use crate::stage::Reducer;
@@ -174,6 +175,8 @@ impl Tsne {
 impl Reducer for Tsne {
     fn reduce(&self, features: &Matrix, context: &Context) -> Result<Matrix> {
         features.check_finite("features")?;
+        // What t-SNE gives does not depend on the unit.
+        let features = &*InRange::differences(features).features;
         match self.config.n_components {
             1 => to_matrix(&embed::<1>(self, features, context)?),
             2 => to_matrix(&embed::<2>(self, features, context)?),

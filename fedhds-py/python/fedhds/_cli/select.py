@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import Error, __version__, _native, progress
+from .._writing import replacing
 from .console import Failure, add_common, note, plural, wants_bars
 from .explain import as_json, as_text, explain
 from .pick import METHODS, Features, Picked, from_file, from_model, from_text, needs_features, pick
@@ -241,7 +242,7 @@ def _features(arguments: argparse.Namespace, pool: Pool) -> Features:
     else:
         features = from_text(pool.values)
     if arguments.save_features:
-        with open(arguments.save_features, "wb") as file:  # given a name, numpy would add .npy to it
+        with replacing(arguments.save_features) as file:  # given a name, numpy would add .npy to it
             np.save(file, features.values)
     return features
 
@@ -255,7 +256,7 @@ def _write(out: str | None, pool: Pool, picked: Picked) -> None:
         sys.stdout.buffer.writelines(lines)
         sys.stdout.buffer.flush()
         return
-    with open(out, "wb") as file:
+    with replacing(out) as file:
         file.writelines(lines)
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +20,17 @@ from flwr.app import ArrayRecord, MetricRecord
 from flwr.serverapp.strategy import Result
 from numpy.typing import NDArray
 
+from .._writing import replacing
 from .._native import CheckpointError
 from ._tensors import arrays_of, record_of
 
-VERSION = 2
+VERSION = 3
 _TEXT = "checkpoint.json"
+# What NumPy, zipfile and json raise for files that are none of theirs.
+_DAMAGE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError, OverflowError, RuntimeError, SyntaxError,
+    struct.error, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 @dataclass
@@ -61,16 +68,11 @@ class Checkpoint:
         named |= {f"inner/{i}": array for i, array in enumerate(self.inner_arrays.values())}
         named["state"] = np.frombuffer(self.state, dtype=np.uint8)
         encoded = np.frombuffer(json.dumps(text).encode(), dtype=np.uint8)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
+            with replacing(path) as file:
                 np.savez(file, allow_pickle=False, **{_TEXT: encoded, **named})
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise CheckpointError(f"checkpoint {path}: expected a file that can be written: {error}") from error
 
     @classmethod
@@ -91,7 +93,7 @@ class Checkpoint:
                 inner = {name: archive[f"inner/{i}"] for i, name in enumerate(text.pop("inner_arrays"))}
                 state = archive["state"].tobytes()
             return cls(**text, state=state, arrays=arrays, inner_arrays=inner)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             raise CheckpointError(
                 f"checkpoint {path}: expected a checkpoint of this version, got another file: {error}"
             ) from error

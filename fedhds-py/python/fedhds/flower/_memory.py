@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 from flwr.app import ConfigRecord, Context
 
 from .. import Client
+from .._writing import replacing
 from .._native import CheckpointError
 from ._messages import Header
+
+logger = getLogger("flwr.fedhds")
 
 _KEY = "fedhds"
 """Key of our record in ``context.state``."""
@@ -47,8 +51,9 @@ class Memory:
         elif self._file is not None and self._file.exists():
             try:
                 self._trained = _rows(self._file.read_text(encoding="utf-8"), str(self._file))
-            except OSError as error:
-                raise CheckpointError(f"checkpoint {self._file}: expected a file that can be read: {error}") from error
+            except (OSError, ValueError, CheckpointError) as error:
+                # A client that cannot remember begins anew, as one on a new device does; it would be lost for the federation otherwise.
+                logger.warning("what the client trained on is forgotten: %s", error)
 
     @property
     def state(self) -> bytes | None:
@@ -84,13 +89,13 @@ class Memory:
         self._write()
         if self._file is None:
             return
-        temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(self._trained), encoding="utf-8")
-            os.replace(temporary, self._file)
+            with replacing(self._file) as file:
+                file.write(json.dumps(self._trained).encode())
         except OSError as error:
-            raise CheckpointError(f"checkpoint {self._file}: expected a file that can be written: {error}") from error
+            # The run itself remembers: what is lost is lost to the next one alone.
+            logger.warning("%s: what was trained on is not kept beyond this run: %s", self._file, error)
 
     def _write(self) -> None:
         fields: dict[str, Any] = {"experiment": self._experiment, "trained": json.dumps(self._trained)}
@@ -101,6 +106,9 @@ class Memory:
 
 def _rows(text: str, where: str) -> dict[int, list[int]]:
     try:
-        return {int(round): [int(row) for row in rows] for round, rows in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError) as error:
+        found = {int(round): [int(row) for row in rows] for round, rows in json.loads(text).items()}
+        if any(not 0 <= number < 2**32 for round, rows in found.items() for number in (round, *rows)):
+            raise ValueError("a number below 0 or beyond 2**32")
+        return found
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"checkpoint {where}: expected rows by round, got {text[:40]!r}") from error

@@ -15,6 +15,8 @@ from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
+from .. import __version__
+from .._writing import held
 from .._native import ParameterError
 from ._checkpoint import Checkpoint, fingerprint, metrics_of, result_of
 from ._exchange import Exchange
@@ -93,8 +95,23 @@ class ResumableStrategy(Strategy):
             evaluate_fn: evaluates arrays on the server, before the first round and after each.
 
         Raises:
-            CheckpointError: for a checkpoint of other settings, or an inner strategy that cannot be kept in one.
+            CheckpointError: for a checkpoint of other settings, one that another run writes, or an inner strategy that cannot be kept in one.
         """
+        with held(self.checkpoint):
+            return self._run(
+                grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate_fn
+            )
+
+    def _run(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int,
+        timeout: float,
+        train_config: ConfigRecord | None,
+        evaluate_config: ConfigRecord | None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None,
+    ) -> Result:
         train_config = ConfigRecord() if train_config is None else train_config
         evaluate_config = ConfigRecord() if evaluate_config is None else evaluate_config
         settings = self._all_settings(initial_arrays, train_config) if self.checkpoint is not None else {}
@@ -142,6 +159,7 @@ class ResumableStrategy(Strategy):
 
     def _all_settings(self, arrays: ArrayRecord, config: ConfigRecord) -> dict[str, Any]:
         return self._settings() | {
+            "release": __version__,
             "inner": capture(self.inner, {}),
             "train_config": {key: value.hex() if isinstance(value, bytes) else value for key, value in config.items()},
             # Last, as what it differs by is seldom the cause: another seed or rank makes other arrays.

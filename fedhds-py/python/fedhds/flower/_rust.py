@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,16 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from .. import Adapter, Method, Record, Trained, as_records
-from .._native import CheckpointError, InputError, ProtocolError
+from .._writing import replacing
+from .._native import InputError, ProtocolError
 from .._judge import judge_of
 from .._text import TextFeatures, takes_text
 from .._tokens import Tokens, tokens_of
 from ._client import Query, Task, answered
 from ._messages import ACTION, EVAL_LOSS, NUM_CLIENTS, NUM_EXAMPLES, Header, method_of
 from ._tensors import arrays_of, single_arrays
+
+logger = getLogger("flwr.fedhds")
 
 Mod = Callable[[Message, Context, Callable[[Message, Context], Message]], Message]
 
@@ -238,21 +243,22 @@ def _read(file: Path | None, rows: int) -> NDArray[np.float32] | None:
         return None
     try:
         found = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise CheckpointError(f"features {file}: expected an array in NumPy's format: {error}") from error
-    if found.ndim != 2 or len(found) != rows:
-        raise CheckpointError(f"features {file}: expected {rows} rows, got an array of shape {found.shape}")
-    return np.asarray(found, dtype=np.float32)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        logger.warning("%s: features are taken again, as the file is damaged: %s", file, error)
+        return None
+    whole = isinstance(found, np.ndarray) and found.dtype == np.float32 and found.ndim == 2 and len(found) == rows
+    if not whole or not np.isfinite(found).all():
+        logger.warning("%s: features are taken again: expected %s finite rows of float32, got something else", file, rows)
+        return None
+    return np.asarray(found)
 
 
 def _write(file: Path | None, features: NDArray[np.float32]) -> None:
     if file is None:
         return
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as opened:
+        with replacing(file) as opened:
             np.save(opened, features, allow_pickle=False)
-        os.replace(temporary, file)
     except OSError as error:
-        raise CheckpointError(f"features {file}: expected a file that can be written: {error}") from error
+        logger.warning("%s: features are not kept, and taken again in the next run: %s", file, error)

@@ -15,7 +15,7 @@ from .. import Group, Method, Server
 from .._aggregators import aggregator as checked_aggregator
 from .._aggregators import settings_of
 from .._arrays import seed as checked_seed
-from .._calls import name_of
+from .._identity import identity_of
 from .._native import ParameterError, ProtocolError
 from .._told import told
 from ._evaluation import WITHOUT_NUMBER, evaluated
@@ -316,7 +316,7 @@ class FedHDS(ResumableStrategy):
     def _settings(self) -> dict[str, Any]:
         return {
             "method": self.method.settings,
-            "aggregator": settings_of(self.aggregator) or name_of(self.aggregator),
+            "aggregator": settings_of(self.aggregator) or identity_of(self.aggregator),
             "seed": self.seed,
             "layers": self.layers,
             "clients_per_round": self.clients_per_round,

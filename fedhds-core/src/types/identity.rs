@@ -32,6 +32,16 @@ impl RunIdentity {
         }
     }
 
+    /// Sets every name of another.
+    pub fn extend(&mut self, other: &RunIdentity) {
+        self.0.extend(other.0.iter().map(|(name, value)| (name.clone(), value.clone())));
+    }
+
+    /// Whether nothing is set.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value of a name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
