@@ -1,7 +1,7 @@
 //! Each round is answered once: the same question gets the same answer again, another one an error.
 
-use super::picked::Picked;
 use super::Client;
+use super::picked::Picked;
 use crate::error::{Error, Result};
 use crate::protocol::{Registered, RoundStart, Section as _, SelectionOrder, Wire as _};
 use crate::types::seed::first_eight;
@@ -86,7 +86,12 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Protocol`] for another order than the one that the round was answered to.
-    pub(super) fn answer_to(&self, order: &SelectionOrder, context: &Context, scored: bool) -> Result<Option<AnsweredOrder>> {
+    pub(super) fn answer_to(
+        &self,
+        order: &SelectionOrder,
+        context: &Context,
+        scored: bool,
+    ) -> Result<Option<AnsweredOrder>> {
         let mine = order.client == self.id && self.state.as_ref().is_some_and(|state| state.round == order.round);
         let Some(answered) = self.answered.get().filter(|answered| mine && answered.round == order.round) else {
             return Ok(None);

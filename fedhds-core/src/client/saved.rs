@@ -135,14 +135,19 @@ impl Client {
     pub fn restore(&mut self, saved: SavedClient) -> Result<()> {
         if let Some(answered) = &saved.answered {
             let records = saved.state.as_ref().map_or(0, |state| state.points.rows());
-            let rows = answered.chosen.iter().chain(&answered.refused).chain(answered.scores.iter().map(|(row, _)| row));
+            let rows =
+                answered.chosen.iter().chain(&answered.refused).chain(answered.scores.iter().map(|(row, _)| row));
             if let Some(row) = rows.into_iter().find(|row| row.index() >= records) {
                 return Err(Error::input("client state: answered", format!("rows below {records}"), row));
             }
             let (chosen, refused) = (answered.ordered.0 as usize, answered.ordered.1 as usize);
             if chosen > answered.chosen.len() || refused > answered.refused.len() {
                 let expected = format!("at most {} and {}", answered.chosen.len(), answered.refused.len());
-                return Err(Error::input("client state: answered: ordered", expected, format!("{chosen} and {refused}")));
+                return Err(Error::input(
+                    "client state: answered: ordered",
+                    expected,
+                    format!("{chosen} and {refused}"),
+                ));
             }
         }
         self.pin(saved.pins)?;

@@ -84,8 +84,11 @@ impl Wire for SelectionOrder {
                 && (1..=GateLimit::MAX_DECOYS).contains(&limit.decoys)
                 && (1..=GateLimit::MAX_TRIES).contains(&limit.tries))
         {
-            let expected =
-                format!("a finite score, 1 to {} decoys and 1 to {} tries", GateLimit::MAX_DECOYS, GateLimit::MAX_TRIES);
+            let expected = format!(
+                "a finite score, 1 to {} decoys and 1 to {} tries",
+                GateLimit::MAX_DECOYS,
+                GateLimit::MAX_TRIES
+            );
             return err("selection_order: gate_limit", expected, format!("{limit:?}"));
         }
         if let Some(SpareGroups(spares)) = self.sections.get()? {

@@ -1,6 +1,8 @@
 //! Server to client: a round begins.
 
-use super::{GateLimit, GateQuestion, Kind, MAX_DIMS, RecordKeys, Registered, Section as _, Sections, TokensAsked, Wire};
+use super::{
+    GateLimit, GateQuestion, Kind, MAX_DIMS, RecordKeys, Registered, Section as _, Sections, TokensAsked, Wire,
+};
 use crate::error::{Error, Result};
 use crate::types::{Round, Seed};
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,9 @@ on a single one).
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -41,6 +43,9 @@ EVAL_LOSS = "eval_loss"
 """Metric of an evaluation: mean loss over its records."""
 
 VERSION = 1
+
+_SETTINGS = ("preset", "name", "features", "client", "server", "count")
+"""The parts of a method's settings."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ def read_json(text: str, what: str) -> dict[str, Any]:
     """
     try:
         fields = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"protocol: {what}: expected JSON, got {text[:40]!r}: {error}") from error
     if not isinstance(fields, dict):
         raise ProtocolError(f"protocol: {what}: expected an object, got {text[:40]!r}")
@@ -164,8 +169,15 @@ def body_of(message: Message, what: str) -> bytes:
 
 
 def method_of(header: Header) -> Method:
-    """The server's method; stages of its own in Python are not part of it."""
+    """The server's method; stages of its own in Python are not part of it.
+
+    Raises:
+        ProtocolError: for what is no method's settings.
+    """
     settings = dict(header.method)
+    unknown = next((name for name in settings if name not in _SETTINGS), None)
+    if unknown is not None:
+        raise ProtocolError(f"protocol: header: method: expected {', '.join(_SETTINGS)}, got {unknown!r}")
     return Method(settings.pop("preset", ""), **settings)
 
 
@@ -183,10 +195,28 @@ def arrays_of(record: ArrayRecord) -> dict[str, NDArray[Any]]:
     found = {}
     for name, array in record.items():
         try:
+            _check_size(array.data)
             found[name] = array.numpy()
         except (ValueError, TypeError, EOFError, OSError) as error:
             raise ProtocolError(f"protocol: array `{name}`: expected NumPy's format: {error}") from error
     return found
+
+
+def _check_size(data: bytes) -> None:
+    """Whether an array in NumPy's format has the bytes that its head claims: room is asked for by the head.
+
+    Raises:
+        ValueError: where it has not.
+    """
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"expected version 1.0 or 2.0 of the format, got {version}")
+    shape, _, dtype = readers[version](stream)
+    claimed, there = math.prod(shape) * dtype.itemsize, len(data) - stream.tell()
+    if claimed > there:
+        raise ValueError(f"expected {claimed} bytes, as its head claims, got {there}")
 
 
 def record_of(arrays: Mapping[str, ArrayLike]) -> ArrayRecord:
