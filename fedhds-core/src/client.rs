@@ -138,13 +138,6 @@ impl Client {
         self.check_round(start, asked)?;
         let told = start.sections.get::<Registered>()?.and_then(|registered| registered.of(self.id));
         self.take_back_lost(told);
-        if let Some(state) = self.state.as_ref().filter(|state| state.round == start.round && state.asked.is_some()) {
-            let summary = match &state.released {
-                Some(released) => released.clone(),
-                None => self.whole_summary(state, start.round)?,
-            };
-            return short_form(summary, told);
-        }
         if records.len() > MAX_RECORDS {
             return Err(Error::input("features", format!("at most {MAX_RECORDS} records"), records.len()));
         }
@@ -176,6 +169,14 @@ impl Client {
         };
         let keys = start.sections.get::<RecordKeys>()?;
         let mut state = self.groups_of(&records, start, keys, context)?;
+        if let Some(known) = self.state.as_ref().filter(|known| known.round == start.round && known.asked.is_some()) {
+            // The round was answered. The records were grouped only to say what is wrong with them, where something is.
+            let summary = match &known.released {
+                Some(released) => released.clone(),
+                None => self.whole_summary(known, start.round)?,
+            };
+            return short_form(summary, told);
+        }
         let mut released = state.released.take();
         let summary = match &released {
             Some(released) => ClientSummary { round: start.round, ..released.clone() },
