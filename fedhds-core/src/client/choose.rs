@@ -131,6 +131,16 @@ impl Client {
         Ok((picked, scores))
     }
 
+    /// Whether the summary named this group: what it kept back gives no records.
+    fn is_sent(&self, state: &ClientState, cluster: ClusterId) -> bool {
+        let shown = |distinct: &u32| *distinct as usize >= self.stages.least_shown;
+        state.distinct.get(cluster.index()).is_none_or(shown)
+            && state
+                .released
+                .as_ref()
+                .is_none_or(|released| released.groups.binary_search_by_key(&cluster, |group| group.cluster).is_ok())
+    }
+
     /// Whether this client agrees to so many records.
     fn check_most(&self, records: usize) -> Result<()> {
         match records > self.max_records {
@@ -181,11 +191,11 @@ impl Client {
                 return Err(Error::protocol("selection_order: cluster", expected, wanted.cluster));
             };
             let mut count = wanted.count as usize;
-            if let Some(released) = &state.released {
-                if released.groups.binary_search_by_key(&wanted.cluster, |group| group.cluster).is_err() {
-                    let got = format!("cluster {}, which was not sent", wanted.cluster);
-                    return Err(Error::protocol("selection_order: cluster", "groups of the summary", got));
-                }
+            if !self.is_sent(state, wanted.cluster) {
+                let got = format!("cluster {}, which was not sent", wanted.cluster);
+                return Err(Error::protocol("selection_order: cluster", "groups of the summary", got));
+            }
+            if state.released.is_some() {
                 count = count.min(rows.len());
             }
             if count > rows.len() {
@@ -224,6 +234,10 @@ impl Client {
                 let expected = format!("ids below {}", members.len());
                 return Err(Error::protocol("selection_order: spare_groups", expected, spare));
             };
+            if !self.is_sent(state, spare) {
+                let got = format!("cluster {spare}, which was not sent");
+                return Err(Error::protocol("selection_order: spare_groups", "groups of the summary", got));
+            }
             let taken = sorting::set(picked.chosen.iter().chain(&picked.refused).copied());
             let seen = |row: RowId| self.trained.contains(&row) || taken.contains(&row);
             let new = rows.iter().filter(|row| !seen(RowId(**row as u32))).copied().collect();
