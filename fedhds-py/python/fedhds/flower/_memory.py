@@ -36,11 +36,11 @@ def unpin(context: Context, state_dir: str | os.PathLike[str] | None = None) -> 
     """
     record = context.state.config_records.get(_KEY)
     if record is not None:
-        kept = {name: record[name] for name in ("experiment", "trained") if name in record}
+        kept = {name: record[name] for name in ("experiment", "trained", "client") if name in record}
         context.state[_KEY] = ConfigRecord(kept)
     number = context.node_config.get("partition-id") if record is None else record.get("client")
-    for file in [] if state_dir is None else Path(state_dir).glob(f"client-{'*' if number is None else number}.pins"):
-        file.unlink(missing_ok=True)
+    if state_dir is not None and isinstance(number, int):
+        (Path(state_dir) / f"client-{number}.pins").unlink(missing_ok=True)
 
 
 class Memory:
