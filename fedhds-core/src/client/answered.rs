@@ -121,7 +121,11 @@ impl Client {
             scored,
             chosen: picked.chosen.clone(),
             refused: picked.refused.clone(),
-            ordered: (picked.ordered.0 as u32, picked.ordered.1 as u32),
+            // The last record of an order in tokens may have been put back.
+            ordered: (
+                picked.ordered.0.min(picked.chosen.len()) as u32,
+                picked.ordered.1.min(picked.refused.len()) as u32,
+            ),
             scores: scores.to_vec(),
         }));
         Ok(())
