@@ -64,7 +64,7 @@ def summary_of(reply: Message) -> bytes:
 
 def rust_app(**settings: Any) -> ClientApp:
     """A client of `RustClient` whose trainer and extractor are Python objects."""
-    records = [fedhds.Record(instruction=f"Say {row}", response=str(row)) for row in range(RECORDS)]
+    records = [fedhds.Record(str(row), f"Say {row}", responses=(str(row),)) for row in range(RECORDS)]
 
     class Extractor:
         is_frozen, layers = True, 1
@@ -232,9 +232,9 @@ def test_a_client_of_fedml_answers_once_and_has_limits() -> None:
 
 def test_near_copies_of_a_record_are_one_record() -> None:
     """Three copies of a lone record are no group of three, with methods that let each copy train too."""
-    records = [fedhds.Record(instruction=f"Name the sound of animal {row}", response="moo") for row in range(20)]
+    records = [fedhds.Record(str(row), f"Name the sound of animal {row}", responses=("moo",)) for row in range(20)]
     clothes = ["My bank code is 4711.", "my bank code is 4711", "Please: my  bank code is 4711"]
-    records += [fedhds.Record(instruction=text, response="yes") for text in clothes]
+    records += [fedhds.Record(text, text, responses=("yes",)) for text in clothes]
     features = np.random.default_rng(1).normal(size=(23, 8)).astype(np.float32)
     features[20:] += 50.0
 
