@@ -40,7 +40,8 @@ def unpin(context: Context, state_dir: str | os.PathLike[str] | None = None) -> 
         context.state[_KEY] = ConfigRecord(kept)
     number = context.node_config.get("partition-id") if record is None else record.get("client")
     if state_dir is not None and isinstance(number, int):
-        (Path(state_dir) / f"client-{number}.pins").unlink(missing_ok=True)
+        for file in _pins_files(Path(state_dir), number):
+            file.unlink(missing_ok=True)
 
 
 class Memory:
@@ -63,8 +64,8 @@ class Memory:
         self._client = header.known_client
         self._state: bytes | None = None
         self._state_round = 0
-        self._pins_file = None if folder is None else Path(folder) / f"client-{header.client}.pins"
-        self._pins = _pins(context, self._pins_file)
+        self._pins_file = None if self._file is None else self._file.with_suffix(".pins")
+        self._pins = _pins(context, [] if folder is None else _pins_files(Path(folder), self._client))
         self._asked = ""
         record = context.state.config_records.get(_KEY)
         if record is not None and record.get("experiment") == self._experiment:
@@ -167,16 +168,23 @@ class Memory:
         self._context.state[_KEY] = ConfigRecord(fields)
 
 
-def _pins(context: Context, file: Path | None) -> bytes | None:
+def _pins_files(folder: Path, client: int) -> list[Path]:
+    """What this client was told first lies beside its rows, in whatever experiment."""
+    return sorted(folder.glob(f"*/client-{client}.pins"))
+
+
+def _pins(context: Context, files: list[Path]) -> bytes | None:
     """What this client was told at first contact."""
     record = context.state.config_records.get(_KEY)
     pins = None if record is None else record.get("pins")
     if isinstance(pins, bytes):
         return pins
-    try:
-        return file.read_bytes() if file is not None and file.exists() else None
-    except OSError as error:
-        raise CheckpointError(f"checkpoint {file}: expected a file that can be read: {error}") from error
+    for file in files[:1]:
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"checkpoint {file}: expected a file that can be read: {error}") from error
+    return None
 
 
 def _rows(text: str, where: str) -> dict[int, list[int]]:
