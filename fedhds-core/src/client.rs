@@ -1,17 +1,23 @@
 //! A client's half of the selection: message in, message out. No I/O, no clock, no global state.
 
+mod answered;
 mod choice;
 mod choose;
 mod gate;
 mod groups;
 mod picked;
+mod pins;
 mod saved;
 mod spend;
 
+pub use answered::AnsweredOrder;
 pub use choice::{Choice, Chosen};
 pub use gate::Pair;
 pub(crate) use gate::pilot_scores;
+pub use pins::Pins;
 pub use saved::{ClientState, LastTrained, SavedClient};
+
+use answered::{Answered, question};
 
 use crate::error::{Error, Result};
 use crate::method::checked::run_upload;
@@ -43,6 +49,9 @@ pub struct Client {
     last: Option<LastTrained>,
     refused: BTreeSet<RowId>,
     least_group: usize,
+    max_records: usize,
+    pins: Pins,
+    answered: Answered,
     identity: RunIdentity,
 }
 
@@ -58,6 +67,9 @@ impl Client {
             last: None,
             refused: BTreeSet::new(),
             least_group: 1,
+            max_records: MAX_RECORDS,
+            pins: Pins::default(),
+            answered: Answered::default(),
             identity: pipeline.client.identity.clone(),
         }
     }
@@ -73,14 +85,23 @@ impl Client {
         self.least_group = records;
     }
 
+    /// Agrees to train on at most so many records a round, whatever the server orders: an order that comes to more is refused. It is for
+    /// whoever runs the client to say in each process.
+    pub fn set_max_records(&mut self, records: usize) {
+        self.max_records = records;
+    }
+
     /// Groups the records and reports the groups (steps 2 to 4 of the method).
     ///
     /// `records` are the features `[records, d]`, row i of record i, with scores where a [`Scorer`](crate::stage::Scorer) gave any
     /// (`&features`, or `Rows::new(&features).scores(&scores)`), and with [`tokens`](Rows::tokens) where the server's budget is in tokens;
     /// methods that look at no features take a matrix of `[records, 0]`.
     /// `context.seed` is this client's for this round. No records, or records that form no group, give a summary
-    /// without groups, unless [`Ungrouped::OneGroup`](crate::method::Ungrouped) says otherwise. A second call replaces
-    /// what the first one remembered; with an upload stage a second call for one round gives the first one's answer again.
+    /// without groups, unless [`Ungrouped::OneGroup`](crate::method::Ungrouped) says otherwise.
+    ///
+    /// A round is answered once: a second call for it gives the first one's answer again, whatever the records are by then. Another
+    /// question or seed for that round, and an earlier round, are refused, and so is what differs from [`pins`](Client::pins);
+    /// [`unpin`](Client::unpin) forgets both.
     ///
     /// # Errors
     /// [`Error::NotFinite`] and [`Error::Input`] for features that cannot be used, [`Error::Protocol`] when the server asks for what
@@ -115,13 +136,10 @@ impl Client {
                 return Err(Error::protocol("round_start: seed", expected, seed.0));
             }
         }
+        let (pins, asked) = (self.pins.with(start)?, question(start, context.seed)?);
+        self.check_round(start, asked)?;
         let told = start.sections.get::<Registered>()?.and_then(|registered| registered.of(self.id));
         self.take_back_lost(told);
-        if let Some(ClientState { round, released: Some(released), .. }) = &self.state
-            && *round == start.round
-        {
-            return short_form(released.clone(), told);
-        }
         if records.len() > MAX_RECORDS {
             return Err(Error::input("features", format!("at most {MAX_RECORDS} records"), records.len()));
         }
@@ -143,12 +161,24 @@ impl Client {
             let expected = format!("{} values, one for each record, or none", records.len());
             return Err(Error::input("copies", expected, records.copies.len()));
         }
+        if !records.alike.is_empty() && records.alike.len() != records.len() {
+            let expected = format!("{} values, one for each record, or none", records.len());
+            return Err(Error::input("alike", expected, records.alike.len()));
+        }
         let records = match start.sections.get::<TokensAsked>()? {
             Some(TokensAsked) => check_tokens(records)?,
             None => records.tokens(&[]),
         };
         let keys = start.sections.get::<RecordKeys>()?;
         let mut state = self.groups_of(&records, start, keys, context)?;
+        if let Some(known) = self.state.as_ref().filter(|known| known.round == start.round && known.asked.is_some()) {
+            // The round was answered. The records were grouped only to say what is wrong with them, where something is.
+            let summary = match &known.released {
+                Some(released) => released.clone(),
+                None => self.whole_summary(known, start.round)?,
+            };
+            return short_form(summary, told);
+        }
         let mut released = state.released.take();
         let summary = match &released {
             Some(released) => ClientSummary { round: start.round, ..released.clone() },
@@ -173,7 +203,9 @@ impl Client {
             "records are grouped"
         );
         state.released = released;
+        state.asked = Some(asked);
         self.state = Some(state);
+        self.pins = pins;
         short_form(summary, told)
     }
 

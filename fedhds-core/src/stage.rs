@@ -94,6 +94,9 @@ pub struct Rows<'a> {
     /// Which near copy each row is of, `[n]`: rows of one number say the same. Empty where each row says something of its own, or nothing
     /// is known.
     pub copies: &'a [u32],
+    /// The same of rows that each count and may train for itself, `[n]`: it says how many distinct records a group has, where that must be
+    /// so many, and nothing else. Empty where nothing is known.
+    pub alike: &'a [u32],
     /// Features of the rows' prompts alone, `[n, p]`, which tell topics apart where records are ranked by decoys; without them the points do.
     pub prompts: Option<&'a Matrix>,
     /// What a selection is to lie near, for the server's selector where the server keeps the clients' groups; else the rows themselves.
@@ -117,6 +120,7 @@ impl<'a> Rows<'a> {
             covered: None,
             keys: &[],
             copies: &[],
+            alike: &[],
             prompts: None,
             targets: None,
             tokens: &[],
@@ -164,6 +168,12 @@ impl<'a> Rows<'a> {
     #[must_use]
     pub fn copies(self, copies: &'a [u32]) -> Self {
         Self { copies, ..self }
+    }
+
+    /// Says which near copy each row is of, `[n]`, only for how many distinct records a group has.
+    #[must_use]
+    pub fn alike(self, alike: &'a [u32]) -> Self {
+        Self { alike, ..self }
     }
 
     /// Adds features of the rows' prompts alone, `[n, p]`.

@@ -634,6 +634,17 @@ fedhds_status_t fedhds_client_set_secret(struct fedhds_client_t *client,
 fedhds_status_t fedhds_client_set_least_group(struct fedhds_client_t *client,
                                               size_t records);
 
+// Agrees to train on at most so many records a round: an order that comes to more is refused with `FEDHDS_STATUS_PROTOCOL`. It is the app's
+// to say in each process: it is not in the client's state. No limit at first.
+fedhds_status_t fedhds_client_set_max_records(struct fedhds_client_t *client,
+                                              size_t records);
+
+// Forgets what the client was told at first contact (what keys of records come from, what the quality gate asks) and which round it answered
+// last: for another federation, or a server that begins again. Until then another value, another question or order for an answered round, and
+// an earlier round are refused with `FEDHDS_STATUS_PROTOCOL`; the same question or order gets the same answer again. Both are in
+// `fedhds_client_state`.
+fedhds_status_t fedhds_client_unpin(struct fedhds_client_t *client);
+
 // What the client remembers, to go on in another process; with the secret of its upload stage, and how often it drew, so that no draw
 // comes twice. It belongs on the client's disk alone.
 //
@@ -897,6 +908,15 @@ fedhds_status_t fedhds_method_new(const char *settings,
 // # Safety
 // `json` is valid for a write.
 fedhds_status_t fedhds_method_settings(const struct fedhds_method_t *method, struct fedhds_bytes_t **json);
+
+// Whether a client should run a method whose settings a server named: `FEDHDS_STATUS_PROTOCOL` says which setting asks for more work, or shows
+// more, than it may. `limits` is a JSON object or TOML of `presets` (names), `max_clusters`, `max_init`, `max_iter`, `max_components` and
+// `max_shared_dims`, each with a default; NULL takes all defaults, which allow every preset.
+//
+// # Safety
+// `limits` is NULL or ends with NUL.
+fedhds_status_t fedhds_method_check_allowed(const struct fedhds_method_t *method,
+                                            const char *limits);
 
 // Frees the method; NULL is fine.
 fedhds_status_t fedhds_method_free(struct fedhds_method_t *method);

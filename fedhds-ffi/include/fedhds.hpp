@@ -1162,6 +1162,16 @@ public:
         return detail::made<Bytes>({}, [&](auto** out) { return fedhds_method_settings(raw(), out); });
     }
 
+    // Whether a client should run this method where a server named it: presets within the default limits.
+    Result<void> check_allowed() const {
+        return detail::run({}, [&] { return fedhds_method_check_allowed(raw(), nullptr); });
+    }
+
+    // The same within limits of one's own, in JSON or TOML.
+    Result<void> check_allowed(Text limits) const {
+        return detail::run({limits}, [&] { return fedhds_method_check_allowed(raw(), limits.raw()); });
+    }
+
     // Takes `reduce(MatrixView features, std::uint64_t seed, Span<float> reduced)` as "client.reducer" or
     // "client.normalizer": it fills `columns` values for each row, row after row.
     template <class F>
@@ -1445,6 +1455,17 @@ public:
     // and does not train. It is not in its state.
     Result<void> set_least_group(std::size_t records) {
         return detail::run({}, [&] { return fedhds_client_set_least_group(raw(), records); });
+    }
+
+    // Agrees to train on at most so many records a round: an order that comes to more is refused. It is not in its state.
+    Result<void> set_max_records(std::size_t records) {
+        return detail::run({}, [&] { return fedhds_client_set_max_records(raw(), records); });
+    }
+
+    // Forgets what it was told at first contact and which round it answered last: for another federation, or a server that
+    // begins again.
+    Result<void> unpin() {
+        return detail::run({}, [&] { return fedhds_client_unpin(raw()); });
     }
 
     // The group of each record after `summarize`, -1 for none.

@@ -170,6 +170,32 @@ pub extern "C" fn fedhds_client_set_least_group(client: *mut fedhds_client_t, re
     })
 }
 
+/// Agrees to train on at most so many records a round: an order that comes to more is refused with `FEDHDS_STATUS_PROTOCOL`. It is the app's
+/// to say in each process: it is not in the client's state. No limit at first.
+#[unsafe(no_mangle)]
+pub extern "C" fn fedhds_client_set_max_records(client: *mut fedhds_client_t, records: usize) -> fedhds_status_t {
+    boundary(|| {
+        handle::write(client, |machine| {
+            machine.client.set_max_records(records);
+            Ok(())
+        })
+    })
+}
+
+/// Forgets what the client was told at first contact (what keys of records come from, what the quality gate asks) and which round it answered
+/// last: for another federation, or a server that begins again. Until then another value, another question or order for an answered round, and
+/// an earlier round are refused with `FEDHDS_STATUS_PROTOCOL`; the same question or order gets the same answer again. Both are in
+/// `fedhds_client_state`.
+#[unsafe(no_mangle)]
+pub extern "C" fn fedhds_client_unpin(client: *mut fedhds_client_t) -> fedhds_status_t {
+    boundary(|| {
+        handle::write(client, |machine| {
+            machine.client.unpin();
+            Ok(())
+        })
+    })
+}
+
 /// What the client remembers, to go on in another process; with the secret of its upload stage, and how often it drew, so that no draw
 /// comes twice. It belongs on the client's disk alone.
 ///

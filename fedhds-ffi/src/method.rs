@@ -4,7 +4,7 @@ use crate::buffer::{bytes, fedhds_bytes_t};
 use crate::handle::{self, Handle};
 use crate::pointer::{Out, text};
 use crate::status::{Outcome, boundary, fedhds_status_t};
-use fedhds_core::method::{MakeMemory, MethodConfig, Pipeline};
+use fedhds_core::method::{AllowedMethods, MakeMemory, MethodConfig, Pipeline};
 use fedhds_core::stage::{Clusterer, Reducer, Selector, Upload};
 use fedhds_core::{Error, parse};
 use std::collections::BTreeMap;
@@ -95,6 +95,29 @@ pub unsafe extern "C" fn fedhds_method_settings(
         let method = handle::copy(method)?;
         let text = parse::to_json("method", &method.config)?;
         out.set(bytes(text.into_bytes()));
+        Ok(())
+    })
+}
+
+/// Whether a client should run a method whose settings a server named: `FEDHDS_STATUS_PROTOCOL` says which setting asks for more work, or shows
+/// more, than it may. `limits` is a JSON object or TOML of `presets` (names), `max_clusters`, `max_init`, `max_iter`, `max_components` and
+/// `max_shared_dims`, each with a default; NULL takes all defaults, which allow every preset.
+///
+/// # Safety
+/// `limits` is NULL or ends with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_method_check_allowed(
+    method: *const fedhds_method_t,
+    limits: *const c_char,
+) -> fedhds_status_t {
+    boundary(|| {
+        let method = handle::copy(method)?;
+        let allowed: AllowedMethods = match limits.is_null() {
+            true => AllowedMethods::default(),
+            // SAFETY: the caller's promise.
+            false => parse::from_text("limits", unsafe { text(limits, "limits") }?)?,
+        };
+        allowed.check(&method.config)?;
         Ok(())
     })
 }

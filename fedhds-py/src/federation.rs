@@ -6,8 +6,8 @@ use crate::custom::Custom;
 use crate::custom_pipeline::replace;
 use crate::error::OrRaise as _;
 use crate::run::{Failures, heavy_with};
-use fedhds_core::client::{self, Pair};
-use fedhds_core::method::{MethodConfig, Pipeline, Preset};
+use fedhds_core::client::{self, Pair, Pins};
+use fedhds_core::method::{AllowedMethods, MethodConfig, Pipeline, Preset};
 use fedhds_core::protocol::{ClientSummary, RoundStart, SelectionOrder, Wire as _};
 use fedhds_core::stage::{Rows, Trained};
 use fedhds_core::types::{ClientId, Context, Control, Round, RowId, Scores, Secret, Seed};
@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Client>()?;
     module.add_function(wrap_pyfunction!(method, module)?)?;
+    module.add_function(wrap_pyfunction!(allowed_methods, module)?)?;
+    module.add_function(wrap_pyfunction!(check_allowed, module)?)?;
     module.add_function(wrap_pyfunction!(client_seed, module)?)?;
     module.add_function(wrap_pyfunction!(presets, module)?)
 }
@@ -65,6 +67,20 @@ fn method(json: &str) -> PyResult<String> {
     MethodConfig::from_text(json).and_then(|method| parse::to_json("method", &method)).or_raise()
 }
 
+/// Limits of the methods that a client runs, all of them, from JSON of those that are not the default.
+#[pyfunction]
+fn allowed_methods(json: &str) -> PyResult<String> {
+    let allowed: AllowedMethods = parse::from_json("allowed", json).or_raise()?;
+    parse::to_json("allowed", &allowed).or_raise()
+}
+
+/// Whether a client with these limits runs a method of a server's.
+#[pyfunction]
+fn check_allowed(allowed: &str, method: &str) -> PyResult<()> {
+    let allowed: AllowedMethods = parse::from_json("allowed", allowed).or_raise()?;
+    MethodConfig::from_text(method).and_then(|method| allowed.check(&method)).or_raise()
+}
+
 /// The rows of the record whose response, and of the one whose prompt it is put under.
 type RowPair = (u32, u32);
 
@@ -82,19 +98,25 @@ struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (id, method, layers, stages, secret))]
+    #[pyo3(signature = (id, method, layers, stages, secret, least_group, max_records))]
     fn new(
         id: u32,
         method: &str,
         layers: usize,
         stages: BTreeMap<String, Py<PyAny>>,
         secret: Option<[u8; 32]>,
+        least_group: usize,
+        max_records: Option<usize>,
     ) -> PyResult<Self> {
         let failures = Failures::default();
         let pipeline = build_pipeline(method, layers, stages, &failures).or_raise()?;
         let mut inner = client::Client::new(ClientId(id), &pipeline);
         if let Some(key) = secret {
             inner.set_secret(Secret::from_bytes(key));
+        }
+        inner.set_least_group(least_group);
+        if let Some(records) = max_records {
+            inner.set_max_records(records);
         }
         Ok(Self { inner, failures })
     }
@@ -110,7 +132,7 @@ impl Client {
     }
 
     /// The round's start, the features, and what else is known of the records, to the summary.
-    #[pyo3(signature = (start, features, scores, copies, prompts, tokens, seed))]
+    #[pyo3(signature = (start, features, scores, copies, alike, prompts, tokens, seed))]
     #[allow(clippy::too_many_arguments)]
     fn summarize<'py>(
         &mut self,
@@ -119,6 +141,7 @@ impl Client {
         features: PyReadonlyArray2<'py, f32>,
         scores: Option<(Vec<String>, PyReadonlyArray2<'py, f32>)>,
         copies: Option<Vec<u32>>,
+        alike: Option<Vec<u32>>,
         prompts: Option<PyReadonlyArray2<'py, f32>>,
         tokens: Option<Vec<u32>>,
         seed: u64,
@@ -129,13 +152,15 @@ impl Client {
             None => None,
             Some((names, values)) => Some(Scores::new(names, matrix(&values)?).or_raise()?),
         };
-        let (copies, tokens) = (copies.unwrap_or_default(), tokens.unwrap_or_default());
+        let (copies, alike) = (copies.unwrap_or_default(), alike.unwrap_or_default());
+        let tokens = tokens.unwrap_or_default();
         let prompts = prompts.map(|prompts| matrix(&prompts)).transpose()?;
         let client = &mut self.inner;
         let bytes = heavy_with(py, &self.failures, move |control| {
             let context = context(seed, start.round, "client", client.id().0, "summarize", control);
             let rows =
                 Rows::new(&features).scores(scores.as_ref()).copies(&copies).prompts(prompts.as_ref()).tokens(&tokens);
+            let rows = rows.alike(&alike);
             client.summarize(&start, rows, &context)?.encode()
         })?;
         Ok(PyBytes::new(py, &bytes))
@@ -225,6 +250,26 @@ impl Client {
         let state = self.inner.state()?;
         let labels = state.clustering.labels.iter().map(|label| label.map_or(-1, |id| id.index() as i64));
         Some(PyArray1::from_vec(py, labels.collect()))
+    }
+
+    /// The experiment's seed, as a server said it: the first one holds.
+    fn pin_seed(&mut self, seed: u64) -> PyResult<()> {
+        self.inner.pin_seed(Seed(seed)).or_raise()
+    }
+
+    /// What it was told at first contact.
+    fn pins<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.inner.pins().to_bytes().or_raise()?))
+    }
+
+    /// Gives it what it was told at first contact, earlier.
+    fn pin(&mut self, pins: &[u8]) -> PyResult<()> {
+        self.inner.pin(Pins::from_bytes(pins).or_raise()?).or_raise()
+    }
+
+    /// Forgets what it was told at first contact, and which round it answered last.
+    fn unpin(&mut self) {
+        self.inner.unpin();
     }
 
     /// What it remembers, its secret among it.

@@ -5,9 +5,11 @@ mod config;
 mod dataset;
 mod embedded_model;
 mod gguf;
+mod hostile_server;
 mod kill_resume;
 mod model_experiment;
 mod soak;
+mod threats;
 
 #[path = "../toy/mod.rs"]
 mod toy;

@@ -39,11 +39,16 @@ impl Client {
     /// [`Repeats::Avoid`] those that it trained on before ([`mark_trained`](Client::mark_trained)) come last. Where an upload stage may have
     /// changed what the server knows, an order for more than a group holds is an order for all of it.
     ///
+    /// A round's order is answered once: the same order gets the same records again, whatever was marked in between, and another one is
+    /// refused ([`unpin`](Client::unpin) forgets it).
+    ///
     /// # Errors
-    /// [`Error::Protocol`] when no summary was sent, when the order is for another client or round, or when it asks for a group
-    /// that was not reported or for more records than the group holds; [`Error::Stage`] and the selector's own errors.
+    /// [`Error::Protocol`] when no summary was sent, when the order is for another client or round, when it is not the order that the
+    /// round was answered to, or when it asks for a group that was not reported, for more records than the group holds, or for more than
+    /// this client agrees to ([`set_max_records`](Client::set_max_records)); [`Error::Stage`] and the selector's own errors.
     pub fn choose(&self, order: &SelectionOrder, context: &Context) -> Result<Vec<RowId>> {
-        self.choose_by(order, context, &mut all_pass).map(Picked::ascending)
+        let (picked, _) = self.answer_order(order, context, false, &mut |_| Ok(Vec::new()))?;
+        Ok(picked.ascending())
     }
 
     /// [`choose`](Client::choose), leaving out what does not pass where the order's gate is open: `losses` gives the mean loss of each
@@ -59,12 +64,7 @@ impl Client {
         context: &Context,
         losses: &mut dyn FnMut(&[Pair]) -> Result<Vec<f32>>,
     ) -> Result<Vec<RowId>> {
-        let Some(limit) = order.sections.get::<GateLimit>()? else { return self.choose(order, context) };
-        let this = &*self;
-        let picked = this.choose_by(order, context, &mut |rows| {
-            let scores = this.mean_scores(&rows, &limit, losses)?;
-            Ok(passing(&rows, &scores, &limit))
-        })?;
+        let (picked, _) = self.answer_order(order, context, true, losses)?;
         self.refused.extend(picked.refused.iter().copied());
         Ok(picked.ascending())
     }
@@ -80,22 +80,18 @@ impl Client {
         context: &Context,
         losses: Option<&mut Losses<'_>>,
     ) -> Result<Chosen> {
-        let (this, mut scored) = (&*self, BTreeMap::new());
-        let picked = match (losses, order.sections.get::<GateLimit>()?) {
-            (Some(losses), Some(limit)) => this.choose_by(order, context, &mut |rows| {
-                let scores = this.mean_scores(&rows, &limit, losses)?;
-                scored.extend(rows.iter().copied().zip(scores.iter().copied()));
-                Ok(passing(&rows, &scores, &limit))
-            })?,
-            _ => this.choose_by(order, context, &mut all_pass)?,
+        let (picked, scores) = match losses {
+            Some(losses) => self.answer_order(order, context, true, losses)?,
+            None => self.answer_order(order, context, false, &mut |_| Ok(Vec::new()))?,
         };
-        let labels = this.state.as_ref().map_or(&[][..], |state| &state.clustering.labels);
+        let scored: BTreeMap<RowId, f64> = sorting::map(scores);
+        let labels = self.state.as_ref().map_or(&[][..], |state| &state.clustering.labels);
         let choices = |rows: &[RowId], ordered: usize| -> Vec<Choice> {
             let choice = |(at, &row): (usize, &RowId)| Choice {
                 row,
                 group: labels.get(row.index()).copied().flatten().unwrap_or(ClusterId(0)),
                 spare: at >= ordered,
-                score: scored.get(&row).copied().filter(|score| !score.is_nan()),
+                score: scored.get(&row).copied(),
             };
             let mut choices: Vec<Choice> = rows.iter().enumerate().map(choice).collect();
             sorting::sort_by_key(&mut choices, |choice| choice.row);
@@ -107,6 +103,53 @@ impl Client {
         };
         self.refused.extend(picked.refused);
         Ok(chosen)
+    }
+
+    /// The records of an order, with the scores that were looked at; those of the first time where this order was answered before.
+    fn answer_order(
+        &self,
+        order: &SelectionOrder,
+        context: &Context,
+        scored: bool,
+        losses: &mut Losses<'_>,
+    ) -> Result<(Picked, Vec<(RowId, f64)>)> {
+        let limit = order.sections.get::<GateLimit>()?.filter(|_| scored);
+        if let Some(known) = self.answer_to(order, context, limit.is_some())? {
+            return Ok(known.into_picked());
+        }
+        let mut scores = BTreeMap::new();
+        let picked = match &limit {
+            None => self.choose_by(order, context, &mut all_pass)?,
+            Some(limit) => self.choose_by(order, context, &mut |rows| {
+                let means = self.mean_scores(&rows, limit, losses)?;
+                scores.extend(rows.iter().copied().zip(means.iter().copied()).filter(|(_, score)| !score.is_nan()));
+                Ok(passing(&rows, &means, limit))
+            })?,
+        };
+        let scores: Vec<(RowId, f64)> = scores.into_iter().collect();
+        self.note_answer(order, context, limit.is_some(), &picked, &scores)?;
+        Ok((picked, scores))
+    }
+
+    /// Whether the summary named this group: what it kept back gives no records.
+    fn is_sent(&self, state: &ClientState, cluster: ClusterId) -> bool {
+        let shown = |distinct: &u32| *distinct as usize >= self.stages.least_shown;
+        state.distinct.get(cluster.index()).is_none_or(shown)
+            && state
+                .released
+                .as_ref()
+                .is_none_or(|released| released.groups.binary_search_by_key(&cluster, |group| group.cluster).is_ok())
+    }
+
+    /// Whether this client agrees to so many records.
+    fn check_most(&self, records: usize) -> Result<()> {
+        match records > self.max_records {
+            false => Ok(()),
+            true => {
+                let expected = format!("at most {}, which this client agrees to", self.max_records);
+                Err(Error::protocol("selection_order: records", expected, records))
+            }
+        }
     }
 
     /// The records of an order of which `passing` says which may train; and those that may not.
@@ -121,13 +164,18 @@ impl Client {
         if order.round != state.round {
             return Err(Error::protocol("selection_order: round", state.round.to_string(), order.round));
         }
+        let in_tokens: Option<OrderTokens> = order.sections.get()?;
+        if in_tokens.is_none() {
+            // What it says of groups is a proportion where it is in tokens.
+            self.check_most(order.records())?;
+        }
         let mut members = vec![Vec::new(); state.clustering.centroids.rows()];
         for (row, label) in state.clustering.labels.iter().enumerate() {
             if let Some(label) = label {
                 members[label.index()].push(row);
             }
         }
-        let mut purse = order.sections.get()?.map(|OrderTokens(wanted)| Purse { wanted, spent: 0 });
+        let mut purse = in_tokens.map(|OrderTokens(wanted)| Purse { wanted, spent: 0 });
         if purse.is_some() && state.tokens.is_empty() {
             let expected = "an order in records, as the server did not ask for tokens";
             return Err(Error::protocol("selection_order: order_tokens", expected, "one in tokens"));
@@ -143,11 +191,11 @@ impl Client {
                 return Err(Error::protocol("selection_order: cluster", expected, wanted.cluster));
             };
             let mut count = wanted.count as usize;
-            if let Some(released) = &state.released {
-                if released.groups.binary_search_by_key(&wanted.cluster, |group| group.cluster).is_err() {
-                    let got = format!("cluster {}, which was not sent", wanted.cluster);
-                    return Err(Error::protocol("selection_order: cluster", "groups of the summary", got));
-                }
+            if !self.is_sent(state, wanted.cluster) {
+                let got = format!("cluster {}, which was not sent", wanted.cluster);
+                return Err(Error::protocol("selection_order: cluster", "groups of the summary", got));
+            }
+            if state.released.is_some() {
                 count = count.min(rows.len());
             }
             if count > rows.len() {
@@ -186,9 +234,12 @@ impl Client {
                 let expected = format!("ids below {}", members.len());
                 return Err(Error::protocol("selection_order: spare_groups", expected, spare));
             };
-            let seen = |row: RowId| {
-                self.trained.contains(&row) || picked.chosen.contains(&row) || picked.refused.contains(&row)
-            };
+            if !self.is_sent(state, spare) {
+                let got = format!("cluster {spare}, which was not sent");
+                return Err(Error::protocol("selection_order: spare_groups", "groups of the summary", got));
+            }
+            let taken = sorting::set(picked.chosen.iter().chain(&picked.refused).copied());
+            let seen = |row: RowId| self.trained.contains(&row) || taken.contains(&row);
             let new = rows.iter().filter(|row| !seen(RowId(**row as u32))).copied().collect();
             let context = context.derive("spare", spare.0.into());
             if let Some(purse) = &mut purse {
@@ -203,6 +254,7 @@ impl Client {
         if let Some(purse) = &mut purse {
             purse.settle(state, &mut picked.chosen);
         }
+        self.check_most(picked.chosen.len())?;
         tracing::debug!(
             client = %self.id,
             round = %order.round,
@@ -245,7 +297,8 @@ impl Client {
             for (at, slot) in slots.iter_mut().enumerate() {
                 let next = slot.missing.min(slot.tries).min(slot.open.len());
                 let rows = self.pick(state, slot.cluster, slot.open.clone(), next, &slot.context)?;
-                slot.open.retain(|row| !rows.contains(&RowId(*row as u32)));
+                let taken = sorting::set(rows.iter().copied());
+                slot.open.retain(|row| !taken.contains(&RowId(*row as u32)));
                 slot.tries -= rows.len();
                 candidates.extend(rows.into_iter().map(|row| (row, at)));
             }
@@ -253,7 +306,8 @@ impl Client {
                 return Ok(());
             }
             let (passed, refused) = passing(candidates.iter().map(|(row, _)| *row).collect())?;
-            for (_, at) in candidates.iter().filter(|(row, _)| passed.contains(row)) {
+            let passing_rows = sorting::set(passed.iter().copied());
+            for (_, at) in candidates.iter().filter(|(row, _)| passing_rows.contains(row)) {
                 slots[*at].missing -= 1;
             }
             picked.chosen.extend(passed);

@@ -177,7 +177,8 @@ impl Client {
         let seed = self.state.as_ref().and_then(|state| state.keys).unwrap_or(Seed(0));
         let seed = seed.derive("pilot", u64::from(self.id.0));
         // The same few prompts for all records: whoever keeps what a model made of a prompt makes it once.
-        let representatives = self.representatives(seed, DECOY_PROMPTS.max(2 * limit.decoys as usize))?;
+        let representatives =
+            self.representatives(seed, DECOY_PROMPTS.max((limit.decoys as usize).saturating_mul(2)))?;
         let ranked: Vec<Ranked> = rows
             .iter()
             .map(|row| {

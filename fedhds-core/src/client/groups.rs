@@ -4,6 +4,7 @@ use super::{Client, ClientState};
 use crate::error::Result;
 use crate::method::Regroup;
 use crate::method::pipeline::Grouped;
+use crate::privacy::keep_groups;
 use crate::protocol::{
     ClientSummary, Group, GroupScores, GroupTokens, GroupsDigest, RecordKeys, RoundStart, Wire as _,
 };
@@ -61,10 +62,10 @@ impl Client {
                 control: context.control.clone(),
             },
         };
-        let Grouped { points, mut clustering, hidden } =
+        let Grouped { points, mut clustering, hidden, mut distinct } =
             self.stages.group(&records.keys(&keys), start.ask, &context)?;
         if once {
-            number_by_place(&mut clustering)?;
+            number_by_place(&mut clustering, &mut distinct)?;
         }
         let copied = copied(records, &clustering);
         Ok(ClientState {
@@ -80,6 +81,8 @@ impl Client {
             prompts,
             copied,
             tokens,
+            distinct,
+            asked: None,
         })
     }
 
@@ -98,7 +101,8 @@ impl Client {
             (before..records.len()).filter(|&row| records.copies.get(row).is_none_or(|c| !known.contains(c))).collect();
         let points = records.points.take_rows(&new)?;
         let copies: Vec<u32> = new.iter().filter_map(|&row| records.copies.get(row).copied()).collect();
-        let rows = Rows::new(&points).copies(&copies);
+        let alike: Vec<u32> = new.iter().filter_map(|&row| records.alike.get(row).copied()).collect();
+        let rows = Rows::new(&points).copies(&copies).alike(&alike);
         let context = context.derive("new records", before as u64);
         let mut grouped = self.stages.group(&rows, start.ask, &context)?;
         if grouped.hidden || grouped.clustering.centroids.rows() == 0 {
@@ -109,7 +113,7 @@ impl Client {
             let tokens = state.tokens.into_iter().take(before).collect();
             return Ok(ClientState { scores, prompts, tokens, ..state });
         }
-        number_by_place(&mut grouped.clustering)?;
+        number_by_place(&mut grouped.clustering, &mut grouped.distinct)?;
         let mut clustering = state.clustering;
         let mut all = Matrix::zeros(records.len(), state.points.cols());
         (0..before).for_each(|row| all.row_mut(row).copy_from_slice(state.points.row(row)));
@@ -123,7 +127,8 @@ impl Client {
         }
         clustering.centroids = Matrix::stack([&clustering.centroids, &grouped.clustering.centroids])?;
         let copied = copied(records, &clustering);
-        Ok(ClientState { points: all, clustering, released: None, content, copied, ..state })
+        let distinct = [state.distinct.clone(), grouped.distinct].concat();
+        Ok(ClientState { points: all, clustering, released: None, content, copied, distinct, ..state })
     }
 
     /// The summary that names all groups.
@@ -151,6 +156,12 @@ impl Client {
         if !state.tokens.is_empty() {
             summary.sections.set(&GroupTokens(mean_tokens(&state.tokens, clustering)))?;
         }
+        if !state.distinct.is_empty() {
+            let least = self.stages.least_shown;
+            let enough = |j: &usize| state.distinct.get(*j).is_some_and(|&distinct| distinct as usize >= least);
+            let kept: Vec<usize> = (0..summary.groups.len()).filter(enough).collect();
+            keep_groups(&mut summary, &kept)?;
+        }
         summary.check()?;
         Ok(summary)
     }
@@ -176,7 +187,7 @@ fn copied(records: &Rows<'_>, clustering: &Clustering) -> Vec<RowId> {
 }
 
 /// Numbers groups by a hash of their centroids: their order tells nothing of the order of the records.
-fn number_by_place(clustering: &mut Clustering) -> Result<()> {
+fn number_by_place(clustering: &mut Clustering, distinct: &mut Vec<u32>) -> Result<()> {
     let place = |id: usize| GroupsDigest::of(&[], &clustering.centroids.take_rows(&[id]).unwrap_or_default()).0;
     let mut order: Vec<usize> = (0..clustering.centroids.rows()).collect();
     sorting::sort_by_key(&mut order, |&id| (place(id), id));
@@ -186,6 +197,7 @@ fn number_by_place(clustering: &mut Clustering) -> Result<()> {
     }
     clustering.labels.iter_mut().flatten().for_each(|label| *label = new[label.index()]);
     clustering.centroids = clustering.centroids.take_rows(&order)?;
+    *distinct = order.iter().filter_map(|&id| distinct.get(id).copied()).collect();
     Ok(())
 }
 

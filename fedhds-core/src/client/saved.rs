@@ -1,6 +1,6 @@
 //! What a client keeps from one message, or one process, to the next.
 
-use super::Client;
+use super::{AnsweredOrder, Client, Pins};
 use crate::cluster::check_clustering;
 use crate::error::{Error, Result};
 use crate::protocol::{ClientSummary, Wire as _};
@@ -37,6 +37,10 @@ pub struct ClientState {
     pub copied: Vec<RowId>,
     /// Tokens of its records, `[records]`, where the server's budget is in tokens; else empty.
     pub tokens: Vec<u32>,
+    /// Distinct records of each group, near copies counted once where they are known; empty where no features were looked at.
+    pub distinct: Vec<u32>,
+    /// A hash of what the round's start asked, and of the seed; none where that is forgotten ([`Client::unpin`]).
+    pub asked: Option<u64>,
 }
 
 impl ClientState {
@@ -75,6 +79,10 @@ pub struct SavedClient {
     pub last: Option<LastTrained>,
     /// Records that did not pass an open gate, ascending.
     pub refused: Vec<RowId>,
+    /// What it was told at first contact.
+    pub pins: Pins,
+    /// The order that it answered last.
+    pub answered: Option<AnsweredOrder>,
 }
 
 impl SavedClient {
@@ -123,6 +131,8 @@ impl Client {
             secret: self.secret.clone(),
             last: self.last.clone(),
             refused: self.refused.iter().copied().collect(),
+            pins: self.pins,
+            answered: self.answered.get(),
         }
     }
 
@@ -130,15 +140,34 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Protocol`] that names what differs for the state of another method, seed or whatever else both were told; as
-    /// [`resume`](Client::resume).
+    /// [`resume`](Client::resume) and [`pin`](Client::pin).
     pub fn restore(&mut self, saved: SavedClient) -> Result<()> {
         saved::check_identity("client state", &self.identity, &saved.identity)?;
+        if let Some(answered) = &saved.answered {
+            let records = saved.state.as_ref().map_or(0, |state| state.points.rows());
+            let rows =
+                answered.chosen.iter().chain(&answered.refused).chain(answered.scores.iter().map(|(row, _)| row));
+            if let Some(row) = rows.into_iter().find(|row| row.index() >= records) {
+                return Err(Error::input("client state: answered", format!("rows below {records}"), row));
+            }
+            let (chosen, refused) = (answered.ordered.0 as usize, answered.ordered.1 as usize);
+            if chosen > answered.chosen.len() || refused > answered.refused.len() {
+                let expected = format!("at most {} and {}", answered.chosen.len(), answered.refused.len());
+                return Err(Error::input(
+                    "client state: answered: ordered",
+                    expected,
+                    format!("{chosen} and {refused}"),
+                ));
+            }
+        }
+        self.pin(saved.pins)?;
         if let Some(state) = saved.state {
             self.resume(state)?;
         }
         self.trained.extend(saved.trained);
         self.last = saved.last;
         self.refused.extend(saved.refused);
+        self.answered.set(saved.answered);
         if let Some(secret) = saved.secret {
             self.set_secret(secret);
         }
@@ -176,6 +205,10 @@ impl Client {
         }
         if !state.tokens.is_empty() && state.tokens.len() != points.rows() {
             return Err(Error::input("client state: tokens", format!("none or {}", points.rows()), state.tokens.len()));
+        }
+        if !state.distinct.is_empty() && state.distinct.len() != clustering.centroids.rows() {
+            let expected = format!("none or {}, one for each group", clustering.centroids.rows());
+            return Err(Error::input("client state: distinct", expected, state.distinct.len()));
         }
         if let Some(released) = &state.released {
             released.check()?;

@@ -4,6 +4,7 @@ use super::picked::{Passing, Picked};
 use super::{Client, ClientState};
 use crate::error::Result;
 use crate::protocol::GateLimit;
+use crate::sorting;
 use crate::types::{ClusterId, Context, RowId};
 
 /// A group that gives records until the tokens of an order are met.
@@ -89,7 +90,8 @@ impl Client {
             }
             // The record that meets them stands last, also where a selector takes others for one record more.
             let mut candidates = self.taken(state, shares, few)?;
-            let more: Vec<_> = taken.into_iter().filter(|row| !candidates.contains(row)).collect();
+            let few = sorting::set(candidates.iter().map(|(row, _)| *row));
+            let more: Vec<_> = taken.into_iter().filter(|(row, _)| !few.contains(row)).collect();
             let mut sum = tokens(&candidates);
             for row in more {
                 if sum < left {
@@ -98,11 +100,15 @@ impl Client {
                 }
             }
             let (passed, refused) = passing(candidates.iter().map(|(row, _)| *row).collect())?;
+            let (passing_rows, looked) =
+                (sorting::set(passed), sorting::set(candidates.iter().map(|(row, _)| row.index())));
+            for rows in shares.iter_mut().flat_map(|share| &mut share.open) {
+                rows.retain(|open| !looked.contains(open));
+            }
             for (row, at) in candidates {
                 let share = &mut shares[at];
                 share.tries -= 1;
-                share.open.iter_mut().for_each(|rows| rows.retain(|open| *open != row.index()));
-                if passed.contains(&row) {
+                if passing_rows.contains(&row) {
                     share.given += 1;
                     purse.spent += state.tokens_of(row);
                     picked.chosen.push(row);

@@ -40,10 +40,10 @@ fn groups_go_up_and_their_records_come_back() {
     let sizes: Vec<_> = summary.groups.iter().map(|g| (g.cluster.0, g.size)).collect();
     assert_eq!(sizes, [(0, 3), (1, 2)]);
     assert_eq!(summary.centroids.as_slice(), [3.3, 1.25]);
-    assert_eq!(client.choose(&order(&[(0, 1)]), &context).unwrap(), rows(&[2]), "3.2 is nearest to 3.3");
-    assert_eq!(client.choose(&order(&[(0, 2), (1, 1)]), &context).unwrap(), rows(&[0, 1, 2]));
-    assert_eq!(client.choose(&order(&[(0, 3), (1, 2)]), &context).unwrap(), rows(&[0, 1, 2, 4, 5]));
-    assert!(client.choose(&order(&[]), &context).unwrap().is_empty());
+    assert_eq!(client.clone().choose(&order(&[(0, 1)]), &context).unwrap(), rows(&[2]), "3.2 is nearest to 3.3");
+    assert_eq!(client.clone().choose(&order(&[(0, 2), (1, 1)]), &context).unwrap(), rows(&[0, 1, 2]));
+    assert_eq!(client.clone().choose(&order(&[(0, 3), (1, 2)]), &context).unwrap(), rows(&[0, 1, 2, 4, 5]));
+    assert!(client.clone().choose(&order(&[]), &context).unwrap().is_empty());
 }
 
 #[test]
@@ -99,11 +99,12 @@ fn without_features_all_records_are_one_group() {
     let mut client = Client::new(ClientId(9), &Pipeline::default());
     let summary = client.summarize(&start(Ask::Counts), &Matrix::zeros(7, 0), &Context::new(1)).unwrap();
     assert_eq!((summary.groups.len(), summary.records(), summary.centroids.cols()), (1, 7, 0));
-    let chosen = client.choose(&order(&[(0, 3)]), &Context::new(1)).unwrap();
+    let chosen = client.clone().choose(&order(&[(0, 3)]), &Context::new(1)).unwrap();
     assert_eq!(chosen.len(), 3);
-    let other = client.choose(&order(&[(0, 3)]), &Context::new(2)).unwrap();
-    assert_eq!(client.choose(&order(&[(0, 3)]), &Context::new(1)).unwrap(), chosen);
+    let other = client.clone().choose(&order(&[(0, 3)]), &Context::new(2)).unwrap();
+    assert_eq!(client.clone().choose(&order(&[(0, 3)]), &Context::new(1)).unwrap(), chosen);
     assert_ne!(chosen, other);
+    let mut client = Client::new(ClientId(9), &Pipeline::default());
     let summary = client.summarize(&start(Ask::Counts), &Matrix::zeros(0, 0), &Context::new(1)).unwrap();
     assert!(summary.groups.is_empty());
 }

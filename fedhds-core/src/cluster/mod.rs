@@ -120,6 +120,15 @@ pub(crate) fn distinct_rows(points: &Matrix, weights: Option<&[f32]>, most: usiz
     rows.len()
 }
 
+/// How many of these rows are distinct records, counted up to `most`: of rows with one number in `alike`, where there are any, the first
+/// counts; and equal ones count once.
+pub(crate) fn distinct_records(features: &Matrix, alike: &[u32], rows: &[usize], most: usize) -> Result<usize> {
+    let mut seen = HashSet::new();
+    let mut first = |row: &&usize| alike.get(**row).is_none_or(|copy| seen.insert(*copy));
+    let rows: Vec<usize> = rows.iter().filter(|row| first(row)).copied().collect();
+    Ok(distinct_rows(&features.take_rows(&rows)?, None, most))
+}
+
 /// Renumbers arbitrary group numbers densely in the order of first rows; returns the labels and the old number of each id.
 fn number_by_first_row(groups: &[Option<u32>], count: usize) -> (Vec<Option<ClusterId>>, Vec<u32>) {
     let mut number = vec![None; count];

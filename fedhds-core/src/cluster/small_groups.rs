@@ -1,7 +1,7 @@
 //! Groups that are too small to show.
 
 use super::centroid::weighted_centroids;
-use super::{distance, distinct_rows, number_by_first_row};
+use super::{distance, distinct_records, number_by_first_row};
 use crate::error::Result;
 use crate::sorting;
 use crate::stage::Clustering;
@@ -18,13 +18,14 @@ struct Part {
 
 /// Groups of fewer than `least` distinct rows become part of the group whose centroid is nearest, the smallest first; among equals the one
 /// that has the first row. `None` where a lone group has fewer. `points` has the coordinates of the centroids, `features` tells which
-/// rows are distinct: a reducer may set equal rows apart.
+/// rows are distinct: a reducer may set equal rows apart; of rows with one number in `alike`, where there are any, one counts.
 ///
 /// k groups of d coordinates take O(k d) for each that is too small.
 pub(crate) fn merge_small(
     clustering: Clustering,
     points: &Matrix,
     features: &Matrix,
+    alike: &[u32],
     least: usize,
 ) -> Result<Option<Clustering>> {
     let k = clustering.centroids.rows();
@@ -34,7 +35,7 @@ pub(crate) fn merge_small(
             members[label.index()].push(row);
         }
     }
-    let distinct = |rows: &[usize]| Ok(distinct_rows(&features.take_rows(rows)?, None, least));
+    let distinct = |rows: &[usize]| distinct_records(features, alike, rows, least);
     let mut parts = members
         .into_iter()
         .enumerate()
@@ -83,7 +84,7 @@ mod tests {
         let labels = [0, 0, 0, 1, 1, 1, 2, 2].map(|id| Some(ClusterId(id)));
         let centroids = Matrix::new(3, 1, vec![1.0, 3.0, 29.5]).unwrap();
         let clustering = Clustering { labels: labels.to_vec(), strength: vec![1.0; 8], centroids };
-        let merged = |least| merge_small(clustering.clone(), &points, &points, least).unwrap();
+        let merged = |least| merge_small(clustering.clone(), &points, &points, &[], least).unwrap();
         assert_eq!(merged(1).unwrap(), clustering);
         let two = merged(2).unwrap();
         assert_eq!(two.labels, [0, 0, 0, 0, 0, 0, 1, 1].map(|id| Some(ClusterId(id))), "three equal rows are one");
@@ -92,7 +93,19 @@ mod tests {
         assert_eq!(merged(6).unwrap().centroids.rows(), 1);
         assert_eq!(merged(7), None, "only six rows are distinct");
         let noise = Clustering { labels: vec![None; 8], strength: vec![0.0; 8], centroids: Matrix::zeros(0, 1) };
-        assert_eq!(merge_small(noise.clone(), &points, &points, 3).unwrap(), Some(noise));
+        assert_eq!(merge_small(noise.clone(), &points, &points, &[], 3).unwrap(), Some(noise));
+    }
+
+    #[test]
+    fn near_copies_are_one_record() {
+        let points = Matrix::new(6, 1, vec![0.0, 1.0, 2.0, 9.0, 10.0, 11.0]).unwrap();
+        let labels = [0, 0, 0, 1, 1, 1].map(|id| Some(ClusterId(id)));
+        let centroids = Matrix::new(2, 1, vec![1.0, 10.0]).unwrap();
+        let clustering = Clustering { labels: labels.to_vec(), strength: vec![1.0; 6], centroids };
+        let merged = |alike: &[u32]| merge_small(clustering.clone(), &points, &points, alike, 3).unwrap();
+        assert_eq!(merged(&[0, 1, 2, 3, 4, 5]).unwrap().centroids.rows(), 2);
+        assert_eq!(merged(&[0, 1, 2, 3, 4, 3]).unwrap().centroids.rows(), 1, "two records and a copy are no three");
+        assert_eq!(merged(&[0, 1, 0, 1, 1, 1]), None, "two records in six copies");
     }
 
     #[test]
@@ -102,7 +115,7 @@ mod tests {
         let labels = [0, 0, 1, 2, 2, 1, 1].map(|id| Some(ClusterId(id)));
         let centroids = Matrix::new(3, 1, vec![0.25, 10.25, 5.0]).unwrap();
         let clustering = Clustering { labels: labels.to_vec(), strength: vec![1.0; 7], centroids };
-        let merged = merge_small(clustering, &points, &points, 3).unwrap().unwrap();
+        let merged = merge_small(clustering, &points, &points, &[], 3).unwrap().unwrap();
         assert_eq!(merged.labels, [0, 0, 1, 0, 0, 1, 1].map(|id| Some(ClusterId(id))));
         assert_eq!(merged.centroids.as_slice(), [2.625, 10.25]);
     }

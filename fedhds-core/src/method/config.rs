@@ -212,6 +212,7 @@ impl MethodConfig {
                 upload: located("client.upload", self.client.upload.build())?,
                 regroup: self.client.regroup,
                 min_group_size: self.client.min_group_size,
+                least_shown: self.client.upload.min_group_size as usize,
                 near_copies: self.client.near_copies,
                 identity: identity.clone(),
             },

@@ -2,6 +2,7 @@
 //!
 //! Every option is documented with its reason at its field; the presets at [`Preset`].
 
+mod allowed;
 pub(crate) mod checked;
 mod config;
 mod count;
@@ -18,6 +19,7 @@ mod rules;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use allowed::AllowedMethods;
 pub use checked::check_selection;
 pub use config::{ClientConfig, FeatureSource, Frame, MethodConfig, ServerConfig};
 pub use count::{Count, RoundBudget};

@@ -6,7 +6,7 @@ use super::frame::SharedFrame;
 use super::gate::GateConfig;
 use super::options::{Copies, Limits, Noise, Regroup, Repeats, Ungrouped};
 use crate::cluster::centroid::weighted_centroids;
-use crate::cluster::merge_small;
+use crate::cluster::{distinct_records, merge_small};
 use crate::error::{Error, Result};
 use crate::protocol::Ask;
 use crate::select::Random;
@@ -46,6 +46,8 @@ pub struct ClientStages {
     /// Distinct records that a group has at least, from 1 (the paper). A smaller one becomes part of the group whose centroid is nearest;
     /// a client of fewer distinct records sends one group without a centroid, which is chosen last.
     pub min_group_size: usize,
+    /// Distinct records that a group has at least to be in a summary, from 1 (the paper). A smaller one is left out, and trains nothing.
+    pub least_shown: usize,
     /// What near copies count for, where whoever runs the client can tell them ([`Rows::copies`]).
     pub near_copies: Copies,
     /// What the method is, by name and value: a client's saved state is refused where it is of another. A
@@ -69,6 +71,7 @@ impl Default for ClientStages {
             upload: None,
             regroup: Regroup::EachRound,
             min_group_size: 1,
+            least_shown: 1,
             near_copies: Copies::Keep,
             identity: RunIdentity::default(),
         }
@@ -173,6 +176,8 @@ pub(crate) struct Grouped {
     pub clustering: Clustering,
     /// Whether the one group is too small to show its centroid.
     pub hidden: bool,
+    /// Distinct records of each group, counted up to what it needs to be shown; empty where no features were looked at.
+    pub distinct: Vec<u32>,
 }
 
 impl ClientStages {
@@ -198,15 +203,20 @@ impl ClientStages {
         let at: BTreeMap<usize, usize> = sorting::map(kept.iter().copied().zip(0..));
         // A copy lies where what stands for it lies.
         let stands: Vec<usize> = (0..n).map(|row| at[&first[&records.copies[row]]]).collect();
-        let mut clustering = grouped.clustering;
+        let mut clustering = grouped.clustering.clone();
         let own = |row: usize| at.get(&row).copied();
         clustering.labels = (0..n).map(|row| own(row).and_then(|at| clustering.labels[at])).collect();
         clustering.strength = (0..n).map(|row| own(row).map_or(0.0, |at| clustering.strength[at])).collect();
-        Ok(Grouped { points: grouped.points.take_rows(&stands)?, clustering, hidden: grouped.hidden })
+        Ok(Grouped { points: grouped.points.take_rows(&stands)?, clustering, ..grouped })
     }
 
     fn group_distinct(&self, records: &Rows<'_>, ask: Ask, context: &Context) -> Result<Grouped> {
-        let shown = |points: Matrix, clustering: Clustering| Grouped { points, clustering, hidden: false };
+        let shown = |points: Matrix, clustering: Clustering| Grouped {
+            points,
+            clustering,
+            hidden: false,
+            distinct: Vec::new(),
+        };
         let features = records.points;
         let n = features.rows();
         let Some(clusterer) = &self.clusterer else {
@@ -239,7 +249,7 @@ impl ClientStages {
         }
         let mut hidden = false;
         if self.min_group_size > 1 {
-            clustering = match merge_small(clustering, &reduced, &rows, self.min_group_size)? {
+            clustering = match merge_small(clustering, &reduced, &rows, records.alike, self.min_group_size)? {
                 Some(clustering) => clustering,
                 None => {
                     hidden = true;
@@ -247,8 +257,9 @@ impl ClientStages {
                 }
             };
         }
+        let distinct = self.distinct(&clustering, &rows, records.alike)?;
         let (Ask::SharedGroups { seed, dims }, Some(frame)) = (ask, &self.frame) else {
-            return Ok(Grouped { points: reduced, clustering, hidden });
+            return Ok(Grouped { points: reduced, clustering, hidden, distinct });
         };
         let projection = frame.projection(seed)?;
         let shared = run_reducer("client.frame", projection.as_ref(), &rows, &context.derive("frame", 0))?;
@@ -257,7 +268,27 @@ impl ClientStages {
         }
         let k = clustering.centroids.rows();
         clustering.centroids = weighted_centroids(&shared, &clustering.labels, &clustering.strength, k)?;
-        Ok(Grouped { points: shared, clustering, hidden })
+        Ok(Grouped { points: shared, clustering, hidden, distinct })
+    }
+
+    /// Distinct records of each group, where a group must have so many to be shown.
+    fn distinct(&self, clustering: &Clustering, features: &Matrix, alike: &[u32]) -> Result<Vec<u32>> {
+        if self.least_shown <= 1 {
+            return Ok(Vec::new());
+        }
+        let mut members = vec![Vec::new(); clustering.centroids.rows()];
+        for (row, label) in clustering.labels.iter().enumerate() {
+            if let Some(label) = label {
+                members[label.index()].push(row);
+            }
+        }
+        let count = |rows: &Vec<usize>| distinct_records(features, alike, rows, self.least_shown).map(|n| n as u32);
+        members.iter().map(count).collect()
+    }
+
+    /// Whether it matters how many distinct records a group has.
+    pub fn counts_distinct(&self) -> bool {
+        self.clusterer.is_some() && (self.min_group_size > 1 || self.least_shown > 1)
     }
 }
 

@@ -5,4 +5,5 @@
 
 mod upload;
 
+pub(crate) use upload::keep_groups;
 pub use upload::{ClipCentroids, GaussianNoise, MinGroupSize, UploadConfig, UploadSteps};

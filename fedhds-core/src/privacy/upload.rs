@@ -12,7 +12,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UploadConfig {
-    /// Records that a group must have to be sent, at least 1 (default: every group is sent).
+    /// Distinct records that a group must have to be sent, at least 1 (default: every group is sent). Equal ones count once, and so do near
+    /// copies where they are known.
     pub min_group_size: u32,
     /// The longest Euclidean norm of a centroid, above 0; a longer one is scaled down to it. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +57,8 @@ impl Upload for UploadSteps {
     }
 }
 
-/// Leaves out groups of fewer records than this: what few records say can be read off their centroid.
+/// Leaves out groups of fewer records than this: what few records say can be read off their centroid. It sees sizes alone; the client
+/// leaves out those of too few distinct records before ([`ClientStages::least_shown`](crate::method::ClientStages)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MinGroupSize(u32);
 
@@ -74,19 +76,26 @@ impl MinGroupSize {
 impl Upload for MinGroupSize {
     fn release(&self, mut summary: ClientSummary, _: &mut Secret) -> Result<ClientSummary> {
         let kept: Vec<usize> = (0..summary.groups.len()).filter(|&j| summary.groups[j].size >= self.0).collect();
-        if kept.len() < summary.groups.len() {
-            if let Some(GroupScores(scores)) = summary.sections.get()? {
-                summary.sections.set(&GroupScores(scores.take_rows(&kept)?))?;
-            }
-            if let Some(GroupTokens(means)) = summary.sections.get()? {
-                let kept = kept.iter().filter_map(|&j| means.get(j).copied());
-                summary.sections.set(&GroupTokens(kept.collect()))?;
-            }
-            summary.centroids = summary.centroids.take_rows(&kept)?;
-            summary.groups = kept.iter().map(|&j| summary.groups[j]).collect();
-        }
+        keep_groups(&mut summary, &kept)?;
         Ok(summary)
     }
+}
+
+/// Leaves these groups of a summary, by their places, ascending, and what it says of each.
+pub(crate) fn keep_groups(summary: &mut ClientSummary, kept: &[usize]) -> Result<()> {
+    if kept.len() == summary.groups.len() {
+        return Ok(());
+    }
+    if let Some(GroupScores(scores)) = summary.sections.get()? {
+        summary.sections.set(&GroupScores(scores.take_rows(kept)?))?;
+    }
+    if let Some(GroupTokens(means)) = summary.sections.get()? {
+        let kept = kept.iter().filter_map(|&j| means.get(j).copied());
+        summary.sections.set(&GroupTokens(kept.collect()))?;
+    }
+    summary.centroids = summary.centroids.take_rows(kept)?;
+    summary.groups = kept.iter().map(|&j| summary.groups[j]).collect();
+    Ok(())
 }
 
 /// Scales centroids that are longer than this down to it, so that one record moves an upload by a bounded amount.

@@ -145,10 +145,17 @@ impl Section for GateAnswer {
 pub struct GateLimit {
     /// The least mean of `ln(decoy loss) - ln(own loss)`, finite.
     pub least_score: f32,
-    /// Decoys of a record, at least 1.
+    /// Decoys of a record, 1 to [`MAX_DECOYS`](Self::MAX_DECOYS).
     pub decoys: u32,
-    /// Records that are scored at most for each that is ordered, at least 1.
+    /// Records that are scored at most for each that is ordered, 1 to [`MAX_TRIES`](Self::MAX_TRIES).
     pub tries: u32,
+}
+
+impl GateLimit {
+    /// The most decoys of a record: what a server can make a client take the losses of.
+    pub const MAX_DECOYS: u32 = 63;
+    /// The most records that are scored for each that is ordered.
+    pub const MAX_TRIES: u32 = 1000;
 }
 
 impl Section for GateLimit {

@@ -80,10 +80,16 @@ impl Wire for SelectionOrder {
             }
         }
         if let Some(limit) = self.sections.get::<GateLimit>()?
-            && !(limit.least_score.is_finite() && limit.decoys > 0 && limit.tries > 0)
+            && !(limit.least_score.is_finite()
+                && (1..=GateLimit::MAX_DECOYS).contains(&limit.decoys)
+                && (1..=GateLimit::MAX_TRIES).contains(&limit.tries))
         {
-            let expected = "a finite score, and at least one decoy and one try";
-            return err("selection_order: gate_limit", expected.into(), format!("{limit:?}"));
+            let expected = format!(
+                "a finite score, 1 to {} decoys and 1 to {} tries",
+                GateLimit::MAX_DECOYS,
+                GateLimit::MAX_TRIES
+            );
+            return err("selection_order: gate_limit", expected, format!("{limit:?}"));
         }
         if let Some(SpareGroups(spares)) = self.sections.get()? {
             let mut seen = BTreeSet::new();

@@ -1,6 +1,8 @@
 //! Server to client: a round begins.
 
-use super::{GateQuestion, Kind, MAX_DIMS, RecordKeys, Registered, Section as _, Sections, TokensAsked, Wire};
+use super::{
+    GateLimit, GateQuestion, Kind, MAX_DIMS, RecordKeys, Registered, Section as _, Sections, TokensAsked, Wire,
+};
 use crate::error::{Error, Result};
 use crate::types::{Round, Seed};
 use serde::{Deserialize, Serialize};
@@ -48,11 +50,18 @@ impl Wire for RoundStart {
         self.sections.check(Self::KIND, &known)?;
         self.sections.get::<TokensAsked>()?;
         self.sections.get::<RecordKeys>()?;
-        if let Some(question) = self.sections.get::<GateQuestion>()?
-            && !(1..=64).contains(&question.representatives)
-        {
-            let got = question.representatives;
-            return Err(Error::protocol("round_start: gate_question: representatives", "1 to 64", got));
+        if let Some(question) = self.sections.get::<GateQuestion>()? {
+            for (name, number, most) in
+                [("representatives", question.representatives, 64), ("decoys", question.decoys, GateLimit::MAX_DECOYS)]
+            {
+                if !(1..=most).contains(&number) {
+                    return Err(Error::protocol(
+                        format!("round_start: gate_question: {name}"),
+                        format!("1 to {most}"),
+                        number,
+                    ));
+                }
+            }
         }
         if let Some(Registered(known)) = self.sections.get()?
             && known.windows(2).any(|pair| pair[0].client >= pair[1].client)

@@ -32,7 +32,7 @@ fn ids_belong_to_their_centroids() {
     for (group, centroid) in summary.groups.iter().zip(summary.centroids.iter_rows()) {
         let clusters = vec![crate::protocol::ClusterOrder { cluster: group.cluster, count: group.size }];
         let order = SelectionOrder::new(ClientId(0), Round(0), clusters);
-        for row in client.choose(&order, &Context::new(0)).unwrap() {
+        for row in client.clone().choose(&order, &Context::new(0)).unwrap() {
             assert_eq!(features.row(row.index())[0].floor(), centroid[0].floor());
         }
     }

@@ -105,7 +105,7 @@ fn round(method: &str, seed: Seed, scramble: bool) -> Topics {
     for order in orders.values() {
         for wanted in &order.clusters {
             let one = SelectionOrder { clusters: vec![*wanted], ..order.clone() };
-            let rows = machines[order.client.index()].choose(&one, &Context::new(seed)).unwrap();
+            let rows = machines[order.client.index()].clone().choose(&one, &Context::new(seed)).unwrap();
             for row in rows {
                 let topic = data[order.client.index()].topics[row.index()];
                 right += usize::from(group_topic[&(order.client, wanted.cluster)] == topic);

@@ -254,6 +254,11 @@ impl<'a> RoundStep<'a> {
         let none = Matrix::zeros(client.data.records.len(), 0);
         let features = features.as_ref().map_or(&none, |f| &f.values);
         let copies = self.copies(&client.data.records)?;
+        // Where each copy may train, they still are one record when it comes to how many a group shows.
+        let (copies, alike) = match sim.pipeline.client.near_copies {
+            Copies::Collapse => (copies, Vec::new()),
+            Copies::Keep => (Vec::new(), copies),
+        };
         let prompts = match sim.pipeline.server.gate {
             Some(_) if sim.judge.is_some() => {
                 let features = TextFeatures::new(TextFeaturesConfig::default())?;
@@ -264,6 +269,7 @@ impl<'a> RoundStep<'a> {
         let tokens = self.tokens(&client.data.records)?;
         let rows =
             Rows::new(features).scores(scores.as_ref()).copies(&copies).prompts(prompts.as_ref()).tokens(&tokens);
+        let rows = rows.alike(&alike);
         let mut summary = client.machine.summarize(&start, rows, &self.client_context(client, "summarize"))?;
         client.record.seconds.insert("summarize".into(), clock.elapsed().as_secs_f64());
         if let Some(judge) = &sim.judge {
@@ -333,9 +339,10 @@ impl<'a> RoundStep<'a> {
 }
 
 impl RoundStep<'_> {
-    /// Which near copy each record is of, where the method lets them count as one.
+    /// Which near copy each record is of, where that matters to the method.
     fn copies(&self, records: &[Record]) -> Result<Vec<u32>> {
-        if self.simulation.pipeline.client.near_copies == Copies::Keep {
+        let stages = &self.simulation.pipeline.client;
+        if stages.near_copies == Copies::Keep && !stages.counts_distinct() {
             return Ok(Vec::new());
         }
         let groups = near_copies(records, NearCopiesConfig::default(), &self.simulation.control)?;

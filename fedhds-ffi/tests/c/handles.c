@@ -175,6 +175,9 @@ USE(86, fedhds_client_choose_scored(good.client, ORDER, losses_of, NULL, handle,
 USE(87, fedhds_client_set_least_group(handle, 1))
 USE(88, fedhds_text_features_free(handle))
 USE(89, fedhds_near_copies_free(handle))
+USE(90, fedhds_client_set_max_records(handle, 1))
+USE(91, fedhds_client_unpin(handle))
+USE(92, fedhds_method_check_allowed(handle, NULL))
 
 typedef struct {
     fedhds_status_t (*call)(void* handle);
@@ -273,6 +276,9 @@ static const use_t USES[] = {
     {use_87, CLIENT, false},
     {use_88, TEXT, true},
     {use_89, COPIES, true},
+    {use_90, CLIENT, false},
+    {use_91, CLIENT, false},
+    {use_92, METHOD, false},
 };
 
 static void make(void* handles[KINDS]) {

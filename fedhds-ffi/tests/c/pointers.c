@@ -150,6 +150,9 @@ static void rounds(void) {
     NULLS(fedhds_client_choose_scored(r.client, r.order.data, r.order.length, NULL, NULL, NULL, NULL, 0, &count));
     NULLS(fedhds_client_choose_scored(r.client, r.order.data, r.order.length, losses_of, NULL, NULL, NULL, 0, NULL));
     NULLS(fedhds_client_set_least_group(NULL, 1));
+    NULLS(fedhds_client_set_max_records(NULL, 1));
+    NULLS(fedhds_client_unpin(NULL));
+    NULLS(fedhds_method_check_allowed(NULL, NULL));
     const uint8_t secret[32] = {0};
     NULLS(fedhds_client_set_secret(NULL, secret));
     NULLS(fedhds_client_set_secret(r.client, NULL));

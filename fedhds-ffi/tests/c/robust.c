@@ -380,6 +380,94 @@ static void least_group(const fedhds_text_features_t* text) {
     OK(fedhds_method_free(method));
 }
 
+// An order that a server of this method gives the client in the first round.
+static message_t order_of(const char* settings, uint64_t seed, const message_t* summary, size_t* records, message_t* start) {
+    fedhds_method_t* method = method_of(settings);
+    fedhds_server_t* server = NULL;
+    fedhds_bytes_t* bytes = NULL;
+    const uint32_t number = 1;
+    OK(fedhds_server_new(method, 1, seed, &server));
+    OK(fedhds_server_begin_round(server, 0, &number, 1, NULL, &bytes));
+    message_t begun = taken(bytes), order = {NULL, 0};
+    if (summary != NULL) {
+        OK(fedhds_server_receive(server, number, summary->data, summary->length));
+        OK(fedhds_server_select(server, NULL));
+        OK(fedhds_server_order(server, number, &bytes, records));
+        order = taken(bytes);
+    }
+    if (start != NULL) *start = begun;
+    if (start == NULL) free(begun.data);
+    OK(fedhds_server_free(server));
+    OK(fedhds_method_free(method));
+    return order;
+}
+
+// A client answers a round once, holds to what it was told first, and trains on no more records than it agrees to.
+static void answers_once(const fedhds_text_features_t* text) {
+    fedhds_method_t* method = method_of("fedhds_robust");
+    fedhds_bytes_t* bytes = NULL;
+    member_t m;
+    message_t start, elsewhere;
+    uint32_t rows[RECORDS], again[RECORDS];
+    size_t count = 0, few = 0, many = 0, same = 0;
+    order_of("fedhds_robust", 5, NULL, NULL, &start);
+    order_of("fedhds_robust", 6, NULL, NULL, &elsewhere);
+    member_of(1, method, text, &m);
+    const fedhds_matrix_view_t features = view_of(m.features);
+    for (int time = 0; time < 2; ++time) {
+        OK(fedhds_client_summarize_with(m.client, start.data, start.length, &features, NULL, NULL, &bytes));
+        message_t summary = taken(bytes);
+        if (time == 0) m.summary = summary;
+        CHECK(summary.length == m.summary.length && memcmp(summary.data, m.summary.data, summary.length) == 0);
+        if (time == 1) free(summary.data);
+    }
+    bytes = NULL;
+    SAYS(FEDHDS_STATUS_PROTOCOL, "record_keys", fedhds_client_summarize_with(m.client, elsewhere.data,
+                                                    elsewhere.length, &features, NULL, NULL, &bytes));
+    CHECK(bytes == NULL);
+    message_t one = order_of("preset = \"fedhds_robust\"\ncount = { budget = 6 }", 5, &m.summary, &few, NULL);
+    message_t other = order_of("preset = \"fedhds_robust\"\ncount = { budget = 9 }", 5, &m.summary, &many, NULL);
+    CHECK(few == 6 && many == 9);
+    OK(fedhds_client_set_max_records(m.client, 5));
+    SAYS(FEDHDS_STATUS_PROTOCOL, "agrees to", fedhds_client_choose(m.client, one.data, one.length, NULL, rows, RECORDS, &count));
+    OK(fedhds_client_set_max_records(m.client, 6));
+    OK(fedhds_client_choose(m.client, one.data, one.length, NULL, rows, RECORDS, &count));
+    OK(fedhds_client_mark_trained(m.client, rows, count));
+    OK(fedhds_client_choose(m.client, one.data, one.length, NULL, again, RECORDS, &same));
+    CHECK(same == count && memcmp(rows, again, count * sizeof *rows) == 0);
+    OK(fedhds_client_set_max_records(m.client, RECORDS));
+    SAYS(FEDHDS_STATUS_PROTOCOL, "answered", fedhds_client_choose(m.client, other.data, other.length, NULL, rows, RECORDS, &count));
+    // In another process, too, until the owner lets it forget.
+    fedhds_client_t* moved = NULL;
+    OK(fedhds_client_state(m.client, &bytes));
+    message_t state = taken(bytes);
+    OK(fedhds_client_new(1, method, 1, 5, &moved));
+    OK(fedhds_client_resume(moved, state.data, state.length));
+    SAYS(FEDHDS_STATUS_PROTOCOL, "answered", fedhds_client_choose(moved, other.data, other.length, NULL, rows, RECORDS, &count));
+    OK(fedhds_client_unpin(moved));
+    OK(fedhds_client_choose(moved, other.data, other.length, NULL, rows, RECORDS, &count));
+    OK(fedhds_client_summarize_with(moved, elsewhere.data, elsewhere.length, &features, NULL, NULL, &bytes));
+    OK(fedhds_bytes_free(bytes));
+    OK(fedhds_client_free(moved));
+    free(state.data), free(one.data), free(other.data), free(start.data), free(elsewhere.data), free(m.summary.data);
+    member_free(&m);
+    OK(fedhds_method_free(method));
+}
+
+// What a client runs of the methods that a server names.
+static void allowed(void) {
+    fedhds_method_t* ours = method_of(METHOD);
+    OK(fedhds_method_check_allowed(ours, NULL));
+    OK(fedhds_method_check_allowed(ours, "{\"presets\": [\"fedhds_robust\"], \"max_clusters\": 24}"));
+    SAYS(FEDHDS_STATUS_PROTOCOL, "n_clusters", fedhds_method_check_allowed(ours, "max_clusters = 23"));
+    SAYS(FEDHDS_STATUS_PROTOCOL, "preset", fedhds_method_check_allowed(ours, "presets = [\"random\"]"));
+    SAYS(FEDHDS_STATUS_CONFIG, "max_cluster", fedhds_method_check_allowed(ours, "max_cluster = 23"));
+    OK(fedhds_method_free(ours));
+    ours = method_of("preset = \"fedhds_coverage\"\nclient.clusterer.n_clusters = 1048576");
+    SAYS(FEDHDS_STATUS_PROTOCOL, "n_clusters", fedhds_method_check_allowed(ours, NULL));
+    OK(fedhds_method_free(ours));
+}
+
 // A budget in tokens: clients say how long their records are, and train on as many as come nearest to it.
 static void in_tokens(const fedhds_text_features_t* text) {
     const size_t budget = 600;
@@ -444,6 +532,8 @@ int main(void) {
     near_copies();
     federation(text);
     least_group(text);
+    answers_once(text);
+    allowed();
     in_tokens(text);
     OK(fedhds_text_features_free(text));
     return DONE;

@@ -6,6 +6,7 @@ simulations. Arrays go in and come out as NumPy; what is wrong is an :class:`Err
 
 from . import conditions, features
 from ._aggregators import FedAdam, FedAvgM, WeightedMean
+from ._allowed import AllowedMethods
 from ._estimators import HDBSCAN, KMeans, KernelPCA, PCA, SharedProjection, TSNE
 from ._memory import TrainedGroup
 from ._model import Adapter, Model, weighted_mean, write_embedded_model
@@ -43,6 +44,7 @@ from ._upload import Randomness, Summary
 __all__ = [
     "Adapter",
     "AdapterError",
+    "AllowedMethods",
     "CheckpointError",
     "Client",
     "ConfigError",

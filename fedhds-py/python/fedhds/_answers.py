@@ -11,7 +11,7 @@ from ._judge import has_gate, pair_losses
 from ._native import InputError
 from ._records import Record
 from ._selection import Client, Method
-from ._text import TextFeatures, copies_of
+from ._text import TextFeatures, copies_of, counts_distinct, near_copies
 
 
 def summarized(
@@ -36,12 +36,14 @@ def summarized(
         judge: what gives losses of records; None declines.
         tokens: of each record, where the method's budget counts them.
     """
-    copies = prompts = None
+    copies = alike = prompts = None
     if records is not None:
         copies = copies_of(method, records)
+        if copies is None and counts_distinct(method):
+            alike = near_copies(records)
         if judge is not None and has_gate(method):
             prompts = TextFeatures().prompts(records)
-    summary = machine.summarize(start, features, records=count, copies=copies, prompts=prompts, tokens=tokens)
+    summary = machine.summarize(start, features, records=count, copies=copies, alike=alike, prompts=prompts, tokens=tokens)
     if judge is None or records is None:
         return summary
     return machine.answer(summary, start, pair_losses(judge, records, machine.pilot(start)))

@@ -154,6 +154,11 @@ class Client:
         seed: the experiment's.
         secret: 32 bytes that its upload stage draws from, for tests alone. None is the operating system's randomness, drawn when it is
             first needed and kept in :meth:`state`.
+        least_group: distinct records that the method's groups must have at least (``client.min_group_size``), else this client shows none.
+        max_records: records that it trains on at most in a round: an order that comes to more is refused. None sets no limit.
+
+    A round is answered once: the same question and order get the same answer again, others are refused, and so is what differs from what
+    the client was told first (:meth:`unpin` forgets both). All of it is in :meth:`state`.
 
     Example:
         >>> import numpy as np, fedhds
@@ -168,14 +173,23 @@ class Client:
     """
 
     def __init__(
-        self, client: int, method: Method | str, *, layers: int = 1, seed: int = 0, secret: bytes | None = None
+        self,
+        client: int,
+        method: Method | str,
+        *,
+        layers: int = 1,
+        seed: int = 0,
+        secret: bytes | None = None,
+        least_group: int = 1,
+        max_records: int | None = None,
     ) -> None:
         self._seed = _seed(seed)
         chosen = _method(method)
         if secret is not None and (not isinstance(secret, bytes) or len(secret) != 32):
             raise ParameterError("secret: expected 32 bytes or None, got something else")
         number = _id(client, "client")
-        self._native = _native.Client(number, chosen._json, _id(layers, "layers"), chosen._wrapped, secret)
+        least, most = _id(least_group, "least_group"), None if max_records is None else _id(max_records, "max_records")
+        self._native = _native.Client(number, chosen._json, _id(layers, "layers"), chosen._wrapped, secret, least, most)
         self._native.identify({"client": str(number), "seed": str(self._seed)} | _own_stages(chosen))
 
     @property
@@ -191,6 +205,7 @@ class Client:
         records: int | None = None,
         scores: Mapping[str, ArrayLike] | tuple[Iterable[str], ArrayLike] | None = None,
         copies: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+        alike: Sequence[int] | NDArray[np.integer[Any]] | None = None,
         prompts: ArrayLike | None = None,
         tokens: Sequence[int] | NDArray[np.integer[Any]] | None = None,
     ) -> bytes:
@@ -204,6 +219,7 @@ class Client:
                 clusterers and selectors see them; they stay here unless the method has ``share_scores``.
             copies: which near copy each record is of, [records], as :func:`fedhds.near_copies` numbers them: those of one number count
                 as one record, of which one may train. None takes each record for itself.
+            alike: the same for records that each may train: it says alone how many distinct records a group has, where it must have so many.
             prompts: features of the prompts alone, [records, p], such as :meth:`fedhds.TextFeatures.prompts` gives them: what tells topics
                 apart for :meth:`pilot`. None takes the features.
             tokens: of each record, [records]: prompt, response and end of sequence, as :func:`fedhds.count_tokens` counts them. A method
@@ -223,6 +239,7 @@ class Client:
             array,
             _scores(scores, len(array)),
             None if copies is None else [_id(copy, "copies") for copy in copies],
+            None if alike is None else [_id(copy, "alike") for copy in alike],
             None if prompts is None else matrix(prompts, "prompts"),
             None if tokens is None else [_id(count, "tokens") for count in tokens],
             self._seed,
@@ -324,6 +341,33 @@ class Client:
     def groups(self) -> NDArray[np.int64] | None:
         """The group of each record after :meth:`summarize`, -1 for none; it stays on the client."""
         return self._native.groups()
+
+    def pin_seed(self, seed: int) -> None:
+        """Takes the experiment's seed as a server said it: the first one holds.
+
+        Raises:
+            ProtocolError: for another one than the first.
+        """
+        self._native.pin_seed(_seed(seed))
+
+    def pins(self) -> bytes:
+        """What it was told at first contact: seeds, and what the quality gate asks. It is in :meth:`state`, too."""
+        return self._native.pins()
+
+    def pin(self, pins: bytes) -> None:
+        """Gives it what :meth:`pins` gave earlier.
+
+        Raises:
+            ProtocolError: where it was told something else since.
+        """
+        self._native.pin(_bytes(pins, "client pins"))
+
+    def unpin(self) -> None:
+        """Forgets what it was told at first contact and which round it answered last: for another federation, or a server that begins again.
+
+        It is for the client's owner to decide, never for a server.
+        """
+        self._native.unpin()
 
     def state(self) -> bytes:
         """What it remembers, its secret among it, for another process to go on (with Flower: in ``context.state``)."""

@@ -152,6 +152,13 @@ def copies_of(method: Any, records: Sequence[Record]) -> NDArray[np.int64] | Non
     return near_copies(records) if method.settings["client"]["near_copies"] == "collapse" else None
 
 
+def counts_distinct(method: Any) -> bool:
+    """Whether it matters to the method how many distinct records a group has."""
+    client = method.settings["client"]
+    least = max(client["min_group_size"], client["upload"]["min_group_size"])
+    return bool(least > 1 and client["clusterer"]["kind"] != "none")
+
+
 def takes_text(method: Any) -> bool:
     """Whether the method's features are those of the records' texts."""
     return bool(method.settings["features"] == "text")

@@ -64,7 +64,7 @@ fn a_server_that_names_no_keys_leaves_the_draw_to_the_rounds_seed() {
     client.summarize(&RoundStart::new(Round(0), Ask::Counts), &Matrix::zeros(10, 0), &Context::new(1)).unwrap();
     let order = ClusterOrder { cluster: ClusterId(0), count: 3 };
     let order = SelectionOrder::new(ClientId(0), Round(0), vec![order]);
-    let pick = |seed: u64| client.choose(&order, &Context::new(seed)).unwrap();
+    let pick = |seed: u64| client.clone().choose(&order, &Context::new(seed)).unwrap();
     assert_eq!(pick(1), pick(1));
     assert!((2..9).any(|seed| pick(seed) != pick(1)));
 }

@@ -36,6 +36,8 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
             ``lambda records: fedhds.count_tokens(records, model)``. A trainer that serves several clients needs a function.
         layers: equal parts of a feature vector, one for each layer; 1 for one vector.
         seed: the experiment's.
+        least_group: distinct records that the method's groups must have at least, else this client shows none.
+        max_records: records that it trains on at most in a round; an order of more is refused. None sets no limit.
 
     Raises:
         ConfigError: for arguments of FedML's that do not go with two phases.
@@ -52,6 +54,8 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
         tokens: Tokens = None,
         layers: int = 1,
         seed: int = 0,
+        least_group: int = 1,
+        max_records: int | None = None,
     ) -> None:
         super().__init__(model, args)
         check(args)
@@ -67,6 +71,7 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
         self._features = features
         self._tokens = tokens
         self._judge = judge_of(judge, self.method, None)
+        self._limits: dict[str, Any] = {"least_group": least_group, "max_records": max_records}
         self._machines: dict[int, Client] = {}
         self._sent: dict[str, Any] = {}
         self._ticket = bytes(TICKET_BYTES)
@@ -118,7 +123,9 @@ class ClientTrainer(Hooks, _bases.ClientTrainer):
         super().on_before_local_training(train_data, device, args)
         sent, self._sent = self._sent, {}
         self.round = sent.get(ROUND, self.round)
-        machine = self._machines.setdefault(self.id, Client(self.id, self.method, layers=self.layers, seed=self.seed))
+        if self.id not in self._machines:
+            self._machines[self.id] = Client(self.id, self.method, layers=self.layers, seed=self.seed, **self._limits)
+        machine = self._machines[self.id]
         if START in sent:
             self.selected = None
             records = self.make_records(train_data)

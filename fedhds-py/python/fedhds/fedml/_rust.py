@@ -65,6 +65,7 @@ class RustClientTrainer(ClientTrainer):
             gate, and False declines.
         tokens: as for :class:`ClientTrainer`; None counts by the model of a :class:`fedhds.LoraTrainer`.
         seed: the experiment's.
+        least_group, max_records: as for :class:`ClientTrainer`.
 
     Raises:
         ConfigError: for arguments of FedML's that do not go with two phases.
@@ -80,6 +81,8 @@ class RustClientTrainer(ClientTrainer):
         judge: Any = None,
         tokens: Tokens = None,
         seed: int = 0,
+        least_group: int = 1,
+        max_records: int | None = None,
     ) -> None:
         chosen = method if isinstance(method, Method) else Method(method)
         if extractor is None and takes_text(chosen):
@@ -91,7 +94,8 @@ class RustClientTrainer(ClientTrainer):
         def counted(records: Sequence[Record]) -> Sequence[int]:
             return tokens_of(tokens, records, chosen, trainer) or ()
 
-        super().__init__(model, args, method=chosen, layers=layers, judge=judge, tokens=counted, seed=seed)
+        limits: dict[str, Any] = {"least_group": least_group, "max_records": max_records}
+        super().__init__(model, args, method=chosen, layers=layers, judge=judge, tokens=counted, seed=seed, **limits)
         self.extractor = extractor
         self.losses: list[tuple[float, ...]] = []
         """Mean losses of the steps of each training."""

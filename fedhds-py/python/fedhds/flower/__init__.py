@@ -33,6 +33,7 @@ except ImportError as error:
 
 from ._client import Query, Task, answer, client_number
 from ._mean import WeightedMean
+from ._memory import unpin
 from ._peft import peft_arrays, set_peft_arrays
 from ._report import RoundReport
 from ._rust import LocalData, RustClient
@@ -53,4 +54,5 @@ __all__ = [
     "peft_arrays",
     "record_of",
     "set_peft_arrays",
+    "unpin",
 ]

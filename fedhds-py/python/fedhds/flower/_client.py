@@ -11,7 +11,7 @@ import numpy as np
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from numpy.typing import ArrayLike, NDArray
 
-from .. import Client, Method, Record, as_records, client_seed
+from .. import AllowedMethods, Client, Method, Record, as_records, client_seed
 from .._answers import of_texts, summarized
 from .._judge import judge_of, losses_by
 from .._native import InputError, ParameterError, ProtocolError
@@ -54,6 +54,9 @@ class Query:
 
 Features = ArrayLike | Callable[[Query], ArrayLike] | None
 
+Agreed = Method | str | AllowedMethods | None
+"""What a client is willing to run: one method, or those within limits."""
+
 
 def client_number(context: Context) -> int | None:
     """The client's number by its node config: ``partition-id``; None where there is none."""
@@ -73,10 +76,11 @@ def answer(
     records: Any = None,
     judge: Any = None,
     tokens: Tokens = None,
-    method: Method | str | None = None,
+    method: Agreed = None,
     layers: int = 1,
     client: int | None = None,
     state_dir: str | os.PathLike[str] | None = None,
+    least_group: int = 1,
 ) -> Message:
     """Answers the first phase for ``@app.query("hds_extract")``: groups the records and reports a few centroids.
 
@@ -93,14 +97,18 @@ def answer(
             client's answer. :class:`Task` is given the same.
         tokens: of each record, or a function of the records that gives them, such as ``lambda records: fedhds.count_tokens(records, model)``:
             needed for methods whose budget is in tokens.
-        method: what this client is willing to run; None runs what the server asks for. Needed where stages are
-            Python objects, which do not travel.
+        method: what this client is willing to run: one method, and another server is refused; or :class:`fedhds.AllowedMethods`, and the
+            server names one within its limits. None is ``AllowedMethods()``: every preset, within limits on work and on what is shown.
+            Where stages are Python objects, which do not travel, it is the method with them.
         layers: equal parts of a feature vector, one for each layer.
         client: its number in the federation; None is the ``partition-id`` of its node config.
-        state_dir: a folder on this client where the rows that it trained on are kept for a run that is resumed.
+        state_dir: a folder on this client where the rows that it trained on are kept for a run that is resumed, and the seed that it
+            was told first.
+        least_group: distinct records that the method's groups must have at least, else this client shows none.
 
     Raises:
-        ProtocolError: for a message of something else, or of a server with another method.
+        ProtocolError: for a message of something else, of a server with a method that this client does not run, with another seed than at
+            first contact, or with another question for a round that was answered (see :func:`unpin`).
         InputError: when the method needs what was not given.
     """
     return answered(
@@ -114,6 +122,7 @@ def answer(
         layers=layers,
         client=client,
         state_dir=state_dir,
+        least_group=least_group,
     )
 
 
@@ -125,10 +134,11 @@ def answered(
     records: Any,
     judge: Callable[[Method], Any],
     tokens: Callable[[Method, Sequence[Record] | None], Sequence[int] | None],
-    method: Method | str | None,
+    method: Agreed,
     layers: int,
     client: int | None,
     state_dir: str | os.PathLike[str] | None,
+    least_group: int,
 ) -> Message:
     """:func:`answer` for a judge and tokens that go by the method."""
     header = Header.read(message, "hello", "extract")
@@ -138,8 +148,9 @@ def answered(
         return Message(RecordDict({RECORD: ConfigRecord({HEADER: told.write()})}), reply_to=message)
     ours = _agreed(method, header)
     memory = Memory(context, header, state_dir)
-    machine = Client(header.known_client, ours, layers=layers, seed=int(header.seed))
+    machine = Client(header.known_client, ours, layers=layers, seed=int(header.seed), least_group=least_group)
     memory.bring_back(machine, header.round)
+    machine.pin_seed(int(header.seed))
     start = body_of(message, "round_start")
     texts = _texts(records)
     found: ArrayLike | None = None
@@ -179,11 +190,13 @@ class Task:
         message: the server's.
         context: the client app's; its ``state`` holds what :func:`answer` left there.
         method, layers, state_dir: as for :func:`answer`.
+        max_records: records that this client trains on at most in a round; an order of more is refused. None sets no limit.
         records, judge: as for :func:`answer`: with both, records that do not pass an open quality gate are left out, and others of their
             group come in their place.
 
     Raises:
-        ProtocolError: for a message of something else, or without a first phase before it.
+        ProtocolError: for a message of something else, without a first phase before it, or with another order or arrays than the round
+            was answered to (see :func:`unpin`).
     """
 
     round: int
@@ -202,11 +215,12 @@ class Task:
         message: Message,
         context: Context,
         *,
-        method: Method | str | None = None,
+        method: Agreed = None,
         layers: int = 1,
         state_dir: str | os.PathLike[str] | None = None,
         records: Any = None,
         judge: Any = None,
+        max_records: int | None = None,
     ) -> None:
         header = Header.read(message, "train")
         self._message = message
@@ -217,20 +231,22 @@ class Task:
                 "protocol: selection_order: expected a summary before the order, got none in context.state"
             )
         ours = _agreed(method, header)
-        machine = Client(header.known_client, ours, layers=layers, seed=int(header.seed))
+        machine = Client(header.known_client, ours, layers=layers, seed=int(header.seed), max_records=max_records)
         machine.resume(self._memory.state)
+        machine.pin_seed(int(header.seed))
         sent = single_arrays(message)
         if sent is None:
             raise ProtocolError("protocol: selection_order: expected the arrays to start from, got none")
         self._key, record = sent
         self.round = header.round
         self.client = header.known_client
-        texts, refused = _texts(records), machine.refused
-        losses = None if texts is None else losses_by(judge_of(judge, ours, None), texts)
-        self.rows = machine.choose(body_of(message, "selection_order"), losses=losses)
-        if machine.refused != refused:
-            self._memory.keep_groups(header.round, machine)
         self.arrays = arrays_of(record)
+        order = body_of(message, "selection_order")
+        self._memory.check_asked(header.round, order, self.arrays)
+        texts = _texts(records)
+        losses = None if texts is None else losses_by(judge_of(judge, ours, None), texts)
+        self.rows = machine.choose(order, losses=losses)
+        self._memory.keep_groups(header.round, machine)
         self.config = config_of(message)
 
     @property
@@ -268,14 +284,18 @@ class Task:
         return Message(RecordDict({self._key: record_of(ordered), "metrics": measured}), reply_to=self._message)
 
 
-def _agreed(method: Method | str | None, header: Header) -> Method:
+def _agreed(method: Agreed, header: Header) -> Method:
     """The method of both sides.
 
     Raises:
-        ProtocolError: where they differ.
+        ProtocolError: where they differ, or where the server's is none that this client runs.
     """
     theirs = method_of(header)
-    ours = theirs if method is None else method if isinstance(method, Method) else Method(method)
+    if method is None or isinstance(method, AllowedMethods):
+        (AllowedMethods() if method is None else method).check(theirs)
+        ours = theirs
+    else:
+        ours = method if isinstance(method, Method) else Method(method)
     mine, asked = ours.settings, theirs.settings
     for name in {**mine, **asked}:
         if mine.get(name) != asked.get(name):

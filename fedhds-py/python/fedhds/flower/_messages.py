@@ -41,6 +41,9 @@ EVAL_LOSS = "eval_loss"
 
 VERSION = 1
 
+_SETTINGS = ("preset", "name", "features", "client", "server", "count")
+"""The parts of a method's settings."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -163,8 +166,15 @@ def body_of(message: Message, what: str) -> bytes:
 
 
 def method_of(header: Header) -> Method:
-    """The server's method; stages of its own in Python are not part of it."""
+    """The server's method; stages of its own in Python are not part of it.
+
+    Raises:
+        ProtocolError: for what is no method's settings.
+    """
     settings = dict(header.method)
+    unknown = next((name for name in settings if name not in _SETTINGS), None)
+    if unknown is not None:
+        raise ProtocolError(f"protocol: header: method: expected {', '.join(_SETTINGS)}, got {unknown!r}")
     return Method(settings.pop("preset", ""), **settings)
 
 

@@ -22,7 +22,7 @@ from .._native import InputError, ProtocolError
 from .._judge import judge_of
 from .._text import TextFeatures, takes_text
 from .._tokens import Tokens, tokens_of
-from ._client import Query, Task, answered
+from ._client import Agreed, Query, Task, answered
 from ._messages import ACTION, EVAL_LOSS, NUM_CLIENTS, NUM_EXAMPLES, Header, method_of
 from ._tensors import arrays_of, single_arrays
 
@@ -70,8 +70,11 @@ class RustClient:
         load: makes a client's data from the client app's context (its ``node_config["partition-id"]``, say). Called
             once for each client in a process; keep what is large, such as a model, in a cache of your own, as a
             simulation runs many clients in one process.
-        method: what this client is willing to run; None runs what the server asks for.
+        method: what this client is willing to run, as for :func:`answer`: one method, or :class:`fedhds.AllowedMethods`; None is every preset
+            within limits.
         keep: clients whose data stays in the memory of a process, at least 1.
+        least_group: as for :func:`answer`.
+        max_records: as for :class:`Task`.
 
     Example:
         >>> import fedhds
@@ -89,10 +92,14 @@ class RustClient:
         self,
         load: Callable[[Context], LocalData],
         *,
-        method: Method | str | None = None,
+        method: Agreed = None,
         keep: int = 16,
+        least_group: int = 1,
+        max_records: int | None = None,
     ) -> None:
         self._load = load
+        self._least_group = least_group
+        self._max_records = max_records
         self._method = method
         self._keep = max(1, keep)
         self._clients: dict[tuple[int, int], _Loaded] = {}
@@ -124,6 +131,7 @@ class RustClient:
             layers=local.layers,
             client=None,
             state_dir=local.data.state_dir,
+            least_group=self._least_group,
         )
 
     def train(self, message: Message, context: Context) -> Message:
@@ -138,6 +146,7 @@ class RustClient:
             state_dir=local.data.state_dir,
             records=local.records,
             judge=local.judge(theirs) or False,
+            max_records=self._max_records,
         )
         adapter = local.adapter(task.arrays)
         trained = local.data.trainer.train(adapter, [local.records[row] for row in task.rows], task.seed)
