@@ -35,6 +35,36 @@ pub fn atomic_write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     sync_folder(&folder)
 }
 
+/// The bytes of a file of at most `largest` bytes. A pipe or a device, which has no end, is refused.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read; [`Error::Model`] when it is larger, or no file.
+#[cfg(feature = "model")]
+pub(crate) fn read_bounded(path: &Path, largest: u64) -> Result<Vec<u8>> {
+    use std::io::Read as _;
+    let found = fs::metadata(path).map_err(|e| Error::io(path, e))?;
+    if !found.is_file() {
+        return Err(Error::model(path, "file", "expected a file, got a folder, a pipe or a device"));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    file.take(largest + 1).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+    if bytes.len() as u64 > largest {
+        return Err(Error::model(path, "file", format!("expected at most {largest} bytes, got {}", found.len())));
+    }
+    Ok(bytes)
+}
+
+/// The text of such a file.
+///
+/// # Errors
+/// As [`read_bounded`], and [`Error::Model`] for bytes that are no UTF-8.
+#[cfg(feature = "model")]
+pub(crate) fn read_text(path: &Path, largest: u64) -> Result<String> {
+    let bytes = read_bounded(path, largest)?;
+    String::from_utf8(bytes).map_err(|e| Error::model(path, "file", format!("expected UTF-8: {e}")))
+}
+
 /// A temporary file in a folder, under a name of its own: for writers that may be at work side by side. Once persisted it has the rights of any
 /// new file, not the owner's alone, which are a temporary file's by default.
 pub(crate) fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
