@@ -7,6 +7,7 @@ mod embedded_model;
 mod gguf;
 mod kill_resume;
 mod model_experiment;
+mod model_files;
 
 #[path = "../toy/mod.rs"]
 mod toy;
