@@ -21,6 +21,36 @@ pub fn atomic_write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     file.finish()
 }
 
+/// The bytes of a file of at most `largest` bytes. A pipe or a device, which has no end, is refused.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read; [`Error::Model`] when it is larger, or no file.
+#[cfg(feature = "model")]
+pub(crate) fn read_bounded(path: &Path, largest: u64) -> Result<Vec<u8>> {
+    use std::io::Read as _;
+    let found = fs::metadata(path).map_err(|e| Error::io(path, e))?;
+    if !found.is_file() {
+        return Err(Error::model(path, "file", "expected a file, got a folder, a pipe or a device"));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    file.take(largest + 1).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+    if bytes.len() as u64 > largest {
+        return Err(Error::model(path, "file", format!("expected at most {largest} bytes, got {}", found.len())));
+    }
+    Ok(bytes)
+}
+
+/// The text of such a file.
+///
+/// # Errors
+/// As [`read_bounded`], and [`Error::Model`] for bytes that are no UTF-8.
+#[cfg(feature = "model")]
+pub(crate) fn read_text(path: &Path, largest: u64) -> Result<String> {
+    let bytes = read_bounded(path, largest)?;
+    String::from_utf8(bytes).map_err(|e| Error::model(path, "file", format!("expected UTF-8: {e}")))
+}
+
 /// A file that is written part after part, and takes the place of what is there when it is finished; let go of before, it leaves no trace.
 #[derive(Debug)]
 pub(crate) struct Replacement {

@@ -117,6 +117,11 @@ fn each_lie_of_a_header_is_named() {
         ("too big", header(&whole, &[tensor("w", &[u64::MAX, u64::MAX], 0, 0)]), &["w"]),
         ("ragged", header(&whole, &[tensor("w", &[33, 2], 2, 0)]), &["w", "32", "Q4_0"]),
         ("beyond the end", header(&whole, &[tensor("w", &[32], 0, u64::MAX)]), &["w", "cut off"]),
+        (
+            "shared",
+            [header(&whole, &[tensor("w", &[4], 0, 0), tensor("x", &[2], 0, 8)]), vec![0; 64]].concat(),
+            &["w", "x", "of its own"],
+        ),
         ("short", header(&whole, &[tensor("w", &[1 << 40], 0, 0)]), &["w", "cut off"]),
     ];
     let folder = tempfile::tempdir().unwrap();

@@ -8,6 +8,7 @@ mod gguf;
 mod hostile_server;
 mod kill_resume;
 mod model_experiment;
+mod model_files;
 mod soak;
 mod threats;
 

@@ -79,7 +79,7 @@ impl LayerFeatures {
 impl FeatureExtractor for LayerFeatures {
     fn extract(&self, records: &[Record], adapter: Option<&Adapter>, context: &Context) -> Result<Matrix> {
         let model = self.model.transformer.as_ref();
-        let tokens = self.tokens(records)?;
+        let tokens = self.reader.under(&context.control).sequences(records)?;
         let lora = self.model.lora(adapter.filter(|_| !self.frozen))?;
         extract_tokens(model, &tokens, lora.as_ref(), &self.params, context).map_err(|e| match e {
             Error::NotFinite { what, row, column, value } => {

@@ -70,7 +70,7 @@ impl Evaluator for ModelEvaluator {
     ) -> Result<Vec<RecordScore>> {
         let transformer = self.model.transformer.as_ref();
         let lora = self.model.lora(adapter)?;
-        let examples = self.examples(records)?;
+        let examples = self.reader.under(&context.control).examples(records)?;
         context.control.begin("loss", Some(records.len() as u64));
         let GenerateConfig { batch_size, batches_at_once, .. } = self.config;
         let losses =

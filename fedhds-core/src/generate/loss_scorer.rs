@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::model::{Example, LanguageModel, Overlong, RecordTokenizer};
 use crate::stage::Scorer;
 use crate::types::range::at_least;
-use crate::types::{Adapter, Context, Matrix, Record};
+use crate::types::{Adapter, Context, Control, Matrix, Record};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -64,8 +64,8 @@ impl ResponseLoss {
     }
 
     /// The records of which something can be scored, with their numbers.
-    fn examples(&self, records: &[Record]) -> Result<Vec<(usize, Example)>> {
-        let mut examples = self.reader.truncated(records)?;
+    fn examples(&self, records: &[Record], control: &Control) -> Result<Vec<(usize, Example)>> {
+        let mut examples = self.reader.under(control).truncated(records)?;
         for example in &mut examples {
             example.ids.truncate(example.response_start.saturating_add(self.config.max_response_tokens));
         }
@@ -83,7 +83,8 @@ impl Scorer for ResponseLoss {
     fn score(&self, records: &[Record], adapter: Option<&Adapter>, context: &Context) -> Result<Matrix> {
         let lora = self.model.lora(adapter.filter(|_| !self.config.frozen))?;
         let mut losses = vec![f32::NAN; records.len()];
-        let (rows, examples): (Vec<usize>, Vec<Example>) = self.examples(records)?.into_iter().unzip();
+        let (rows, examples): (Vec<usize>, Vec<Example>) =
+            self.examples(records, &context.control)?.into_iter().unzip();
         let model = self.model.transformer.as_ref();
         let found = losses_under_prompts(model, &examples, self.config.batch_size, lora.as_ref(), &context.control)?;
         rows.into_iter().zip(found).for_each(|(row, loss)| losses[row] = loss as f32);
@@ -92,7 +93,8 @@ impl Scorer for ResponseLoss {
 
     /// Tokens that go through the model, a prompt that several records share once, in the unit of a whole record's.
     fn passes(&self, records: &[Record]) -> Result<f64> {
-        let examples: Vec<Example> = self.examples(records)?.into_iter().map(|(_, example)| example).collect();
+        let examples: Vec<Example> =
+            self.examples(records, &Control::default())?.into_iter().map(|(_, example)| example).collect();
         let whole: usize = examples.iter().map(|example| example.ids.len()).sum();
         let prompts: BTreeSet<&[u32]> = examples.iter().map(Example::prompt).collect();
         // A prompt's last token goes with each response: it predicts the first of it.

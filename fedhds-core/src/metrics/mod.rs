@@ -2,6 +2,7 @@
 
 mod clustering;
 mod interval;
+mod lcs;
 mod paired;
 mod porter;
 #[cfg(feature = "experiment")]

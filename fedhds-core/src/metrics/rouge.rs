@@ -3,6 +3,7 @@
 //! C.-Y. Lin, "ROUGE: a package for automatic evaluation of summaries" (2004). The packages differ so much that their
 //! figures must not be compared: say which flavour a table uses.
 
+use super::lcs;
 use super::porter::porter_stem;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,7 +79,7 @@ fn summary_level(hypothesis: &str, reference: &str) -> RougeL {
     let mut union = BTreeSet::new();
     for expected in &reference {
         for got in &hypothesis {
-            union.extend(common_subsequence(expected, got));
+            union.extend(lcs::common(expected, got));
         }
     }
     let distinct = |sentences: &[Vec<usize>]| sentences.iter().flatten().collect::<BTreeSet<_>>().len() as f64;
@@ -103,51 +104,6 @@ fn sentences<'a>(text: &'a str, words: &mut Words<'a>) -> Vec<Vec<usize>> {
     sentences
 }
 
-/// One longest common subsequence. Of several, the one that the package's reconstruction meets, since which words are
-/// in it decides the union.
-fn common_subsequence(x: &[usize], y: &[usize]) -> Vec<usize> {
-    let width = y.len() + 1;
-    let table = lengths(x, y);
-    let at = |i: usize, j: usize| table.get(i * width + j).copied().unwrap_or(0);
-    let (mut i, mut j) = (x.len(), y.len());
-    let mut common = Vec::new();
-    while let (Some(a), Some(b)) = (i.checked_sub(1).and_then(|i| x.get(i)), j.checked_sub(1).and_then(|j| y.get(j))) {
-        if a == b {
-            common.push(*a);
-            (i, j) = (i - 1, j - 1);
-        } else if at(i - 1, j) > at(i, j - 1) {
-            i -= 1;
-        } else {
-            j -= 1;
-        }
-    }
-    common
-}
-
-/// Lengths of the longest common subsequences of all beginnings, `[x.len() + 1, y.len() + 1]`.
-fn lengths(x: &[usize], y: &[usize]) -> Vec<u32> {
-    let width = y.len() + 1;
-    let mut table = vec![0; width];
-    table.reserve(x.len() * width);
-    let mut above = table.clone();
-    for a in x {
-        let mut row = Vec::with_capacity(width);
-        let mut left = 0;
-        row.push(0);
-        for (b, pair) in y.iter().zip(above.windows(2)) {
-            left = match pair {
-                [diagonal, _] if a == b => diagonal + 1,
-                [_, up] => left.max(*up),
-                _ => left,
-            };
-            row.push(left);
-        }
-        table.extend_from_slice(&row);
-        above = row;
-    }
-    table
-}
-
 fn sequence_level(hypothesis: &str, reference: &str, stem: bool) -> RougeL {
     let (hypothesis, reference) = (tokens(hypothesis, stem), tokens(reference, stem));
     if hypothesis.is_empty() || reference.is_empty() {
@@ -156,7 +112,7 @@ fn sequence_level(hypothesis: &str, reference: &str, stem: bool) -> RougeL {
     let mut words = Words::default();
     let expected: Vec<usize> = reference.iter().map(|word| words.number(word)).collect();
     let got: Vec<usize> = hypothesis.iter().map(|word| words.number(word)).collect();
-    let common = f64::from(lengths(&expected, &got).last().copied().unwrap_or(0));
+    let common = lcs::length(&expected, &got) as f64;
     let precision = common / got.len() as f64;
     let recall = common / expected.len() as f64;
     let f1 = if precision + recall > 0.0 { 2.0 * precision * recall / (precision + recall) } else { 0.0 };
@@ -207,6 +163,15 @@ mod tests {
         let long = "word and other ".repeat(800);
         let score = rouge_l(RougeFlavor::Rouge, &long, &long);
         assert_eq!((score.precision, score.recall), (1.0, 1.0));
+    }
+
+    #[test]
+    fn texts_of_sixty_thousand_words_are_scored() {
+        let text = |step: usize| (0..60_000).map(|i| format!("w{} ", i * step % 5_003)).collect::<String>();
+        for flavor in [RougeFlavor::Rouge, RougeFlavor::RougeScore] {
+            let score = rouge_l(flavor, &text(3), &text(5));
+            assert!(score.f1 > 0.0 && score.f1 < 1.0, "{flavor:?}: {score:?}");
+        }
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! Chat templates: the Jinja text that turns a conversation into a prompt, as transformers evaluates it.
 
+use super::jinja::Program;
 use crate::error::{Error, Result};
-use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
-use minijinja::{Environment, ErrorKind};
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "chat_template";
@@ -25,9 +24,17 @@ impl ChatMessage {
 }
 
 /// A compiled chat template.
+///
+/// It sees what transformers shows it: `messages`, `add_generation_prompt`, the special tokens, `tools` and `documents` (none),
+/// `raise_exception`, `tojson` as Python writes it, mappings in the order in which they are written, and `strftime_now`. The last gives always
+/// 26 July 2024, since features must not hang on the clock.
+///
+/// A template is a program from a file. It may have 128 KiB, and 2,000 tokens in a tag; a conversation may have 4 MiB. What it may do
+/// is bounded by steps: 100,000, and 1,000 for each message and one for each 4 bytes of the conversation beside; 64 bytes that it makes are a step.
+/// A value with all that it holds may have 16 MiB and nest 100 deep. A chain of comparisons (`a < b < c`) is not supported.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    program: Program,
     path: PathBuf,
     source: String,
 }
@@ -36,26 +43,12 @@ impl ChatTemplate {
     /// Compiles a template; `path` is what errors name.
     ///
     /// # Errors
-    /// [`Error::Model`] with the line that does not parse.
+    /// [`Error::Model`] with the line that does not parse, or the bound that is met.
     pub fn new(source: &str, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
-        let failed = |e: minijinja::Error| Error::model(&path, NAME, format!("expected a Jinja template: {e}"));
-        let mut environment = Environment::new();
-        // What transformers sets, and what Python's strings and lists can do.
-        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function(
-            "raise_exception",
-            |message: String| -> std::result::Result<String, minijinja::Error> {
-                Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-            },
-        );
-        environment.add_function("strftime_now", |format: String| {
-            let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-            strftime(&format, seconds)
-        });
-        environment.add_template_owned(NAME, without_generation_tags(source)).map_err(failed)?;
-        Ok(Self { environment, path, source: source.into() })
+        let program = Program::new(without_generation_tags(source))
+            .map_err(|e| Error::model(&path, NAME, format!("expected a Jinja template: {e}")))?;
+        Ok(Self { program, path, source: source.into() })
     }
 
     /// The template's text.
@@ -68,15 +61,15 @@ impl ChatTemplate {
     /// `special` are the special tokens by the names that templates use, such as `bos_token`.
     ///
     /// # Errors
-    /// [`Error::Model`] with what the template raised.
+    /// [`Error::Model`] with what the template raised, or the bound that it met.
     pub fn render(
         &self,
         messages: &[ChatMessage],
         special: &[(&str, &str)],
         add_generation_prompt: bool,
     ) -> Result<String> {
-        let failed = |e: minijinja::Error| Error::model(&self.path, NAME, e.to_string());
-        let messages: Vec<Value> = messages
+        let bytes = messages.iter().map(|m| m.role.len() + m.content.len()).sum();
+        let turns: Vec<Value> = messages
             .iter()
             .map(|m| {
                 Value::from_pairs([
@@ -87,24 +80,27 @@ impl ChatTemplate {
             .collect();
         let mut variables: Vec<(String, Value)> =
             special.iter().map(|(name, token)| ((*name).to_string(), Value::from(*token))).collect();
-        variables.push(("messages".into(), Value::from(messages)));
+        variables.push(("messages".into(), Value::from(turns)));
+        // transformers passes both also where there are none: they are defined.
+        variables.push(("tools".into(), Value::from(())));
+        variables.push(("documents".into(), Value::from(())));
         variables.push(("add_generation_prompt".into(), Value::from(add_generation_prompt)));
-        let context = Value::from_pairs(variables);
-        self.environment.get_template(NAME).and_then(|t| t.render(context)).map_err(failed)
+        self.program.render(variables, messages.len(), bytes).map_err(|e| Error::model(&self.path, NAME, e))
     }
 }
 
-/// transformers marks the assistant's words with `{% generation %}`, which changes nothing in the text.
+/// transformers marks the assistant's words with `{% generation %}`, which changes nothing in the text. What is set within stays
+/// within, as there.
 fn without_generation_tags(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(start) = rest.find("{%") {
         let Some(end) = rest[start..].find("%}").map(|i| start + i + 2) else { break };
         let tag = &rest[start..end];
-        let inner = tag[2..tag.len() - 2].trim_matches(|c| c == '-' || c == '+');
+        let inner = tag.get(2..tag.len() - 2).unwrap_or_default().trim_matches(|c| c == '-' || c == '+');
         let replaced = match inner.trim() {
-            "generation" => tag.replacen("generation", "if true", 1),
-            "endgeneration" => tag.replacen("endgeneration", "endif", 1),
+            "generation" => tag.replacen("generation", "with", 1),
+            "endgeneration" => tag.replacen("endgeneration", "endwith", 1),
             _ => tag.to_string(),
         };
         out.push_str(&rest[..start]);
@@ -114,66 +110,11 @@ fn without_generation_tags(source: &str) -> String {
     out + rest
 }
 
-/// The directives of strftime that templates use, for a time in UTC.
-fn strftime(format: &str, seconds: u64) -> String {
-    const MONTHS: [&str; 12] = [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    ];
-    const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
-    let days = seconds / 86_400;
-    // Days to a date in the Gregorian calendar (Hinnant, "chrono-compatible low-level date algorithms").
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let month_name = MONTHS[(month as usize - 1) % 12];
-    let day_name = DAYS[(days % 7) as usize];
-    let mut out = String::new();
-    let mut chars = format.chars();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        match chars.next() {
-            Some('d') => out.push_str(&format!("{day:02}")),
-            Some('m') => out.push_str(&format!("{month:02}")),
-            Some('Y') => out.push_str(&year.to_string()),
-            Some('y') => out.push_str(&format!("{:02}", year % 100)),
-            Some('b') => out.push_str(&month_name[..3]),
-            Some('B') => out.push_str(month_name),
-            Some('a') => out.push_str(&day_name[..3]),
-            Some('A') => out.push_str(day_name),
-            Some('H') => out.push_str(&format!("{:02}", seconds / 3_600 % 24)),
-            Some('M') => out.push_str(&format!("{:02}", seconds / 60 % 60)),
-            Some('S') => out.push_str(&format!("{:02}", seconds % 60)),
-            Some('%') => out.push('%'),
-            Some(other) => out.extend(['%', other]),
-            None => out.push('%'),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     const CHATML: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou help.<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
@@ -198,9 +139,49 @@ mod tests {
         assert!(ChatTemplate::new("{% for %}", "x").is_err());
     }
 
+    #[derive(serde::Deserialize)]
+    struct Case {
+        name: String,
+        messages: Vec<BTreeMap<String, String>>,
+        add_generation_prompt: bool,
+        text: Option<String>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Cases {
+        special: BTreeMap<String, String>,
+        templates: BTreeMap<String, String>,
+        cases: Vec<Case>,
+    }
+
     #[test]
-    fn dates_are_right() {
-        assert_eq!(strftime("%d %b %Y, %A %H:%M:%S %%", 0), "01 Jan 1970, Thursday 00:00:00 %");
-        assert_eq!(strftime("%Y-%m-%d %a", 1_709_164_800), "2024-02-29 Thu");
+    fn templates_read_as_in_transformers() {
+        let told: Cases = serde_json::from_str(include_str!("../../../tests/fixtures/chat/cases.json")).unwrap();
+        let special: Vec<(&str, &str)> =
+            told.special.iter().map(|(name, token)| (name.as_str(), token.as_str())).collect();
+        assert!(told.cases.len() > 100);
+        let mut wrong = Vec::new();
+        for case in &told.cases {
+            let template = ChatTemplate::new(&told.templates[&case.name], "x").unwrap();
+            let messages: Vec<_> = case.messages.iter().map(|m| ChatMessage::new(&m["role"], &m["content"])).collect();
+            let got = template.render(&messages, &special, case.add_generation_prompt);
+            if got.as_ref().ok() != case.text.as_ref() {
+                wrong.push(format!("{}: expected {:?}, got {got:?}", case.name, case.text));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn the_clock_has_no_say() {
+        let template = ChatTemplate::new("{{ strftime_now('%Y-%m-%d %H:%M') }}", "x").unwrap();
+        assert_eq!(template.render(&[], &[], false).unwrap(), "2024-07-26 00:00");
+    }
+
+    #[test]
+    fn odd_tags_are_no_panic() {
+        for source in ["{%}", "{%%}", "{%-%}", "{%é%}", "{% generation", "{%-generation-%}x{%-endgeneration-%}"] {
+            let _ = ChatTemplate::new(source, "x");
+        }
     }
 }

@@ -6,14 +6,18 @@ use crate::error::{Error, Result};
 use hf_hub::HFClientSync;
 
 /// What a model folder needs: no weights in other formats.
-const PATTERNS: [&str; 7] = [
+const PATTERNS: [&str; 10] = [
     "config.json",
     "generation_config.json",
     "tokenizer*.json",
     "special_tokens_map.json",
+    "added_tokens.json",
     "chat_template.*",
     "model*.safetensors",
     "model.safetensors.index.json",
+    // They say that the weights are quantized, which is refused by name.
+    "quant*_config.json",
+    "hf_quant_config.json",
 ];
 
 impl LanguageModel {

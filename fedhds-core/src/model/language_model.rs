@@ -8,6 +8,7 @@ use super::tokenizer::Tokenizer;
 use super::transformer::Transformer;
 use super::weights::WeightSource;
 use crate::error::{Error, Result};
+use crate::files::read_text;
 use crate::settings::Activations;
 use crate::types::Adapter;
 use std::fs::File;
@@ -84,17 +85,23 @@ impl LanguageModel {
 
     fn load_folder(path: &Path, device: &Device) -> Result<Self> {
         let file = path.join("config.json");
-        let text = std::fs::read_to_string(&file).map_err(|e| Error::io(&file, e))?;
+        let text = read_text(&file, LARGEST_CONFIG)?;
         let config = ModelConfig::from_json(path, &text)?;
+        refuse_quantized(path)?;
         let weights = SafetensorsFolder::open(path)?;
         let tokenizer = Tokenizer::from_folder(path)?;
         let transformer = config.build(&weights, device)?;
         let mut files = vec![file, path.join("tokenizer.json")];
         files.extend(weights.files());
-        Ok(Self::new(config, transformer.into(), tokenizer, fingerprint(&files)?))
+        // Special tokens and chat template come from files beside these, some of which say nothing of the results: what was read of them counts.
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(fingerprint(&files)?.as_bytes());
+        hasher.update(tokenizer.identity()?.as_bytes());
+        Ok(Self::new(config, transformer.into(), tokenizer, hasher.finalize().to_hex().to_string()))
     }
 
-    /// BLAKE3 of the files that the model was loaded from, in hexadecimal.
+    /// BLAKE3 of what the model was loaded from, in hexadecimal: of a folder the configuration, the weights, tokenizer.json, the special tokens and
+    /// the chat template; of a GGUF file all of it.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -115,6 +122,21 @@ impl LanguageModel {
     pub fn lora(&self, adapter: Option<&Adapter>) -> Result<Option<LoraWeights>> {
         let transformer = self.transformer.as_ref();
         adapter.map(|a| LoraWeights::from_adapter(a, transformer.spec(), &transformer.device())).transpose()
+    }
+}
+
+/// Largest config.json, in bytes.
+const LARGEST_CONFIG: u64 = 16 << 20;
+
+/// Files beside config.json with which tools that quantize say what they did; without it their weights are only numbers.
+const QUANTIZED: [&str; 3] = ["quantize_config.json", "quant_config.json", "hf_quant_config.json"];
+
+fn refuse_quantized(folder: &Path) -> Result<()> {
+    match QUANTIZED.into_iter().find(|name| folder.join(name).exists()) {
+        Some(name) => {
+            Err(Error::model(folder, name, "expected weights that are not quantized: this kind is not supported"))
+        }
+        None => Ok(()),
     }
 }
 
@@ -154,11 +176,10 @@ fn load_gguf(path: &Path, device: &Device) -> Result<LanguageModel> {
     let file = GgufFile::open(path)?;
     let config = ModelConfig::from_json(path, &file.config_json()?.to_string())?;
     let parts = file.tokenizer()?;
-    let inner = tokenizers::Tokenizer::from_bytes(parts.json.to_string())
-        .map_err(|e| Error::model(path, "tokenizer", format!("expected a tokenizer that can be built: {e}")))?;
+    let (inner, growth) = super::tokenizer_files::parse(path, parts.json.to_string().as_bytes())?;
     let special =
         SpecialTokens { bos: parts.bos_token, eos: parts.eos_tokens, pad: parts.pad_token, unk: parts.unk_token };
-    let tokenizer = Tokenizer::new(inner, special, parts.chat_template.as_deref(), path)?;
+    let tokenizer = Tokenizer::new(inner, special, parts.chat_template.as_deref(), path)?.bounded(growth);
     let transformer = config.build(&file, device)?;
     let fingerprint = fingerprint(&[path.to_path_buf()])?;
     Ok(LanguageModel::new(config, transformer.into(), tokenizer, fingerprint))

@@ -17,12 +17,14 @@ mod embedding;
 mod example;
 #[cfg(feature = "pretrain")]
 mod export;
+mod foreign;
 pub(crate) mod fused;
 #[cfg(feature = "gguf")]
 pub mod gguf;
 mod gpt2;
 #[cfg(feature = "hub")]
 mod hub;
+mod jinja;
 mod language_model;
 mod linear;
 mod llama;
@@ -38,6 +40,8 @@ pub mod tensor;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokenizer;
+mod tokenizer_check;
+mod tokenizer_files;
 mod transformer;
 mod weights;
 

@@ -5,7 +5,7 @@ use super::language_model::LanguageModel;
 use super::tokenizer::Tokenizer;
 use crate::dataset::RenderPrompt;
 use crate::error::{Error, Result};
-use crate::types::Record;
+use crate::types::{Control, Record};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -33,7 +33,11 @@ pub struct RecordTokenizer {
     limit: usize,
     overlong: Overlong,
     advice: &'static str,
+    control: Control,
 }
+
+/// Records that are tokenised between two looks at whether to stop.
+const CHUNK: usize = 256;
 
 impl RecordTokenizer {
     /// Records for `model`, of at most `max_tokens` tokens each with prompt, response and special tokens; the model's own
@@ -51,7 +55,7 @@ impl RecordTokenizer {
         limit: usize,
         overlong: Overlong,
     ) -> Self {
-        Self { tokenizer, prompt, causal, limit, overlong, advice: "" }
+        Self { tokenizer, prompt, causal, limit, overlong, advice: "", control: Control::default() }
     }
 
     /// The same, with what to do about a record that is too long in its error.
@@ -59,6 +63,12 @@ impl RecordTokenizer {
     pub(crate) fn with_advice(mut self, advice: &'static str) -> Self {
         self.advice = advice;
         self
+    }
+
+    /// The same, stopped by `control` between some records.
+    #[must_use]
+    pub(crate) fn under(&self, control: &Control) -> Self {
+        Self { control: control.clone(), ..self.clone() }
     }
 
     /// Most tokens of a record: the smaller of the setting and the model's own limit.
@@ -119,9 +129,16 @@ impl RecordTokenizer {
     }
 
     fn all(&self, records: &[Record]) -> Result<Vec<Example>> {
-        let examples: Vec<Result<Example>> = records.par_iter().map(|record| self.limited(record)).collect();
-        // In order, so that the first bad record is named whatever the threads do.
-        examples.into_iter().zip(records).map(|(example, record)| example.map_err(|e| of_record(e, record))).collect()
+        let mut all = Vec::with_capacity(records.len());
+        for some in records.chunks(CHUNK) {
+            self.control.check()?;
+            let examples: Vec<Result<Example>> = some.par_iter().map(|record| self.limited(record)).collect();
+            // In order, so that the first bad record is named whatever the threads do.
+            for (example, record) in examples.into_iter().zip(some) {
+                all.push(example.map_err(|e| of_record(e, record))?);
+            }
+        }
+        Ok(all)
     }
 
     /// The record within the limit.
@@ -255,6 +272,16 @@ mod tests {
         assert!(whole.examples(&records).unwrap_err().to_string().contains("response"));
         // The special tokens alone are too many.
         assert!(reader(false, 1, Overlong::Truncate).sequences(&records).is_err());
+    }
+
+    #[test]
+    fn a_stop_is_heard_before_the_records() {
+        let reader = reader(true, 9, Overlong::Error);
+        let control = Control::default();
+        let records = [record("a", "", "b")];
+        assert!(reader.under(&control).sequences(&records).is_ok());
+        control.cancel.cancel();
+        assert!(matches!(reader.under(&control).sequences(&records), Err(Error::Cancelled)));
     }
 
     #[test]

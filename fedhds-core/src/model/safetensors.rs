@@ -2,6 +2,7 @@
 
 use super::weights::{WeightData, WeightSource, missing};
 use crate::error::{Error, Result};
+use crate::files::read_text;
 use ::safetensors::SafeTensors;
 use ::safetensors::tensor::{Dtype, TensorView};
 use fedhds_kernels::{Form, Matrix};
@@ -9,10 +10,27 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 const SINGLE: &str = "model.safetensors";
+/// Last parts of the names of tensors that only quantized weights have.
+const QUANTIZED: [&str; 11] = [
+    "SCB",
+    "absmax",
+    "g_idx",
+    "input_scale",
+    "quant_map",
+    "qweight",
+    "qzeros",
+    "weight_packed",
+    "weight_scale",
+    "weight_scale_inv",
+    "weight_scale_2",
+];
 const INDEX: &str = "model.safetensors.index.json";
+
+/// Largest index of several files, in bytes.
+const LARGEST_INDEX: u64 = 64 << 20;
 
 /// A folder's weights, mapped into memory and converted tensor by tensor.
 #[derive(Debug)]
@@ -40,7 +58,7 @@ impl SafetensorsFolder {
         if path.join(SINGLE).is_file() {
             let shard = Shard::open(path.join(SINGLE))?;
             let index = shard.names()?.into_iter().map(|name| (name, 0)).collect();
-            return Ok(Self { path, shards: vec![shard], index });
+            return Self { path, shards: vec![shard], index }.not_quantized();
         }
         if !path.join(INDEX).is_file() {
             let other = ["pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5"]
@@ -54,7 +72,8 @@ impl SafetensorsFolder {
         let mut shards = Vec::new();
         let mut numbers = BTreeMap::new();
         for file in files {
-            if Path::new(file).components().count() != 1 {
+            let mut parts = Path::new(file).components();
+            if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
                 return Err(Error::model(path.join(INDEX), file, "expected a file of this folder, got a path"));
             }
             let shard = Shard::open(path.join(file))?;
@@ -67,7 +86,19 @@ impl SafetensorsFolder {
             shards.push(shard);
         }
         let index = placed.iter().filter_map(|(name, file)| Some((name.clone(), *numbers.get(file)?))).collect();
-        Ok(Self { path, shards, index })
+        Self { path, shards, index }.not_quantized()
+    }
+
+    /// Refuses the scales that stand beside quantized weights: without them the weights are only numbers.
+    fn not_quantized(self) -> Result<Self> {
+        let last = |name: &str| name.rsplit('.').next().is_some_and(|end| QUANTIZED.contains(&end));
+        match self.index.keys().find(|name| last(name)) {
+            None => Ok(self),
+            Some(name) => {
+                let message = "expected plain weights, got a part of quantized ones (fp8, GPTQ, AWQ, bitsandbytes): not supported";
+                Err(Error::model(&self.path, format!("tensor `{name}`"), message))
+            }
+        }
     }
 
     /// The files that hold the weights, sorted.
@@ -78,10 +109,15 @@ impl SafetensorsFolder {
 
 impl Shard {
     fn open(path: PathBuf) -> Result<Self> {
-        let file = File::open(&path).map_err(|e| match e.kind() {
+        let found = std::fs::metadata(&path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::model(&path, "weights", "expected this file, and it is not there"),
             _ => Error::io(&path, e),
         })?;
+        // To open a pipe is to wait for somebody who writes.
+        if !found.is_file() {
+            return Err(Error::model(&path, "weights", "expected a file, got a folder, a pipe or a device"));
+        }
+        let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
         // SAFETY: the map is read only; a file that is changed while it is mapped gives other values or ends the process, as with
         // every reader of this format.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(&path, e))?;
@@ -152,7 +188,7 @@ impl WeightSource for SafetensorsFolder {
 }
 
 fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    let text = read_text(path, LARGEST_INDEX)?;
     let value: serde_json::Value =
         serde_json::from_str(&text).map_err(|e| Error::model(path, "index", format!("expected JSON: {e}")))?;
     let map = value

@@ -1,9 +1,12 @@
 //! Text to token ids and back, with the special tokens and the chat template of a model.
 
 use super::chat_template::{ChatMessage, ChatTemplate};
+use super::foreign::guarded;
+use super::tokenizer_check::Growth;
 use crate::error::{Error, Result};
-use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use tokenizers::{Encoding, Token};
 
 /// The special tokens of a model, by their text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,8 +30,14 @@ pub struct Tokenizer {
     eos: Vec<u32>,
     pad: u32,
     chat_template: Option<ChatTemplate>,
+    growth: Option<Growth>,
+    /// Further special tokens that a chat template can name, such as `sep_token`.
+    named: Vec<(String, String)>,
     path: PathBuf,
 }
+
+/// Stands for a text where only what surrounds it is asked for: no vocabulary has this id.
+const TEXT: u32 = u32::MAX;
 
 impl Tokenizer {
     /// A tokenizer from its parts; `path` is what errors name.
@@ -54,42 +63,57 @@ impl Tokenizer {
         let pad = special.pad.as_ref().map(|token| id("pad_token", token)).transpose()?;
         let pad = pad.or(eos.first().copied()).unwrap_or(0);
         let chat_template = chat_template.map(|source| ChatTemplate::new(source, &path)).transpose()?;
-        Ok(Self { inner, special, bos, eos, pad, chat_template, path })
+        Ok(Self { inner, special, bos, eos, pad, chat_template, growth: None, named: Vec::new(), path })
     }
 
-    /// The tokenizer of a Hugging Face folder: tokenizer.json, and the special tokens and the chat template from
-    /// tokenizer_config.json, special_tokens_map.json, generation_config.json, config.json and chat_template.jinja.
+    /// The same, with what its file says of how much a text can grow.
+    pub(super) fn bounded(mut self, growth: Growth) -> Self {
+        self.growth = Some(growth);
+        self
+    }
+
+    /// The same, with further special tokens by name.
+    pub(super) fn naming(mut self, named: Vec<(String, String)>) -> Self {
+        self.named = named;
+        self
+    }
+
+    /// Whether a text gets a beginning and an end from the tokenizer.
+    pub(super) fn ends(&self) -> Result<(bool, bool)> {
+        let all = self.around()?;
+        let at = all.iter().position(|id| *id == TEXT).unwrap_or(0);
+        let begins = self.bos.is_some_and(|bos| all.get(..at).unwrap_or_default().contains(&bos));
+        let ends = all.get(at + 1..).unwrap_or_default().iter().any(|id| self.eos.contains(id));
+        Ok((begins, ends))
+    }
+
+    /// The ids that the tokenizer puts around a text, whose own are [`TEXT`].
+    fn around(&self) -> Result<Vec<u32>> {
+        let text = Encoding::from_tokens(vec![Token::new(TEXT, String::new(), (0, 0))], 0);
+        guarded(&self.path, "post_processor", "expected what stands around a text", || {
+            self.inner.post_process(text, None, true).map(|encoding| encoding.get_ids().to_vec())
+        })
+    }
+
+    pub(super) fn set_post_processor(&mut self, processor: tokenizers::PostProcessorWrapper) {
+        self.inner.with_post_processor(Some(processor));
+    }
+
+    /// What of the tokenizer the ids of a prompt hang on beside tokenizer.json: special tokens, added ones, what stands around a text,
+    /// and the chat template.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Model`] that names the file.
-    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref();
-        let file = folder.join("tokenizer.json");
-        let bytes = std::fs::read(&file).map_err(|e| Error::io(&file, e))?;
-        let inner = tokenizers::Tokenizer::from_bytes(bytes)
-            .map_err(|e| Error::model(&file, "tokenizer", format!("expected a tokenizer.json: {e}")))?;
-        let config = read_json(&folder.join("tokenizer_config.json"))?;
-        let map = read_json(&folder.join("special_tokens_map.json"))?;
-        let generation = read_json(&folder.join("generation_config.json"))?;
-        let model = read_json(&folder.join("config.json"))?;
-        let named = |key: &str| [&config, &map].into_iter().find_map(|file| token_text(file.get(key)?));
-        let numbered = |key: &str| -> Vec<String> {
-            let ids = [&generation, &model].into_iter().map(|file| ids(file.get(key))).find(|ids| !ids.is_empty());
-            ids.unwrap_or_default().into_iter().filter_map(|id| inner.id_to_token(id)).collect()
-        };
-        // BERT names no end of text: its separator ends each text in the tokenizer itself.
-        let mut eos: Vec<String> = named("eos_token").into_iter().collect();
-        for token in numbered("eos_token_id") {
-            if !eos.contains(&token) {
-                eos.push(token);
-            }
-        }
-        let one = |name: &str| {
-            named(&format!("{name}_token")).or_else(|| numbered(&format!("{name}_token_id")).into_iter().next())
-        };
-        let special = SpecialTokens { bos: one("bos"), eos, pad: one("pad"), unk: named("unk_token") };
-        let template = chat_template(folder, &config)?;
-        Self::new(inner, special, template.as_deref(), folder)
+    /// [`Error::Model`] when the tokenizer cannot encode.
+    pub(super) fn identity(&self) -> Result<String> {
+        let added: BTreeMap<u32, _> = self.inner.get_added_tokens_decoder().into_iter().collect();
+        let added: Vec<String> = (added.into_iter())
+            .map(|(id, t)| {
+                let flags = (t.single_word, t.lstrip, t.rstrip, t.normalized, t.special);
+                format!("{id} {:?} {flags:?}", t.content)
+            })
+            .collect();
+        let around = self.around()?;
+        Ok(format!("{:?} {:?} {added:?} {around:?} {:?}", self.special, self.named, self.chat_template()))
     }
 
     /// The ids of a text; `add_special` lets the tokenizer add what it adds around a text (such as a beginning).
@@ -97,10 +121,12 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Model`] when the tokenizer cannot encode it.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        self.inner
-            .encode_fast(text, add_special)
-            .map(|encoding| encoding.get_ids().to_vec())
-            .map_err(|e| Error::model(&self.path, "tokenizer", e.to_string()))
+        if let Some(growth) = self.growth {
+            growth.check(text).map_err(|message| Error::model(&self.path, "tokenizer", message))?;
+        }
+        guarded(&self.path, "tokenizer", "expected a text that can be encoded", || {
+            self.inner.encode_fast(text, add_special).map(|encoding| encoding.get_ids().to_vec())
+        })
     }
 
     /// The text of ids.
@@ -108,7 +134,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Model`] when the tokenizer cannot decode them.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        self.inner.decode(ids, skip_special).map_err(|e| Error::model(&self.path, "tokenizer", e.to_string()))
+        guarded(&self.path, "tokenizer", "expected ids that can be decoded", || self.inner.decode(ids, skip_special))
     }
 
     /// The ids of a prompt as a model reads it before it answers: with the beginning that the tokenizer adds, without an end.
@@ -212,6 +238,7 @@ impl Tokenizer {
         ]
         .into_iter()
         .filter_map(|(name, token)| Some((name, token?)))
+        .chain(self.named.iter().map(|(name, token)| (name.as_str(), token.as_str())))
         .collect();
         template.render(messages, &special, add_generation_prompt)
     }
@@ -227,57 +254,11 @@ fn place_of(plain: &[u32], all: &[u32]) -> Option<usize> {
     (0..=all.len().checked_sub(plain.len())?).find(|&at| all[at..].starts_with(plain))
 }
 
-/// A JSON file, null where there is none.
-fn read_json(path: &Path) -> Result<Value> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => serde_json::from_str(&text).map_err(|e| Error::model(path, "file", format!("expected JSON: {e}"))),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
-        Err(e) => Err(Error::io(path, e)),
-    }
-}
-
-/// A token is written as a text or as an object with its `content`.
-fn token_text(value: &Value) -> Option<String> {
-    value.as_str().or_else(|| value.get("content")?.as_str()).map(String::from)
-}
-
-/// One id or a list of them.
-fn ids(value: Option<&Value>) -> Vec<u32> {
-    let id = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
-    match value {
-        Some(Value::Array(list)) => list.iter().filter_map(id).collect(),
-        Some(value) => id(value).into_iter().collect(),
-        None => Vec::new(),
-    }
-}
-
-/// From chat_template.jinja, else from tokenizer_config.json (a text, or a list in which `default` is taken), else from
-/// chat_template.json.
-fn chat_template(folder: &Path, config: &Value) -> Result<Option<String>> {
-    let file = folder.join("chat_template.jinja");
-    match std::fs::read_to_string(&file) {
-        Ok(text) => return Ok(Some(text)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => return Err(Error::io(&file, e)),
-    }
-    let chosen = |value: &Value| match value {
-        Value::Array(list) => list
-            .iter()
-            .find(|entry| entry.get("name").and_then(Value::as_str) == Some("default"))
-            .and_then(|entry| entry.get("template")?.as_str().map(String::from)),
-        other => other.as_str().map(String::from),
-    };
-    if let Some(template) = config.get("chat_template").and_then(chosen) {
-        return Ok(Some(template));
-    }
-    Ok(read_json(&folder.join("chat_template.json"))?.get("chat_template").and_then(chosen))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 pub(crate) mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     /// A tokenizer of words that begins texts with `<s>`.
     pub(crate) fn words() -> Value {

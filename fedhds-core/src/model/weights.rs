@@ -81,7 +81,9 @@ impl InMemoryWeights {
             .map_err(|_| Error::parameter("initializer_range", "a finite number, at least 0", deviation))?;
         let mut tensors = BTreeMap::new();
         for (name, shape) in config.weight_shapes() {
-            let len = shape.iter().product();
+            let len = (shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size)))
+                .filter(|len| *len <= isize::MAX as usize / size_of::<f32>())
+                .ok_or_else(|| Error::parameter(&name, "a shape that memory can hold", format!("{shape:?}")))?;
             let data = match (shape.len(), name.ends_with(".bias")) {
                 (_, true) => vec![0.0; len],
                 (1, false) => vec![1.0; len],

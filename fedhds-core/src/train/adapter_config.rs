@@ -73,7 +73,7 @@ pub struct AdapterFileConfig {
 
 impl AdapterFileConfig {
     /// Reads the text of an `adapter_config.json`; `source` is what errors name. Keys that are missing have PEFT's defaults
-    /// (r 8, alpha 8, no dropout); keys that no version known here has are passed over with a warning.
+    /// (r 8, alpha 8, no dropout); keys that no version known here has must be at a default: none, false or empty.
     ///
     /// # Errors
     /// [`Error::Adapter`] that names the key whose value is not understood or not supported.
@@ -240,17 +240,12 @@ impl Keys<'_> {
         if ["pissa", "olora", "corda", "loftq", "lora_ga"].iter().any(|name| kind.starts_with(name)) {
             return Err(self.wrong("init_lora_weights", "an initialisation that leaves the base weights as they are"));
         }
-        for key in self.map.keys().map(String::as_str).filter(|key| self.is_set(key)) {
-            let known = READ.contains(&key) || WITHOUT_EFFECT.contains(&key);
-            if !known {
-                tracing::warn!(
-                    source = self.source,
-                    key,
-                    "a setting of the adapter that is not known here is passed over"
-                );
-            }
+        // What is not known may change what the adapter computes: a warning would be heard by nobody.
+        let known = |key: &str| READ.contains(&key) || WITHOUT_EFFECT.contains(&key);
+        match self.map.keys().map(String::as_str).find(|key| self.is_set(key) && !known(key)) {
+            Some(key) => Err(self.wrong(key, "its default: a setting that is not known here")),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -293,6 +288,8 @@ mod tests {
             (r#""r": 2.5"#, "whole number"),
             (r#""lora_dropout": 1.5"#, "lora_dropout"),
             (r#""use_rslora": "yes""#, "use_rslora"),
+            (r#""a_key_of_tomorrow": 3"#, "a_key_of_tomorrow"),
+            (r#""lora_bias": true"#, "lora_bias"),
         ] {
             let error = read(&format!("{{{base}, {extra}}}")).unwrap_err().to_string();
             assert!(error.contains(named), "{extra}: {error}");
@@ -307,7 +304,7 @@ mod tests {
         let config = read(
             r#"{"peft_type": "LORA", "target_modules": "all-linear", "rank_pattern": {"q_proj": 4}, "r": 4, "use_dora": false,
                 "fan_in_fan_out": true, "bias": "none", "init_lora_weights": true, "modules_to_save": null,
-                "use_rslora": true, "lora_alpha": 8, "a_key_of_tomorrow": 3}"#,
+                "use_rslora": true, "lora_alpha": 8, "a_key_of_tomorrow": null, "another": false, "a_third": {}}"#,
         )
         .unwrap();
         assert!(!config.targets_are_names);

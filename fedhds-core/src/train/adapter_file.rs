@@ -2,7 +2,7 @@
 
 use super::adapter_config::{AdapterFileConfig, module_of, to_json};
 use crate::error::{Error, Result};
-use crate::files::atomic_write;
+use crate::files::{atomic_write, read_bounded, read_text};
 use crate::model::ModelSpec;
 use crate::model::lora::{key_a, key_b};
 use crate::types::{Adapter, AdapterConfig, AdapterTensor};
@@ -16,6 +16,10 @@ use std::path::Path;
 pub const CONFIG_FILE: &str = "adapter_config.json";
 /// The tensors' file in an adapter's folder.
 pub const TENSOR_FILE: &str = "adapter_model.safetensors";
+/// Largest file of settings, in bytes.
+const LARGEST_CONFIG: u64 = 16 << 20;
+/// Largest file of tensors, in bytes.
+const LARGEST_TENSORS: u64 = 64 << 30;
 /// What PEFT puts before the name of every module.
 const PREFIX: &str = "base_model.model.";
 
@@ -29,7 +33,7 @@ const PREFIX: &str = "base_model.model.";
 pub fn read_adapter(folder: impl AsRef<Path>) -> Result<Adapter> {
     let folder = folder.as_ref();
     let config_path = folder.join(CONFIG_FILE);
-    let text = std::fs::read_to_string(&config_path).map_err(|e| Error::io(&config_path, e))?;
+    let text = read_text(&config_path, LARGEST_CONFIG)?;
     let config = AdapterFileConfig::from_json(&config_path.display().to_string(), &text)?;
     let path = folder.join(TENSOR_FILE);
     if !path.exists() && folder.join("adapter_model.bin").exists() {
@@ -39,7 +43,7 @@ pub fn read_adapter(folder: impl AsRef<Path>) -> Result<Adapter> {
             "adapter_model.bin, a pickle: save the adapter again with safe_serialization=True",
         ));
     }
-    let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
+    let bytes = read_bounded(&path, LARGEST_TENSORS)?;
     read_tensors(&path.display().to_string(), &bytes, config)
 }
 

@@ -70,7 +70,7 @@ impl Trainer for LoraTrainer {
     }
 
     fn train(&self, adapter: &Adapter, records: &[Record], context: &Context) -> Result<Trained> {
-        let examples = self.examples(records)?;
+        let examples = self.reader.under(&context.control).examples(records)?;
         train_adapter(self.model.transformer.as_ref(), adapter, &examples, &self.config, context)
     }
 }

@@ -3,6 +3,7 @@
 use super::activation::Activation;
 use super::json::Json;
 use super::names::{LinearShape, Module, Names, Prefix, Shapes, WeightLayout};
+use super::sizes::{check_layers, check_sizes, check_small};
 use crate::error::{Error, Result};
 
 pub(crate) const WORDS: Module = Module::new("embeddings.word_embeddings", "token_embd");
@@ -61,19 +62,17 @@ impl BertConfig {
     /// # Errors
     /// [`Error::Parameter`] with the first that does not fit.
     pub fn check(&self) -> Result<()> {
-        for (name, value) in [
+        check_layers("num_hidden_layers", self.num_hidden_layers)?;
+        check_sizes(&[
             ("vocab_size", self.vocab_size),
             ("type_vocab_size", self.type_vocab_size),
             ("max_position_embeddings", self.max_position_embeddings),
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
-        ] {
-            if value == 0 {
-                return Err(Error::parameter(name, "at least 1", 0));
-            }
-        }
+        ])?;
+        check_small("layer_norm_eps", self.layer_norm_eps)?;
+        check_small("initializer_range", f64::from(self.initializer_range))?;
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let expected = format!("a divisor of hidden_size, {}", self.hidden_size);
             return Err(Error::parameter("num_attention_heads", expected, self.num_attention_heads));

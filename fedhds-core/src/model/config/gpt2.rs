@@ -3,6 +3,7 @@
 use super::activation::Activation;
 use super::json::Json;
 use super::names::{LinearShape, Module, Names, Prefix, Shapes, WeightLayout};
+use super::sizes::{check_layers, check_sizes, check_small};
 use crate::error::{Error, Result};
 
 pub(crate) const EMBEDDING: Module = Module::new("transformer.wte", "token_embd");
@@ -59,18 +60,16 @@ impl Gpt2Config {
     /// # Errors
     /// [`Error::Parameter`] with the first that does not fit.
     pub fn check(&self) -> Result<()> {
-        for (name, value) in [
+        check_layers("n_layer", self.n_layer)?;
+        check_sizes(&[
             ("vocab_size", self.vocab_size),
             ("n_positions", self.n_positions),
             ("n_embd", self.n_embd),
-            ("n_layer", self.n_layer),
             ("n_head", self.n_head),
             ("n_inner", self.n_inner),
-        ] {
-            if value == 0 {
-                return Err(Error::parameter(name, "at least 1", 0));
-            }
-        }
+        ])?;
+        check_small("layer_norm_epsilon", self.layer_norm_epsilon)?;
+        check_small("initializer_range", f64::from(self.initializer_range))?;
         if !self.n_embd.is_multiple_of(self.n_head) {
             return Err(Error::parameter("n_head", format!("a divisor of n_embd, {}", self.n_embd), self.n_head));
         }
@@ -93,7 +92,7 @@ impl Gpt2Config {
             n_embd,
             n_layer: json.positive("n_layer")?,
             n_head: json.positive("n_head")?,
-            n_inner: json.usize_opt("n_inner")?.unwrap_or(4 * n_embd),
+            n_inner: json.usize_opt("n_inner")?.unwrap_or(n_embd.saturating_mul(4)),
             activation: Activation::from_json(json, "activation_function", Activation::GeluNew)?,
             layer_norm_epsilon: json.f64_opt("layer_norm_epsilon")?.unwrap_or(1e-5),
             tie_word_embeddings: json.bool_or("tie_word_embeddings", true)?,

@@ -36,6 +36,20 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Whether it has no key.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// The objects among its values, by their keys.
+    pub fn objects(&self) -> Vec<(&'a str, Json<'a>)> {
+        let object = |(key, value): (&'a String, &'a Value)| {
+            let map = value.as_object()?;
+            Some((key.as_str(), Json { path: self.path, prefix: format!("{}{key}.", self.prefix), map }))
+        };
+        self.map.iter().filter_map(object).collect()
+    }
+
     /// A non-negative integer that must be there.
     pub fn usize(&self, key: &str) -> Result<usize> {
         self.usize_opt(key)?.ok_or_else(|| self.missing(key, "a non-negative integer"))

@@ -3,6 +3,7 @@
 use super::json::Json;
 use super::names::{LinearShape, Module, Names, Prefix, Shapes, WeightLayout};
 use super::rope::{RopeConfig, RopeScaling};
+use super::sizes::{MOST_LAYERS, check_layers, check_sizes, check_small};
 use crate::error::{Error, Result};
 use serde_json::Value;
 
@@ -76,7 +77,7 @@ impl LlamaConfig {
         Self {
             vocab_size,
             hidden_size,
-            intermediate_size: hidden_size * 8 / 3,
+            intermediate_size: hidden_size.saturating_mul(8) / 3,
             num_hidden_layers: layers,
             num_attention_heads: heads,
             num_key_value_heads: heads,
@@ -88,7 +89,8 @@ impl LlamaConfig {
             qkv_bias: false,
             output_bias: false,
             mlp_bias: false,
-            windows: vec![None; layers],
+            // One more than any model may have is refused as well as a billion.
+            windows: vec![None; layers.min(MOST_LAYERS + 1)],
             initializer_range: 0.02,
         }
     }
@@ -98,29 +100,28 @@ impl LlamaConfig {
     /// # Errors
     /// [`Error::Parameter`] with the first that does not fit.
     pub fn check(&self) -> Result<()> {
-        for (name, value) in [
+        check_layers("num_hidden_layers", self.num_hidden_layers)?;
+        check_sizes(&[
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
             ("num_key_value_heads", self.num_key_value_heads),
             ("max_position_embeddings", self.max_position_embeddings),
-        ] {
-            if value == 0 {
-                return Err(Error::parameter(name, "at least 1", 0));
-            }
-        }
+        ])?;
+        check_small("rms_norm_eps", self.rms_norm_eps)?;
+        check_small("initializer_range", f64::from(self.initializer_range))?;
         if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             let expected = format!("a divisor of num_attention_heads, {}", self.num_attention_heads);
             return Err(Error::parameter("num_key_value_heads", expected, self.num_key_value_heads));
         }
-        if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
+        check_sizes(&[("head_dim", self.head_dim)])?;
+        if !self.head_dim.is_multiple_of(2) {
             return Err(Error::parameter("head_dim", "an even number, at least 2", self.head_dim));
         }
         if self.windows.len() != self.num_hidden_layers || self.windows.contains(&Some(0)) {
             let expected = format!("one positive window or none for each of {} layers", self.num_hidden_layers);
-            return Err(Error::parameter("windows", expected, format!("{:?}", self.windows)));
+            return Err(Error::parameter("windows", expected, format!("{} of them", self.windows.len())));
         }
         self.rope.check()
     }
@@ -129,6 +130,7 @@ impl LlamaConfig {
         let hidden_size = json.positive("hidden_size")?;
         let heads = json.positive("num_attention_heads")?;
         let layers = json.positive("num_hidden_layers")?;
+        check_layers("num_hidden_layers", layers).map_err(|e| json.of_parameter(e))?;
         let max_position_embeddings = json.usize_opt("max_position_embeddings")?.unwrap_or(2048);
         match json.str_opt("hidden_act")?.unwrap_or("silu") {
             "silu" | "swish" => {}
@@ -194,39 +196,71 @@ impl LlamaConfig {
     }
 }
 
-/// `rope_theta` and `rope_scaling` of older files, `rope_parameters` of newer ones.
+/// `rope_theta` and `rope_scaling` of older files, `rope_parameters` of newer ones: one for all layers, or one for each kind of layer. As in
+/// transformers, `rope_scaling` counts where a file has both.
 fn rope(json: &Json<'_>, max_positions: usize) -> Result<RopeConfig> {
-    let object = match json.object("rope_parameters")? {
-        Some(object) => Some(object),
-        None => json.object("rope_scaling")?,
+    let theta = json.f64_opt("rope_theta")?.unwrap_or(1e4);
+    let scaling = json.object("rope_scaling")?.filter(|object| !object.is_empty());
+    let (key, object) = match scaling {
+        Some(object) => ("rope_scaling", Some(object)),
+        None => ("rope_parameters", json.object("rope_parameters")?),
     };
-    let mut theta = json.f64_opt("rope_theta")?;
-    let mut scaling = RopeScaling::None;
-    if let Some(object) = object {
-        theta = object.f64_opt("rope_theta")?.or(theta);
-        let kind = match object.str_opt("rope_type")? {
-            Some(kind) => kind,
-            None => object.str_opt("type")?.unwrap_or("default"),
-        };
-        scaling = match kind {
-            "default" => RopeScaling::None,
-            "linear" => RopeScaling::Linear { factor: object.f64("factor")? },
-            "dynamic" => RopeScaling::Dynamic { factor: object.f64("factor")? },
-            "llama3" => RopeScaling::Llama3 {
-                factor: object.f64("factor")?,
-                low_freq_factor: object.f64("low_freq_factor")?,
-                high_freq_factor: object.f64("high_freq_factor")?,
-                original_max_position_embeddings: object
-                    .usize_opt("original_max_position_embeddings")?
-                    .unwrap_or(max_positions),
-            },
-            other => {
-                let message = format!("expected default, linear, dynamic or llama3, got `{other}`");
-                return Err(object.error("rope_type", message));
-            }
-        };
+    let Some(object) = object else { return Ok(RopeConfig { theta, scaling: RopeScaling::None }) };
+    let kinds = object.objects();
+    if kinds.is_empty() {
+        return rope_of(&object, theta, max_positions);
     }
-    Ok(RopeConfig { theta: theta.unwrap_or(1e4), scaling })
+    // Nested by kind of layer: those that no layer has do not count.
+    let types = json.get("layer_types").and_then(Value::as_array);
+    let used = |kind: &str| types.is_none_or(|types| types.iter().any(|t| t.as_str() == Some(kind)));
+    let mut found: Option<(&str, RopeConfig)> = None;
+    for (kind, of_kind) in kinds.iter().filter(|(kind, _)| used(kind)) {
+        let rope = rope_of(of_kind, theta, max_positions)?;
+        match &found {
+            Some((first, other)) if *other != rope => {
+                let message = format!(
+                    "expected the same for every kind of layer, got others for `{first}` and `{kind}`: not supported"
+                );
+                return Err(json.error(key, message));
+            }
+            _ => found = Some((kind, rope)),
+        }
+    }
+    let (_, rope) =
+        found.ok_or_else(|| json.error(key, "expected an entry for a kind of layer that the model has".into()))?;
+    Ok(rope)
+}
+
+/// The rotation that one object describes.
+fn rope_of(object: &Json<'_>, theta: f64, max_positions: usize) -> Result<RopeConfig> {
+    let theta = object.f64_opt("rope_theta")?.unwrap_or(theta);
+    if let Some(factor) = object.f64_opt("partial_rotary_factor")?
+        && factor != 1.0
+    {
+        return Err(object.error("partial_rotary_factor", format!("expected 1, got {factor}")));
+    }
+    let kind = match object.str_opt("rope_type")? {
+        Some(kind) => kind,
+        None => object.str_opt("type")?.unwrap_or("default"),
+    };
+    let scaling = match kind {
+        "default" => RopeScaling::None,
+        "linear" => RopeScaling::Linear { factor: object.f64("factor")? },
+        "dynamic" => RopeScaling::Dynamic { factor: object.f64("factor")? },
+        "llama3" => RopeScaling::Llama3 {
+            factor: object.f64("factor")?,
+            low_freq_factor: object.f64("low_freq_factor")?,
+            high_freq_factor: object.f64("high_freq_factor")?,
+            original_max_position_embeddings: object
+                .usize_opt("original_max_position_embeddings")?
+                .unwrap_or(max_positions),
+        },
+        other => {
+            let message = format!("expected default, linear, dynamic or llama3, got `{other}`");
+            return Err(object.error("rope_type", message));
+        }
+    };
+    Ok(RopeConfig { theta, scaling })
 }
 
 /// Which layers see only a window: all of Mistral's, Qwen2's from `max_window_layers` on where it is switched on, or those
@@ -244,8 +278,8 @@ fn windows(json: &Json<'_>, model_type: &str, layers: usize) -> Result<Vec<Optio
         }
         _ => window = None,
     }
-    if window == Some(0) {
-        return Err(json.error("sliding_window", "expected a positive integer or null, got 0".into()));
+    if let Some(window) = window {
+        check_sizes(&[("sliding_window", window)]).map_err(|e| json.of_parameter(e))?;
     }
     if let Some(types) = json.get("layer_types")
         && window.is_some()

@@ -9,6 +9,7 @@ mod json;
 pub(crate) mod llama;
 pub(crate) mod names;
 mod rope;
+mod sizes;
 
 pub use activation::Activation;
 pub use bert::BertConfig;
@@ -47,6 +48,7 @@ impl ModelConfig {
         let value: Value =
             serde_json::from_str(text).map_err(|e| Error::model(path, "config.json", format!("expected JSON: {e}")))?;
         let json = Json::new(path, &value)?;
+        refuse_quantized(&json)?;
         let architecture = json.get("architectures").and_then(|a| a.get(0)).and_then(Value::as_str);
         let model_type = json.str_opt("model_type")?.or(architecture.and_then(model_type_of));
         match model_type {
@@ -106,6 +108,20 @@ impl ModelConfig {
     }
 }
 
+/// Weights that a tool has quantized are numbers without the scales and the order that its own code reads beside them.
+fn refuse_quantized(json: &Json<'_>) -> Result<()> {
+    for key in ["quantization_config", "compression_config"] {
+        if let Some(settings) = json.object(key)?.filter(|settings| !settings.is_empty()) {
+            let method = settings.str_opt("quant_method")?.unwrap_or("an unnamed method");
+            let message = format!(
+                "expected none, got `{method}`: weights that were quantized so are not supported, GGUF files are"
+            );
+            return Err(json.error(key, message));
+        }
+    }
+    Ok(())
+}
+
 /// The family behind an architecture's name, for files that lack `model_type`.
 fn model_type_of(architecture: &str) -> Option<&'static str> {
     [
@@ -126,6 +142,7 @@ fn model_type_of(architecture: &str) -> Option<&'static str> {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn parse(value: Value) -> Result<ModelConfig> {
@@ -163,8 +180,69 @@ mod tests {
         assert_eq!((dynamic.theta, dynamic.scaling), (1e6, RopeScaling::Dynamic { factor: 4.0 }));
         let error = llama(json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}})).unwrap_err().to_string();
         assert!(error.contains("rope_scaling.low_freq_factor"), "{error}");
+        let both = scaling(
+            json!({"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": {"rope_type": "default", "rope_theta": 7e3}}),
+        );
+        assert_eq!((both.theta, both.scaling), (1e4, RopeScaling::Linear { factor: 2.0 }));
+        let partial = llama(json!({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}));
+        assert!(partial.unwrap_err().to_string().contains("rope_parameters.partial_rotary_factor"));
         let error = llama(json!({"rope_scaling": {"type": "longrope"}})).unwrap_err().to_string();
         assert!(error.contains("`longrope`") && error.contains("llama3"), "{error}");
+    }
+
+    #[test]
+    fn rope_by_kind_of_layer_is_read_where_all_layers_agree() {
+        let nested = |full: Value, sliding: Value, types: Value| {
+            llama(json!({"model_type": "mistral", "sliding_window": 8, "layer_types": types,
+                "rope_parameters": {"full_attention": full, "sliding_attention": sliding}}))
+        };
+        let of = |theta: f64| json!({"rope_type": "default", "rope_theta": theta});
+        let mixed = json!(["full_attention", "sliding_attention", "full_attention", "full_attention"]);
+        assert_eq!(nested(of(5e5), of(5e5), mixed.clone()).unwrap().rope.theta, 5e5);
+        assert_eq!(nested(of(5e5), of(1e4), json!(vec!["full_attention"; 4])).unwrap().rope.theta, 5e5);
+        let error = nested(of(5e5), of(1e4), mixed.clone()).unwrap_err().to_string();
+        assert!(error.contains("`rope_parameters`") && error.contains("`full_attention`"), "{error}");
+        let error = nested(json!({"rope_type": "yarn"}), of(1e4), mixed).unwrap_err().to_string();
+        assert!(error.contains("rope_parameters.full_attention.rope_type"), "{error}");
+    }
+
+    #[test]
+    fn quantized_weights_are_refused_by_their_method() {
+        for method in ["fp8", "gptq", "awq", "bitsandbytes", "compressed-tensors"] {
+            let error = llama(json!({"quantization_config": {"quant_method": method}})).unwrap_err().to_string();
+            assert!(error.contains("`quantization_config`") && error.contains(method), "{error}");
+        }
+        assert!(llama(json!({"quantization_config": null})).is_ok());
+    }
+
+    proptest! {
+        /// Numbers of any kind give a model of bounded sizes or an error that names a key, at once and in little memory.
+        #[test]
+        fn any_number_is_read_or_refused(
+            key in proptest::sample::select(vec!["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+                "num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps", "rope_theta", "initializer_range",
+                "sliding_window", "max_window_layers"]),
+            value in prop_oneof![
+                (0..3i64).prop_map(|v| json!(v)),
+                any::<u64>().prop_map(|v| json!(v)),
+                any::<i64>().prop_map(|v| json!(v)),
+                any::<f64>().prop_map(|v| json!(v)),
+                Just(json!(1_000_000_000)),
+                Just(json!("1")),
+                Just(json!([1])),
+            ],
+            family in proptest::sample::select(vec!["llama", "mistral", "qwen2"]),
+        ) {
+            match llama(json!({"model_type": family, "use_sliding_window": true, key: value})) {
+                Ok(config) => {
+                    prop_assert!(config.num_hidden_layers <= 16_384 && config.check().is_ok());
+                    prop_assert_eq!(config.windows.len(), config.num_hidden_layers);
+                    let shapes = config.linears();
+                    prop_assert!(shapes.iter().all(|shape| shape.input > 0 && shape.output > 0));
+                }
+                Err(error) => prop_assert!(error.to_string().contains("config.json: `"), "{}", error),
+            }
+        }
     }
 
     #[test]

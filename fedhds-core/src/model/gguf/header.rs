@@ -130,8 +130,27 @@ impl Header {
                 }
             }
         }
+        no_overlap(&tensors, path)?;
         Ok(Self { metadata, tensors })
     }
+}
+
+/// Refuses tensors that share bytes: a small file could otherwise ask for the memory of a large model.
+fn no_overlap(tensors: &BTreeMap<String, TensorInfo>, path: &Path) -> Result<()> {
+    let mut places: Vec<_> = tensors.iter().filter(|(_, info)| info.bytes > 0).collect();
+    places.sort_by_key(|(_, info)| info.offset);
+    for pair in places.windows(2) {
+        if let [(first, before), (name, info)] = pair
+            && before.offset + before.bytes as u64 > info.offset
+        {
+            return Err(Error::model(
+                path,
+                *name,
+                format!("expected bytes of its own, got some of those of `{first}`"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A reader that knows how many bytes are left.

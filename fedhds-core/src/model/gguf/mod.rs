@@ -41,6 +41,10 @@ impl GgufFile {
     /// architecture or a tensor type that cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
+        // To open a pipe is to wait for somebody who writes.
+        if !std::fs::metadata(&path).map_err(|e| Error::io(&path, e))?.is_file() {
+            return Err(Error::model(&path, "file", "expected a file, got a folder, a pipe or a device"));
+        }
         let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
         let length = file.metadata().map_err(|e| Error::io(&path, e))?.len();
         let header = Header::read(BufReader::with_capacity(1 << 18, file), length, &path)?;

@@ -65,7 +65,9 @@ impl Architecture {
             Some(rest) => {
                 let (layer, name) = rest.split_once('.')?;
                 let module = self.names.of_layer().find(|module| module.gguf == name)?;
-                let path = self.names.path(layer.parse().ok()?, module);
+                // One name for each tensor: `01` and `+1` are no layers.
+                let number: usize = layer.parse().ok().filter(|number: &usize| number.to_string() == layer)?;
+                let path = self.names.path(number, module);
                 Some((format!("{path}.{end}"), self.conversion(module, end)))
             }
             None => {
@@ -138,7 +140,9 @@ mod tests {
         assert_eq!(t("llama", "output_norm.weight"), "model.norm.weight");
         assert_eq!(t("gpt2", "blk.3.ffn_down.bias"), "transformer.h.3.mlp.c_proj.bias");
         assert_eq!(t("bert", "blk.1.layer_output_norm.weight"), "encoder.layer.1.output.LayerNorm.weight");
-        assert_eq!(t("llama", "blk.x.attn_q.weight"), "");
+        for layer in ["x", "01", "+1", ""] {
+            assert_eq!(t("llama", &format!("blk.{layer}.attn_q.weight")), "");
+        }
         assert_eq!(t("llama", "rope_freqs.weight"), "");
         let module = |a: &str, n: &str| Architecture::new(a, 4, 2).module(n).map_or(String::new(), |(name, _)| name);
         assert_eq!(module("llama", "model.layers.12.self_attn.q_proj"), "blk.12.attn_q");

@@ -247,12 +247,23 @@ fn byte_level(m: &Metadata<'_>, vocabulary: &Vocabulary<'_>) -> Result<Parts> {
     })
 }
 
+/// Longest token that is looked for in two parts, at each of its places.
+const LONGEST_PIECE: usize = 1 << 10;
+
 fn sentence_piece(m: &Metadata<'_>, vocabulary: &Vocabulary<'_>) -> Result<Parts> {
     let key = "tokenizer.ggml.scores";
     let scores = m.required(key, m.floats(key))?;
     if scores.len() != vocabulary.names.len() {
         let message = format!("expected {} values, one per token, got {}", vocabulary.names.len(), scores.len());
         return Err(m.error(key, message));
+    }
+    if let Some(long) = vocabulary.names.iter().find(|name| name.len() > LONGEST_PIECE) {
+        let begin: String = long.chars().take(20).collect();
+        let message = format!(
+            "expected tokens of at most {LONGEST_PIECE} bytes, got one of {} that begins `{begin}`",
+            long.len()
+        );
+        return Err(m.error("tokenizer.ggml.tokens", message));
     }
     let unknown = vocabulary.special(m, "unknown")?.or_else(|| vocabulary.find("<unk>"));
     let prefix = m.flag("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
