@@ -6,8 +6,9 @@
 //! - `error`: the one error
 //! - `types`: matrices, records, adapters, seeds: data, no logic
 //! - `sorting`: sorting that is compiled once
-//! - `files`, `loops`, `parallel`, `parse`, `product`, `saved`: files that appear whole or not at all; loops over all threads; clients side by
-//!   side; settings from text, errors with their key; products of matrices; what a client or server keeps, as bytes
+//! - `files`, `forked`, `loops`, `parallel`, `parse`, `product`, `saved`: files that appear whole or not at all; threads for a process that
+//!   was forked; loops over all threads; clients side by side; settings from text, errors with their key; products of matrices; what a
+//!   client or server keeps, as bytes
 //! - `settings`: how adapters are trained and texts generated
 //! - `protocol`: every byte that crosses between client and server
 //! - `stage`: the traits of the stages
@@ -30,6 +31,7 @@ pub mod types;
 mod sorting;
 
 mod files;
+pub mod forked;
 mod loops;
 mod parallel;
 pub mod parse;

@@ -63,7 +63,7 @@ fn thin<'py>(
     seed: u64,
 ) -> PyResult<(Records, Bound<'py, PyAny>)> {
     let mut pool = Dataset::new("records", records.0).or_raise()?;
-    let condition = &condition.inner;
+    let condition = condition.inner.clone();
     let (pool, reached) = heavy(py, move |_| {
         let reached = condition.thin(&mut pool, all, Seed(seed))?;
         Ok((pool, reached))
@@ -87,7 +87,7 @@ fn apply(
         records: records.0,
     };
     let mut clients: Vec<ClientData> = clients.into_iter().enumerate().map(client).collect();
-    let condition = &condition.inner;
+    let condition = condition.inner.clone();
     let (clients, inner) = heavy(py, move |_| {
         let truth = condition.apply(&mut clients, &pool, Seed(seed))?;
         Ok((clients, truth))
