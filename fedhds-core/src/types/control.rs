@@ -4,6 +4,8 @@ use super::Seed;
 use crate::error::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(test)]
+use std::sync::atomic::AtomicUsize;
 
 /// Receives progress; called from worker threads, so it must be quick and must not panic.
 ///
@@ -20,17 +22,43 @@ pub trait Progress: Send + Sync {
 
 /// A flag that stops work from another thread. Clones share the flag.
 #[derive(Debug, Clone, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
+pub struct CancelToken(Arc<Flag>);
+
+#[derive(Debug, Default)]
+struct Flag {
+    asked: AtomicBool,
+    /// How often work looked, and at which look it is asked to stop; 0 is at none.
+    #[cfg(test)]
+    looks: AtomicUsize,
+    #[cfg(test)]
+    stop_at: AtomicUsize,
+}
 
 impl CancelToken {
     /// Asks for a stop; work ends with [`Error::Cancelled`] at its next check.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.asked.store(true, Ordering::Relaxed);
     }
 
     /// Whether a stop was asked for.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        #[cfg(test)]
+        if self.0.looks.fetch_add(1, Ordering::Relaxed) + 1 == self.0.stop_at.load(Ordering::Relaxed) {
+            self.cancel();
+        }
+        self.0.asked.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a stop at the look of this number, from 1.
+    #[cfg(test)]
+    pub(crate) fn cancel_at(&self, look: usize) {
+        self.0.stop_at.store(look, Ordering::Relaxed);
+    }
+
+    /// How often work looked.
+    #[cfg(test)]
+    pub(crate) fn looks(&self) -> usize {
+        self.0.looks.load(Ordering::Relaxed)
     }
 }
 
