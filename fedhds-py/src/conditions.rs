@@ -6,6 +6,7 @@ use crate::records::Records;
 use crate::run::heavy;
 use crate::settings::Condition;
 use fedhds_core::dataset::{ClientData, Dataset, conditions};
+use fedhds_core::parse;
 use fedhds_core::types::{ClientId, Seed};
 use pyo3::prelude::*;
 
@@ -25,6 +26,12 @@ pub struct Truth {
 
 #[pymethods]
 impl Truth {
+    /// The truth of [`Self::as_dict`] as JSON.
+    #[staticmethod]
+    fn of(json: &str) -> PyResult<Self> {
+        Ok(Self { inner: parse::from_json("truth", json).or_raise()? })
+    }
+
     /// Everything, as dicts and lists.
     fn as_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         plain(py, &self.inner)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._guard import guarded
 from ._arrays import finite, matrix
 from ._native import InputError, ParameterError
 
@@ -79,6 +80,7 @@ def _not_fitted(message: str) -> InputError:
     return both(message)
 
 
+@guarded
 class Estimator:
     """Parameters as scikit-learn's estimators keep them, and what they check of their input."""
 
@@ -160,6 +162,7 @@ class Estimator:
             raise _not_fitted(f"{type(self).__name__}: expected `fit` to be called first, got one that is not fitted")
 
 
+@guarded
 class Transformer(Estimator):
     """An estimator whose result is a matrix: its columns have names, and it can be a data frame."""
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _native
+from ._guard import guarded
 from ._arrays import room, seed
 from ._conventions import Estimator, Transformer, flag, optional, real, text, whole
 
@@ -19,6 +20,7 @@ Labels = NDArray[np.int64]
 _VALUES = 2**20  # that one step of a loop over rows looks at: 8 MiB in double precision
 
 
+@guarded
 class _Reducer(Transformer):
     embedding_: Floats
 
@@ -47,6 +49,7 @@ class _Reducer(Transformer):
         raise NotImplementedError
 
 
+@guarded
 class _Transductive(_Reducer):
     """A reducer that places the rows it was fitted on, and has no map for others."""
 
@@ -81,6 +84,7 @@ def _digests(features: Floats) -> list[bytes]:
     return [hashlib.blake2b((row + 0).tobytes(), digest_size=16).digest() for row in features]
 
 
+@guarded
 class TSNE(_Transductive):
     """Barnes-Hut t-SNE (van der Maaten 2014), the method's fusion step (eq. 7).
 
@@ -139,6 +143,7 @@ class TSNE(_Transductive):
         return _native.reduce(settings, features, seed(self.random_state, "random_state"))
 
 
+@guarded
 class PCA(_Reducer):
     """Principal components by the Gram matrix (the paper's ablation).
 
@@ -182,6 +187,7 @@ class PCA(_Reducer):
         return embedding
 
 
+@guarded
 class KernelPCA(_Transductive):
     """Kernel PCA (the paper's ablation).
 
@@ -216,6 +222,7 @@ class KernelPCA(_Transductive):
         return _native.reduce(settings, features, 0)
 
 
+@guarded
 class SharedProjection(_Reducer):
     """The random projection that all clients of one seed share: their points can then be compared.
 
@@ -238,6 +245,7 @@ class SharedProjection(_Reducer):
         return _native.project(features, count, seed(self.random_state, "random_state"))
 
 
+@guarded
 class _Clusterer(Estimator):
     _kind = "clusterer"
     labels_: Labels
@@ -253,6 +261,7 @@ class _Clusterer(Estimator):
         raise NotImplementedError
 
 
+@guarded
 class HDBSCAN(_Clusterer):
     """HDBSCAN* (Campello 2013, 2015): finds the number of clusters, and noise, whatever the order of rows.
 
@@ -306,6 +315,7 @@ class HDBSCAN(_Clusterer):
         return self
 
 
+@guarded
 class KMeans(_Clusterer):
     """k-means (greedy k-means++ starts, the best of several), with scikit-learn's settings.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import _native
+from ._guard import guarded
 from ._arrays import seed as _seed
 from ._native import DataError, FileError, InputError, ParameterError
 
@@ -51,6 +52,7 @@ class Record:
         return self.responses[0] if self.responses else ""
 
 
+@guarded
 def as_records(
     data: Any,
     *,
@@ -189,6 +191,7 @@ def _rows_of_parquet(path: str) -> bytes:
         raise DataError(f"{path}: expected a table: {error}") from error
 
 
+@guarded
 def load_records(
     path: str | os.PathLike[str] | None,
     format: str = "jsonl",
@@ -218,6 +221,7 @@ def load_records(
     return load(path, format, fields, blank_response, split, keep_text=False).records
 
 
+@guarded
 def embedded_records(
     *,
     records_per_task: int = _EMBEDDED.records_per_task,
@@ -255,6 +259,7 @@ def embedded_records(
     return _native.embedded_records(wanted)
 
 
+@guarded
 def partition(
     records: Any,
     kind: str = "dirichlet",
@@ -294,6 +299,7 @@ def partition(
     return [[kept[row] for row in part] for part in rows]
 
 
+@guarded
 def render(records: Any, prompt: Prompt = "alpaca", model: Model | None = None) -> list[tuple[str, str]]:
     """Prompt and response of each record as text, as a model reads them.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _native, _stages
+from ._guard import guarded
 from ._arrays import matrix
 from ._arrays import seed as _seed
 from ._model import Adapter, _adapter, _count
@@ -28,6 +29,7 @@ def presets() -> list[str]:
     return _native.presets()
 
 
+@guarded
 class Method:
     """A selection method: a preset's name, and what differs from it.
 
@@ -107,6 +109,7 @@ def _method(method: Method | str) -> Method:
     return method if isinstance(method, Method) else Method(method)
 
 
+@guarded
 def client_seed(seed: int, call: str, round: int | None = None, client: int = 0) -> int:
     """The seed that the core's simulation derives for a call of a client: what makes a training elsewhere the same to the last bit.
 
@@ -133,6 +136,7 @@ def _bytes(value: Any, what: str) -> bytes:
     return bytes(value)
 
 
+@guarded
 class Client:
     """A client's half of the selection, in two calls: :meth:`summarize` answers the server's start, :meth:`choose` its order.
 
@@ -167,6 +171,7 @@ class Client:
             raise ParameterError("secret: expected 32 bytes or None, got something else")
         number = _id(client, "client")
         self._native = _native.Client(number, chosen._json, _id(layers, "layers"), chosen._wrapped, secret)
+        self._given: dict[str, Any] = {"client": number, "method": chosen, "layers": layers, "seed": self._seed}
 
     @property
     def id(self) -> int:
@@ -327,6 +332,18 @@ class Client:
             trained: whether the rows that were marked as trained on count too.
         """
         self._native.resume(_bytes(state, "client state"), trained)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # With its secret, as `state` has it: a pickle is not for others' eyes.
+        own = {name: value for name, value in vars(self).items() if name != "_native"}
+        return _client_again, (type(self), self._given, self.state()), own
+
+
+def _client_again(kind: type[Client], given: Mapping[str, Any], state: bytes) -> Client:
+    client = object.__new__(kind)
+    Client.__init__(client, **given)
+    client.resume(state)
+    return client
 
 
 def _judged(losses: Callable[[list[tuple[int, int]]], Iterable[float]]) -> Callable[[list[tuple[int, int]]], list[float]]:

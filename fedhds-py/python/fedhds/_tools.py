@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import _native
+from ._guard import guarded
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class RougeL:
     f1: float
 
 
+@guarded
 def rouge_l(
     prediction: str, references: str | Sequence[str], *, flavor: str = "rouge", stemmer: bool = False
 ) -> RougeL:

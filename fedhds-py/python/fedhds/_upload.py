@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._guard import guarded
 from ._arrays import matrix
 from ._calls import needed
 from ._native import StageError
@@ -34,6 +35,7 @@ class Summary:
     """[k] each: mean of each score over each group, where the method shares scores."""
 
 
+@guarded
 class Randomness:
     """What an upload stage draws, from the client's secret: the server cannot draw it again.
 
