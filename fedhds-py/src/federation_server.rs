@@ -3,10 +3,10 @@
 use crate::adapter::Adapter;
 use crate::custom_server::aggregator;
 use crate::error::OrRaise as _;
+use crate::failures::Failures;
 use crate::federation::{build_pipeline, context};
 use crate::log;
 use crate::plain::plain;
-use crate::failures::Failures;
 use crate::run::heavy_with;
 use crate::shared::Shared;
 use fedhds_core::protocol::{LocalUpdate, Message, SelectionOrder, Wire as _};
@@ -167,7 +167,9 @@ impl Server {
     fn resume(&self, py: Python<'_>, state: &[u8], adapter: Option<Adapter>) -> PyResult<()> {
         let state = server::ServerState::from_bytes(state).or_raise()?;
         let shared = self.inner.clone();
-        heavy_with(py, &self.failures, move |_| shared.hold()?.resume(state, adapter.as_ref().map(|a| a.inner.as_ref())))
+        heavy_with(py, &self.failures, move |_| {
+            shared.hold()?.resume(state, adapter.as_ref().map(|a| a.inner.as_ref()))
+        })
     }
 }
 

@@ -39,9 +39,8 @@ pub fn pass_on(py: Python<'_>) -> PyResult<()> {
     if waiting.is_empty() {
         return Ok(());
     }
-    let logger = LOGGER.get_or_try_init(py, || {
-        Ok::<_, PyErr>(py.import("logging")?.call_method1("getLogger", (NAME,))?.unbind())
-    })?;
+    let logger = LOGGER
+        .get_or_try_init(py, || Ok::<_, PyErr>(py.import("logging")?.call_method1("getLogger", (NAME,))?.unbind()))?;
     for (level, line) in waiting {
         logger.call_method1(py, "log", (level, line))?;
     }

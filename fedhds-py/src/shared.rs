@@ -31,7 +31,8 @@ impl<T> Shared<T> {
             // A panic is reported where it happens; what is behind the lock is checked data.
             Err(TryLockError::Poisoned(object)) => Ok(object.into_inner()),
             Err(TryLockError::WouldBlock) => {
-                let got = "one while another thread's, a stage's of its own, or one that was interrupted is still at work";
+                let got =
+                    "one while another thread's, a stage's of its own, or one that was interrupted is still at work";
                 Err(Error::input(self.name, "one call at a time", got))
             }
         }

@@ -232,7 +232,7 @@ impl ClientStages {
         }
         let mut hidden = false;
         if self.min_group_size > 1 {
-            clustering = match merge_small(clustering, &reduced, &rows, self.min_group_size)? {
+            clustering = match merge_small(clustering, &reduced, &rows, self.min_group_size, &context.control)? {
                 Some(clustering) => clustering,
                 None => {
                     hidden = true;

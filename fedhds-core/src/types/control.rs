@@ -3,9 +3,9 @@
 use super::Seed;
 use crate::error::{Error, Result};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(test)]
 use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Receives progress; called from worker threads, so it must be quick and must not panic.
 ///

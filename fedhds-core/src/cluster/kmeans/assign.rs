@@ -8,8 +8,8 @@
 
 use super::points::{BLOCK, Norm, Placed, Points, inner, products, transpose};
 use crate::cluster::distance;
-use crate::loops;
 use crate::error::Result;
+use crate::loops;
 use crate::types::{Control, Matrix};
 use std::collections::VecDeque;
 

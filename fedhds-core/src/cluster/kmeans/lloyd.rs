@@ -194,25 +194,25 @@ impl Means {
         loops::try_parts(&mut self.sums, d, 1, |cluster, sum| {
             control.check()?;
             match &anew[cluster] {
-            Some(rows) => {
-                sum.fill(0.0);
-                let blocks: Vec<&[usize]> = rows.chunks(4 * BLOCK).collect();
-                let parts = loops::try_map(blocks.len(), 1, |block| {
-                    control.check()?;
-                    let mut part = vec![0.0; d];
-                    blocks[block].iter().for_each(|&i| add(&mut part, points.row(i), points.weight(i)));
-                    Ok(part)
-                })?;
-                for part in parts {
-                    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+                Some(rows) => {
+                    sum.fill(0.0);
+                    let blocks: Vec<&[usize]> = rows.chunks(4 * BLOCK).collect();
+                    let parts = loops::try_map(blocks.len(), 1, |block| {
+                        control.check()?;
+                        let mut part = vec![0.0; d];
+                        blocks[block].iter().for_each(|&i| add(&mut part, points.row(i), points.weight(i)));
+                        Ok(part)
+                    })?;
+                    for part in parts {
+                        sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+                    }
                 }
-            }
-            None => {
-                for &(i, came) in &changes[cluster] {
-                    let weight = points.weight(i);
-                    add(sum, points.row(i), if came { weight } else { -weight });
+                None => {
+                    for &(i, came) in &changes[cluster] {
+                        let weight = points.weight(i);
+                        add(sum, points.row(i), if came { weight } else { -weight });
+                    }
                 }
-            }
             }
             Ok(())
         })?;
