@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
@@ -93,11 +94,57 @@ def _told(call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
             for place, text in _texts(value, ""):
                 if any("\ud800" <= letter <= "\udfff" for letter in text):
                     return f"{name}{place}: expected text that is Unicode, got {ascii(text)[:60]} with a lone surrogate"
-    kinds = {name: type(value).__name__ for name, value in given.items()}
-    guilty = [name for name, kind in kinds.items() if f"'{kind}'" in str(error)]
-    guilty = guilty or [name for name, kind in kinds.items() if kind in str(error)] or list(kinds)
-    got = ", ".join(kinds[name] for name in guilty)
-    return f"{', '.join(guilty) or call.__name__}: expected what `{call.__name__}` takes, got {got or 'nothing'}: {error}"
+    named = re.match(r"argument '(\w+)'", str(error))
+    guilty = [named[1]] if named and named[1] in given else _guilty(given, str(error))
+    shown = ", ".join(f"{_kind(given[name])} as `{name}`" for name in guilty) or "nothing"
+    name = call.__qualname__.removesuffix(".__init__")
+    return f"{', '.join(guilty) or name}: expected what `{name}` takes, got {shown}: {error}"
+
+
+def _guilty(given: Mapping[str, Any], message: str) -> list[str]:
+    """The arguments that an error of Python's speaks of: those of the kind that it names, or that hold one of it."""
+    found = re.search(r"'([\w.]+)'(?= object| is not|>? and )|(?:not|got) '?([\w.]+)'?$|^(?:\w+ )*?'?(\w+)'? object", message)
+    kind = next((text for text in found.groups() if text), "") if found else ""
+    kind = {"None": "NoneType"}.get(kind, kind.rpartition(".")[2])
+    for depth in range(_DEPTH):
+        guilty = [name for name, value in given.items() if kind in _kinds(value, depth)]
+        if guilty:
+            return guilty
+    return list(given)
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+def _kinds(value: Any, depth: int) -> Iterator[str]:
+    """The kinds of an argument and, so deep, of what it holds."""
+    yield _kind(value)
+    if not depth or isinstance(value, (str, bytes)):
+        return
+    if isinstance(value, Mapping):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, (list, tuple, set)):
+        for item in list(value)[:_ITEMS]:
+            yield from _kinds(item, depth - 1)
+
+
+def texts(name: str, value: Any) -> list[str]:
+    """A list of texts.
+
+    Raises:
+        InputError: for one text, and for what is no text.
+    """
+    if isinstance(value, str):
+        raise InputError(f"{name}: expected a list of texts, got one text")
+    try:
+        listed = list(value)
+    except TypeError:
+        raise InputError(f"{name}: expected a list of texts, got {_kind(value)}") from None
+    for row, text in enumerate(listed):
+        if not isinstance(text, str):
+            raise InputError(f"{name}: row {row}: expected text, got {_kind(text)}")
+    return listed
 
 
 def _texts(value: Any, place: str, depth: int = _DEPTH) -> Iterator[tuple[str, str]]:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _native
+from . import _guard, _native
 from ._guard import guarded
 from ._arrays import matrix
-from ._native import AdapterError, InputError, ModelError, ParameterError
+from ._native import AdapterError, ModelError, ParameterError
 
 Path = str | os.PathLike[str]
 
@@ -104,7 +104,7 @@ class Model:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, with the special tokens that the tokenizer puts around it."""
-        return self._native.count_tokens(list(texts))
+        return self._native.count_tokens(_guard.texts("texts", texts))
 
     def generate(
         self,
@@ -125,10 +125,9 @@ class Model:
         Raises:
             ParameterError: for a setting outside of its range.
         """
-        if isinstance(prompts, str):
-            raise InputError("prompts: expected a list of texts, got one text")
+        given = _guard.texts("prompts", prompts)
         config = _native.GenerateConfig(max_new_tokens=max_new_tokens, batch_size=batch_size)
-        return self._native.generate(list(prompts), _adapter(adapter), config)
+        return self._native.generate(given, _adapter(adapter), config)
 
     def __copy__(self) -> Model:
         return self  # it never changes

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _native
+from . import _guard, _native
 from ._guard import guarded
 from ._arrays import seed as _seed
 from ._model import Adapter
-from ._native import InputError
 from ._records import Record, _checked
 from ._remade import Remade
 
@@ -108,16 +107,7 @@ def _texts(name: str, texts: Any) -> Any:
     """A list of texts, or None."""
     if texts is None and name == "rests":
         return None
-    if isinstance(texts, str):
-        raise InputError(f"{name}: expected a list of texts, got one text")
-    try:
-        listed = list(texts)
-    except TypeError:
-        raise InputError(f"{name}: expected a list of texts, got {type(texts).__name__}") from None
-    for row, text in enumerate(listed):
-        if not isinstance(text, str):
-            raise InputError(f"{name}: row {row}: expected text, got {type(text).__name__}")
-    return listed
+    return _guard.texts(name, texts)
 
 
 @guarded

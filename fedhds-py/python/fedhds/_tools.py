@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import _native
+from . import _guard, _native
 from ._guard import guarded
 
 
@@ -35,5 +35,6 @@ def rouge_l(
         >>> round(fedhds.rouge_l("a cat sat", "the cat sat", flavor="rouge_score").f1, 3)
         0.667
     """
-    texts = [references] if isinstance(references, str) else list(references)
-    return RougeL(*_native.rouge_l(prediction, texts, flavor, stemmer))
+    (text,) = _guard.texts("prediction", [prediction])
+    texts = [references] if isinstance(references, str) else _guard.texts("references", references)
+    return RougeL(*_native.rouge_l(text, texts, flavor, stemmer))
