@@ -22,8 +22,8 @@ PATIENCE = 120  # seconds, for what takes moments
 def kinds(folder):
     """What is parallel, each as a function of nothing."""
     draw = np.random.default_rng(0)
-    wide, tall = draw.normal(size=(700, 900)).astype(np.float32), draw.normal(size=(4000, 16)).astype(np.float32)
-    low = draw.normal(size=(2000, 4)).astype(np.float32)
+    wide, tall = draw.normal(size=(200, 300)).astype(np.float32), draw.normal(size=(900, 16)).astype(np.float32)
+    pairs, low = draw.normal(size=(2049, 32)).astype(np.float32), draw.normal(size=(600, 4)).astype(np.float32)
     train, test = fedhds.embedded_records(records_per_task=3, test_records_per_task=1)
     model = fedhds.Model.embedded()
     trainer, layers = fedhds.LoraTrainer(model, prompt="short", r=2), fedhds.LayerFeatures(model, prompt="short")
@@ -31,7 +31,7 @@ def kinds(folder):
     clients = fedhds.partition(train[:40], "iid", clients=2, seed=1)
     method = fedhds.Method("fedhds_coverage", budget=20)
     file = folder / "records.jsonl"
-    file.write_text("".join(f'{{"instruction": "add {i} and 1", "response": "{i + 1}"}}\n' for i in range(3000)))
+    file.write_text("".join(f'{{"instruction": "add {i} and 1", "response": "{i + 1}"}}\n' for i in range(500)))
 
     def federation():
         server, client = fedhds.Server(method), fedhds.Client(0, method)
@@ -43,7 +43,7 @@ def kinds(folder):
         return fedhds.Simulation("random", clients, **given).run().adapter
 
     return {
-        "HDBSCAN of pairs": lambda: fedhds.HDBSCAN(5).fit(tall).labels_,
+        "HDBSCAN of pairs": lambda: fedhds.HDBSCAN(5).fit(pairs).labels_,
         "HDBSCAN of a tree": lambda: fedhds.HDBSCAN(5).fit(low).labels_,
         "k-means": lambda: fedhds.KMeans(20, n_init=2, max_iter=5).fit(tall).labels_,
         "t-SNE": lambda: fedhds.TSNE(max_iter=5).fit_transform(wide),
@@ -134,7 +134,7 @@ def test_a_fork_of_a_fork_works(told):
 def test_a_fork_before_any_call_works_and_so_do_its_own():
     script = (
         "import os, numpy as np, fedhds\n"
-        "x = np.random.default_rng(0).normal(size=(700, 900))\n"
+        "x = np.random.default_rng(0).normal(size=(200, 300))\n"
         "child = os.fork()\n"
         "fedhds.PCA(2).fit(x)\n"
         "if child: assert os.waitpid(child, 0)[1] == 0\n"
@@ -147,12 +147,12 @@ def test_a_fork_before_any_call_works_and_so_do_its_own():
 
 
 def _pooled(rows):
-    rows = np.random.default_rng(rows).normal(size=(rows, 64))
-    return pickle.dumps(fedhds.HDBSCAN(5).fit(rows).labels_)
+    rows = np.random.default_rng(rows).normal(size=(rows, 40))
+    return pickle.dumps(fedhds.PCA(2).fit_transform(rows))
 
 
 def test_multiprocessing_by_fork_works(told):
-    sizes = [2100, 2200, 2300, 2400]
+    sizes = [210, 220, 230, 240]
     with multiprocessing.get_context("fork").Pool(2) as pool:
         found = pool.map_async(_pooled, sizes).get(timeout=PATIENCE)
     assert found == [_pooled(size) for size in sizes]
