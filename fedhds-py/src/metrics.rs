@@ -3,7 +3,7 @@
 use crate::error::raised;
 use crate::run::heavy;
 use fedhds_core::Error;
-use fedhds_core::metrics::{RougeFlavor, rouge_l_best};
+use fedhds_core::metrics::{RougeFlavor, rouge_l_best_within};
 use pyo3::prelude::*;
 
 /// Adds the functions to the module.
@@ -30,6 +30,6 @@ fn rouge_l(
     if references.is_empty() {
         return Err(raised(&Error::input("references", "at least one", "none")));
     }
-    let score = heavy(py, move |_| Ok(rouge_l_best(flavor, &prediction, &references)))?;
+    let score = heavy(py, move |control| rouge_l_best_within(flavor, &prediction, &references, control))?;
     Ok((score.precision, score.recall, score.f1))
 }

@@ -4,6 +4,8 @@
 //! figures must not be compared: say which flavour a table uses.
 
 use super::porter::porter_stem;
+use crate::error::{Error, Result};
+use crate::types::Control;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,23 +40,42 @@ pub struct RougeL {
 
 /// Rouge-L of a hypothesis against one reference; 0 where either has no word.
 pub fn rouge_l(flavor: RougeFlavor, hypothesis: &str, reference: &str) -> RougeL {
+    // What nobody can stop ends.
+    scored(flavor, hypothesis, reference, &Control::default()).unwrap_or_default()
+}
+
+fn scored(flavor: RougeFlavor, hypothesis: &str, reference: &str, control: &Control) -> Result<RougeL> {
     match flavor {
-        RougeFlavor::Rouge => summary_level(hypothesis, reference),
-        RougeFlavor::RougeScore => sequence_level(hypothesis, reference, false),
-        RougeFlavor::RougeScoreStemmed => sequence_level(hypothesis, reference, true),
+        RougeFlavor::Rouge => summary_level(hypothesis, reference, control),
+        RougeFlavor::RougeScore => sequence_level(hypothesis, reference, false, control),
+        RougeFlavor::RougeScoreStemmed => sequence_level(hypothesis, reference, true, control),
     }
 }
 
 /// The score against the reference that it fits best by F1, the first of equals; 0 where there is no reference.
 pub fn rouge_l_best<S: AsRef<str>>(flavor: RougeFlavor, hypothesis: &str, references: &[S]) -> RougeL {
+    rouge_l_best_within(flavor, hypothesis, references, &Control::default()).unwrap_or_default()
+}
+
+/// [`rouge_l_best`] of texts of any length: time grows with the product of their words.
+///
+/// # Errors
+/// [`Error::Cancelled`](crate::Error::Cancelled).
+pub fn rouge_l_best_within<S: AsRef<str>>(
+    flavor: RougeFlavor,
+    hypothesis: &str,
+    references: &[S],
+    control: &Control,
+) -> Result<RougeL> {
     let mut best = None::<RougeL>;
     for reference in references {
-        let score = rouge_l(flavor, hypothesis, reference.as_ref());
+        control.check()?;
+        let score = scored(flavor, hypothesis, reference.as_ref(), control)?;
         if best.is_none_or(|best| score.f1 > best.f1) {
             best = Some(score);
         }
     }
-    best.unwrap_or_default()
+    Ok(best.unwrap_or_default())
 }
 
 /// Numbers in place of words, so that comparing is cheap.
@@ -68,24 +89,24 @@ impl<'a> Words<'a> {
     }
 }
 
-fn summary_level(hypothesis: &str, reference: &str) -> RougeL {
+fn summary_level(hypothesis: &str, reference: &str, control: &Control) -> Result<RougeL> {
     let mut words = Words::default();
     let hypothesis = sentences(hypothesis, &mut words);
     let reference = sentences(reference, &mut words);
     if hypothesis.is_empty() || reference.is_empty() {
-        return RougeL::default();
+        return Ok(RougeL::default());
     }
     let mut union = BTreeSet::new();
     for expected in &reference {
         for got in &hypothesis {
-            union.extend(common_subsequence(expected, got));
+            union.extend(common_subsequence(expected, got, control)?);
         }
     }
     let distinct = |sentences: &[Vec<usize>]| sentences.iter().flatten().collect::<BTreeSet<_>>().len() as f64;
     let recall = union.len() as f64 / distinct(&reference);
     let precision = union.len() as f64 / distinct(&hypothesis);
     let f1 = 2.0 * ((precision * recall) / (precision + recall + 1e-8));
-    RougeL { precision, recall, f1 }
+    Ok(RougeL { precision, recall, f1 })
 }
 
 /// Sentences as the package cuts them. `str.split` of Python takes four separators for white space that Unicode does not.
@@ -105,9 +126,20 @@ fn sentences<'a>(text: &'a str, words: &mut Words<'a>) -> Vec<Vec<usize>> {
 
 /// One longest common subsequence. Of several, the one that the package's reconstruction meets, since which words are
 /// in it decides the union.
-fn common_subsequence(x: &[usize], y: &[usize]) -> Vec<usize> {
+fn common_subsequence(x: &[usize], y: &[usize], control: &Control) -> Result<Vec<usize>> {
     let width = y.len() + 1;
-    let table = lengths(x, y);
+    let mut table = vec![0; width];
+    let room = x.len().checked_mul(width).and_then(|values| table.try_reserve_exact(values).ok());
+    if room.is_none() {
+        let got = format!("{} and {} words", x.len(), y.len());
+        return Err(Error::input("sentences", "few enough words for a table of pairs in memory", got));
+    }
+    let mut above = table.clone();
+    for a in x {
+        control.check()?;
+        above = row_of(*a, y, &above);
+        table.extend_from_slice(&above);
+    }
     let at = |i: usize, j: usize| table.get(i * width + j).copied().unwrap_or(0);
     let (mut i, mut j) = (x.len(), y.len());
     let mut common = Vec::new();
@@ -121,46 +153,44 @@ fn common_subsequence(x: &[usize], y: &[usize]) -> Vec<usize> {
             j -= 1;
         }
     }
-    common
+    Ok(common)
 }
 
-/// Lengths of the longest common subsequences of all beginnings, `[x.len() + 1, y.len() + 1]`.
-fn lengths(x: &[usize], y: &[usize]) -> Vec<u32> {
-    let width = y.len() + 1;
-    let mut table = vec![0; width];
-    table.reserve(x.len() * width);
-    let mut above = table.clone();
-    for a in x {
-        let mut row = Vec::with_capacity(width);
-        let mut left = 0;
-        row.push(0);
-        for (b, pair) in y.iter().zip(above.windows(2)) {
-            left = match pair {
-                [diagonal, _] if a == b => diagonal + 1,
-                [_, up] => left.max(*up),
-                _ => left,
-            };
-            row.push(left);
-        }
-        table.extend_from_slice(&row);
-        above = row;
+/// Lengths of the longest common subsequences of a beginning with every beginning of `y`, `[y.len() + 1]`: `a` is the beginning's last
+/// word, `above` what there was without it.
+fn row_of(a: usize, y: &[usize], above: &[u32]) -> Vec<u32> {
+    let mut row = Vec::with_capacity(above.len());
+    let mut left = 0;
+    row.push(0);
+    for (b, pair) in y.iter().zip(above.windows(2)) {
+        left = match pair {
+            [diagonal, _] if a == *b => diagonal + 1,
+            [_, up] => left.max(*up),
+            _ => left,
+        };
+        row.push(left);
     }
-    table
+    row
 }
 
-fn sequence_level(hypothesis: &str, reference: &str, stem: bool) -> RougeL {
+fn sequence_level(hypothesis: &str, reference: &str, stem: bool, control: &Control) -> Result<RougeL> {
     let (hypothesis, reference) = (tokens(hypothesis, stem), tokens(reference, stem));
     if hypothesis.is_empty() || reference.is_empty() {
-        return RougeL::default();
+        return Ok(RougeL::default());
     }
     let mut words = Words::default();
     let expected: Vec<usize> = reference.iter().map(|word| words.number(word)).collect();
     let got: Vec<usize> = hypothesis.iter().map(|word| words.number(word)).collect();
-    let common = f64::from(lengths(&expected, &got).last().copied().unwrap_or(0));
+    let mut row = vec![0; got.len() + 1];
+    for word in &expected {
+        control.check()?;
+        row = row_of(*word, &got, &row);
+    }
+    let common = f64::from(row.last().copied().unwrap_or(0));
     let precision = common / got.len() as f64;
     let recall = common / expected.len() as f64;
     let f1 = if precision + recall > 0.0 { 2.0 * precision * recall / (precision + recall) } else { 0.0 };
-    RougeL { precision, recall, f1 }
+    Ok(RougeL { precision, recall, f1 })
 }
 
 fn tokens(text: &str, stem: bool) -> Vec<String> {

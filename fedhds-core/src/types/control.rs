@@ -127,3 +127,18 @@ impl Context {
         Self { seed: self.seed.derive(name, number), control: self.control.clone() }
     }
 }
+
+/// Work that looks at its control at least `least` times ends with [`Error::Cancelled`] at whichever look it is asked to stop.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+pub(crate) fn stops_at_any_look<T>(what: &str, least: usize, work: impl Fn(&Control) -> Result<T>) {
+    let all = Control::default();
+    work(&all).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let looks = all.cancel.looks();
+    assert!(looks >= least, "{what}: {looks} looks, at least {least} expected");
+    for part in 0..=12 {
+        let stopped = Control::default();
+        stopped.cancel.cancel_at((looks - 1) * part / 12 + 1);
+        assert!(matches!(work(&stopped), Err(Error::Cancelled)), "{what}: look {part}/12 of {looks} is not heeded");
+    }
+}
