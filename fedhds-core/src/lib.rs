@@ -6,9 +6,9 @@
 //! - `error`: the one error
 //! - `types`: matrices, records, adapters, seeds: data, no logic
 //! - `sorting`: sorting that is compiled once
-//! - `files`, `guard`, `locks`, `loops`, `parallel`, `parse`, `product`, `saved`: files that appear whole or not at all; panics that end no more
-//!   than their own part; what one process uses at a time; loops over all threads; clients side by side; settings from text, errors with their
-//!   key; products of matrices; what a client or server keeps, as bytes
+//! - `files`, `forked`, `guard`, `locks`, `loops`, `parallel`, `parse`, `product`, `saved`: files that appear whole or not at all; threads for a
+//!   process that was forked; panics that end no more than their own part; what one process uses at a time; loops over all threads; clients
+//!   side by side; settings from text, errors with their key; products of matrices; what a client or server keeps, as bytes
 //! - `settings`: how adapters are trained and texts generated
 //! - `protocol`: every byte that crosses between client and server
 //! - `stage`: the traits of the stages
@@ -31,6 +31,7 @@ pub mod types;
 mod sorting;
 
 mod files;
+pub mod forked;
 mod guard;
 mod locks;
 mod loops;

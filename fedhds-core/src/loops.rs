@@ -29,6 +29,30 @@ pub(crate) fn parts<T: Send>(values: &mut [T], size: usize, at_least: usize, wor
     hand_out(values.chunks_mut(size.max(1)).collect(), at_least, work);
 }
 
+/// [`hand_out`] of work that may fail.
+///
+/// # Errors
+/// That of the lowest item that failed.
+pub(crate) fn try_hand_out<T: Send>(
+    items: Vec<T>,
+    at_least: usize,
+    work: impl Fn(usize, T) -> Result<()> + Sync,
+) -> Result<()> {
+    let first: Mutex<Option<(usize, Error)>> = Mutex::new(None);
+    hand_out(items, at_least, |i, item| {
+        if let Err(error) = work(i, item) {
+            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+            if first.as_ref().is_none_or(|(earlier, _)| i < *earlier) {
+                *first = Some((i, error));
+            }
+        }
+    });
+    match first.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some((_, error)) => Err(error),
+        None => Ok(()),
+    }
+}
+
 /// [`parts`] of work that may fail.
 ///
 /// # Errors
@@ -39,19 +63,7 @@ pub(crate) fn try_parts<T: Send>(
     at_least: usize,
     work: impl Fn(usize, &mut [T]) -> Result<()> + Sync,
 ) -> Result<()> {
-    let first: Mutex<Option<(usize, Error)>> = Mutex::new(None);
-    parts(values, size, at_least, |part, values| {
-        if let Err(error) = work(part, values) {
-            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-            if first.as_ref().is_none_or(|(earlier, _)| part < *earlier) {
-                *first = Some((part, error));
-            }
-        }
-    });
-    match first.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some((_, error)) => Err(error),
-        None => Ok(()),
-    }
+    try_hand_out(values.chunks_mut(size.max(1)).collect(), at_least, work)
 }
 
 /// `of(0)`, `of(1)`, ..., `count` of them, `block` in a row on one thread.

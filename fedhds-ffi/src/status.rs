@@ -1,6 +1,6 @@
 //! What a call returns, and the message of the last failure.
 
-use fedhds_core::Error;
+use fedhds_core::{Error, forked};
 use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
@@ -94,11 +94,25 @@ thread_local! {
     static LAST: RefCell<CString> = RefCell::default();
 }
 
-/// Runs the inside of a call: no panic leaves it, a failure leaves its message.
+/// The inside of a call, which another thread may do while the caller's waits.
+struct Inside<F>(F);
+
+// SAFETY: the call's pointers are used by one thread at a time, and the calling thread is in the call until that one has ended.
+unsafe impl<F> Send for Inside<F> {}
+
+impl<F: FnOnce() -> Outcome> Inside<F> {
+    fn run(self) -> Outcome {
+        (self.0)()
+    }
+}
+
+/// Runs the inside of a call: no panic leaves it, a failure leaves its message. In a process that was forked it has threads of its own.
 pub(crate) fn boundary(work: impl FnOnce() -> Outcome) -> fedhds_status_t {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(())) => fedhds_status_t::FEDHDS_STATUS_OK,
-        Ok(Err(failure)) => failed(failure),
+    let work = Inside(work);
+    match catch_unwind(AssertUnwindSafe(|| forked::here(move || work.run()))) {
+        Ok(Ok(Ok(()))) => fedhds_status_t::FEDHDS_STATUS_OK,
+        Ok(Ok(Err(failure))) => failed(failure),
+        Ok(Err(error)) => failed(error.into()),
         Err(panic) => panicked(panic.as_ref()),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::array::{array, matrix};
 use crate::error::OrRaise as _;
-use crate::run::heavy;
+use crate::run::{heavy, light};
 use crate::settings::AdapterConfig;
 use fedhds_core::aggregate::WeightedMean;
 use fedhds_core::stage::{Aggregator as _, ClientUpdate};
@@ -74,23 +74,24 @@ impl Adapter {
     }
 
     #[staticmethod]
-    fn load(folder: PathBuf) -> PyResult<Self> {
-        Ok(read_adapter(folder).or_raise()?.into())
+    fn load(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
+        Ok(heavy(py, move |_| read_adapter(folder))?.into())
     }
 
     #[pyo3(signature = (folder, base_model))]
-    fn save(&self, folder: PathBuf, base_model: Option<&str>) -> PyResult<()> {
-        write_adapter(folder, &self.inner, base_model).or_raise()
+    fn save(&self, py: Python<'_>, folder: PathBuf, base_model: Option<String>) -> PyResult<()> {
+        let adapter = self.inner.clone();
+        heavy(py, move |_| write_adapter(folder, &adapter, base_model.as_deref()))
     }
 
     /// The tensors as a safetensors file.
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &adapter_file::to_bytes(&self.inner).or_raise()?))
+        Ok(PyBytes::new(py, &light(py, || adapter_file::to_bytes(&self.inner))?))
     }
 
     #[staticmethod]
-    fn from_bytes(bytes: &[u8], config: &AdapterConfig) -> PyResult<Self> {
-        Ok(adapter_file::from_bytes(bytes, &config.inner).or_raise()?.into())
+    fn from_bytes(py: Python<'_>, bytes: &[u8], config: &AdapterConfig) -> PyResult<Self> {
+        Ok(light(py, || adapter_file::from_bytes(bytes, &config.inner))?.into())
     }
 
     /// The settings.

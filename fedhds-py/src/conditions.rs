@@ -6,6 +6,7 @@ use crate::records::Records;
 use crate::run::heavy;
 use crate::settings::Condition;
 use fedhds_core::dataset::{ClientData, Dataset, conditions};
+use fedhds_core::parse;
 use fedhds_core::types::{ClientId, Seed};
 use pyo3::prelude::*;
 
@@ -25,6 +26,12 @@ pub struct Truth {
 
 #[pymethods]
 impl Truth {
+    /// The truth of [`Self::as_dict`] as JSON.
+    #[staticmethod]
+    fn of(json: &str) -> PyResult<Self> {
+        Ok(Self { inner: parse::from_json("truth", json).or_raise()? })
+    }
+
     /// Everything, as dicts and lists.
     fn as_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         plain(py, &self.inner)
@@ -63,7 +70,7 @@ fn thin<'py>(
     seed: u64,
 ) -> PyResult<(Records, Bound<'py, PyAny>)> {
     let mut pool = Dataset::new("records", records.0).or_raise()?;
-    let condition = &condition.inner;
+    let condition = condition.inner.clone();
     let (pool, reached) = heavy(py, move |_| {
         let reached = condition.thin(&mut pool, all, Seed(seed))?;
         Ok((pool, reached))
@@ -87,7 +94,7 @@ fn apply(
         records: records.0,
     };
     let mut clients: Vec<ClientData> = clients.into_iter().enumerate().map(client).collect();
-    let condition = &condition.inner;
+    let condition = condition.inner.clone();
     let (clients, inner) = heavy(py, move |_| {
         let truth = condition.apply(&mut clients, &pool, Seed(seed))?;
         Ok((clients, truth))

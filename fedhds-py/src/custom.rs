@@ -3,7 +3,7 @@
 //! The package's own wrappers (`fedhds._stages`) stand before the user's objects: what crosses here has fixed names and types, and what an
 //! object raises becomes the cause of the error that the pipeline reports.
 
-use crate::run::Failures;
+use crate::failures::Failures;
 use fedhds_core::Result;
 use fedhds_core::types::Context;
 use pyo3::prelude::*;

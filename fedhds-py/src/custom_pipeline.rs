@@ -2,7 +2,7 @@
 
 use crate::custom::Custom;
 use crate::custom_server::CustomMemory;
-use crate::run::Failures;
+use crate::failures::Failures;
 use fedhds_core::method::Pipeline;
 use fedhds_core::{Error, Result};
 use pyo3::prelude::*;

@@ -3,7 +3,7 @@
 use crate::adapter::Adapter;
 use crate::array::{array, matrix};
 use crate::custom::Custom;
-use crate::run::Failures;
+use crate::failures::Failures;
 use fedhds_core::aggregate::AggregatorConfig;
 use fedhds_core::stage::{Aggregated, AggregationReport, Aggregator, ClientUpdate, Covered, Memory, TrainedGroup};
 use fedhds_core::types::{self, Matrix, Round};

@@ -7,6 +7,7 @@ use fedhds_core::Error;
 use fedhds_core::experiment::{Experiment, ExperimentConfig, FailedRun, GateFinished, Overrides, run_all};
 use pyo3::prelude::*;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Adds the class to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -19,7 +20,7 @@ type Results<'py> = (Bound<'py, PyAny>, String, PathBuf, Vec<String>);
 /// Experiments that are ready to run: configurations, data and models, all checked.
 #[pyclass(module = "fedhds._native", frozen)]
 struct Experiments {
-    inner: Vec<Experiment>,
+    inner: Arc<Vec<Experiment>>,
     out: PathBuf,
 }
 
@@ -53,7 +54,7 @@ impl Experiments {
         let out = configs.first().map(|config| config.out.clone()).unwrap_or_default();
         let prepare = |config: &ExperimentConfig, control: &_| Experiment::prepare(config, control);
         let inner = heavy(py, move |control| configs.iter().map(|config| prepare(config, control)).collect())?;
-        Ok(Self { inner, out })
+        Ok(Self { inner: Arc::new(inner), out })
     }
 
     /// Data and models of each experiment in words.
@@ -69,7 +70,7 @@ impl Experiments {
 
     /// What each will cost, as values and as text, from a short measurement.
     fn cost<'py>(&self, py: Python<'py>) -> PyResult<Vec<(Bound<'py, PyAny>, String)>> {
-        let experiments = &self.inner;
+        let experiments = self.inner.clone();
         let costs: Vec<_> =
             heavy(py, move |control| experiments.iter().map(|experiment| experiment.cost(control)).collect())?;
         costs.iter().map(|cost| Ok((plain(py, cost)?, cost.to_text()))).collect()
@@ -77,8 +78,8 @@ impl Experiments {
 
     /// Runs what is not finished of each.
     fn run<'py>(&self, py: Python<'py>) -> PyResult<Results<'py>> {
-        let experiments = &self.inner;
-        let finished = heavy(py, move |control| run_all(experiments, control))?;
+        let experiments = self.inner.clone();
+        let finished = heavy(py, move |control| run_all(&experiments, control))?;
         let told = |run: &FailedRun| match self.inner.len() {
             1 => run.to_string(),
             _ => format!("{}: {run}", run.experiment),
@@ -88,7 +89,7 @@ impl Experiments {
     }
     /// The quality gate alone of each: values, text, folder and what failed.
     fn gate_only<'py>(&self, py: Python<'py>) -> PyResult<Vec<Results<'py>>> {
-        let experiments = &self.inner;
+        let experiments = self.inner.clone();
         let looked: Vec<_> =
             heavy(py, move |control| experiments.iter().map(|experiment| experiment.gate_only(control)).collect())?;
         let of = |finished: &GateFinished| {

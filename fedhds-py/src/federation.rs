@@ -5,7 +5,9 @@ use crate::array::matrix;
 use crate::custom::Custom;
 use crate::custom_pipeline::replace;
 use crate::error::OrRaise as _;
-use crate::run::{Failures, heavy_with};
+use crate::failures::Failures;
+use crate::run::heavy_with;
+use crate::shared::Shared;
 use fedhds_core::client::{self, Pair, Pins};
 use fedhds_core::method::{AllowedMethods, MethodConfig, Pipeline, Preset};
 use fedhds_core::protocol::{ClientSummary, RoundStart, SelectionOrder, Wire as _};
@@ -89,9 +91,10 @@ fn rows_of(pairs: &[Pair]) -> Vec<RowPair> {
 }
 
 /// A client's half of the selection.
-#[pyclass(module = "fedhds._native")]
+#[pyclass(module = "fedhds._native", frozen)]
 struct Client {
-    inner: client::Client,
+    id: u32,
+    inner: Shared<client::Client>,
     failures: Failures,
 }
 
@@ -118,24 +121,24 @@ impl Client {
         if let Some(records) = max_records {
             inner.set_max_records(records);
         }
-        Ok(Self { inner, failures })
+        Ok(Self { id, inner: Shared::new("client", inner), failures })
     }
 
     /// Says what it is beside its method, for its state.
-    fn identify(&mut self, names: BTreeMap<String, String>) {
-        names.iter().for_each(|(name, value)| self.inner.identify(name, value));
+    fn identify(&self, names: BTreeMap<String, String>) -> PyResult<()> {
+        self.inner.with(|client| names.iter().for_each(|(name, value)| client.identify(name, value)))
     }
 
     #[getter]
     fn id(&self) -> u32 {
-        self.inner.id().0
+        self.id
     }
 
     /// The round's start, the features, and what else is known of the records, to the summary.
     #[pyo3(signature = (start, features, scores, copies, alike, prompts, tokens, seed))]
     #[allow(clippy::too_many_arguments)]
     fn summarize<'py>(
-        &mut self,
+        &self,
         py: Python<'py>,
         start: &[u8],
         features: PyReadonlyArray2<'py, f32>,
@@ -155,8 +158,9 @@ impl Client {
         let (copies, alike) = (copies.unwrap_or_default(), alike.unwrap_or_default());
         let tokens = tokens.unwrap_or_default();
         let prompts = prompts.map(|prompts| matrix(&prompts)).transpose()?;
-        let client = &mut self.inner;
+        let shared = self.inner.clone();
         let bytes = heavy_with(py, &self.failures, move |control| {
+            let mut client = shared.hold()?;
             let context = context(seed, start.round, "client", client.id().0, "summarize", control);
             let rows =
                 Rows::new(&features).scores(scores.as_ref()).copies(&copies).prompts(prompts.as_ref()).tokens(&tokens);
@@ -167,9 +171,10 @@ impl Client {
     }
 
     /// The pairs of a response and a prompt whose losses answer the server's question: rows of records.
-    fn pilot(&self, start: &[u8]) -> PyResult<Vec<RowPair>> {
+    fn pilot(&self, py: Python<'_>, start: &[u8]) -> PyResult<Vec<RowPair>> {
         let start = RoundStart::decode(start).or_raise()?;
-        Ok(rows_of(&self.inner.pilot(&start).or_raise()?))
+        let shared = self.inner.clone();
+        heavy_with(py, &self.failures, move |_| Ok(rows_of(&shared.hold()?.pilot(&start)?)))
     }
 
     /// The summary with the answer to the server's question.
@@ -182,23 +187,28 @@ impl Client {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let start = RoundStart::decode(start).or_raise()?;
         let mut summary = ClientSummary::decode(summary).or_raise()?;
-        self.inner.answer(&mut summary, &start, &losses).or_raise()?;
-        Ok(PyBytes::new(py, &summary.encode().or_raise()?))
+        let shared = self.inner.clone();
+        let bytes = heavy_with(py, &self.failures, move |_| {
+            shared.hold()?.answer(&mut summary, &start, &losses)?;
+            summary.encode()
+        })?;
+        Ok(PyBytes::new(py, &bytes))
     }
 
     /// The order, to the rows of the records to train on; where the order's gate is open, `losses` gives those of pairs.
     #[pyo3(signature = (order, seed, losses))]
     fn choose<'py>(
-        &mut self,
+        &self,
         py: Python<'py>,
         order: &[u8],
         seed: u64,
         losses: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let order = SelectionOrder::decode(order).or_raise()?;
-        let client = &mut self.inner;
+        let shared = self.inner.clone();
         let judge = losses.map(|object| Custom::new("losses", object, &self.failures));
         let rows = heavy_with(py, &self.failures, move |control| {
+            let mut client = shared.hold()?;
             let context = context(seed, order.round, "client", client.id().0, "choose", control);
             let Some(judge) = judge else { return client.choose(&order, &context) };
             let asked = context.clone();
@@ -223,66 +233,70 @@ impl Client {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let order = SelectionOrder::decode(order).or_raise()?;
         let rows: Vec<RowId> = rows.into_iter().map(RowId).collect();
-        let (client, adapter) = (&self.inner, adapter.inner.clone());
+        let (shared, adapter) = (self.inner.clone(), adapter.inner.clone());
         let bytes = heavy_with(py, &self.failures, move |_| {
-            client.update(&order, &rows, Trained { adapter: (*adapter).clone(), losses, skipped, tokens })?.encode()
+            let trained = Trained { adapter: (*adapter).clone(), losses, skipped, tokens };
+            shared.hold()?.update(&order, &rows, trained)?.encode()
         })?;
         Ok(PyBytes::new(py, &bytes))
     }
 
     /// Remembers rows that it has trained on.
-    fn mark_trained(&mut self, rows: Vec<u32>) {
-        self.inner.mark_trained(rows.into_iter().map(RowId));
+    fn mark_trained(&self, rows: Vec<u32>) -> PyResult<()> {
+        self.inner.with(|client| client.mark_trained(rows.into_iter().map(RowId)))
     }
 
     /// The rows that are marked as trained on, ascending.
-    fn trained(&self) -> Vec<u32> {
-        self.inner.trained().map(|row| row.0).collect()
+    fn trained(&self) -> PyResult<Vec<u32>> {
+        self.inner.with(|client| client.trained().map(|row| row.0).collect())
     }
 
     /// The rows that did not pass an open gate, ascending.
-    fn refused(&self) -> Vec<u32> {
-        self.inner.refused().map(|row| row.0).collect()
+    fn refused(&self) -> PyResult<Vec<u32>> {
+        self.inner.with(|client| client.refused().map(|row| row.0).collect())
     }
 
     /// Groups of the last summary: the cluster of each row, -1 for noise; none before the first.
-    fn groups<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<i64>>> {
-        let state = self.inner.state()?;
-        let labels = state.clustering.labels.iter().map(|label| label.map_or(-1, |id| id.index() as i64));
-        Some(PyArray1::from_vec(py, labels.collect()))
+    fn groups<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArray1<i64>>>> {
+        let labels: Option<Vec<i64>> = self.inner.with(|client| {
+            let labels = client.state()?.clustering.labels.iter();
+            Some(labels.map(|label| label.map_or(-1, |id| id.index() as i64)).collect())
+        })?;
+        Ok(labels.map(|labels| PyArray1::from_vec(py, labels)))
     }
 
     /// The experiment's seed, as a server said it: the first one holds.
-    fn pin_seed(&mut self, seed: u64) -> PyResult<()> {
-        self.inner.pin_seed(Seed(seed)).or_raise()
+    fn pin_seed(&self, seed: u64) -> PyResult<()> {
+        self.inner.with(|client| client.pin_seed(Seed(seed)))?.or_raise()
     }
 
     /// What it was told at first contact.
     fn pins<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &self.inner.pins().to_bytes().or_raise()?))
+        Ok(PyBytes::new(py, &self.inner.with(|client| client.pins())?.to_bytes().or_raise()?))
     }
 
     /// Gives it what it was told at first contact, earlier.
-    fn pin(&mut self, pins: &[u8]) -> PyResult<()> {
-        self.inner.pin(Pins::from_bytes(pins).or_raise()?).or_raise()
+    fn pin(&self, pins: &[u8]) -> PyResult<()> {
+        let pins = Pins::from_bytes(pins).or_raise()?;
+        self.inner.with(|client| client.pin(pins))?.or_raise()
     }
 
     /// Forgets what it was told at first contact, and which round it answered last.
-    fn unpin(&mut self) {
-        self.inner.unpin();
+    fn unpin(&self) -> PyResult<()> {
+        self.inner.with(client::Client::unpin)
     }
 
     /// What it remembers, its secret among it.
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &self.inner.saved().to_bytes().or_raise()?))
+        Ok(PyBytes::new(py, &self.inner.with(|client| client.saved().to_bytes())?.or_raise()?))
     }
 
     /// Goes on from a state, with the rows that were marked in it or without.
-    fn resume(&mut self, state: &[u8], trained: bool) -> PyResult<()> {
+    fn resume(&self, state: &[u8], trained: bool) -> PyResult<()> {
         let mut saved = client::SavedClient::from_bytes(state).or_raise()?;
         if !trained {
             saved.trained.clear();
         }
-        self.inner.restore(saved).or_raise()
+        self.inner.with(|client| client.restore(saved))?.or_raise()
     }
 }

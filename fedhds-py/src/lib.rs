@@ -13,10 +13,12 @@ mod custom_stages;
 mod custom_upload;
 mod error;
 mod experiment;
+mod failures;
 mod federation;
 mod federation_server;
 mod info;
 mod judge;
+mod log;
 mod metrics;
 mod model;
 mod numerics;
@@ -28,6 +30,7 @@ mod scan;
 mod scores;
 mod setting;
 mod settings;
+mod shared;
 mod simulation;
 mod text;
 
@@ -37,6 +40,9 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    // The process that imports is the one whose threads are shared; what is forked from it has its own.
+    fedhds_core::forked::is_child();
+    log::register();
     error::register(module)?;
     settings::register(module)?;
     numerics::register(module)?;

@@ -1,8 +1,9 @@
 //! Rouge-L.
 
 use crate::error::raised;
+use crate::run::heavy;
 use fedhds_core::Error;
-use fedhds_core::metrics::{RougeFlavor, rouge_l_best};
+use fedhds_core::metrics::{RougeFlavor, rouge_l_best_within};
 use pyo3::prelude::*;
 
 /// Adds the functions to the module.
@@ -12,7 +13,13 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// Precision, recall and F1 against the best reference.
 #[pyfunction]
-fn rouge_l(prediction: &str, references: Vec<String>, flavor: &str, stemmer: bool) -> PyResult<(f64, f64, f64)> {
+fn rouge_l(
+    py: Python<'_>,
+    prediction: String,
+    references: Vec<String>,
+    flavor: &str,
+    stemmer: bool,
+) -> PyResult<(f64, f64, f64)> {
     let flavor = match flavor {
         "rouge" if !stemmer => RougeFlavor::Rouge,
         "rouge_score" if stemmer => RougeFlavor::RougeScoreStemmed,
@@ -23,6 +30,6 @@ fn rouge_l(prediction: &str, references: Vec<String>, flavor: &str, stemmer: boo
     if references.is_empty() {
         return Err(raised(&Error::input("references", "at least one", "none")));
     }
-    let score = rouge_l_best(flavor, prediction, &references);
+    let score = heavy(py, move |control| rouge_l_best_within(flavor, &prediction, &references, control))?;
     Ok((score.precision, score.recall, score.f1))
 }

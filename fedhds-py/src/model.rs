@@ -4,7 +4,7 @@ use crate::adapter::Adapter;
 use crate::array::array;
 use crate::error::OrRaise as _;
 use crate::records::{Records, Template};
-use crate::run::heavy;
+use crate::run::{heavy, light};
 use crate::scores::Scores;
 use crate::setting::parameter;
 use crate::settings::{AdapterConfig, FeatureParams, GenerateConfig, TrainConfig};
@@ -46,8 +46,8 @@ fn write_embedded(folder: &Path) -> Result<()> {
 
 /// Writes the embedded model as a Hugging Face folder.
 #[pyfunction]
-fn write_embedded_model(folder: PathBuf) -> PyResult<()> {
-    write_embedded(&folder).or_raise()
+fn write_embedded_model(py: Python<'_>, folder: PathBuf) -> PyResult<()> {
+    light(py, || write_embedded(&folder))
 }
 
 /// The numbers of the hidden states that make up the features of a model of so many layers, in order; 0 is the embedding.
@@ -117,15 +117,24 @@ impl Model {
     }
 
     /// llama.cpp's file of an adapter, for a model of this family and size.
-    fn save_gguf(&self, path: PathBuf, adapter: PyRef<'_, Adapter>) -> PyResult<()> {
-        check_adapter(&adapter.inner, self.inner.transformer.spec()).or_raise()?;
-        gguf::write_adapter(path, &adapter.inner, &self.inner.config).or_raise()
+    fn save_gguf(&self, py: Python<'_>, path: PathBuf, adapter: PyRef<'_, Adapter>) -> PyResult<()> {
+        let (model, adapter) = (self.inner.clone(), adapter.inner.clone());
+        heavy(py, move |_| {
+            check_adapter(&adapter, model.transformer.spec())?;
+            gguf::write_adapter(path, &adapter, &model.config)
+        })
     }
 
     /// Tokens of each text, special tokens of the model's own included.
     fn count_tokens(&self, py: Python<'_>, texts: Vec<String>) -> PyResult<Vec<usize>> {
         let tokenizer = self.inner.tokenizer.clone();
-        heavy(py, move |_| texts.iter().map(|text| Ok(tokenizer.encode(text, true)?.len())).collect())
+        heavy(py, move |control| {
+            let count = |text: &String| {
+                control.check()?;
+                Ok(tokenizer.encode(text, true)?.len())
+            };
+            texts.iter().map(count).collect()
+        })
     }
 
     /// Greedy continuations of texts.
@@ -137,9 +146,9 @@ impl Model {
         adapter: Option<Adapter>,
         config: &GenerateConfig,
     ) -> PyResult<Vec<String>> {
-        let (model, config) = (&self.inner, &config.inner);
+        let (model, config) = (self.inner.clone(), config.inner.clone());
         heavy(py, move |control| {
-            generate_texts(model, &prompts, adapter.as_ref().map(|a| a.inner.as_ref()), config, control)
+            generate_texts(&model, &prompts, adapter.as_ref().map(|a| a.inner.as_ref()), &config, control)
         })
     }
 }
@@ -208,8 +217,9 @@ impl Trainer {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    fn init(&self, seed: u64) -> PyResult<Adapter> {
-        Ok(self.inner.init(&Context::new(seed)).or_raise()?.into())
+    fn init(&self, py: Python<'_>, seed: u64) -> PyResult<Adapter> {
+        let trainer = self.inner.clone();
+        Ok(heavy(py, move |control| trainer.init(&context(seed, control)))?.into())
     }
 
     /// The adapter, the losses of the steps, the steps that were left out, the tokens.
@@ -256,8 +266,18 @@ impl Evaluator {
 /// Prompt and response of each record, as a model reads them.
 #[pyfunction]
 #[pyo3(signature = (records, prompt, model))]
-fn render(records: Records, prompt: Template, model: Option<PyRef<'_, Model>>) -> PyResult<Vec<(String, String)>> {
+fn render(
+    py: Python<'_>,
+    records: Records,
+    prompt: Template,
+    model: Option<PyRef<'_, Model>>,
+) -> PyResult<Vec<(String, String)>> {
     let prompt = prompt.renderer(model.as_deref().map(|model| &model.inner.tokenizer)).or_raise()?;
-    let text = |record: &Record| prompt.render(record).map(|text| (text.prompt, text.response));
-    records.0.iter().map(text).collect::<Result<_>>().or_raise()
+    heavy(py, move |control| {
+        let text = |record: &Record| {
+            control.check()?;
+            prompt.render(record).map(|text| (text.prompt, text.response))
+        };
+        records.0.iter().map(text).collect()
+    })
 }

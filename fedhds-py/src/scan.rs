@@ -1,10 +1,11 @@
 //! Files of any size as features: each record is read once, and what is kept of it does not grow with its text.
 
 use crate::array::array;
-use crate::error::{OrRaise as _, raised};
+use crate::error::OrRaise as _;
 use crate::records::{Left, Records, left, read_options};
 use crate::run::heavy;
 use crate::settings::{NearCopiesConfig, TextFeaturesConfig};
+use crate::shared::Shared;
 use fedhds_core::dataset::{At, Format, GUESS, LoadOptions, Source};
 use fedhds_core::features::{NearCopies, TextHasher};
 use fedhds_core::types::{Control, Matrix, Record};
@@ -28,8 +29,12 @@ type Scanned<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i64>>, Bound
 type FileRead = (&'static str, BTreeMap<&'static str, String>, bool, Vec<Option<usize>>, Left);
 
 /// Features of texts, near copies and categories of records that are read one by one and not kept.
-#[pyclass(module = "fedhds._native")]
+#[pyclass(module = "fedhds._native", frozen)]
 struct TextScan {
+    inner: Shared<Scan>,
+}
+
+struct Scan {
     hasher: TextHasher,
     copies: NearCopies,
     rows: Vec<f32>,
@@ -37,7 +42,7 @@ struct TextScan {
     category: Vec<u32>,
 }
 
-impl TextScan {
+impl Scan {
     fn take(&mut self, record: &Record) -> Result<()> {
         let (start, dims) = (self.rows.len(), self.hasher.dims());
         self.rows.resize(start + dims, 0.0);
@@ -87,57 +92,62 @@ impl TextScan {
 impl TextScan {
     #[new]
     fn new(features: TextFeaturesConfig, copies: NearCopiesConfig) -> PyResult<Self> {
-        Ok(Self {
+        let scan = Scan {
             hasher: TextHasher::new(&features.inner).or_raise()?,
             copies: NearCopies::new(copies.inner).or_raise()?,
             rows: Vec::new(),
             categories: HashMap::new(),
             category: Vec::new(),
-        })
+        };
+        Ok(Self { inner: Shared::new("text scan", scan) })
     }
 
     /// Reads a file: its format and the names of its fields, whether its records are lines, the line or row of each, and what was
     /// left out.
     #[pyo3(signature = (path, format, **options))]
     fn read(
-        &mut self,
+        &self,
         py: Python<'_>,
         path: PathBuf,
         format: &str,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<FileRead> {
-        let options = read_options(options)?;
-        heavy(py, |control| self.read_file(&path, format, options, control))
+        let (options, format, scan) = (read_options(options)?, format.to_owned(), self.inner.clone());
+        heavy(py, move |control| scan.hold()?.read_file(&path, &format, options, control))
     }
 
     /// Takes in records that were read elsewhere.
-    fn add(&mut self, py: Python<'_>, records: Records) -> PyResult<()> {
-        heavy(py, |control| {
+    fn add(&self, py: Python<'_>, records: Records) -> PyResult<()> {
+        let shared = self.inner.clone();
+        heavy(py, move |control| {
+            let mut scan = shared.hold()?;
             for (at, record) in records.0.iter().enumerate() {
                 if at % 64 == 0 {
                     control.check()?;
                 }
-                self.take(record)?;
+                scan.take(record)?;
             }
             Ok(())
         })
     }
 
     /// What was made of all records; to be asked for once.
-    fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<Scanned<'py>> {
-        let n = self.category.len();
-        let copies = &self.copies;
-        let groups = heavy(py, |_| copies.groups())?;
-        let rows = Matrix::new(n, self.hasher.dims(), std::mem::take(&mut self.rows)).or_raise()?;
-        let mut names = vec![String::new(); self.categories.len()];
-        for (name, number) in std::mem::take(&mut self.categories) {
-            match names.get_mut(number as usize) {
-                Some(place) => *place = name,
-                None => return Err(raised(&Error::input("categories", "dense numbers", number))),
+    fn finish<'py>(&self, py: Python<'py>) -> PyResult<Scanned<'py>> {
+        let shared = self.inner.clone();
+        let (rows, groups, categories, names) = heavy(py, move |_| {
+            let mut scan = shared.hold()?;
+            let groups = scan.copies.groups()?.into_iter().map(|group| group as i64).collect();
+            let (n, dims) = (scan.category.len(), scan.hasher.dims());
+            let rows = Matrix::new(n, dims, std::mem::take(&mut scan.rows))?;
+            let mut names = vec![String::new(); scan.categories.len()];
+            for (name, number) in std::mem::take(&mut scan.categories) {
+                match names.get_mut(number as usize) {
+                    Some(place) => *place = name,
+                    None => return Err(Error::input("categories", "dense numbers", number)),
+                }
             }
-        }
-        let groups = groups.into_iter().map(|group| group as i64).collect();
-        let categories = PyArray1::from_vec(py, std::mem::take(&mut self.category));
-        Ok((array(py, rows)?, PyArray1::from_vec(py, groups), categories, names))
+            Ok((rows, groups, std::mem::take(&mut scan.category), names))
+        })?;
+        Ok((array(py, rows)?, PyArray1::from_vec(py, groups), PyArray1::from_vec(py, categories), names))
     }
 }

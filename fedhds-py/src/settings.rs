@@ -6,7 +6,7 @@ use fedhds_core::dataset::{conditions, embedded};
 use fedhds_core::parse::unknown_name;
 use fedhds_core::{Error, features, settings, simulate, types};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
 /// Adds the classes to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -62,6 +62,11 @@ macro_rules! settings {
                 let values = PyDict::new(py);
                 $(values.set_item(stringify!($field), self.inner.$field.show(py)?)?;)+
                 Ok(values)
+            }
+
+            /// What pickle and `copy` make it anew of.
+            fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+                Ok((PyTuple::empty(py), self.as_dict(py)?))
             }
 
             fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

@@ -5,6 +5,7 @@ use crate::error::{OrRaise as _, raised};
 use crate::records::Records;
 use crate::run::heavy;
 use crate::settings::{NearCopiesConfig, TextFeaturesConfig};
+use crate::shared::Shared;
 use fedhds_core::stage::FeatureExtractor as _;
 use fedhds_core::types::{Context, Control, Record, Seed};
 use fedhds_core::{Error, features};
@@ -30,9 +31,9 @@ pub struct TextFeatures {
 }
 
 impl TextFeatures {
-    fn rows<'py>(&self, py: Python<'py>, records: &[Record]) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let extractor = &self.inner;
-        array(py, heavy(py, move |control| extractor.extract(records, None, &context(control)))?)
+    fn rows<'py>(&self, py: Python<'py>, records: Vec<Record>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let extractor = self.inner.clone();
+        array(py, heavy(py, move |control| extractor.extract(&records, None, &context(control)))?)
     }
 }
 
@@ -49,11 +50,11 @@ impl TextFeatures {
     }
 
     fn extract<'py>(&self, py: Python<'py>, records: Records) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        self.rows(py, &records.0)
+        self.rows(py, records.0)
     }
 
     fn prompts<'py>(&self, py: Python<'py>, records: Records) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let extractor = &self.inner;
+        let extractor = self.inner.clone();
         array(py, heavy(py, move |control| extractor.prompts(&records.0, control))?)
     }
 
@@ -72,27 +73,28 @@ impl TextFeatures {
             return Err(raised(&Error::input("rests", expected, rests.len())));
         }
         let record = |(instruction, input)| Record { instruction, input, ..Record::default() };
-        self.rows(py, &instructions.into_iter().zip(rests).map(record).collect::<Vec<_>>())
+        self.rows(py, instructions.into_iter().zip(rests).map(record).collect())
     }
 }
 
 /// Near copies among records that come in parts.
-#[pyclass(module = "fedhds._native")]
+#[pyclass(module = "fedhds._native", frozen)]
 pub struct NearCopies {
-    inner: features::NearCopies,
+    inner: Shared<features::NearCopies>,
 }
 
 #[pymethods]
 impl NearCopies {
     #[new]
     fn new(config: NearCopiesConfig) -> PyResult<Self> {
-        Ok(Self { inner: features::NearCopies::new(config.inner).or_raise()? })
+        Ok(Self { inner: Shared::new("near copies", features::NearCopies::new(config.inner).or_raise()?) })
     }
 
     /// Takes in records.
-    fn add(&mut self, py: Python<'_>, records: Records) -> PyResult<()> {
-        let copies = &mut self.inner;
+    fn add(&self, py: Python<'_>, records: Records) -> PyResult<()> {
+        let shared = self.inner.clone();
         heavy(py, move |control| {
+            let mut copies = shared.hold()?;
             for (at, record) in records.0.iter().enumerate() {
                 if at % 64 == 0 {
                     control.check()?;
@@ -105,8 +107,8 @@ impl NearCopies {
 
     /// A number for each record that came: near copies have the same one.
     fn groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        let copies = &self.inner;
-        let groups = heavy(py, move |_| copies.groups())?;
+        let copies = self.inner.clone();
+        let groups = heavy(py, move |_| copies.hold()?.groups())?;
         Ok(PyArray1::from_vec(py, groups.into_iter().map(|group| group as i64).collect()))
     }
 }

@@ -159,6 +159,8 @@ fn all_noise(points: &Matrix) -> Clustering {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::types::{Context, Control, Seed, stops_at_any_look};
+    use rand::RngExt as _;
 
     fn good() -> Clustering {
         Clustering {
@@ -184,6 +186,22 @@ mod tests {
         assert!(message(&|c| c.labels[0] = Some(ClusterId(1))).contains("no row has id 0"));
         assert!(message(&|c| c.centroids = Matrix::zeros(2, 3)).contains("columns"));
         assert!(message(&|c| c.centroids.as_mut_slice()[1] = f32::INFINITY).contains("row 1"));
+    }
+
+    #[test]
+    fn every_part_of_a_clusterer_stops() {
+        let mut rng = Seed(4).rng();
+        let mut rows =
+            |n: usize, d: usize| Matrix::new(n, d, (0..n * d).map(|_| rng.random::<f32>()).collect()).unwrap();
+        let (many, low, wide) = (rows(2050, 16), rows(900, 3), rows(300, 20));
+        let context = |control: &Control| Context { control: control.clone(), ..Context::new(1) };
+        let kmeans = KMeans::new(KMeansConfig { n_init: 2, max_iter: 5, ..KMeansConfig::default() }).unwrap();
+        // A look for each block of rows, of the draws, and of each assignment.
+        stops_at_any_look("k-means", 2050 / 256 * (40 + 5), |control| kmeans.fit(&many, None, 40, &context(control)));
+        let hdbscan = Hdbscan::new(HdbscanConfig::default()).unwrap();
+        for (points, least) in [(&many, 2 * 2049), (&low, 3 * 900), (&wide, 3 * 299)] {
+            stops_at_any_look("HDBSCAN", least, |control| hdbscan.fit(points, control));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::{distance, distinct_records, number_by_first_row};
 use crate::error::Result;
 use crate::sorting;
 use crate::stage::Clustering;
-use crate::types::{ClusterId, Matrix};
+use crate::types::{ClusterId, Control, Matrix};
 
 /// A group on the way.
 struct Part {
@@ -27,6 +27,7 @@ pub(crate) fn merge_small(
     features: &Matrix,
     alike: &[u32],
     least: usize,
+    control: &Control,
 ) -> Result<Option<Clustering>> {
     let k = clustering.centroids.rows();
     let mut members = vec![Vec::new(); k];
@@ -48,6 +49,7 @@ pub(crate) fn merge_small(
         .filter(|&at| parts[at].distinct < least)
         .min_by_key(|&at| (parts[at].distinct, first(&parts[at])))
     {
+        control.check()?;
         let small = parts.swap_remove(at);
         let measured = parts.iter().map(|part| distance::squared(&small.centroid, &part.centroid));
         let nearest = measured
@@ -84,7 +86,8 @@ mod tests {
         let labels = [0, 0, 0, 1, 1, 1, 2, 2].map(|id| Some(ClusterId(id)));
         let centroids = Matrix::new(3, 1, vec![1.0, 3.0, 29.5]).unwrap();
         let clustering = Clustering { labels: labels.to_vec(), strength: vec![1.0; 8], centroids };
-        let merged = |least| merge_small(clustering.clone(), &points, &points, &[], least).unwrap();
+        let merged =
+            |least| merge_small(clustering.clone(), &points, &points, &[], least, &Control::default()).unwrap();
         assert_eq!(merged(1).unwrap(), clustering);
         let two = merged(2).unwrap();
         assert_eq!(two.labels, [0, 0, 0, 0, 0, 0, 1, 1].map(|id| Some(ClusterId(id))), "three equal rows are one");
@@ -93,7 +96,7 @@ mod tests {
         assert_eq!(merged(6).unwrap().centroids.rows(), 1);
         assert_eq!(merged(7), None, "only six rows are distinct");
         let noise = Clustering { labels: vec![None; 8], strength: vec![0.0; 8], centroids: Matrix::zeros(0, 1) };
-        assert_eq!(merge_small(noise.clone(), &points, &points, &[], 3).unwrap(), Some(noise));
+        assert_eq!(merge_small(noise.clone(), &points, &points, &[], 3, &Control::default()).unwrap(), Some(noise));
     }
 
     #[test]
@@ -102,7 +105,8 @@ mod tests {
         let labels = [0, 0, 0, 1, 1, 1].map(|id| Some(ClusterId(id)));
         let centroids = Matrix::new(2, 1, vec![1.0, 10.0]).unwrap();
         let clustering = Clustering { labels: labels.to_vec(), strength: vec![1.0; 6], centroids };
-        let merged = |alike: &[u32]| merge_small(clustering.clone(), &points, &points, alike, 3).unwrap();
+        let merged =
+            |alike: &[u32]| merge_small(clustering.clone(), &points, &points, alike, 3, &Control::default()).unwrap();
         assert_eq!(merged(&[0, 1, 2, 3, 4, 5]).unwrap().centroids.rows(), 2);
         assert_eq!(merged(&[0, 1, 2, 3, 4, 3]).unwrap().centroids.rows(), 1, "two records and a copy are no three");
         assert_eq!(merged(&[0, 1, 0, 1, 1, 1]), None, "two records in six copies");
@@ -115,7 +119,7 @@ mod tests {
         let labels = [0, 0, 1, 2, 2, 1, 1].map(|id| Some(ClusterId(id)));
         let centroids = Matrix::new(3, 1, vec![0.25, 10.25, 5.0]).unwrap();
         let clustering = Clustering { labels: labels.to_vec(), strength: vec![1.0; 7], centroids };
-        let merged = merge_small(clustering, &points, &points, &[], 3).unwrap().unwrap();
+        let merged = merge_small(clustering, &points, &points, &[], 3, &Control::default()).unwrap().unwrap();
         assert_eq!(merged.labels, [0, 0, 1, 0, 0, 1, 1].map(|id| Some(ClusterId(id))));
         assert_eq!(merged.centroids.as_slice(), [2.625, 10.25]);
     }

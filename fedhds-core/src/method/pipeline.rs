@@ -249,7 +249,9 @@ impl ClientStages {
         }
         let mut hidden = false;
         if self.min_group_size > 1 {
-            clustering = match merge_small(clustering, &reduced, &rows, records.alike, self.min_group_size)? {
+            let merged =
+                merge_small(clustering, &reduced, &rows, records.alike, self.min_group_size, &context.control)?;
+            clustering = match merged {
                 Some(clustering) => clustering,
                 None => {
                     hidden = true;

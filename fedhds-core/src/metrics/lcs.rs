@@ -1,27 +1,44 @@
 //! Longest common subsequences in little memory: 64 columns of the table a word of bits (Hyyrö, "Bit-parallel LCS-length computation
 //! revisited", 2004), and of its rows only as many as their square root at a time.
 
+use crate::error::Result;
+use crate::types::Control;
+
+/// Words between looks at whether to go on.
+const BETWEEN_LOOKS: usize = 256;
+
 /// Length of the longest common subsequences of two sequences.
-pub(super) fn length(x: &[usize], y: &[usize]) -> usize {
+///
+/// # Errors
+/// [`Error::Cancelled`](crate::Error::Cancelled).
+pub(super) fn length(x: &[usize], y: &[usize], control: &Control) -> Result<usize> {
     let mut row = Row::new(y);
-    x.iter().for_each(|word| row.advance(*word));
-    row.rises()
+    for part in x.chunks(BETWEEN_LOOKS) {
+        control.check()?;
+        part.iter().for_each(|word| row.advance(*word));
+    }
+    Ok(row.rises())
 }
 
 /// One longest common subsequence, from its end. Of several, the one that the package `rouge` meets: from the corner of the table of lengths it takes
 /// equal words, else goes up where the length above is larger than the one at the left, else to the left.
-pub(super) fn common(x: &[usize], y: &[usize]) -> Vec<usize> {
+///
+/// # Errors
+/// [`Error::Cancelled`](crate::Error::Cancelled).
+pub(super) fn common(x: &[usize], y: &[usize], control: &Control) -> Result<Vec<usize>> {
     let step = x.len().isqrt().max(1);
     let mut row = Row::new(y);
     // The rows before each `step` words of x.
     let mut kept = Vec::new();
     for part in x.chunks(step) {
+        control.check()?;
         kept.push(row.bits.clone());
         part.iter().for_each(|word| row.advance(*word));
     }
     let mut common = Vec::new();
     let mut left = y.len();
     for (begin, part) in kept.into_iter().zip(x.chunks(step)).rev() {
+        control.check()?;
         row.bits = begin;
         let mut rows = Vec::with_capacity(part.len());
         for word in part {
@@ -43,7 +60,7 @@ pub(super) fn common(x: &[usize], y: &[usize]) -> Vec<usize> {
             }
         }
     }
-    common
+    Ok(common)
 }
 
 /// Whether the length rises at a column.
@@ -146,8 +163,8 @@ mod tests {
         ) {
             let few = |text: &[usize]| text.iter().map(|word| word % words).collect::<Vec<_>>();
             let (x, y) = (few(&x), few(&y));
-            prop_assert_eq!(length(&x, &y), table(&x, &y)[x.len()][y.len()]);
-            prop_assert_eq!(common(&x, &y), walked(&x, &y));
+            prop_assert_eq!(length(&x, &y, &Control::default()).unwrap(), table(&x, &y)[x.len()][y.len()]);
+            prop_assert_eq!(common(&x, &y, &Control::default()).unwrap(), walked(&x, &y));
         }
     }
 
@@ -156,8 +173,8 @@ mod tests {
         // 14 GB as a table.
         let x: Vec<usize> = (0..60_000).map(|i| i * i % 10_007).collect();
         let y: Vec<usize> = (0..60_000).map(|i| i * 7 % 10_007).collect();
-        let found = common(&x, &y);
-        assert_eq!(found.len(), length(&x, &y));
+        let found = common(&x, &y, &Control::default()).unwrap();
+        assert_eq!(found.len(), length(&x, &y, &Control::default()).unwrap());
         assert!(found.len() > 1_000);
     }
 }

@@ -19,7 +19,7 @@ pub use paired::{Measure, Paired, compare, mean_of_runs};
 pub use porter::porter_stem;
 #[cfg(feature = "experiment")]
 pub use ratio::{SeedRatio, ratio_by_seed};
-pub use rouge::{RougeFlavor, RougeL, rouge_l, rouge_l_best};
+pub use rouge::{RougeFlavor, RougeL, rouge_l, rouge_l_best, rouge_l_best_within};
 #[cfg(feature = "experiment")]
 pub use seeds::{BySeed, RecoveredShare, SeedDifference, SeedMean, holm, paired_by_seed, recovered_share};
 #[cfg(feature = "experiment")]

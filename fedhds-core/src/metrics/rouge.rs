@@ -5,6 +5,8 @@
 
 use super::lcs;
 use super::porter::porter_stem;
+use crate::error::Result;
+use crate::types::Control;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,23 +41,42 @@ pub struct RougeL {
 
 /// Rouge-L of a hypothesis against one reference; 0 where either has no word.
 pub fn rouge_l(flavor: RougeFlavor, hypothesis: &str, reference: &str) -> RougeL {
+    // What nobody can stop ends.
+    scored(flavor, hypothesis, reference, &Control::default()).unwrap_or_default()
+}
+
+fn scored(flavor: RougeFlavor, hypothesis: &str, reference: &str, control: &Control) -> Result<RougeL> {
     match flavor {
-        RougeFlavor::Rouge => summary_level(hypothesis, reference),
-        RougeFlavor::RougeScore => sequence_level(hypothesis, reference, false),
-        RougeFlavor::RougeScoreStemmed => sequence_level(hypothesis, reference, true),
+        RougeFlavor::Rouge => summary_level(hypothesis, reference, control),
+        RougeFlavor::RougeScore => sequence_level(hypothesis, reference, false, control),
+        RougeFlavor::RougeScoreStemmed => sequence_level(hypothesis, reference, true, control),
     }
 }
 
 /// The score against the reference that it fits best by F1, the first of equals; 0 where there is no reference.
 pub fn rouge_l_best<S: AsRef<str>>(flavor: RougeFlavor, hypothesis: &str, references: &[S]) -> RougeL {
+    rouge_l_best_within(flavor, hypothesis, references, &Control::default()).unwrap_or_default()
+}
+
+/// [`rouge_l_best`] of texts of any length: time grows with the product of their words.
+///
+/// # Errors
+/// [`Error::Cancelled`](crate::Error::Cancelled).
+pub fn rouge_l_best_within<S: AsRef<str>>(
+    flavor: RougeFlavor,
+    hypothesis: &str,
+    references: &[S],
+    control: &Control,
+) -> Result<RougeL> {
     let mut best = None::<RougeL>;
     for reference in references {
-        let score = rouge_l(flavor, hypothesis, reference.as_ref());
+        control.check()?;
+        let score = scored(flavor, hypothesis, reference.as_ref(), control)?;
         if best.is_none_or(|best| score.f1 > best.f1) {
             best = Some(score);
         }
     }
-    best.unwrap_or_default()
+    Ok(best.unwrap_or_default())
 }
 
 /// Numbers in place of words, so that comparing is cheap.
@@ -69,24 +90,24 @@ impl<'a> Words<'a> {
     }
 }
 
-fn summary_level(hypothesis: &str, reference: &str) -> RougeL {
+fn summary_level(hypothesis: &str, reference: &str, control: &Control) -> Result<RougeL> {
     let mut words = Words::default();
     let hypothesis = sentences(hypothesis, &mut words);
     let reference = sentences(reference, &mut words);
     if hypothesis.is_empty() || reference.is_empty() {
-        return RougeL::default();
+        return Ok(RougeL::default());
     }
     let mut union = BTreeSet::new();
     for expected in &reference {
         for got in &hypothesis {
-            union.extend(lcs::common(expected, got));
+            union.extend(lcs::common(expected, got, control)?);
         }
     }
     let distinct = |sentences: &[Vec<usize>]| sentences.iter().flatten().collect::<BTreeSet<_>>().len() as f64;
     let recall = union.len() as f64 / distinct(&reference);
     let precision = union.len() as f64 / distinct(&hypothesis);
     let f1 = 2.0 * ((precision * recall) / (precision + recall + 1e-8));
-    RougeL { precision, recall, f1 }
+    Ok(RougeL { precision, recall, f1 })
 }
 
 /// Sentences as the package cuts them. `str.split` of Python takes four separators for white space that Unicode does not.
@@ -104,19 +125,19 @@ fn sentences<'a>(text: &'a str, words: &mut Words<'a>) -> Vec<Vec<usize>> {
     sentences
 }
 
-fn sequence_level(hypothesis: &str, reference: &str, stem: bool) -> RougeL {
+fn sequence_level(hypothesis: &str, reference: &str, stem: bool, control: &Control) -> Result<RougeL> {
     let (hypothesis, reference) = (tokens(hypothesis, stem), tokens(reference, stem));
     if hypothesis.is_empty() || reference.is_empty() {
-        return RougeL::default();
+        return Ok(RougeL::default());
     }
     let mut words = Words::default();
     let expected: Vec<usize> = reference.iter().map(|word| words.number(word)).collect();
     let got: Vec<usize> = hypothesis.iter().map(|word| words.number(word)).collect();
-    let common = lcs::length(&expected, &got) as f64;
+    let common = lcs::length(&expected, &got, control)? as f64;
     let precision = common / got.len() as f64;
     let recall = common / expected.len() as f64;
     let f1 = if precision + recall > 0.0 { 2.0 * precision * recall / (precision + recall) } else { 0.0 };
-    RougeL { precision, recall, f1 }
+    Ok(RougeL { precision, recall, f1 })
 }
 
 fn tokens(text: &str, stem: bool) -> Vec<String> {

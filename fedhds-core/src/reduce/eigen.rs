@@ -9,9 +9,13 @@ use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd;
 use faer::{Mat, MatRef, Par};
 use rand_distr::{Distribution, StandardNormal};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 /// More vectors than asked for, in the subspace iteration.
 const EXTRA: usize = 10;
+/// Room for the frames of a decomposition.
+const STACK: usize = 8 << 20;
 /// Most steps of the subspace iteration.
 const STEPS: usize = 300;
 
@@ -55,11 +59,11 @@ pub(super) struct Eigen {
 pub(super) fn largest(matrix: &Gram, k: usize, accuracy: Accuracy, control: &Control) -> Result<Eigen> {
     let n = matrix.len();
     if n <= accuracy.whole() || 4 * (k + EXTRA) >= n {
-        let (values, vectors) = decompose(matrix.as_lower())?;
+        let (values, vectors) = decompose(matrix.lower(), n, control)?;
         let values = (0..k).map(|j| values[n - 1 - j].max(0.0)).collect();
         return Ok(Eigen { values, vectors: Mat::from_fn(n, k, |i, j| vectors[(i, n - 1 - j)]) });
     }
-    subspace(n, k, accuracy.tolerance(), |basis, width| times(matrix, basis, width), control)
+    subspace(n, k, accuracy.tolerance(), |basis, width| times(matrix, basis, width, control), control)
 }
 
 /// The `k` largest eigenvalues, `k + 10 <= n`, of the positive semidefinite map `apply`: `[n, width] -> [n, width]`, row after
@@ -68,58 +72,67 @@ pub(super) fn subspace(
     n: usize,
     k: usize,
     tolerance: f64,
-    apply: impl Fn(&[f64], usize) -> Vec<f64>,
+    apply: impl Fn(&[f64], usize) -> Result<Vec<f64>>,
     control: &Control,
 ) -> Result<Eigen> {
     let width = k + EXTRA;
     let mut rng = Seed(0).derive("subspace", n as u64).rng();
     let mut basis: Vec<f64> = (0..n * width).map(|_| StandardNormal.sample(&mut rng)).collect();
-    orthonormalise(&mut basis, n, width);
+    orthonormalise(&mut basis, n, width, control)?;
     let mut last = vec![f64::INFINITY; k];
-    let mut image = apply(&basis, width);
+    let mut image = apply(&basis, width)?;
     for step in 0..STEPS {
         control.check()?;
         // Rayleigh-Ritz: rotate the basis so that its small matrix becomes diagonal.
-        let small =
-            Mat::from_fn(width, width, |a, b| (0..n).map(|i| basis[i * width + a] * image[i * width + b]).sum());
-        let (values, rotation) = decompose(small.as_ref())?;
+        let small = loops::try_map(width * width, width, |at| {
+            control.check()?;
+            let (a, b) = (at / width, at % width);
+            Ok((0..n).map(|i| basis[i * width + a] * image[i * width + b]).sum())
+        })?;
+        let (values, rotation) = decompose(Arc::new(small), width, control)?;
         let values: Vec<f64> = values.into_iter().rev().collect();
         let settled =
             values[..k].iter().zip(&last).all(|(now, last)| (now - last).abs() <= tolerance * values[0].abs());
         if settled || step + 1 == STEPS {
-            let vectors = Mat::from_fn(n, k, |i, j| {
-                (0..width).map(|a| basis[i * width + a] * rotation[(a, width - 1 - j)]).sum::<f64>()
-            });
+            let vectors = loops::try_map(n * k, k, |at| {
+                control.check()?;
+                let (i, j) = (at / k, at % k);
+                Ok((0..width).map(|a| basis[i * width + a] * rotation[(a, width - 1 - j)]).sum::<f64>())
+            })?;
+            let vectors = Mat::from_fn(n, k, |i, j| vectors[i * k + j]);
             return Ok(Eigen { values: values[..k].iter().map(|v| v.max(0.0)).collect(), vectors });
         }
         last.copy_from_slice(&values[..k]);
         basis = image;
-        orthonormalise(&mut basis, n, width);
-        image = apply(&basis, width);
+        orthonormalise(&mut basis, n, width, control)?;
+        image = apply(&basis, width)?;
     }
     Err(Error::stage("eigen", "no step was made"))
 }
 
 /// `matrix * basis`, row by row.
-fn times(matrix: &Gram, basis: &[f64], width: usize) -> Vec<f64> {
+fn times(matrix: &Gram, basis: &[f64], width: usize, control: &Control) -> Result<Vec<f64>> {
     let mut out = vec![0.0; basis.len()];
-    loops::parts(&mut out, width, 8, |i, out| {
+    loops::try_parts(&mut out, width, 8, |i, out| {
+        control.check()?;
         for (j, row) in basis.chunks_exact(width).enumerate() {
             let g = matrix.get(i, j);
             out.iter_mut().zip(row).for_each(|(out, &b)| *out += g * b);
         }
-    });
-    out
+        Ok(())
+    })?;
+    Ok(out)
 }
 
 /// Gram-Schmidt on the columns, twice for orthogonality; a column that depends on those before it becomes zero.
-fn orthonormalise(basis: &mut [f64], n: usize, width: usize) {
+fn orthonormalise(basis: &mut [f64], n: usize, width: usize, control: &Control) -> Result<()> {
     let dot =
         |basis: &[f64], a: usize, b: usize| (0..n).map(|i| basis[i * width + a] * basis[i * width + b]).sum::<f64>();
     for column in 0..width {
         let before = dot(basis, column, column).sqrt();
         for _ in 0..2 {
             for earlier in 0..column {
+                control.check()?;
                 let share = dot(basis, earlier, column);
                 (0..n).for_each(|i| basis[i * width + column] -= share * basis[i * width + earlier]);
             }
@@ -128,10 +141,46 @@ fn orthonormalise(basis: &mut [f64], n: usize, width: usize) {
         let scale = if norm > 1e-12 * before { 1.0 / norm } else { 0.0 };
         (0..n).for_each(|i| basis[i * width + column] *= scale);
     }
+    Ok(())
+}
+
+/// Size up to which a decomposition is over in a moment.
+const QUICK: usize = 384;
+/// How long a stop may go unheard.
+const LISTEN: Duration = Duration::from_millis(20);
+
+/// [`decomposed`] of the matrix of these values, row after row. faer hears nothing until it is done: a large one is done by a thread of
+/// its own, which is left to itself after a stop.
+fn decompose(matrix: Arc<Vec<f64>>, n: usize, control: &Control) -> Result<(Vec<f64>, Mat<f64>)> {
+    control.check()?;
+    let work = move || decomposed(MatRef::from_row_major_slice(&matrix, n, n));
+    if n <= QUICK {
+        return work();
+    }
+    let (done, finished) = mpsc::channel();
+    let send = move || {
+        // Nobody takes it after a stop.
+        let _ = done.send(work());
+    };
+    std::thread::Builder::new()
+        .name("fedhds eigen".into())
+        .stack_size(STACK)
+        .spawn(send)
+        .map_err(|error| Error::stage("eigen", format!("expected a thread of the system, got: {error}")))?;
+    loop {
+        control.check()?;
+        match finished.recv_timeout(LISTEN) {
+            Ok(found) => return found,
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(Error::stage("eigen", "the decomposition ended without a result"));
+            }
+        }
+    }
 }
 
 /// All eigenvalues, ascending, with their vectors.
-fn decompose(matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>)> {
+fn decomposed(matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>)> {
     let n = matrix.nrows();
     let mut values = Diag::<f64>::zeros(n);
     let mut vectors = Mat::<f64>::zeros(n, n);
@@ -153,7 +202,7 @@ mod tests {
 
     /// The positive definite matrix min(i, j) + 1, of known eigenvalues.
     fn brownian(n: usize) -> (Gram, impl Fn(usize) -> f64) {
-        let gram = Gram::from_fn(n, |i, j| i.min(j) as f64 + 1.0).unwrap();
+        let gram = Gram::from_fn(n, &Control::default(), |i, j| i.min(j) as f64 + 1.0).unwrap();
         let value = move |k: usize| {
             let angle = (2 * k + 1) as f64 * std::f64::consts::PI / (2.0 * (2 * n + 1) as f64);
             1.0 / (4.0 * angle.sin().powi(2))
@@ -185,11 +234,12 @@ mod tests {
 
     #[test]
     fn low_rank_is_no_trouble() {
-        let gram = Gram::from_fn(300, |i, j| ((i % 2) * (j % 2)) as f64).unwrap();
+        let gram = Gram::from_fn(300, &Control::default(), |i, j| ((i % 2) * (j % 2)) as f64).unwrap();
         let eigen = largest(&gram, 3, Accuracy::Rough, &Control::default()).unwrap();
         assert!((eigen.values[0] - 150.0).abs() < 1e-6);
         assert!(eigen.values[1] < 1e-6 && eigen.values[2] < 1e-6, "{:?}", eigen.values);
-        let zero = largest(&Gram::from_fn(300, |_, _| 0.0).unwrap(), 2, Accuracy::Rough, &Control::default()).unwrap();
+        let none = Gram::from_fn(300, &Control::default(), |_, _| 0.0).unwrap();
+        let zero = largest(&none, 2, Accuracy::Rough, &Control::default()).unwrap();
         assert_eq!(zero.values, [0.0, 0.0]);
     }
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::loops;
 use crate::product::{View, product};
 use crate::types::{Control, Matrix};
-use faer::MatRef;
+use std::sync::Arc;
 
 /// Columns over which one f32 product sums, before f64 takes over: few enough that rounding stays below f32's own.
 const PANEL: usize = 1024;
@@ -17,7 +17,8 @@ const BLOCK: usize = 64;
 /// A symmetric matrix of f64, of which the lower triangle is filled.
 pub(super) struct Gram {
     n: usize,
-    values: Vec<f64>,
+    /// Shared with a decomposition that is left to itself.
+    values: Arc<Vec<f64>>,
 }
 
 impl Gram {
@@ -44,7 +45,8 @@ impl Gram {
             let width = PANEL.min(d - start);
             let panel = centred_columns(features, mean, start, width);
             let panel = View::new(&panel, width, n).transpose();
-            loops::parts(&mut values, BLOCK * n, 1, |block, values| {
+            loops::try_parts(&mut values, BLOCK * n, 1, |block, values| {
+                control.check()?;
                 let (first, rows) = (block * BLOCK, values.len() / n);
                 let columns = first + rows;
                 let mut inner = vec![0.0f32; rows * columns];
@@ -52,18 +54,21 @@ impl Gram {
                 for (values, inner) in values.chunks_exact_mut(n).zip(inner.chunks_exact(columns)) {
                     values.iter_mut().zip(inner).for_each(|(value, &p)| *value += f64::from(p));
                 }
-            });
+                Ok(())
+            })?;
         }
-        Ok(Self { n, values })
+        Ok(Self { n, values: Arc::new(values) })
     }
 
     /// A matrix whose entry (i, j), `j <= i`, is `entry(i, j)`.
-    pub(super) fn from_fn(n: usize, entry: impl Fn(usize, usize) -> f64 + Sync) -> Result<Self> {
+    pub(super) fn from_fn(n: usize, control: &Control, entry: impl Fn(usize, usize) -> f64 + Sync) -> Result<Self> {
         let mut values = square(n)?;
-        loops::parts(&mut values, n, 16, |i, row| {
+        loops::try_parts(&mut values, n, 16, |i, row| {
+            control.check()?;
             row[..=i].iter_mut().enumerate().for_each(|(j, value)| *value = entry(i, j));
-        });
-        Ok(Self { n, values })
+            Ok(())
+        })?;
+        Ok(Self { n, values: Arc::new(values) })
     }
 
     /// Number of rows.
@@ -88,18 +93,23 @@ impl Gram {
     }
 
     /// Subtracts the mean of each row and of each column, and adds the mean of all: the kernel of centred rows.
-    pub(super) fn centre(&mut self) {
+    pub(super) fn centre(&mut self, control: &Control) -> Result<()> {
         let n = self.n;
-        let means = loops::map(n, 16, |i| (0..n).map(|j| self.get(i, j)).sum::<f64>() / n as f64);
+        let means = loops::try_map(n, 16, |i| {
+            control.check()?;
+            Ok((0..n).map(|j| self.get(i, j)).sum::<f64>() / n as f64)
+        })?;
         let mean = means.iter().sum::<f64>() / n.max(1) as f64;
-        for (i, row) in self.values.chunks_exact_mut(n.max(1)).enumerate() {
+        for (i, row) in Arc::make_mut(&mut self.values).chunks_exact_mut(n.max(1)).enumerate() {
+            control.check()?;
             row[..=i].iter_mut().zip(&means).for_each(|(value, other)| *value += mean - means[i] - other);
         }
+        Ok(())
     }
 
-    /// The matrix for faer, whose lower triangle alone is to be read.
-    pub(super) fn as_lower(&self) -> MatRef<'_, f64> {
-        MatRef::from_row_major_slice(&self.values, self.n, self.n)
+    /// The values `[n, n]`, of which the lower triangle alone is to be read.
+    pub(super) fn lower(&self) -> Arc<Vec<f64>> {
+        self.values.clone()
     }
 }
 
@@ -190,8 +200,8 @@ mod tests {
     fn centring_a_linear_kernel_is_centring_rows() {
         let x = Matrix::new(4, 2, vec![1.0, 2.0, 5.0, 0.0, -3.0, 1.0, 2.0, 2.0]).unwrap();
         let inner = |i: usize, j: usize| x.row(i).iter().zip(x.row(j)).map(|(a, b)| f64::from(a * b)).sum();
-        let mut kernel = Gram::from_fn(4, inner).unwrap();
-        kernel.centre();
+        let mut kernel = Gram::from_fn(4, &Control::default(), inner).unwrap();
+        kernel.centre(&Control::default()).unwrap();
         let gram = Gram::centred(&x, &Control::default()).unwrap();
         for (i, j) in (0..4).flat_map(|i| (0..4).map(move |j| (i, j))) {
             assert!((kernel.get(i, j) - gram.get(i, j)).abs() < 1e-5);

@@ -4,6 +4,7 @@ use super::eigen::{self, Accuracy};
 use super::gram::Gram;
 use super::range::{InRange, directions};
 use crate::error::{Error, Result};
+use crate::loops;
 use crate::protocol::MAX_DIMS;
 use crate::stage::Reducer;
 use crate::types::{Context, Control, Matrix};
@@ -101,7 +102,7 @@ impl Reducer for KernelPca {
             return Ok(out);
         }
         let (mut kernel, unit) = kernel_matrix(features, &self.config, &context.control)?;
-        kernel.centre();
+        kernel.centre(&context.control)?;
         let eigen = eigen::largest(&kernel, k.min(n), Accuracy::Full, &context.control)?;
         let least = 1e-12 * eigen.values[0];
         for (j, &value) in eigen.values.iter().enumerate().take_while(|(_, value)| **value > least) {
@@ -135,15 +136,19 @@ fn kernel_matrix(features: &Matrix, config: &KernelPcaConfig, control: &Control)
             let scaled = InRange::differences(features);
             let gram = Gram::centred(&scaled.features, control)?;
             let gamma = gamma / scaled.factor.powi(2);
-            Ok((Gram::from_fn(n, |i, j| (-gamma * gram.distance(i, j)).exp())?, 1.0))
+            Ok((Gram::from_fn(n, control, |i, j| (-gamma * gram.distance(i, j)).exp())?, 1.0))
         }
         Kernel::Poly => {
             let scaled = InRange::values(features);
             let inner = Gram::plain(&scaled.features, control)?;
             let gamma = gamma / scaled.factor.powi(2);
             let value = |i, j| (gamma * inner.get(i, j) + coef0).powi(degree as i32);
-            let kernel = Gram::from_fn(n, value)?;
-            match (0..n).find(|&i| (0..=i).any(|j| !kernel.get(i, j).is_finite())) {
+            let kernel = Gram::from_fn(n, control, value)?;
+            let overflows = loops::try_map(n, 16, |i| {
+                control.check()?;
+                Ok((0..=i).any(|j| !kernel.get(i, j).is_finite()))
+            })?;
+            match overflows.into_iter().position(|overflows| overflows) {
                 Some(row) => Err(Error::input(
                     &format!("features row {row}"),
                     format!("values whose power of {degree} is finite"),
@@ -155,7 +160,7 @@ fn kernel_matrix(features: &Matrix, config: &KernelPcaConfig, control: &Control)
         Kernel::Cosine => {
             let inner = Gram::plain(&directions(features), control)?;
             let norms: Vec<f64> = (0..n).map(|i| inner.get(i, i).sqrt()).collect();
-            let kernel = Gram::from_fn(n, |i, j| {
+            let kernel = Gram::from_fn(n, control, |i, j| {
                 let product = norms[i] * norms[j];
                 if product > 0.0 { inner.get(i, j) / product } else { 0.0 }
             })?;

@@ -56,6 +56,8 @@ pub fn check_reduced(stage: &str, reduced: &Matrix, rows: usize) -> Result<()> {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::types::{Control, Seed, stops_at_any_look};
+    use rand::RngExt as _;
 
     #[test]
     fn each_broken_promise_is_named() {
@@ -65,6 +67,45 @@ mod tests {
         assert!(message(&Matrix::zeros(2, 2)).contains("stage `mine`: expected 3 rows"));
         assert!(message(&Matrix::zeros(3, 0)).contains("at least 1 column"));
         assert!(message(&Matrix::new(3, 1, vec![0.0, f32::NAN, 0.0]).unwrap()).contains("row 1"));
+    }
+
+    #[test]
+    fn every_part_of_a_reducer_stops() {
+        let mut rng = Seed(4).rng();
+        let mut rows =
+            |n: usize, d: usize| Matrix::new(n, d, (0..n * d).map(|_| rng.random::<f32>()).collect()).unwrap();
+        let (wide, tall) = (rows(300, 500), rows(500, 30));
+        let check = |what: &str, least: usize, reducer: &dyn Reducer, features: &Matrix| {
+            stops_at_any_look(what, least, |control| {
+                reducer.reduce(features, &Context { control: control.clone(), ..Context::new(1) })
+            });
+        };
+        let tsne = |angle: f64| Tsne::new(TsneConfig { max_iter: 4, angle, ..TsneConfig::default() }).unwrap();
+        // A look for each block of rows of each step.
+        check("t-SNE by a tree", 300 + 4 * 2 * 3, &tsne(0.5), &wide);
+        check("exact t-SNE", 500 + 4 * 2 * 4, &tsne(0.0), &tall);
+        for k in [2, 200] {
+            let pca = Pca::new(PcaConfig { n_components: k, ..PcaConfig::default() }).unwrap();
+            check("PCA of rows", 5, &pca, &wide);
+            check("PCA of columns", 30, &pca, &tall);
+        }
+        for kernel in [Kernel::Linear, Kernel::Rbf, Kernel::Poly, Kernel::Cosine] {
+            let config = KernelPcaConfig { kernel, ..KernelPcaConfig::default() };
+            check("kernel PCA", 2 * 300, &KernelPca::new(config).unwrap(), &wide);
+        }
+        let config = SharedProjectionConfig { n_components: 8, ..SharedProjectionConfig::default() };
+        // Made anew each time, as a projection keeps its matrix.
+        stops_at_any_look("projection", 500 + 5, |control| {
+            let projection = SharedProjection::new(config.clone()).unwrap();
+            projection.reduce(&wide, &Context { control: control.clone(), ..Context::new(1) })
+        });
+        // By steps, where few of many eigenvectors are wanted, and all at once by a thread of its own.
+        let gram = gram::Gram::plain(&rows(400, 20), &Control::default()).unwrap();
+        for k in [3, 100] {
+            stops_at_any_look("eigenvectors", 2, |control| {
+                eigen::largest(&gram, k, eigen::Accuracy::Rough, control).map(|found| found.values)
+            });
+        }
     }
 
     #[test]

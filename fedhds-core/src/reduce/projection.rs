@@ -5,7 +5,7 @@ use crate::loops;
 use crate::product::{View, product};
 use crate::protocol::MAX_DIMS;
 use crate::stage::Reducer;
-use crate::types::{Context, Matrix, Seed};
+use crate::types::{Context, Control, Matrix, Seed};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,23 +69,30 @@ impl SharedProjection {
     }
 
     /// `R` for vectors of `d` columns, `[d, k]`, before the scale of `1 / sqrt(k)`.
-    pub fn matrix(&self, d: usize) -> Arc<Matrix> {
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub fn matrix(&self, d: usize, control: &Control) -> Result<Arc<Matrix>> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match last.as_ref() {
-            Some(matrix) if matrix.rows() == d => Arc::clone(matrix),
-            _ => Arc::clone(last.insert(Arc::new(self.generate(d)))),
+            Some(matrix) if matrix.rows() == d => Ok(Arc::clone(matrix)),
+            _ => Ok(Arc::clone(last.insert(Arc::new(self.generate(d, control)?)))),
         }
     }
 
-    fn generate(&self, d: usize) -> Matrix {
+    fn generate(&self, d: usize, control: &Control) -> Result<Matrix> {
         let k = self.config.n_components;
         let seed = self.config.seed.derive("projection from", d as u64).derive("projection to", k as u64);
         let mut matrix = Matrix::zeros(d, k);
-        loops::parts(matrix.as_mut_slice(), PANEL * k, 1, |panel, values| {
+        loops::try_parts(matrix.as_mut_slice(), PANEL * k, 1, |panel, values| {
             let mut rng = seed.derive("panel", panel as u64).rng();
-            values.iter_mut().for_each(|value| *value = StandardNormal.sample(&mut rng));
-        });
-        matrix
+            for row in values.chunks_mut(k) {
+                control.check()?;
+                row.iter_mut().for_each(|value| *value = StandardNormal.sample(&mut rng));
+            }
+            Ok(())
+        })?;
+        Ok(matrix)
     }
 }
 
@@ -94,7 +101,7 @@ impl Reducer for SharedProjection {
     fn reduce(&self, features: &Matrix, context: &Context) -> Result<Matrix> {
         features.check_finite("features")?;
         let (n, d, k) = (features.rows(), features.cols(), self.config.n_components);
-        let projection = self.matrix(d);
+        let projection = self.matrix(d, &context.control)?;
         let scale = 1.0 / (k as f64).sqrt();
         let mut out = Matrix::zeros(n, k);
         loops::try_parts(out.as_mut_slice(), ROWS * k, 1, |block, out| {
@@ -145,7 +152,7 @@ mod tests {
     fn equals_its_definition() {
         let x = features(70, 2100);
         let p = projection(5, 3);
-        let r = p.matrix(2100);
+        let r = p.matrix(2100, &Control::default()).unwrap();
         let out = p.reduce(&x, &Context::new(1)).unwrap();
         for i in [0, 69] {
             for j in 0..5 {

@@ -7,7 +7,9 @@
 //! all distances would be `O(n d)`. Rows of high dimension lie almost equally far from each other, and then few are left that could be the first.
 
 use super::bounds::Placed;
+use crate::error::Result;
 use crate::loops;
+use crate::types::Control;
 use std::ops::Range;
 
 /// Rows of one task.
@@ -25,11 +27,12 @@ struct Moments {
 }
 
 impl Moments {
-    fn of(placed: &Placed, weights: &[f32], rows: Range<usize>) -> Self {
+    fn of(placed: &Placed, weights: &[f32], rows: Range<usize>, control: &Control) -> Result<Self> {
         let d = placed.columns();
         let zeros = || vec![0.0f64; d];
         let mut sums = Self { x: zeros(), ax: zeros(), xx: vec![0.0; d * d], ..Self::default() };
         for i in rows {
+            control.check()?;
             let (w, x) = (f64::from(weights[i]), wide(placed, i));
             let a = square(&x);
             sums.weight += w;
@@ -39,7 +42,7 @@ impl Moments {
             add(&mut sums.ax, w * a, &x);
             sums.xx.chunks_exact_mut(d.max(1)).zip(&x).for_each(|(row, &value)| add(row, w * value, &x));
         }
-        sums
+        Ok(sums)
     }
 
     fn merge(&mut self, other: &Self) {
@@ -67,18 +70,25 @@ impl Moments {
 }
 
 /// Bounds from above on the first gain of every row, in the unit of bounds, where every target is so far from what is chosen.
-pub(super) fn first(placed: &Placed, weights: &[f32], far: f32) -> Vec<f64> {
+///
+/// # Errors
+/// [`Error::Cancelled`](crate::Error::Cancelled).
+pub(super) fn first(placed: &Placed, weights: &[f32], far: f32, control: &Control) -> Result<Vec<f64>> {
     let n = placed.len();
     let shares = 16.min(n);
     let size = n.div_ceil(shares.max(1));
-    let parts =
-        loops::map(shares, 1, |share| Moments::of(placed, weights, (share * size).min(n)..n.min((share + 1) * size)));
+    let parts = loops::try_map(shares, 1, |share| {
+        Moments::of(placed, weights, (share * size).min(n)..n.min((share + 1) * size), control)
+    })?;
     let mut parts = parts.into_iter();
     let mut moments = parts.next().unwrap_or_default();
     parts.for_each(|part| moments.merge(&part));
     let most = moments.weight * f64::from(far);
     // Far more than the rounding of the moments in f64.
-    loops::map(n, BLOCK, |i| most * (1.0 + 1e-6) - moments.distances(&wide(placed, i)) * (1.0 - 1e-6))
+    loops::try_map(n, BLOCK, |i| {
+        control.check()?;
+        Ok(most * (1.0 + 1e-6) - moments.distances(&wide(placed, i)) * (1.0 - 1e-6))
+    })
 }
 
 fn wide(placed: &Placed, i: usize) -> Vec<f64> {

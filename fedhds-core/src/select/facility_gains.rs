@@ -15,7 +15,7 @@ use super::facility_terms::{Change, List, Side, both, collect, one};
 use super::tiles::{SQUARE, STRIP, SUM, TILE, pairs};
 use crate::error::Result;
 use crate::loops;
-use crate::types::Context;
+use crate::types::{Context, Control};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -85,13 +85,16 @@ impl Gains {
 
     /// Bounds for every row while nothing is chosen and nothing was covered, far quicker than by all distances, less tight; none where
     /// rows have too many columns for that.
-    pub(super) fn first(&self) -> Option<Vec<f64>> {
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    pub(super) fn first(&self, control: &Control) -> Result<Option<Vec<f64>>> {
         let far = self.reach.iter().copied().fold(0.0f32, f32::max);
         if self.placed.columns() * 4 > self.placed.len() || far == 0.0 {
-            return None;
+            return Ok(None);
         }
-        let sums = facility_first::first(&self.placed, &self.weights, far);
-        Some(sums.into_iter().map(|sum| self.bound(sum)).collect())
+        let sums = facility_first::first(&self.placed, &self.weights, far, control)?;
+        Ok(Some(sums.into_iter().map(|sum| self.bound(sum)).collect()))
     }
 
     fn side(&self, range: Range<usize>) -> Side<'_> {

@@ -170,7 +170,7 @@ fn greedy(all: &Rows<'_>, rows: &[usize], count: usize, context: &Context) -> Re
     let weights: Vec<f32> = rows.iter().map(|&row| all.weight(row)).collect();
     let placed = Placed::new(rows.len(), points.cols(), |at| points.row(rows[at]));
     let gains = Gains::new(placed, &weights, &nearest);
-    let rough = if covered.is_none() { gains.first() } else { None };
+    let rough = if covered.is_none() { gains.first(&context.control)? } else { None };
     let made = usize::from(rough.is_none());
     let first = rough.map_or_else(|| gains.all(context), Ok)?;
     let bound = |(row, gain): (usize, f64)| Bound { gain, row, made, exact: false };

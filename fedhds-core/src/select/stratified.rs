@@ -4,7 +4,7 @@ use super::random::{draw, draw_rows};
 use super::rows::{Groups, check_rows, row_ids};
 use crate::error::Result;
 use crate::stage::{Budget, Rows, Selector};
-use crate::types::{Context, Rng, RowId};
+use crate::types::{Context, Control, Rng, RowId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -20,7 +20,13 @@ use std::collections::BTreeMap;
 pub struct Stratified;
 
 /// `total` of the rows of these strata, in turns.
-fn take_turns(strata: Vec<Vec<usize>>, total: usize, all: &Rows<'_>, rng: &mut Rng) -> Vec<usize> {
+fn take_turns(
+    strata: Vec<Vec<usize>>,
+    total: usize,
+    all: &Rows<'_>,
+    rng: &mut Rng,
+    control: &Control,
+) -> Result<Vec<usize>> {
     let mut strata: Vec<Vec<usize>> = strata
         .into_iter()
         .map(|rows| {
@@ -32,9 +38,10 @@ fn take_turns(strata: Vec<Vec<usize>>, total: usize, all: &Rows<'_>, rng: &mut R
         .collect();
     let mut chosen = Vec::new();
     loop {
+        control.check()?;
         let open: Vec<usize> = (0..strata.len()).filter(|&s| !strata[s].is_empty()).collect();
         if open.is_empty() || chosen.len() >= total {
-            return chosen;
+            return Ok(chosen);
         }
         let turn = open.len().min(total - chosen.len());
         chosen.extend(draw(open, turn, rng).into_iter().filter_map(|s| strata[s].pop()));
@@ -44,6 +51,7 @@ fn take_turns(strata: Vec<Vec<usize>>, total: usize, all: &Rows<'_>, rng: &mut R
 impl Selector for Stratified {
     fn select(&self, all: &Rows<'_>, budget: Budget, context: &Context) -> Result<Vec<RowId>> {
         check_rows(all)?;
+        let control = &context.control;
         let mut rng = context.seed.derive("stratified", 0).rng();
         let by_owner = |rows: &[usize]| -> Vec<Vec<usize>> {
             let mut strata: BTreeMap<_, Vec<usize>> = BTreeMap::new();
@@ -56,14 +64,18 @@ impl Selector for Stratified {
         let chosen = match budget {
             Budget::Total(total) if all.owners.is_empty() => {
                 let strata = groups.clusters.into_iter().chain([groups.noise]).collect();
-                take_turns(strata, total, all, &mut rng)
+                take_turns(strata, total, all, &mut rng, control)?
             }
             Budget::Total(total) => {
                 let rows: Vec<usize> = (0..all.points.rows()).collect();
-                take_turns(by_owner(&rows), total, all, &mut rng)
+                take_turns(by_owner(&rows), total, all, &mut rng, control)?
             }
             Budget::PerCluster(count) => {
-                groups.clusters.iter().flat_map(|rows| take_turns(by_owner(rows), count, all, &mut rng)).collect()
+                let mut chosen = Vec::new();
+                for rows in &groups.clusters {
+                    chosen.extend(take_turns(by_owner(rows), count, all, &mut rng, control)?);
+                }
+                chosen
             }
         };
         Ok(row_ids(chosen))

@@ -33,8 +33,8 @@ pub(super) fn pairs(n: usize, products: &Products<'_>, both: &Both<'_>, context:
         let mut sums = vec![0.0f64; n];
         let mut out = vec![0.0f32; SQUARE * SQUARE];
         for left in (share..blocks).step_by(SHARES) {
-            context.control.check()?;
             for right in left..blocks {
+                context.control.check()?;
                 let (rows, columns) = (block(left), block(right));
                 let out = &mut out[..rows.len() * columns.len()];
                 products(out, rows.clone(), columns.clone());

@@ -3,6 +3,8 @@
 use super::Seed;
 use crate::error::{Error, Result};
 use std::sync::Arc;
+#[cfg(test)]
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Receives progress; called from worker threads, so it must be quick and must not panic.
@@ -20,17 +22,43 @@ pub trait Progress: Send + Sync {
 
 /// A flag that stops work from another thread. Clones share the flag.
 #[derive(Debug, Clone, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
+pub struct CancelToken(Arc<Flag>);
+
+#[derive(Debug, Default)]
+struct Flag {
+    asked: AtomicBool,
+    /// How often work looked, and at which look it is asked to stop; 0 is at none.
+    #[cfg(test)]
+    looks: AtomicUsize,
+    #[cfg(test)]
+    stop_at: AtomicUsize,
+}
 
 impl CancelToken {
     /// Asks for a stop; work ends with [`Error::Cancelled`] at its next check.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.asked.store(true, Ordering::Relaxed);
     }
 
     /// Whether a stop was asked for.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        #[cfg(test)]
+        if self.0.looks.fetch_add(1, Ordering::Relaxed) + 1 == self.0.stop_at.load(Ordering::Relaxed) {
+            self.cancel();
+        }
+        self.0.asked.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a stop at the look of this number, from 1.
+    #[cfg(test)]
+    pub(crate) fn cancel_at(&self, look: usize) {
+        self.0.stop_at.store(look, Ordering::Relaxed);
+    }
+
+    /// How often work looked.
+    #[cfg(test)]
+    pub(crate) fn looks(&self) -> usize {
+        self.0.looks.load(Ordering::Relaxed)
     }
 }
 
@@ -97,5 +125,20 @@ impl Context {
     #[must_use]
     pub fn derive(&self, name: &str, number: u64) -> Self {
         Self { seed: self.seed.derive(name, number), control: self.control.clone() }
+    }
+}
+
+/// Work that looks at its control at least `least` times ends with [`Error::Cancelled`] at whichever look it is asked to stop.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+pub(crate) fn stops_at_any_look<T>(what: &str, least: usize, work: impl Fn(&Control) -> Result<T>) {
+    let all = Control::default();
+    work(&all).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let looks = all.cancel.looks();
+    assert!(looks >= least, "{what}: {looks} looks, at least {least} expected");
+    for part in 0..=12 {
+        let stopped = Control::default();
+        stopped.cancel.cancel_at((looks - 1) * part / 12 + 1);
+        assert!(matches!(work(&stopped), Err(Error::Cancelled)), "{what}: look {part}/12 of {looks} is not heeded");
     }
 }

@@ -12,6 +12,8 @@ mod secret;
 pub(crate) mod seed;
 
 pub use adapter::{Adapter, AdapterConfig, AdapterTensor};
+#[cfg(test)]
+pub(crate) use control::stops_at_any_look;
 pub use control::{CancelToken, Context, Control, Progress};
 pub use identity::RunIdentity;
 pub use ids::{ClientId, ClusterId, Round, RowId};

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ._arrays import finite, given
 from ._frame import Frame, frame_of
+from ._guard import guarded
 from ._native import InputError, ParameterError
 
 Check = Callable[[str, Any], Any]
@@ -80,6 +81,7 @@ def _not_fitted(message: str) -> InputError:
     return both(message)
 
 
+@guarded
 class Estimator:
     """Parameters as scikit-learn's estimators keep them, and what they check of their input."""
 
@@ -177,6 +179,7 @@ class Estimator:
             raise _not_fitted(f"{type(self).__name__}: expected `fit` to be called first, got one that is not fitted")
 
 
+@guarded
 class Transformer(Estimator):
     """An estimator whose result is a matrix: its columns have names, and it can be a data frame."""
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _native
+from ._guard import guarded
 from ._arrays import room, seed
 from ._conventions import Estimator, Transformer, flag, optional, real, text, whole
 
@@ -24,6 +25,7 @@ Labels = NDArray[np.int64]
 _VALUES = 2**20  # that one step of a loop over rows looks at: 8 MiB in double precision
 
 
+@guarded
 class _Reducer(Transformer):
     embedding_: NDArray[Any]
 
@@ -56,6 +58,7 @@ class _Reducer(Transformer):
         return placed if self._frame is None else self._frame.lengths(placed)
 
 
+@guarded
 class _Transductive(_Reducer):
     """A reducer that places the rows it was fitted on, and has no map for others."""
 
@@ -91,6 +94,7 @@ def _digests(features: Floats) -> list[bytes]:
     return [hashlib.blake2b((row + 0).tobytes(), digest_size=16).digest() for row in features]
 
 
+@guarded
 class TSNE(_Transductive):
     """Barnes-Hut t-SNE (van der Maaten 2014), the method's fusion step (eq. 7).
 
@@ -149,6 +153,7 @@ class TSNE(_Transductive):
         return _native.reduce(settings, features, seed(self.random_state, "random_state"))
 
 
+@guarded
 class PCA(_Reducer):
     """Principal components by the Gram matrix (the paper's ablation).
 
@@ -200,6 +205,7 @@ class PCA(_Reducer):
         return embedding if self.whiten else self._lengths(embedding)
 
 
+@guarded
 class KernelPCA(_Transductive):
     """Kernel PCA (the paper's ablation).
 
@@ -246,6 +252,7 @@ class KernelPCA(_Transductive):
         return self.kernel in ("linear", "rbf")
 
 
+@guarded
 class SharedProjection(_Reducer):
     """The random projection that all clients of one seed share: their points can then be compared.
 
@@ -279,6 +286,7 @@ class SharedProjection(_Reducer):
         return False
 
 
+@guarded
 class _Clusterer(Estimator):
     _kind = "clusterer"
     labels_: Labels
@@ -294,6 +302,7 @@ class _Clusterer(Estimator):
         raise NotImplementedError
 
 
+@guarded
 class HDBSCAN(_Clusterer):
     """HDBSCAN* (Campello 2013, 2015): finds the number of clusters, and noise, whatever the order of rows.
 
@@ -353,6 +362,7 @@ class HDBSCAN(_Clusterer):
         return self
 
 
+@guarded
 class KMeans(_Clusterer):
     """k-means (greedy k-means++ starts, the best of several), with scikit-learn's settings.
 

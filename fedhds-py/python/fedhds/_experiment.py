@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import _native
+from ._guard import guarded
 from ._arrays import seed
+from ._remade import Remade
 
 Path = str | os.PathLike[str]
 
@@ -28,7 +30,8 @@ class SimulationResult:
     """The runs that failed, and why. All others are finished; the same call tries these again."""
 
 
-class Experiments:
+@guarded
+class Experiments(Remade):
     """Experiments of TOML files, ready to run: files, data and models are read and checked.
 
     Args:
@@ -60,6 +63,18 @@ class Experiments:
         numbers = [seed(value, "seeds") for value in seeds]
         self._native = _native.Experiments(
             [os.fspath(file) for file in files],
+            data=data,
+            model=model,
+            proxy=proxy,
+            judge=judge,
+            out=out,
+            seeds=numbers,
+            methods=list(methods),
+            conditions=list(conditions),
+        )
+        self._made_of(
+            Experiments,
+            configs=files,
             data=data,
             model=model,
             proxy=proxy,
@@ -113,6 +128,7 @@ class Experiments:
         return self._native.describe_gate_only()
 
 
+@guarded
 def simulate(
     config: Path,
     *,

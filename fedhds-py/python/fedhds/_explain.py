@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ._guard import guarded
 from ._native import DataError, FileError, InputError
 from ._server import reason_fields
 from ._simulation import Outcome
@@ -52,6 +53,7 @@ class Pick:
     """Whether the client's update counted in the round."""
 
 
+@guarded
 def explain(
     run: Outcome | Mapping[str, Any] | str | os.PathLike[str],
     *,

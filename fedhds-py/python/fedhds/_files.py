@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from . import _native, _parquet
 from ._cells import cell, plain
+from ._guard import guarded
 from ._native import DataError, FileError, ParameterError
 from ._records import Record
 
@@ -107,6 +108,7 @@ def start_of(name: str, content: bytes | None) -> bytes:
         return b""
 
 
+@guarded
 def load_records(
     path: str | os.PathLike[str] | None,
     format: str = "jsonl",

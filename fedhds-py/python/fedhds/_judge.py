@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
+from ._guard import guarded
 from ._arrays import matrix
 from ._calls import needed
 from ._identity import name_of
 from ._model import Adapter, Model, _adapter
 from ._native import InputError, ParameterError
 from ._records import Prompt, Record, _checked
+from ._remade import Remade
 from ._selection import Method
 from ._tuning import LoraTrainer, _model
 
@@ -23,7 +25,8 @@ Pairs = Sequence[tuple[int, int]]
 """Rows of a client's records: whose response, and under whose prompt."""
 
 
-class ResponseLoss:
+@guarded
+class ResponseLoss(Remade):
     """The mean loss of a record's response under its prompt, in nats a token: what judges records for the quality gate.
 
     A good response is likelier under its own prompt than under another's; a wrong one is as likely under any.
@@ -59,6 +62,14 @@ class ResponseLoss:
         frozen: bool = True,
     ) -> None:
         self._native = _native.ResponseLoss(_model(model), prompt, bool(frozen), max_response_tokens, batch_size)
+        self._made_of(
+            ResponseLoss,
+            model=model,
+            prompt=prompt,
+            max_response_tokens=max_response_tokens,
+            batch_size=batch_size,
+            frozen=frozen,
+        )
         self.model = model
         self.is_frozen = bool(frozen)
 

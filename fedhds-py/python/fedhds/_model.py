@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _native
+from . import _guard, _native
+from ._guard import guarded
 from ._arrays import matrix
-from ._native import AdapterError, InputError, ParameterError
+from ._native import AdapterError, ModelError, ParameterError
 
 Path = str | os.PathLike[str]
 
 _GENERATE = _native.GenerateConfig()
 
 
+@guarded
 class Model:
     """A language model (Llama family, GPT-2) or encoder (BERT): the one of a folder or file, or :meth:`embedded`.
 
@@ -27,6 +29,8 @@ class Model:
         activations: how rows go into products with the weights, where nothing is trained. ``"f32"``: as they are. ``"int8"``: in 8 bits with a scale for
             each 32 numbers, as llama.cpp does: about twice as fast on processors that multiply bytes, for a model of the Llama family on the CPU
             with weights in Q8_0, Q4_0 or Q4_1.
+
+    A pickle holds the path, from which it is loaded again; copies share the weights.
 
     Raises:
         ModelError: that names the file and what is wrong with it.
@@ -41,6 +45,7 @@ class Model:
 
     def __init__(self, path: Path, *, device: str = "cpu", activations: str = "f32") -> None:
         self._native = _native.Model.load(os.fspath(path), device, activations)
+        self._given: dict[str, Any] = {"path": os.path.abspath(path), "device": device, "activations": activations}
 
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu", activations: str = "f32") -> Model:
@@ -54,6 +59,7 @@ class Model:
         """
         model = object.__new__(cls)
         model._native = _native.Model.embedded(device)
+        model._given = {"path": None, "device": device}
         return model
 
     @property
@@ -98,7 +104,7 @@ class Model:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, with the special tokens that the tokenizer puts around it."""
-        return self._native.count_tokens(list(texts))
+        return self._native.count_tokens(_guard.texts("texts", texts))
 
     def generate(
         self,
@@ -119,20 +125,40 @@ class Model:
         Raises:
             ParameterError: for a setting outside of its range.
         """
-        if isinstance(prompts, str):
-            raise InputError("prompts: expected a list of texts, got one text")
+        given = _guard.texts("prompts", prompts)
         config = _native.GenerateConfig(max_new_tokens=max_new_tokens, batch_size=batch_size)
-        return self._native.generate(list(prompts), _adapter(adapter), config)
+        return self._native.generate(given, _adapter(adapter), config)
+
+    def __copy__(self) -> Model:
+        return self  # it never changes
+
+    def __deepcopy__(self, memo: Any) -> Model:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_again, (type(self), self._given, self.fingerprint)
 
     def __repr__(self) -> str:
         return f"Model({self.family!r}, layers={self.layers}, hidden_size={self.hidden_size})"
 
 
+def _load_again(kind: type[Model], given: Mapping[str, Any], fingerprint: str) -> Model:
+    """The model of a pickle: from its path, which must hold the same still."""
+    path, device = given["path"], given["device"]
+    model = kind.embedded(device=device) if path is None else kind(**given)
+    if model.fingerprint != fingerprint:
+        where = "this version of fedhds" if path is None else path
+        raise ModelError(f"{where}: expected the model of the pickle, {fingerprint}, got {model.fingerprint}")
+    return model
+
+
+@guarded
 def write_embedded_model(folder: Path) -> None:
     """Writes the embedded model as a Hugging Face folder, which transformers reads too."""
     _native.write_embedded_model(os.fspath(folder))
 
 
+@guarded
 class Adapter:
     """A LoRA adapter in PEFT's terms. It never changes.
 
@@ -237,6 +263,7 @@ def _adapter(adapter: Adapter | None) -> _native.Adapter | None:
     return adapter._native
 
 
+@guarded
 def weighted_mean(adapters: Iterable[tuple[Adapter, int]]) -> Adapter:
     """The mean of adapters, weighted by the records that each was trained on (eq. 12); summed in this order.
 

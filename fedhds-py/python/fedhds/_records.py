@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import _native
+from ._guard import guarded
 from ._arrays import seed as _seed
 from ._cells import is_unicode, missing, plain, shown
 from ._native import InputError, ParameterError
@@ -56,6 +57,7 @@ class Record:
         return self.responses[0] if self.responses else ""
 
 
+@guarded
 def as_records(
     data: Any,
     *,
@@ -224,6 +226,7 @@ def _checked(records: Any) -> list[Record]:
     return as_records(records)
 
 
+@guarded
 def embedded_records(
     *,
     records_per_task: int = _EMBEDDED.records_per_task,
@@ -261,6 +264,7 @@ def embedded_records(
     return _native.embedded_records(wanted)
 
 
+@guarded
 def partition(
     records: Any,
     kind: str = "dirichlet",
@@ -300,6 +304,7 @@ def partition(
     return [[kept[row] for row in part] for part in rows]
 
 
+@guarded
 def render(records: Any, prompt: Prompt = "alpaca", model: Model | None = None) -> list[tuple[str, str]]:
     """Prompt and response of each record as text, as a model reads them.
 

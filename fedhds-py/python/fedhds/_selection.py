@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _native, _stages
+from ._guard import guarded
 from ._arrays import matrix
 from ._arrays import seed as _seed
 from ._identity import named
@@ -29,6 +30,7 @@ def presets() -> list[str]:
     return _native.presets()
 
 
+@guarded
 class Method:
     """A selection method: a preset's name, and what differs from it.
 
@@ -116,6 +118,7 @@ def _method(method: Method | str) -> Method:
     return method if isinstance(method, Method) else Method(method)
 
 
+@guarded
 def client_seed(seed: int, call: str, round: int | None = None, client: int = 0) -> int:
     """The seed that the core's simulation derives for a call of a client: what makes a training elsewhere the same to the last bit.
 
@@ -142,6 +145,7 @@ def _bytes(value: Any, what: str) -> bytes:
     return bytes(value)
 
 
+@guarded
 class Client:
     """A client's half of the selection, in two calls: :meth:`summarize` answers the server's start, :meth:`choose` its order.
 
@@ -191,6 +195,9 @@ class Client:
         least, most = _id(least_group, "least_group"), None if max_records is None else _id(max_records, "max_records")
         self._native = _native.Client(number, chosen._json, _id(layers, "layers"), chosen._wrapped, secret, least, most)
         self._native.identify({"client": str(number), "seed": str(self._seed)} | _own_stages(chosen))
+        self._given: dict[str, Any] = {
+            "client": number, "method": chosen, "layers": layers, "seed": self._seed, "least_group": least, "max_records": most
+        }  # fmt: skip
 
     @property
     def id(self) -> int:
@@ -384,6 +391,18 @@ class Client:
             ProtocolError: for the state of another; the message names what differs.
         """
         self._native.resume(_bytes(state, "client state"), trained)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # With its secret, as `state` has it: a pickle is not for others' eyes.
+        own = {name: value for name, value in vars(self).items() if name != "_native"}
+        return _client_again, (type(self), self._given, self.state()), own
+
+
+def _client_again(kind: type[Client], given: Mapping[str, Any], state: bytes) -> Client:
+    client = object.__new__(kind)
+    Client.__init__(client, **given)
+    client.resume(state)
+    return client
 
 
 def _judged(losses: Callable[[list[tuple[int, int]]], Iterable[float]]) -> Callable[[list[tuple[int, int]]], list[float]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import _native
+from ._guard import guarded
 from ._aggregators import aggregator as _aggregator
 from ._aggregators import names_of
 from ._arrays import seed as _seed
@@ -110,6 +111,7 @@ def reason_fields(reason: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@guarded
 class Server:
     """The server's half of the selection.
 
@@ -138,6 +140,10 @@ class Server:
         chosen, joined = _method(method), _aggregator(aggregator)
         self._native = _native.Server(chosen._json, _id(layers, "layers"), self._seed, chosen._wrapped, joined)
         self._native.identify(names_of(aggregator) | _own_stages(chosen))
+        self._given: dict[str, Any] = {
+            "method": chosen, "layers": layers, "seed": self._seed, "aggregator": aggregator
+        }  # fmt: skip
+        self._adapter: Adapter | None = None  # the global one of the round, for a copy
 
     def begin_round(self, round: int, clients: Iterable[int], adapter: Adapter | None = None) -> bytes:
         """Begins a round with these clients; the answer goes to each of them. A round that still runs is left.
@@ -150,7 +156,9 @@ class Server:
         """
         ids = [_id(client, "clients") for client in clients]
         self._native.abandon_round()
-        return self._native.begin_round(_id(round, "round"), ids, _adapter(adapter))
+        start = self._native.begin_round(_id(round, "round"), ids, _adapter(adapter))
+        self._adapter = adapter
+        return start
 
     def receive(self, client: int, message: bytes) -> str:
         """Takes in a summary or an update, in any order of clients.
@@ -245,3 +253,15 @@ class Server:
             AdapterError: for an adapter unlike those of earlier rounds.
         """
         self._native.resume(_bytes(state, "server state"), _adapter(adapter))
+        self._adapter = adapter
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        own = {name: value for name, value in vars(self).items() if name != "_native"}
+        return _server_again, (type(self), self._given, self.state(), self._adapter), own
+
+
+def _server_again(kind: type[Server], given: Mapping[str, Any], state: bytes, adapter: Adapter | None) -> Server:
+    server = object.__new__(kind)
+    Server.__init__(server, **given)
+    server.resume(state, adapter)
+    return server

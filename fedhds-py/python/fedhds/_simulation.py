@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import _judge, _native, _record_stages
+from ._guard import guarded
 from ._aggregators import aggregator as _aggregator
 from ._aggregators import names_of
 from ._arrays import seed as _seed
@@ -18,6 +19,7 @@ from ._model import Adapter, _count
 from ._tuning import RecordScore
 from ._native import InputError
 from ._records import Record, _checked
+from ._remade import Remade
 from ._selection import Method, _id
 from ._text import TextFeatures, takes_text
 from ._tokens import in_tokens, tokens_of
@@ -62,7 +64,8 @@ class Outcome:
     """Of the last evaluation; empty without one."""
 
 
-class Simulation:
+@guarded
+class Simulation(Remade):
     """A federation in one process: sampling, selection, training, averaging, evaluation, every message encoded as on a network.
 
     A client of which a stage fails is left out of the round, with its reason in the round's ``left_out``; the run ends where all fail.
@@ -170,6 +173,26 @@ class Simulation:
             checkpoint=None if checkpoint is None else os.fspath(checkpoint),
             names=names,
             clients_at_once=_count("clients_at_once", clients_at_once),
+        )
+        self._made_of(
+            Simulation,
+            method=chosen,
+            clients=own,
+            trainer=trainer,
+            extractor=extractor,
+            scorer=scorer,
+            judge=False if judge is None else judge,
+            tokens=tokens,
+            aggregator=aggregator,
+            evaluator=evaluator,
+            test=self._run.test,
+            generate=generate,
+            rounds=rounds,
+            participation=participation,
+            evaluate=evaluate,
+            seed=seed,
+            checkpoint=self._run.checkpoint,
+            clients_at_once=clients_at_once,
         )
 
     def run(self) -> Outcome:

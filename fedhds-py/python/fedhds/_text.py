@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _native
+from . import _guard, _native
+from ._guard import guarded
 from ._arrays import seed as _seed
 from ._model import Adapter
-from ._cells import is_unicode, shown
-from ._native import InputError
 from ._records import Record, _checked
+from ._remade import Remade
 
 # The core's defaults: they are written down there alone.
 _TEXT, _COPIES = _native.TextFeaturesConfig(), _native.NearCopiesConfig()
 
 
-class TextFeatures:
+@guarded
+class TextFeatures(Remade):
     """Features of records without a model: what letters their texts are made of.
 
     A row is a signed sparse hash of the words' runs of three and four characters, those of the instruction apart from those of input and
@@ -48,6 +49,7 @@ class TextFeatures:
     def __init__(self, dims: int = _TEXT.dims, seed: int | None = None) -> None:
         config = _native.TextFeaturesConfig(dims=dims, seed=_TEXT.seed if seed is None else _seed(seed))
         self._native = _native.TextFeatures(config)
+        self._made_of(TextFeatures, **config.as_dict())
         self.settings: dict[str, Any] = config.as_dict()
 
     @property
@@ -74,6 +76,7 @@ class TextFeatures:
         return f"TextFeatures(dims={self.settings['dims']}, seed={self.settings['seed']})"
 
 
+@guarded
 def text_features(
     instructions: Sequence[str],
     rests: Sequence[str] | None = None,
@@ -104,20 +107,10 @@ def _texts(name: str, texts: Any) -> Any:
     """A list of texts, or None."""
     if texts is None and name == "rests":
         return None
-    if isinstance(texts, str):
-        raise InputError(f"{name}: expected a list of texts, got one text")
-    try:
-        listed = list(texts)
-    except TypeError:
-        raise InputError(f"{name}: expected a list of texts, got {type(texts).__name__}") from None
-    for row, text in enumerate(listed):
-        if not isinstance(text, str):
-            raise InputError(f"{name}: row {row}: expected text, got {type(text).__name__}")
-        if not is_unicode(text):
-            raise InputError(f"{name}: row {row}: expected Unicode, got a lone surrogate in {shown(text)}")
-    return listed
+    return _guard.texts(name, texts)
 
 
+@guarded
 def near_copies(
     records: Any, *, extra_words: int = _COPIES.extra_words, template_words: Sequence[str] = tuple(_COPIES.template_words)
 ) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._guard import guarded
 from ._model import Model
 from ._native import InputError
 from ._records import Prompt, Record, _checked
@@ -18,6 +19,7 @@ Tokens = Callable[[Sequence[Record]], Sequence[int]] | Sequence[int] | NDArray[n
 """Tokens of each record, or a function of the records that gives them."""
 
 
+@guarded
 def count_tokens(records: Any, model: Model, prompt: Prompt = "alpaca") -> NDArray[np.int64]:
     """Tokens of each record as a model reads it in training, [records]: prompt, response and end of sequence.
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import _native
-from ._cells import is_unicode, shown
-from ._native import InputError
+from . import _guard, _native
+from ._guard import guarded
 
 
 @dataclass(frozen=True)
@@ -19,6 +18,7 @@ class RougeL:
     f1: float
 
 
+@guarded
 def rouge_l(
     prediction: str, references: str | Sequence[str], *, flavor: str = "rouge", stemmer: bool = False
 ) -> RougeL:
@@ -35,8 +35,6 @@ def rouge_l(
         >>> round(fedhds.rouge_l("a cat sat", "the cat sat", flavor="rouge_score").f1, 3)
         0.667
     """
-    texts = [references] if isinstance(references, str) else list(references)
-    for name, text in [("prediction", prediction), *(("references", text) for text in texts)]:
-        if isinstance(text, str) and not is_unicode(text):
-            raise InputError(f"{name}: expected Unicode, got a lone surrogate in {shown(text)}")
-    return RougeL(*_native.rouge_l(prediction, texts, flavor, stemmer))
+    (text,) = _guard.texts("prediction", [prediction])
+    texts = [references] if isinstance(references, str) else _guard.texts("references", references)
+    return RougeL(*_native.rouge_l(text, texts, flavor, stemmer))

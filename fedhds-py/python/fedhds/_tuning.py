@@ -10,17 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
+from ._guard import guarded
 from ._arrays import seed as _seed
 from ._model import Adapter, Model, _adapter
 from ._native import AdapterError, ParameterError
 from ._records import Prompt, _checked
+from ._remade import Remade
 
 # The core's defaults: they are written down there alone.
 _ADAPTER, _TRAIN = _native.AdapterConfig(), _native.TrainConfig()
 _FEATURES, _GENERATE = _native.FeatureParams(), _native.GenerateConfig()
 
 
-class LayerFeatures:
+@guarded
+class LayerFeatures(Remade):
     """Features of records: the hidden states of a model's layers, side by side (eq. 6).
 
     Args:
@@ -70,6 +73,7 @@ class LayerFeatures:
             batch_tokens=batch_tokens,
         )
         self._native = _native.Features(_model(model), prompt, params, bool(frozen))
+        self._made_of(LayerFeatures, model=model, prompt=prompt, frozen=frozen, **params.as_dict())
         self.model = model
         self.is_frozen = bool(frozen)
 
@@ -114,7 +118,8 @@ class Trained:
     """Tokens that went through the model."""
 
 
-class LoraTrainer:
+@guarded
+class LoraTrainer(Remade):
     """LoRA training in Rust (Hu et al. 2021): the frozen model, a fresh Adam, the loss on the response alone. The paper's settings.
 
     Args:
@@ -178,6 +183,7 @@ class LoraTrainer:
             max_tokens=max_tokens,
         )
         self._native = _native.Trainer(_model(model), prompt, adapter, train)
+        self._made_of(LoraTrainer, model=model, prompt=prompt, **adapter.as_dict(), **train.as_dict())
         self.model = model
         self.settings: dict[str, Any] = {**adapter.as_dict(), **train.as_dict(), "prompt": prompt}
 
@@ -214,7 +220,8 @@ class RecordScore:
     exact_match: bool | None = None
 
 
-class ModelEvaluator:
+@guarded
+class ModelEvaluator(Remade):
     """Loss on the response, Rouge-L and exact match of the greedy generation (the paper, section 5.1).
 
     Args:
@@ -239,6 +246,7 @@ class ModelEvaluator:
     ) -> None:
         config = _native.GenerateConfig(max_new_tokens=max_new_tokens, batch_size=batch_size)
         self._native = _native.Evaluator(_model(model), prompt, config, rouge)
+        self._made_of(ModelEvaluator, model=model, prompt=prompt, rouge=rouge, **config.as_dict())
         self.model = model
         self.settings: dict[str, Any] = {**config.as_dict(), "prompt": prompt, "rouge": rouge}
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import matrix
+from ._guard import guarded
+from ._arrays import matrix, room
 from ._calls import needed
+from ._model import _count
 from ._native import StageError
 
 Floats = NDArray[np.float32]
@@ -34,6 +37,7 @@ class Summary:
     """[k] each: mean of each score over each group, where the method shares scores."""
 
 
+@guarded
 class Randomness:
     """What an upload stage draws, from the client's secret: the server cannot draw it again.
 
@@ -46,14 +50,17 @@ class Randomness:
 
     def bytes(self, count: int) -> bytes:
         """So many random bytes."""
+        count = _count("count", count)
         self._draws += 1
         return hashlib.shake_256(self._key + self._draws.to_bytes(8, "little")).digest(count)
 
     def uniform(self, shape: int | tuple[int, ...]) -> NDArray[np.float64]:
         """Numbers in (0, 1), each of 53 random bits."""
-        count = int(np.prod(shape))
+        sides = [_count("shape", side) for side in ([shape] if isinstance(shape, (int, np.integer)) else shape)]
+        count = math.prod(sides)
+        room(count, 2, "shape: what is drawn")
         drawn = np.frombuffer(self.bytes(8 * count), dtype="<u8") >> np.uint64(11)
-        return ((drawn.astype(np.float64) + 0.5) / 2.0**53).reshape(shape)
+        return ((drawn.astype(np.float64) + 0.5) / 2.0**53).reshape(sides)
 
     def normal(self, shape: int | tuple[int, ...], std: float = 1.0) -> NDArray[np.float64]:
         """Gaussian numbers with mean 0 and this standard deviation (Box and Muller's transformation)."""

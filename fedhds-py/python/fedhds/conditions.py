@@ -10,11 +10,13 @@ For measuring: what was done to each record is in the :class:`Truth` alone, whic
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from . import _native
+from ._guard import guarded
 from ._arrays import seed as _seed
 from ._native import InputError, ParameterError
 from ._records import Record, _checked
@@ -51,6 +53,7 @@ class RecordTruth:
     """Of what is swapped ``"across"`` or ``"within"`` tasks; of junk its kind."""
 
 
+@guarded
 class Truth(Mapping[str, RecordTruth]):
     """The truth about a federation after :meth:`Condition.apply`: a :class:`RecordTruth` by record id, of the clean ones too."""
 
@@ -88,9 +91,16 @@ class Truth(Mapping[str, RecordTruth]):
         """How many different tasks the prompts of these records are of, bad records too."""
         return self._native.tasks(_ids(ids))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _truth_again, (type(self), json.dumps(self._native.as_dict()))
+
     def __repr__(self) -> str:
         bad = sum(1 for id in self._records if self.is_bad(id))
         return f"Truth(records={len(self)}, bad={bad}, bad_clients={self.bad_clients})"
+
+
+def _truth_again(kind: type[Truth], told: str) -> Truth:
+    return kind(_native.Truth.of(told))
 
 
 def _record_truth(told: Mapping[str, Any]) -> RecordTruth:
@@ -106,6 +116,7 @@ def _ids(ids: Iterable[str]) -> list[str]:
     return list(ids)
 
 
+@guarded
 class Condition:
     """What is done to clean data; every knob is off by default. The same seed does the same.
 

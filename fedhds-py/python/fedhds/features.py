@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
+from ._guard import guarded
 from ._conventions import whole
 from ._native import InputError, NotFiniteError, ParameterError, StageError
 from ._records import Prompt, as_records, render
@@ -23,6 +24,7 @@ __all__ = ["from_transformers"]
 _FEATURES = _native.FeatureParams()
 
 
+@guarded
 def from_transformers(
     model: Any,
     tokenizer: Any,

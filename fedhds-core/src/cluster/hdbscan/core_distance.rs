@@ -29,7 +29,7 @@ impl<'a> Space<'a> {
     pub(super) fn new(points: &'a Matrix, control: &Control) -> Result<Self> {
         let (n, d) = (points.rows(), points.cols());
         if n >= TREE_ROWS && (1..=TREE_DIMENSIONS).contains(&d) {
-            Ok(Self::tree(points))
+            Self::tree(points, control)
         } else if n <= KEPT {
             Self::kept(points, control)
         } else {
@@ -37,8 +37,8 @@ impl<'a> Space<'a> {
         }
     }
 
-    pub(super) fn tree(points: &Matrix) -> Self {
-        Self::Tree(KdTree::new(points))
+    pub(super) fn tree(points: &Matrix, control: &Control) -> Result<Self> {
+        Ok(Self::Tree(KdTree::new(points, control)?))
     }
 
     pub(super) fn kept(points: &Matrix, control: &Control) -> Result<Self> {
@@ -120,7 +120,9 @@ mod tests {
     fn a_line_by_hand() {
         let points = Matrix::new(4, 1, vec![0.0, 1.0, 3.0, 7.0]).unwrap();
         let control = Control::default();
-        for space in [Space::tree(&points), Space::kept(&points, &control).unwrap(), Space::Pairs(&points)] {
+        for space in
+            [Space::tree(&points, &control).unwrap(), Space::kept(&points, &control).unwrap(), Space::Pairs(&points)]
+        {
             assert_eq!(space.core_distances(1, &control).unwrap(), [0.0; 4]);
             assert_eq!(space.core_distances(2, &control).unwrap(), [1.0, 1.0, 4.0, 16.0]);
             assert_eq!(space.core_distances(3, &control).unwrap(), [9.0, 4.0, 9.0, 36.0]);
@@ -133,7 +135,7 @@ mod tests {
         use kiddo::{ImmutableKdTree, SquaredEuclidean};
         let mut rng = Seed(12).rng();
         let rows: Vec<[f32; 2]> = (0..600).map(|_| [rng.random(), rng.random()]).collect();
-        let space = Space::tree(&Matrix::from_rows(&rows).unwrap());
+        let space = Space::tree(&Matrix::from_rows(&rows).unwrap(), &Control::default()).unwrap();
         let core = space.core_distances(6, &Control::default()).unwrap();
         let rows: Vec<[f64; 2]> = rows.iter().map(|row| row.map(f64::from)).collect();
         let tree = ImmutableKdTree::new_from_slice(&rows).unwrap();
@@ -151,7 +153,11 @@ mod tests {
             let mut rng = Seed(u64::from(steps) + d as u64).rng();
             let data = (0..520 * d).map(|_| rng.random_range(0..steps) as f32 * 0.1).collect();
             let points = Matrix::new(520, d, data).unwrap();
-            let ways = [Space::tree(&points), Space::kept(&points, &control).unwrap(), Space::Pairs(&points)];
+            let ways = [
+                Space::tree(&points, &control).unwrap(),
+                Space::kept(&points, &control).unwrap(),
+                Space::Pairs(&points),
+            ];
             for min_samples in [1, 2, 6, 41] {
                 let cores = ways.each_ref().map(|space| space.core_distances(min_samples, &control).unwrap());
                 assert_eq!(cores[0], cores[1]);

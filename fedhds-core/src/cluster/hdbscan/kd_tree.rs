@@ -36,7 +36,10 @@ struct Node {
 
 impl KdTree {
     /// A tree over the rows of a matrix of at least one column.
-    pub(super) fn new(points: &Matrix) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    pub(super) fn new(points: &Matrix, control: &Control) -> Result<Self> {
         let (n, d) = (points.rows(), points.cols());
         let mut order: Vec<u32> = (0..n as u32).collect();
         let mut nodes: Vec<Node> = Vec::new();
@@ -44,6 +47,7 @@ impl KdTree {
         // (start, end, parent whose right child this is)
         let mut stack = vec![(0usize, n, None::<usize>)];
         while let Some((start, end, parent)) = stack.pop() {
+            control.check()?;
             let at = nodes.len();
             if let Some(parent) = parent {
                 nodes[parent].right = at as u32;
@@ -73,7 +77,7 @@ impl KdTree {
         }
         let mut sorted = Vec::with_capacity(n * d);
         order.iter().for_each(|&row| sorted.extend_from_slice(points.row(row as usize)));
-        Self { order, points: sorted, d, nodes, boxes }
+        Ok(Self { order, points: sorted, d, nodes, boxes })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -198,7 +202,7 @@ mod tests {
         for d in [1, 2, 5, 20] {
             let data = (0..300 * d).map(|_| rng.random::<f32>()).collect();
             let points = Matrix::new(300, d, data).unwrap();
-            let tree = KdTree::new(&points);
+            let tree = KdTree::new(&points, &Control::default()).unwrap();
             let mut rows = tree.order().to_vec();
             rows.sort_unstable();
             assert_eq!(rows, (0..300).collect::<Vec<u32>>());

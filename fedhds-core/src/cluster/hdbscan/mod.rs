@@ -156,9 +156,11 @@ impl Hdbscan {
         let edges = space.spanning_tree(&core, control)?;
         control.check()?;
         let hierarchy = hierarchy::Hierarchy::from_spanning_tree(n, edges);
+        control.check()?;
         let condensed = condense::condense(&hierarchy, config.min_cluster_size);
         let selected = if n < config.min_cluster_size { Vec::new() } else { stability::select(&condensed, config) };
         let members = stability::members(&condensed, &selected, config);
+        control.check()?;
         let outlier_scores = stability::outlier_scores(&condensed);
 
         let (labels, old) = number_by_first_row(&members.cluster, selected.len());

@@ -125,11 +125,13 @@ pub(super) fn boruvka(tree: &KdTree, core: &[f64], control: &Control) -> Result<
         };
         let mut found: Vec<Option<(f64, usize)>> = vec![None; bounds.len()];
         let blocks = bounds.chunks_mut(TOGETHER).zip(found.chunks_mut(TOGETHER)).collect();
-        loops::hand_out(blocks, 1, |block, (bounds, found)| {
+        loops::try_hand_out(blocks, 1, |block, (bounds, found)| {
             for ((bound, found), point) in bounds.iter_mut().zip(found).zip(block * TOGETHER..) {
+                control.check()?;
                 *found = search(point, bound);
             }
-        });
+            Ok(())
+        })?;
         let mut chosen: Vec<Option<(f64, usize, usize)>> = vec![None; n];
         for (point, found) in found.into_iter().enumerate() {
             let Some((weight, other)) = found else { continue };
@@ -225,7 +227,7 @@ mod tests {
         let squared = |i: usize, j: usize| distance::squared(points.row(i), points.row(j));
         for edges in [
             prim(&[0.0; 4], 1, squared, &control).unwrap(),
-            boruvka(&KdTree::new(&points), &[0.0; 4], &control).unwrap(),
+            boruvka(&KdTree::new(&points, &control).unwrap(), &[0.0; 4], &control).unwrap(),
         ] {
             let mut found: Vec<_> = edges.iter().map(|e| (e.a.min(e.b), e.a.max(e.b), e.weight)).collect();
             found.sort_by(|a, b| a.partial_cmp(b).unwrap());
@@ -243,7 +245,12 @@ mod tests {
     #[test]
     fn identical_points_end() {
         let n = 5000;
-        let edges = boruvka(&KdTree::new(&Matrix::zeros(n, 2)), &vec![0.0; n], &Control::default()).unwrap();
+        let edges = boruvka(
+            &KdTree::new(&Matrix::zeros(n, 2), &Control::default()).unwrap(),
+            &vec![0.0; n],
+            &Control::default(),
+        )
+        .unwrap();
         assert_eq!(edges.len(), n - 1);
         assert!(edges.iter().all(|edge| edge.weight == 0.0));
     }
@@ -253,6 +260,8 @@ mod tests {
         let control = Control::default();
         control.cancel.cancel();
         assert!(prim(&[0.0; 3], 1, |_, _| 1.0, &control).is_err());
-        assert!(boruvka(&KdTree::new(&Matrix::zeros(9, 2)), &[0.0; 9], &control).is_err());
+        assert!(
+            boruvka(&KdTree::new(&Matrix::zeros(9, 2), &Control::default()).unwrap(), &[0.0; 9], &control).is_err()
+        );
     }
 }

@@ -9,8 +9,9 @@
 use super::points::{BLOCK, Norm, Placed, Points, transpose};
 use super::products::{inner, products};
 use crate::cluster::distance;
+use crate::error::Result;
 use crate::loops;
-use crate::types::Matrix;
+use crate::types::{Control, Matrix};
 use std::collections::VecDeque;
 
 /// Bytes of bounds that are kept whatever the points weigh; beyond, bounds may weigh as much as the points.
@@ -110,7 +111,10 @@ impl Assignment {
     }
 
     /// Labels every row with its nearest centroid.
-    pub(super) fn assign(&mut self, points: &Points<'_>, centroids: &Centroids) {
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    pub(super) fn assign(&mut self, points: &Points<'_>, centroids: &Centroids, control: &Control) -> Result<()> {
         let k = centroids.len();
         self.measure(points, centroids);
         let found = Found { points, centroids, ways: &self.ways, oldest: (self.memory as u8).saturating_sub(1) };
@@ -119,15 +123,18 @@ impl Assignment {
         let others = self.others.chunks_mut(BLOCK * k).map(Some).chain(std::iter::repeat_with(|| None));
         let rows = self.labels.chunks_mut(BLOCK).zip(self.own.chunks_mut(BLOCK)).zip(self.age.chunks_mut(BLOCK));
         let blocks = rows.zip(others).zip(&mut results).collect();
-        loops::hand_out(blocks, 1, |block, ((((labels, own), age), others), result)| {
+        loops::try_hand_out(blocks, 1, |block, ((((labels, own), age), others), result)| {
+            control.check()?;
             *result = found.block(block, labels.iter_mut().zip(own).zip(age), others);
-        });
+            Ok(())
+        })?;
         self.changed = results.iter().any(|(changed, _)| *changed);
         self.tied = results.iter().any(|(_, tied)| *tied);
         if self.memory > 0 {
             self.past.truncate(self.memory - 1);
             self.past.push_front(centroids.rows().clone());
         }
+        Ok(())
     }
 
     /// Brings `ways` up to date.

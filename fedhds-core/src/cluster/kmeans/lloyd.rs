@@ -31,23 +31,23 @@ pub(super) fn lloyd(
     let mut centroids = Centroids::new(start, points);
     let mut assignment = Assignment::new(points, centroids.len());
     let mut means = Means::new(points, centroids.len());
-    assign_without_empty(points, &mut centroids, &mut assignment);
+    assign_without_empty(points, &mut centroids, &mut assignment, control)?;
     let mut n_iter = 0;
     while n_iter < max_iter {
         n_iter += 1;
         control.check()?;
-        let way = means.move_to(points, &assignment.labels, &mut centroids);
-        assign_without_empty(points, &mut centroids, &mut assignment);
+        let way = means.move_to(points, &assignment.labels, &mut centroids, control)?;
+        assign_without_empty(points, &mut centroids, &mut assignment, control)?;
         // Clusters are numbered by their first rows in the end: a tie that an id decided is decided anew by those numbers.
         if !assignment.changed && assignment.tied && renumber(points, &mut centroids, &mut assignment, &mut means) {
-            assign_without_empty(points, &mut centroids, &mut assignment);
+            assign_without_empty(points, &mut centroids, &mut assignment, control)?;
         }
         if !assignment.changed || way <= tolerance {
             break;
         }
     }
-    means.move_to(points, &assignment.labels, &mut centroids);
-    let inertia = costs(points, &centroids, &assignment.labels).into_iter().map(|block| block.sum).sum();
+    means.move_to(points, &assignment.labels, &mut centroids, control)?;
+    let inertia = costs(points, &centroids, &assignment.labels, control)?.into_iter().map(|block| block.sum).sum();
     Ok(Fitted { labels: assignment.labels, clusters: centroids.len(), inertia, n_iter })
 }
 
@@ -75,9 +75,10 @@ struct Cost {
     costliest: (usize, f64),
 }
 
-fn costs(points: &Points<'_>, centroids: &Centroids, labels: &[u32]) -> Vec<Cost> {
+fn costs(points: &Points<'_>, centroids: &Centroids, labels: &[u32], control: &Control) -> Result<Vec<Cost>> {
     let blocks: Vec<&[u32]> = labels.chunks(BLOCK).collect();
-    loops::map(blocks.len(), 1, |block| {
+    loops::try_map(blocks.len(), 1, |block| {
+        control.check()?;
         let mut cost = Cost { sum: 0.0, costliest: (0, 0.0) };
         for (i, &label) in (block * BLOCK..).zip(blocks[block]) {
             let own = points.weight(i) * points.squared(i, centroids.row(label as usize));
@@ -86,14 +87,19 @@ fn costs(points: &Points<'_>, centroids: &Centroids, labels: &[u32]) -> Vec<Cost
                 cost.costliest = (i, own);
             }
         }
-        cost
+        Ok(cost)
     })
 }
 
 /// Assigns. The centroid of a cluster without weight moves to the row that costs most (as in scikit-learn), until there is none:
 /// each move lowers the inertia, so that this ends.
-pub(super) fn assign_without_empty(points: &Points<'_>, centroids: &mut Centroids, assignment: &mut Assignment) {
-    assignment.assign(points, centroids);
+pub(super) fn assign_without_empty(
+    points: &Points<'_>,
+    centroids: &mut Centroids,
+    assignment: &mut Assignment,
+    control: &Control,
+) -> Result<()> {
+    assignment.assign(points, centroids, control)?;
     let mut changed = assignment.changed;
     loop {
         let mut filled = vec![false; centroids.len()];
@@ -102,7 +108,7 @@ pub(super) fn assign_without_empty(points: &Points<'_>, centroids: &mut Centroid
         }
         let Some(empty) = filled.iter().position(|filled| !filled) else { break };
         let mut costliest = (0, 0.0);
-        for block in costs(points, centroids, &assignment.labels) {
+        for block in costs(points, centroids, &assignment.labels, control)? {
             if block.costliest.1 > costliest.1 {
                 costliest = block.costliest;
             }
@@ -111,10 +117,11 @@ pub(super) fn assign_without_empty(points: &Points<'_>, centroids: &mut Centroid
             break;
         }
         centroids.set(empty, points.row(costliest.0), points);
-        assignment.assign(points, centroids);
+        assignment.assign(points, centroids, control)?;
         changed |= assignment.changed;
     }
     assignment.changed = changed;
+    Ok(())
 }
 
 /// Part of a cluster's magnitude that rounding of its running sum may reach before it is summed anew; well below f32's rounding.
@@ -145,7 +152,13 @@ impl Means {
     }
 
     /// Moves every centroid to the mean of its rows; returns the sum of the squared ways. A cluster without weight stays.
-    pub(super) fn move_to(&mut self, points: &Points<'_>, labels: &[u32], centroids: &mut Centroids) -> f64 {
+    pub(super) fn move_to(
+        &mut self,
+        points: &Points<'_>,
+        labels: &[u32],
+        centroids: &mut Centroids,
+        control: &Control,
+    ) -> Result<f64> {
         let (k, d) = (centroids.len(), points.cols());
         let (mut weight, mut size, mut magnitude) = (vec![0.0f64; k], vec![0usize; k], vec![0.0f64; k]);
         for (i, &label) in labels.iter().enumerate() {
@@ -178,26 +191,31 @@ impl Means {
                 }
             }
         }
-        loops::parts(&mut self.sums, d, 1, |cluster, sum| match &anew[cluster] {
-            Some(rows) => {
-                sum.fill(0.0);
-                let blocks: Vec<&[usize]> = rows.chunks(4 * BLOCK).collect();
-                let parts = loops::map(blocks.len(), 1, |block| {
-                    let mut part = vec![0.0; d];
-                    blocks[block].iter().for_each(|&i| add(&mut part, points.row(i), points.weight(i)));
-                    part
-                });
-                for part in parts {
-                    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        loops::try_parts(&mut self.sums, d, 1, |cluster, sum| {
+            control.check()?;
+            match &anew[cluster] {
+                Some(rows) => {
+                    sum.fill(0.0);
+                    let blocks: Vec<&[usize]> = rows.chunks(4 * BLOCK).collect();
+                    let parts = loops::try_map(blocks.len(), 1, |block| {
+                        control.check()?;
+                        let mut part = vec![0.0; d];
+                        blocks[block].iter().for_each(|&i| add(&mut part, points.row(i), points.weight(i)));
+                        Ok(part)
+                    })?;
+                    for part in parts {
+                        sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+                    }
+                }
+                None => {
+                    for &(i, came) in &changes[cluster] {
+                        let weight = points.weight(i);
+                        add(sum, points.row(i), if came { weight } else { -weight });
+                    }
                 }
             }
-            None => {
-                for &(i, came) in &changes[cluster] {
-                    let weight = points.weight(i);
-                    add(sum, points.row(i), if came { weight } else { -weight });
-                }
-            }
-        });
+            Ok(())
+        })?;
         self.labels = labels.to_vec();
         let mut way = 0.0;
         let mut mean = vec![0.0f32; d];
@@ -206,7 +224,7 @@ impl Means {
             mean.iter_mut().zip(sum).for_each(|(mean, sum)| *mean = (sum / weight[j]) as f32);
             way += centroids.set(j, &mean, points);
         }
-        way
+        Ok(way)
     }
 }
 

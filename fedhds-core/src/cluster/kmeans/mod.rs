@@ -146,7 +146,7 @@ impl KMeans {
         let mut best: Option<Fitted> = None;
         let k = distinct_rows(points, weights, n_clusters);
         if k > 0 {
-            let measured = Points::new(points, weights);
+            let measured = Points::new(points, weights, &context.control)?;
             let tolerance = self.config.tol * measured.variance();
             let start = |rows: Vec<usize>| {
                 let fitted = lloyd::lloyd(

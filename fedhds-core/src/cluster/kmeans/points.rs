@@ -5,8 +5,9 @@
 //! comes with a bound on its rounding.
 
 use crate::cluster::distance;
+use crate::error::Result;
 use crate::loops;
-use crate::types::Matrix;
+use crate::types::{Control, Matrix};
 use std::ops::Range;
 
 /// Rows of one task. Sums run within blocks and then over them, so that the number of threads changes no bit.
@@ -55,12 +56,15 @@ pub(super) struct Norm {
 
 impl<'a> Points<'a> {
     /// Finite `rows` of at least one column, with their weights where they have any.
-    pub(super) fn new(rows: &'a Matrix, weights: Option<&'a [f32]>) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    pub(super) fn new(rows: &'a Matrix, weights: Option<&'a [f32]>, control: &Control) -> Result<Self> {
         let (n, d) = (rows.rows(), rows.cols());
-        let mean = means(rows);
+        let mean = means(rows, control)?;
         let extreme =
             |row: &[f32]| row.iter().zip(&mean).fold(0.0f64, |most, (&x, m)| most.max((f64::from(x) - m).abs()));
-        let most = blocks(n, |rows_of| rows_of.map(|i| extreme(rows.row(i))).fold(0.0, f64::max))
+        let most = blocks(n, control, |rows_of| rows_of.map(|i| extreme(rows.row(i))).fold(0.0, f64::max))?
             .into_iter()
             .fold(0.0, f64::max);
         // A constant column may lie so far off that it, and no difference, would overflow.
@@ -78,10 +82,11 @@ impl<'a> Points<'a> {
             longest_shift: 0.0,
         };
         let (mut strips, mut norms) = (std::mem::take(&mut points.strips), std::mem::take(&mut points.norms));
-        loops::hand_out(
+        loops::try_hand_out(
             strips.chunks_mut(BLOCK * d).zip(norms.chunks_mut(BLOCK)).collect(),
             1,
             |block, (strip, norms)| {
+                control.check()?;
                 let first = block * BLOCK;
                 let mut placed = vec![0.0; strip.len()];
                 for ((i, out), norm) in (first..).zip(placed.chunks_exact_mut(d)).zip(&mut *norms) {
@@ -89,11 +94,12 @@ impl<'a> Points<'a> {
                     *norm = points.norm_of(out);
                 }
                 transpose(&placed, d, strip);
+                Ok(())
             },
-        );
+        )?;
         points.longest_shift = norms.iter().fold(0.0, |most, norm| norm.shift.max(most)).into();
         (points.strips, points.norms) = (strips, norms);
-        points
+        Ok(points)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -223,8 +229,18 @@ impl Placed {
 }
 
 /// What `of` makes of each block of `n` rows.
-pub(super) fn blocks<R: Default + Send>(n: usize, of: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
-    loops::map(n.div_ceil(BLOCK), 1, |block| of(block * BLOCK..n.min((block + 1) * BLOCK)))
+///
+/// # Errors
+/// [`Error::Cancelled`](crate::Error::Cancelled).
+pub(super) fn blocks<R: Default + Send>(
+    n: usize,
+    control: &Control,
+    of: impl Fn(Range<usize>) -> R + Sync,
+) -> Result<Vec<R>> {
+    loops::try_map(n.div_ceil(BLOCK), 1, |block| {
+        control.check()?;
+        Ok(of(block * BLOCK..n.min((block + 1) * BLOCK)))
+    })
 }
 
 /// Rows of `columns` values, row after row, to column after column.
@@ -243,7 +259,7 @@ pub(super) fn transpose(from: &[f32], columns: usize, to: &mut [f32]) {
 }
 
 /// The mean of each column, in f64, block after block.
-fn means(rows: &Matrix) -> Vec<f64> {
+fn means(rows: &Matrix, control: &Control) -> Result<Vec<f64>> {
     let (n, d) = (rows.rows(), rows.cols());
     let sum = |block: Range<usize>| {
         let mut sum = vec![0.0f64; d];
@@ -252,11 +268,11 @@ fn means(rows: &Matrix) -> Vec<f64> {
         }
         sum
     };
-    let blocks = blocks(n, sum);
+    let blocks = blocks(n, control, sum)?;
     let mut mean = vec![0.0f64; d];
     for block in blocks {
         mean.iter_mut().zip(block).for_each(|(mean, sum)| *mean += sum);
     }
     mean.iter_mut().for_each(|mean| *mean /= n.max(1) as f64);
-    mean
+    Ok(mean)
 }

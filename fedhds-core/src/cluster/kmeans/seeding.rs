@@ -33,7 +33,7 @@ pub(super) fn starts(
         let mut starts: Vec<Start> = Vec::new();
         for number in numbers {
             control.check()?;
-            starts.push(Start::new(points, seed.derive("kmeans start", number as u64).rng()));
+            starts.push(Start::new(points, seed.derive("kmeans start", number as u64).rng(), control)?);
         }
         let trials = 2 + (k as f64).ln() as usize;
         for _ in 1..k {
@@ -42,10 +42,10 @@ pub(super) fn starts(
                 .iter_mut()
                 .flat_map(|start| (0..trials).map(|_| start.draw(points)).collect::<Vec<_>>())
                 .collect();
-            let found = compare(points, &starts, &drawn, trials);
-            loops::hand_out(starts.iter_mut().collect(), 1, |at, start| {
-                start.advance(points, &drawn[at * trials..][..trials], &found, at * trials);
-            });
+            let found = compare(points, &starts, &drawn, trials, control)?;
+            loops::try_hand_out(starts.iter_mut().collect(), 1, |at, start| {
+                start.advance(points, &drawn[at * trials..][..trials], &found, at * trials, control)
+            })?;
         }
         starts.into_iter().try_for_each(|start| each(start.chosen))?;
     }
@@ -77,15 +77,18 @@ type Nearer = Vec<Vec<(usize, f64)>>;
 
 impl Start {
     /// The first row, drawn by weight.
-    fn new(points: &Points<'_>, mut rng: Rng) -> Self {
+    fn new(points: &Points<'_>, mut rng: Rng, control: &Control) -> Result<Self> {
         let n = points.len();
-        let weight = blocks(n, |rows| rows.map(|i| points.weight(i)).sum::<f64>());
+        let weight = blocks(n, control, |rows| rows.map(|i| points.weight(i)).sum::<f64>())?;
         let first = draw(&weight, |i| points.weight(i), n, &mut rng);
-        let nearest = loops::map(n, 64, |i| points.squared(i, points.row(first)));
+        let nearest = loops::try_map(n, 64, |i| {
+            control.check()?;
+            Ok(points.squared(i, points.row(first)))
+        })?;
         let bars = loops::map(n, BLOCK, |i| Self::bar(points, i, nearest[i]));
         let mut start = Self { rng, chosen: vec![first], nearest, mass: Vec::new(), bars };
         start.mass = (0..n.div_ceil(BLOCK)).map(|block| start.mass(points, block)).collect();
-        start
+        Ok(start)
     }
 
     fn mass(&self, points: &Points<'_>, block: usize) -> f64 {
@@ -110,29 +113,46 @@ impl Start {
 
     /// By how much a candidate lowers the inertia, exact to f64, and the rows that lie nearer to it with their squared distances,
     /// block by block.
-    fn gain(&self, points: &Points<'_>, candidate: usize, blocks: &[Vec<Found>], at: usize) -> (f64, Nearer) {
+    fn gain(
+        &self,
+        points: &Points<'_>,
+        candidate: usize,
+        blocks: &[Vec<Found>],
+        at: usize,
+        control: &Control,
+    ) -> Result<(f64, Nearer)> {
         let one_block = |found: &Vec<Found>| {
             let squared = |&i: &usize| (i, points.squared(i, points.row(candidate)));
             found[at].rows.iter().map(squared).filter(|&(i, squared)| squared < self.nearest[i]).collect()
         };
-        let nearer: Nearer = loops::map(blocks.len(), 1, |block| one_block(&blocks[block]));
+        let nearer: Nearer = loops::try_map(blocks.len(), 1, |block| {
+            control.check()?;
+            Ok(one_block(&blocks[block]))
+        })?;
         let of_row = |&(i, squared): &(usize, f64)| points.weight(i) * (self.nearest[i] - squared);
-        (nearer.iter().map(|rows| rows.iter().map(of_row).sum::<f64>()).sum(), nearer)
+        Ok((nearer.iter().map(|rows| rows.iter().map(of_row).sum::<f64>()).sum(), nearer))
     }
 
     /// Takes the candidate that gains most; the first of equals.
-    fn advance(&mut self, points: &Points<'_>, drawn: &[usize], blocks: &[Vec<Found>], first: usize) {
+    fn advance(
+        &mut self,
+        points: &Points<'_>,
+        drawn: &[usize],
+        blocks: &[Vec<Found>],
+        first: usize,
+        control: &Control,
+    ) -> Result<()> {
         let bound = |trial: usize, side: usize| blocks.iter().map(|found| found[first + trial].gain[side]).sum::<f64>();
         let surely = (0..drawn.len()).map(|trial| bound(trial, 0)).fold(0.0, f64::max);
         let mut best: Option<(f64, usize, Nearer)> = None;
         // Bounds decide nearly always, so that exact distances are measured for one candidate alone.
         for trial in (0..drawn.len()).filter(|&trial| bound(trial, 1) >= surely * (1.0 - SUMS)) {
-            let (gain, nearer) = self.gain(points, drawn[trial], blocks, first + trial);
+            let (gain, nearer) = self.gain(points, drawn[trial], blocks, first + trial, control)?;
             if best.as_ref().is_none_or(|(most, ..)| gain > *most) {
                 best = Some((gain, trial, nearer));
             }
         }
-        let Some((_, trial, nearer)) = best else { return };
+        let Some((_, trial, nearer)) = best else { return Ok(()) };
         self.chosen.push(drawn[trial]);
         for (block, nearer) in nearer.iter().enumerate().filter(|(_, nearer)| !nearer.is_empty()) {
             for &(i, squared) in nearer {
@@ -141,11 +161,18 @@ impl Start {
             }
             self.mass[block] = self.mass(points, block);
         }
+        Ok(())
     }
 }
 
 /// What each candidate would gain, block by block; `trials` candidates of each start in turn.
-fn compare(points: &Points<'_>, starts: &[Start], drawn: &[usize], trials: usize) -> Vec<Vec<Found>> {
+fn compare(
+    points: &Points<'_>,
+    starts: &[Start],
+    drawn: &[usize],
+    trials: usize,
+    control: &Control,
+) -> Result<Vec<Vec<Found>>> {
     let candidates = points.place(drawn.iter().map(|&i| points.row(i)));
     let one_block = |rows: Range<usize>| {
         let count = rows.len();
@@ -169,7 +196,7 @@ fn compare(points: &Points<'_>, starts: &[Start], drawn: &[usize], trials: usize
         };
         inner.chunks_exact(count).enumerate().map(one_candidate).collect()
     };
-    blocks(points.len(), one_block)
+    blocks(points.len(), control, one_block)
 }
 
 /// Calls for each row that may lie nearer to a candidate than its bar says; see [`Start::bar`].

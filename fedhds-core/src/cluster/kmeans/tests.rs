@@ -107,11 +107,11 @@ fn repeated_rows_equal_weights() {
 #[test]
 fn an_empty_cluster_takes_the_costliest_row() {
     let rows = Matrix::new(4, 1, vec![0.0, 1.0, 2.0, 50.0]).unwrap();
-    let points = Points::new(&rows, None);
+    let points = Points::new(&rows, None, &Control::default()).unwrap();
     let start = Matrix::new(3, 1, vec![0.0, 1000.0, -1000.0]).unwrap();
     let mut centroids = Centroids::new(start, &points);
     let mut assignment = Assignment::new(&points, 3);
-    lloyd::assign_without_empty(&points, &mut centroids, &mut assignment);
+    lloyd::assign_without_empty(&points, &mut centroids, &mut assignment, &Control::default()).unwrap();
     assert_eq!(centroids.row(1), [50.0]);
     assert_eq!(centroids.row(2), [2.0]);
     assert_eq!(assignment.labels, [0, 0, 2, 1]);
@@ -120,12 +120,12 @@ fn an_empty_cluster_takes_the_costliest_row() {
 #[test]
 fn a_large_row_that_leaves_takes_its_rounding_along() {
     let rows = Matrix::new(8, 1, vec![f32::MAX, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]).unwrap();
-    let points = Points::new(&rows, None);
+    let points = Points::new(&rows, None, &Control::default()).unwrap();
     let mut centroids = Centroids::new(Matrix::zeros(2, 1), &points);
     let mut means = lloyd::Means::new(&points, 2);
-    means.move_to(&points, &[0, 0, 0, 0, 0, 0, 0, 1], &mut centroids);
+    means.move_to(&points, &[0, 0, 0, 0, 0, 0, 0, 1], &mut centroids, &Control::default()).unwrap();
     assert_eq!(centroids.row(1), [7.0]);
-    means.move_to(&points, &[1, 0, 0, 0, 0, 0, 0, 0], &mut centroids);
+    means.move_to(&points, &[1, 0, 0, 0, 0, 0, 0, 0], &mut centroids, &Control::default()).unwrap();
     assert_eq!((centroids.row(0), centroids.row(1)), (&[4.0][..], &[f32::MAX][..]));
 }
 
@@ -199,7 +199,7 @@ proptest! {
 
     #[test]
     fn bounds_hold(rows in any_rows(), seed: u64) {
-        let points = Points::new(&rows, None);
+        let points = Points::new(&rows, None, &Control::default()).unwrap();
         let mut order: Vec<usize> = (0..rows.rows()).collect();
         rand::seq::SliceRandom::shuffle(&mut order[..], &mut Seed(seed).rng());
         order.truncate(7);
@@ -224,12 +224,12 @@ proptest! {
     fn labels_are_those_of_exact_distances(rows in any_rows(), k in 1usize..9, seed: u64) {
         let mut rng = Seed(seed).rng();
         let k = k.min(rows.rows());
-        let points = Points::new(&rows, None);
+        let points = Points::new(&rows, None, &Control::default()).unwrap();
         let start = rows.take_rows(&(0..k).collect::<Vec<_>>()).unwrap();
         let mut centroids = Centroids::new(start, &points);
         let mut assignment = Assignment::new(&points, k);
         for step in 0..24 {
-            assignment.assign(&points, &centroids);
+            assignment.assign(&points, &centroids, &Control::default()).unwrap();
             let ties = |row: &[f32]| {
                 let all: Vec<f64> = centroids.rows().iter_rows().map(|c| distance::squared(row, c)).collect();
                 let least = all.iter().copied().fold(f64::INFINITY, f64::min);
@@ -267,7 +267,7 @@ proptest! {
 fn bounds_change_nothing() {
     for (n, d, k, spread) in [(600, 20, 12, 6), (900, 5, 40, 3), (300, 1500, 6, 2), (700, 3, 2, 1)] {
         let rows = topics(n, d, spread, 4);
-        let points = Points::new(&rows, None);
+        let points = Points::new(&rows, None, &Control::default()).unwrap();
         let control = Control::default();
         let mut started = Vec::new();
         let keep = |start: Vec<usize>| {
@@ -298,7 +298,7 @@ fn bounds_change_nothing() {
 #[test]
 fn starts_are_distinct_rows_far_apart() {
     let rows = topics(500, 60, 10, 6);
-    let points = Points::new(&rows, None);
+    let points = Points::new(&rows, None, &Control::default()).unwrap();
     let mut starts = Vec::new();
     let keep = |start: Vec<usize>| {
         starts.push(start);

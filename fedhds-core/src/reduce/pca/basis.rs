@@ -88,7 +88,7 @@ pub(super) fn basis_from_rows(
     let mut scores: Vec<Vec<f64>> =
         (0..rank).map(|j| (0..n).map(|i| eigen.vectors[(i, j)] * eigen.values[j].sqrt()).collect()).collect();
     let mut directions = vec![0.0; if keep { k.min(n) * d } else { 0 }];
-    let signs = signs(features, &eigen.vectors, rank, &mut directions);
+    let signs = signs(features, &eigen.vectors, rank, &mut directions, control)?;
     for (score, sign) in scores.iter_mut().zip(&signs) {
         score.iter_mut().for_each(|x| *x *= sign);
     }
@@ -152,13 +152,21 @@ pub(super) fn inner(a: &[f64], b: &[f32]) -> f64 {
 
 /// Per component `X^T u`: the sign of its entry of largest magnitude. The `k` vectors themselves go into `directions`, unless
 /// that is empty.
-fn signs(features: &Matrix, vectors: &faer::Mat<f64>, k: usize, directions: &mut [f32]) -> Vec<f64> {
+fn signs(
+    features: &Matrix,
+    vectors: &faer::Mat<f64>,
+    k: usize,
+    directions: &mut [f32],
+    control: &Control,
+) -> Result<Vec<f64>> {
     const PANEL: usize = 1024;
+    /// Vectors of one product.
+    const TOGETHER: usize = 256;
     let (n, d) = (features.rows(), features.cols());
     let mean = gram::column_means(features);
     let mut extreme = vec![0.0f32; k];
     if k == 0 {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let vectors: Vec<f32> = (0..k).flat_map(|j| (0..n).map(move |i| vectors[(i, j)] as f32)).collect();
     let vectors = View::new(&vectors, k, n);
@@ -168,7 +176,11 @@ fn signs(features: &Matrix, vectors: &faer::Mat<f64>, k: usize, directions: &mut
         let panel = gram::centred_panel(features, &mean, start, width);
         let panel = View::new(&panel, n, width);
         let loadings = &mut loadings[..k * width];
-        product(loadings, vectors, panel);
+        for (at, loadings) in loadings.chunks_mut(TOGETHER * width).enumerate() {
+            control.check()?;
+            let rows = at * TOGETHER..k.min((at + 1) * TOGETHER);
+            product(loadings, vectors.rows(rows), panel);
+        }
         for (extreme, loadings) in extreme.iter_mut().zip(loadings.chunks_exact(width)) {
             for &value in loadings.iter() {
                 if value.abs() > extreme.abs() {
@@ -180,7 +192,7 @@ fn signs(features: &Matrix, vectors: &faer::Mat<f64>, k: usize, directions: &mut
             direction[start..start + width].copy_from_slice(loadings);
         }
     }
-    extreme.into_iter().map(|value| if value < 0.0 { -1.0 } else { 1.0 }).collect()
+    Ok(extreme.into_iter().map(|value| if value < 0.0 { -1.0 } else { 1.0 }).collect())
 }
 
 /// [`scores_from_rows`] from the columns' Gram matrix, for more rows than columns.
@@ -209,6 +221,7 @@ pub(super) fn basis_from_columns(
     let mut directions = vec![0.0; if keep { k.min(d) * d } else { 0 }];
     let mut scores = Vec::new();
     for j in 0..rank(&eigen) {
+        control.check()?;
         let mut extreme = 0.0f64;
         for i in 0..d {
             let value = eigen.vectors[(i, j)];
@@ -236,7 +249,8 @@ pub(in crate::reduce) fn scores_by_iteration(features: &Matrix, k: usize, contro
     let apply = |basis: &[f64], width: usize| {
         // X^T B, strip of columns after strip, then X of it, row after row.
         let mut loadings = vec![0.0f64; d * width];
-        loops::parts(&mut loadings, STRIP * width, 1, |strip, loadings| {
+        loops::try_parts(&mut loadings, STRIP * width, 1, |strip, loadings| {
+            control.check()?;
             let start = strip * STRIP;
             let columns = start..start + loadings.len() / width;
             for (row, weights) in features.iter_rows().zip(basis.chunks_exact(width)) {
@@ -246,18 +260,21 @@ pub(in crate::reduce) fn scores_by_iteration(features: &Matrix, k: usize, contro
                     loading.iter_mut().zip(weights).for_each(|(loading, w)| *loading += x * w);
                 }
             }
-        });
+            Ok(())
+        })?;
         let mut image = vec![0.0f64; n * width];
-        loops::parts(&mut image, width, 16, |i, image| {
+        loops::try_parts(&mut image, width, 16, |i, image| {
+            control.check()?;
             for ((&x, mean), loading) in features.row(i).iter().zip(&mean).zip(loadings.chunks_exact(width)) {
                 let x = f64::from(x) - mean;
                 image.iter_mut().zip(loading).for_each(|(image, l)| *image += x * l);
             }
-        });
-        image
+            Ok(())
+        })?;
+        Ok(image)
     };
     let eigen = eigen::subspace(n, k, 1e-6, apply, control)?;
-    let signs = signs(features, &eigen.vectors, rank(&eigen), &mut []);
+    let signs = signs(features, &eigen.vectors, rank(&eigen), &mut [], control)?;
     let column =
         |(j, sign): (usize, f64)| (0..n).map(|i| sign * eigen.vectors[(i, j)] * eigen.values[j].sqrt()).collect();
     Ok(signs.into_iter().enumerate().map(column).collect())
@@ -274,12 +291,14 @@ fn column_gram(centred: &[f32], n: usize, d: usize, control: &Control) -> Result
         control.check()?;
         let depth = DEPTH.min(n - start);
         let slab = View::new(&centred[start * d..(start + depth) * d], depth, d);
-        loops::parts(&mut sums, BLOCK * d, 1, |block, sums| {
+        loops::try_parts(&mut sums, BLOCK * d, 1, |block, sums| {
+            control.check()?;
             let (first, rows) = (block * BLOCK, sums.len() / d);
             let mut part = vec![0.0f32; rows * d];
             product(&mut part, slab.columns(first..first + rows).transpose(), slab);
             sums.iter_mut().zip(&part).for_each(|(sum, &p)| *sum += f64::from(p));
-        });
+            Ok(())
+        })?;
     }
-    Gram::from_fn(d, |i, j| sums[i * d + j])
+    Gram::from_fn(d, control, |i, j| sums[i * d + j])
 }

@@ -49,12 +49,18 @@ impl Neighbours {
             features.row(i)[range.clone()].iter().zip(&mean[range]).map(|(&x, mean)| (f64::from(x) - mean) as f32)
         };
         let norm = |i: usize| centred(i, 0..d).map(|x| f64::from(x).powi(2)).sum::<f64>();
-        let norms = loops::map(n, 64, norm);
+        let norms = loops::try_map(n, 64, |i| {
+            control.check()?;
+            Ok(norm(i))
+        })?;
         // Centred once, panel after panel, so that a block's products read it in order.
         let panels: Vec<Vec<f32>> = (0..d)
             .step_by(PANEL)
-            .map(|start| gram::centred_columns(features, &mean, start, PANEL.min(d - start)))
-            .collect();
+            .map(|start| {
+                control.check()?;
+                Ok(gram::centred_columns(features, &mean, start, PANEL.min(d - start)))
+            })
+            .collect::<Result<_>>()?;
         let blocks = loops::try_map(n.div_ceil(BLOCK), 1, |block| {
             control.check()?;
             let first = block * BLOCK;
@@ -62,6 +68,7 @@ impl Neighbours {
             let mut inner = vec![0.0f64; rows * n];
             let mut part = vec![0.0f32; rows * n];
             for panel in &panels {
+                control.check()?;
                 let panel = View::new(panel, panel.len() / n, n).transpose();
                 product(&mut part, panel.rows(first..first + rows), panel.transpose());
                 inner.iter_mut().zip(&part).for_each(|(inner, &p)| *inner += f64::from(p));
@@ -166,6 +173,7 @@ impl Affinities {
         let mut out = Self { start: vec![0], columns: Vec::new(), values: Vec::new() };
         let scale = 1.0 / (2.0 * n as f64);
         for bounds in start.windows(2) {
+            control.check()?;
             let row = &mut entries[bounds[0]..bounds[1]];
             sorting::sort_by(row, |a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
             for pair in row.chunk_by(|a, b| a.0 == b.0) {

@@ -39,7 +39,7 @@ pub(super) fn descend<const K: usize>(
         let early = iteration < config.early_exaggeration_iter;
         let (exaggeration, momentum) = if early { (config.early_exaggeration, MOMENTUM.0) } else { (1.0, MOMENTUM.1) };
         let rate = config.learning_rate.unwrap_or(n as f64 / exaggeration);
-        repulsion.compute(points, config.angle);
+        repulsion.compute(points, config.angle, control)?;
         let from = &*points;
         let (force, normaliser) = (&repulsion.force, repulsion.normaliser.max(f64::MIN_POSITIVE));
         let update = |i: usize, moved: &mut [f64; K], step: &mut [f64; K], gain: &mut [f64; K]| {
@@ -65,11 +65,13 @@ pub(super) fn descend<const K: usize>(
             }
         };
         let tasks = moved.chunks_mut(TASK).zip(step.chunks_mut(TASK)).zip(gain.chunks_mut(TASK)).collect();
-        loops::hand_out(tasks, 1, |task, ((moved, step), gain)| {
+        loops::try_hand_out(tasks, 1, |task, ((moved, step), gain)| {
+            control.check()?;
             for (((i, moved), step), gain) in (task * TASK..).zip(moved).zip(step).zip(gain) {
                 update(i, moved, step, gain);
             }
-        });
+            Ok(())
+        })?;
         let mut mean = [0.0; K];
         for point in &moved {
             (0..K).for_each(|axis| mean[axis] += point[axis] / n as f64);
@@ -123,7 +125,7 @@ mod tests {
             kl_divergence(&p, &Matrix::new(20, 2, flat).unwrap()).unwrap()
         };
         let mut repulsion = Repulsion::new(20);
-        repulsion.compute(&points, 0.0);
+        repulsion.compute(&points, 0.0, &Control::default()).unwrap();
         for (i, axis) in [(0, 0), (7, 1), (19, 0)] {
             let formula = 4.0 * (attraction(&p, &points, i)[axis] - repulsion.force[i][axis] / repulsion.normaliser);
             let (mut more, mut less) = (points.clone(), points.clone());

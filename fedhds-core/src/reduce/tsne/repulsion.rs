@@ -1,6 +1,8 @@
 //! What pushes points apart: all pairs, or far cells of a quadtree as one point each (van der Maaten 2014, section 4.2).
 
+use crate::error::Result;
 use crate::loops;
+use crate::types::Control;
 
 /// Points up to which all pairs are cheaper than a tree.
 const EXACT: usize = 128;
@@ -32,10 +34,14 @@ impl<const K: usize> Repulsion<K> {
     }
 
     /// Computes both for these points. Sums run in a fixed order for each point, and over points in the order of rows.
-    pub(super) fn compute(&mut self, points: &[[f64; K]], theta: f64) {
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    pub(super) fn compute(&mut self, points: &[[f64; K]], theta: f64, control: &Control) -> Result<()> {
         if points.len() <= EXACT || theta == 0.0 {
             let tasks = self.force.chunks_mut(TASK).zip(self.sums.chunks_mut(TASK)).collect();
-            loops::hand_out(tasks, 1, |task, (forces, sums)| {
+            loops::try_hand_out(tasks, 1, |task, (forces, sums)| {
+                control.check()?;
                 for ((i, force), sum) in (task * TASK..).zip(forces).zip(sums) {
                     (*force, *sum) = ([0.0; K], 0.0);
                     for (j, other) in points.iter().enumerate() {
@@ -44,21 +50,25 @@ impl<const K: usize> Repulsion<K> {
                         }
                     }
                 }
-            });
+                Ok(())
+            })?;
         } else {
             self.tree.build(points);
             let tree = &self.tree;
-            loops::parts(&mut self.by_order, TASK, 1, |task, out| {
+            loops::try_parts(&mut self.by_order, TASK, 1, |task, out| {
+                control.check()?;
                 for (place, out) in (task * TASK..).zip(out) {
                     *out = tree.push_point(place, theta * theta);
                 }
-            });
+                Ok(())
+            })?;
             for (&row, &(force, sum)) in tree.order.iter().zip(&self.by_order) {
                 self.force[row as usize] = force;
                 self.sums[row as usize] = sum;
             }
         }
         self.normaliser = self.sums.iter().sum();
+        Ok(())
     }
 }
 
@@ -223,9 +233,9 @@ mod tests {
     fn close<const K: usize>() {
         let points = points::<K>(600);
         let (mut exact, mut tree) = (Repulsion::new(600), Repulsion::new(600));
-        exact.compute(&points, 0.0);
+        exact.compute(&points, 0.0, &Control::default()).unwrap();
         for (theta, tolerance) in [(1e-6, 1e-9), (0.2, 0.01), (0.5, 0.05)] {
-            tree.compute(&points, theta);
+            tree.compute(&points, theta, &Control::default()).unwrap();
             assert!((tree.normaliser / exact.normaliser - 1.0).abs() < tolerance, "{theta}");
             let norm = |v: &[f64; K]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
             let mean = exact.force.iter().map(norm).sum::<f64>() / 600.0;
@@ -245,14 +255,14 @@ mod tests {
     #[test]
     fn points_at_one_place_are_no_trouble() {
         let mut same = Repulsion::new(400);
-        same.compute(&[[1.0, 2.0]; 400], 0.5);
+        same.compute(&[[1.0, 2.0]; 400], 0.5, &Control::default()).unwrap();
         assert_eq!(same.normaliser, 400.0 * 399.0);
         assert!(same.force.iter().all(|force| *force == [0.0, 0.0]));
         let mut two = Repulsion::new(400);
         let points: Vec<[f64; 2]> = (0..400).map(|i| [(i % 2) as f64 * 3.0, 0.0]).collect();
-        two.compute(&points, 0.5);
+        two.compute(&points, 0.5, &Control::default()).unwrap();
         let mut exact = Repulsion::new(400);
-        exact.compute(&points, 0.0);
+        exact.compute(&points, 0.0, &Control::default()).unwrap();
         assert!((two.normaliser - exact.normaliser).abs() < 1e-6);
     }
 }
