@@ -96,10 +96,13 @@ impl Replacement {
 
 /// A temporary file under a name of its own, as several writers may be at work side by side; held while its process lives.
 fn temporary(folder: &Path, prefix: &OsString) -> std::io::Result<NamedTempFile> {
-    let file = builder(prefix, TEMPORARY).tempfile_in(folder)?;
-    // Where files cannot be held nobody sweeps them either.
-    let _ = file.as_file().try_lock();
-    Ok(file)
+    loop {
+        let file = builder(prefix, TEMPORARY).tempfile_in(folder)?;
+        // Whoever sweeps may have been quicker than this: then the file is gone. Where files cannot be held nobody sweeps them.
+        if file.as_file().lock().is_err() || file.path().exists() {
+            return Ok(file);
+        }
+    }
 }
 
 /// Removes what killed processes left of this file: temporary files that nobody holds.
@@ -108,8 +111,13 @@ fn sweep(folder: &Path, prefix: &OsString) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let bytes = name.as_encoded_bytes();
-        let ours = bytes.starts_with(prefix.as_encoded_bytes()) && bytes.ends_with(TEMPORARY.as_bytes());
-        if ours && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+        if !(bytes.starts_with(prefix.as_encoded_bytes()) && bytes.ends_with(TEMPORARY.as_bytes())) {
+            continue;
+        }
+        // Held until it is gone, so that who has just made it waits and sees it.
+        if let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
             // Another may have been quicker.
             let _ = fs::remove_file(entry.path());
         }

@@ -658,7 +658,9 @@ fedhds_status_t fedhds_client_state(const struct fedhds_client_t *client,
 //
 // # Safety
 // `state` is readable for `length` bytes.
-fedhds_status_t fedhds_client_resume(struct fedhds_client_t *client, const uint8_t *state, size_t length);
+fedhds_status_t fedhds_client_resume(struct fedhds_client_t *client,
+                                     const uint8_t *state,
+                                     size_t length);
 
 // Frees the client; NULL is fine.
 fedhds_status_t fedhds_client_free(struct fedhds_client_t *client);
