@@ -32,6 +32,8 @@ __all__ = [
     "rouge_l",
     "presets",
     "method",
+    "allowed_methods",
+    "check_allowed",
     "client_seed",
     "formats",
     "check_format",
