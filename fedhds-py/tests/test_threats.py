@@ -137,16 +137,16 @@ def test_a_round_is_answered_once(app: Any) -> None:
     hostile = Hostile(app())
     first = summary_of(hostile.ask(hostile.start))
     assert summary_of(hostile.ask(hostile.start)) == first, "a resend repeats the bytes"
-    with pytest.raises(fedhds.ProtocolError, match="seed: expected 7, which this client was told first"):
+    with pytest.raises(fedhds.ProtocolError, match="seed.*7"):
         hostile.ask(tampered(hostile.start, seed="8"))
-    with pytest.raises(fedhds.ProtocolError, match="seed: expected 7"):
+    with pytest.raises(fedhds.ProtocolError, match="seed.*7"):
         hostile.ask(tampered(hostile.start, seed="8", experiment="0" * 32, round=9))
     # The order: the same again is answered as it was, with the same rows.
     again = hostile.ask(hostile.order)
     assert again.content.metric_records["metrics"]["num-examples"] == 7
     with pytest.raises(fedhds.ProtocolError, match="answered"):
         hostile.ask(tampered(hostile.order, body=order_for(1)))
-    with pytest.raises(fedhds.ProtocolError, match="seed: expected 7"):
+    with pytest.raises(fedhds.ProtocolError, match="seed.*7"):
         hostile.ask(tampered(hostile.order, seed="8"))
     other = copy.deepcopy(hostile.order)
     other.content.array_records["arrays"]["b"] = Array(np.ones((2, 3), dtype=np.float32))
@@ -191,6 +191,9 @@ def test_a_client_has_limits_of_its_own() -> None:
     assert "at most 6" in strategy.reports[0].left_out[0]
 
 
+TICKET = bytes(16)  # what a server of FedML puts behind an order
+
+
 def test_a_client_of_fedml_answers_once_and_has_limits() -> None:
     class Trainer(ClientTrainer):
         def train_selected(self, records: list[Any], device: Any, args: Any) -> None: ...
@@ -218,14 +221,14 @@ def test_a_client_of_fedml_answers_once_and_has_limits() -> None:
     assert first == again
     with pytest.raises(fedhds.ProtocolError, match="record_keys"):
         sent(trainer, "fedhds.start", server(8))
-    sent(trainer, "fedhds.order", order_for(2))
+    sent(trainer, "fedhds.order", order_for(2) + TICKET)
     assert len(trainer.rows) == 2
     with pytest.raises(fedhds.ProtocolError, match="answered"):
-        sent(trainer, "fedhds.order", order_for(1))
+        sent(trainer, "fedhds.order", order_for(1) + TICKET)
     few = client(max_records=1)
     sent(few, "fedhds.start", server(7))
     with pytest.raises(fedhds.ProtocolError, match="at most 1"):
-        sent(few, "fedhds.order", order_for(2))
+        sent(few, "fedhds.order", order_for(2) + TICKET)
     with pytest.raises(fedhds.ProtocolError, match="expected one whole number"):
         few.set_model_params({"fedhds.round": np.array([2**40])})
 
@@ -253,7 +256,7 @@ def test_near_copies_of_a_record_are_one_record() -> None:
     run(FedHDS(method, seed=7), grid, rounds=1)
     state = grid.contexts[grid.node_of(0)].state.config_records["fedhds"]["state"]
     assert isinstance(state, bytes)
-    client = fedhds.Client(0, method)
+    client = fedhds.Client(0, method, seed=7)
     client.resume(state)
     groups = client.groups
     assert groups is not None

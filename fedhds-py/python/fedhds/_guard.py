@@ -130,6 +130,19 @@ def _kinds(value: Any, depth: int) -> Iterator[str]:
             yield from _kinds(item, depth - 1)
 
 
+def text(name: str, value: Any) -> str:
+    """A text.
+
+    Raises:
+        InputError: for what is none, and for a lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{name}: expected text, got {_kind(value)}")
+    if not is_unicode(value):
+        raise InputError(f"{name}: expected Unicode, got a lone surrogate in {shown(value)}")
+    return value
+
+
 def texts(name: str, value: Any) -> list[str]:
     """A list of texts.
 
@@ -142,12 +155,7 @@ def texts(name: str, value: Any) -> list[str]:
         listed = list(value)
     except TypeError:
         raise InputError(f"{name}: expected a list of texts, got {_kind(value)}") from None
-    for row, text in enumerate(listed):
-        if not isinstance(text, str):
-            raise InputError(f"{name}: row {row}: expected text, got {_kind(text)}")
-        if not is_unicode(text):
-            raise InputError(f"{name}: row {row}: expected Unicode, got a lone surrogate in {shown(text)}")
-    return listed
+    return [text(f"{name}: row {row}", item) for row, item in enumerate(listed)]
 
 
 def _texts(value: Any, place: str, depth: int = _DEPTH) -> Iterator[tuple[str, str]]:

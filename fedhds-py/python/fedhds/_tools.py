@@ -35,6 +35,6 @@ def rouge_l(
         >>> round(fedhds.rouge_l("a cat sat", "the cat sat", flavor="rouge_score").f1, 3)
         0.667
     """
-    (text,) = _guard.texts("prediction", [prediction])
+    text = _guard.text("prediction", prediction)
     texts = [references] if isinstance(references, str) else _guard.texts("references", references)
     return RougeL(*_native.rouge_l(text, texts, flavor, stemmer))
