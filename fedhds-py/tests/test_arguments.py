@@ -176,11 +176,11 @@ def test_the_argument_is_named():
     server, client = fedhds.Server("random"), fedhds.Client(0, "random")
     for wrong, call in {
         "prediction": lambda: fedhds.rouge_l("a \ud800", "b"),
-        "references[1]": lambda: fedhds.rouge_l("a", ["b", "\udc00"]),
+        "references: row 1": lambda: fedhds.rouge_l("a", ["b", "\udc00"]),
         "clients": lambda: server.begin_round(0, None),
         "rows": lambda: client.mark_trained(5),
         "reason": lambda: server.leave_out(0, "\ud800"),
-        "instructions[0]": lambda: fedhds.text_features(["\ud800"]),
+        "instructions: row 0": lambda: fedhds.text_features(["\ud800"]),
         "adapters": lambda: fedhds.weighted_mean(None),
         "path": lambda: fedhds.Model(None),
         "config": lambda: fedhds.Adapter(5, {}),

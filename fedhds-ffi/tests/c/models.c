@@ -457,7 +457,7 @@ static void on_progress(const char* stage, int32_t event, uint64_t units, void* 
 static void on_log(int32_t level, const char* target, const char* message, void* user_data) {
     heard_t* heard = user_data;
     CHECK(level >= 1 && level <= 5 && target[0] != '\0' && message[0] != '\0');
-    if (strstr(message, "surprise") != NULL) atomic_fetch_add(&heard->lines, 1);
+    if (strstr(message, "left out") != NULL) atomic_fetch_add(&heard->lines, 1);
 }
 
 static void watched(void) {
@@ -473,7 +473,7 @@ static void watched(void) {
         fedhds_model_features(model, records, NULL, "short", &features_config, heard.control, &x));
     OK(fedhds_control_free(heard.control));
 
-    // An adapter with a setting that nobody knows is worth a line, and only where one listens for warnings.
+    // A setting of an adapter that nobody knows is an error that names it.
     char path[4096];
     fedhds_adapter_t *after = NULL, *read = NULL;
     OK(fedhds_trained_adapter(trained, &after));
@@ -481,14 +481,24 @@ static void watched(void) {
     CHECK(snprintf(path, sizeof path, "%s/strange/adapter_config.json", out) < (int)sizeof path);
     write_file(path,
         "{\"peft_type\": \"LORA\", \"r\": 1, \"lora_alpha\": 16, \"target_modules\": [\"q_proj\"], \"surprise\": 1}");
+    SAYS(FEDHDS_STATUS_ADAPTER, "surprise", fedhds_adapter_load(path_of("strange"), &read));
+    CHECK(read == NULL);
+
+    // A client that sends nonsense is worth a line, and only where one listens for warnings.
+    const uint32_t clients[] = {0};
     const int32_t levels[] = {1, 2, 5};
+    fedhds_server_t* server = NULL;
+    OK(fedhds_server_new(r.method, 1, 5, &server));
     for (int i = 0; i < 3; ++i) {
+        fedhds_bytes_t* start = NULL;
+        OK(fedhds_server_begin_round(server, (uint32_t)i, clients, 1, NULL, &start));
+        OK(fedhds_bytes_free(start));
         OK(fedhds_set_log(levels[i], on_log, &heard));
-        const fedhds_status_t status = fedhds_adapter_load(path_of("strange"), &read);
-        CHECK(status != FEDHDS_STATUS_PANIC);
-        if (status == FEDHDS_STATUS_OK) OK(fedhds_adapter_free(read));
+        CHECK(fedhds_server_receive(server, 0, (const uint8_t*)"nonsense", 8) == FEDHDS_STATUS_PROTOCOL);
         CHECK(atomic_load(&heard.lines) == i);
+        OK(fedhds_server_abandon_round(server));
     }
+    OK(fedhds_server_free(server));
     OK(fedhds_set_log(5, NULL, NULL));
     OK(fedhds_adapter_free(after));
 }
