@@ -33,18 +33,34 @@ pub fn is_child() -> bool {
 /// # Errors
 /// [`Error::Stage`] where a forked process gets no threads of the system.
 pub fn here<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
-    if is_child() { on_own_threads(work) } else { Ok(work()) }
+    let (mut work, mut result) = (Some(work), None);
+    let mut once = || result = work.take().map(|work| work());
+    // Called through a pointer, so that a call's work is compiled once.
+    let once: &mut (dyn FnMut() + Send) = &mut once;
+    if is_child() {
+        on_own_threads(once)?;
+    } else {
+        once();
+    }
+    result.ok_or_else(no_result)
+}
+
+#[cold]
+fn no_result() -> Error {
+    Error::stage("threads", "expected the work's result, got none")
 }
 
 /// Does `work` on as many threads as the shared pool has, made for it.
 #[cold]
-fn on_own_threads<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
+#[inline(never)]
+fn on_own_threads(work: &mut (dyn FnMut() + Send)) -> Result<()> {
     let threads = rayon::current_num_threads();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build();
     let pool = pool.map_err(|error| {
         Error::stage("threads", format!("expected {threads} threads for a process that was forked, got {error}"))
     })?;
-    Ok(pool.install(work))
+    pool.install(work);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -57,9 +73,13 @@ mod tests {
     fn own_threads_do_the_same() {
         let squares = || loops::map(1000, 3, |i| i * i);
         let threads = rayon::current_num_threads();
-        assert_eq!(on_own_threads(|| (rayon::current_num_threads(), squares())).unwrap(), (threads, squares()));
+        let mut seen = None;
+        on_own_threads(&mut || seen = Some((rayon::current_num_threads(), squares()))).unwrap();
+        assert_eq!(seen, Some((threads, squares())));
         // Within each other, as where a stage of the caller's calls the library again.
-        assert_eq!(on_own_threads(|| on_own_threads(squares).unwrap()).unwrap(), squares());
+        let mut inner = None;
+        on_own_threads(&mut || on_own_threads(&mut || inner = Some(squares())).unwrap()).unwrap();
+        assert_eq!(inner, Some(squares()));
     }
 
     #[test]

@@ -93,7 +93,7 @@ def slow(folder):
     many = [fedhds.Record(f"{i} {r.id}", r.instruction, r.input, r.responses) for i in range(60) for r in train]
     model = fedhds.Model.embedded()
     trainer = fedhds.LoraTrainer(model, prompt="short", batch_size=256, local_epochs=1000)
-    word = " ".join(str(i % 997) for i in range(20_000))
+    word = " ".join(str(i % 997) for i in range(1_000_000))
     return {
         "k-means": lambda: fedhds.KMeans(4000).fit(ROWS),
         "HDBSCAN of pairs": lambda: fedhds.HDBSCAN(5).fit(ROWS),
