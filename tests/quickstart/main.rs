@@ -96,7 +96,7 @@ impl Progress {
             let minutes = (WHOLE_BUILD / cores as f64).max(SHORTEST);
             let crates = self.all.map_or_else(String::new, |all| format!(", {all} crates"));
             eprintln!(
-                "building fedhds and what it stands on{crates}: about {minutes:.0} minutes on {cores} {}, this once",
+                "building fedhds and what it stands on{crates}: at most about {minutes:.0} minutes on {cores} {}",
                 if cores == 1 { "core" } else { "cores" }
             );
         }
