@@ -19,6 +19,12 @@ BAD = [
 ]  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Texts among the wrong arguments are names of files to some calls: what is written by them goes away."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory):
     """What is public, each with arguments that are right: (name, function, arguments)."""
