@@ -6,9 +6,9 @@
 //! - `error`: the one error
 //! - `types`: matrices, records, adapters, seeds: data, no logic
 //! - `sorting`: sorting that is compiled once
-//! - `files`, `forked`, `guard`, `locks`, `loops`, `parallel`, `parse`, `product`, `saved`: files that appear whole or not at all; threads for a
-//!   process that was forked; panics that end no more than their own part; what one process uses at a time; loops over all threads; clients
-//!   side by side; settings from text, errors with their key; products of matrices; what a client or server keeps, as bytes
+//! - `files`, `forked`, `guard`, `locks`, `log`, `loops`, `parallel`, `parse`, `product`, `saved`: files that appear whole or not at all; threads for
+//!   a process that was forked; panics that end no more than their own part; what one process uses at a time; what is said, as text; loops over all
+//!   threads; clients side by side; settings from text, errors with their key; products of matrices; what a client or server keeps, as bytes
 //! - `settings`: how adapters are trained and texts generated
 //! - `protocol`: every byte that crosses between client and server
 //! - `stage`: the traits of the stages
@@ -34,6 +34,7 @@ mod files;
 pub mod forked;
 mod guard;
 mod locks;
+pub mod log;
 mod loops;
 mod parallel;
 pub mod parse;

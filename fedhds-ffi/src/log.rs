@@ -3,11 +3,10 @@
 use crate::callback::{UserData, fedhds_log_fn};
 use crate::status::fedhds_status_t::{self, FEDHDS_STATUS_PARAMETER};
 use crate::status::{Failure, boundary};
+use fedhds_core::log;
 use std::ffi::{CString, c_char, c_void};
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, span};
 
 type Call = unsafe extern "C" fn(i32, *const c_char, *const c_char, *mut c_void);
@@ -69,9 +68,7 @@ impl tracing::Subscriber for Lines {
     fn event(&self, event: &Event<'_>) {
         let listener = *LISTENER.read().unwrap_or_else(PoisonError::into_inner);
         let Some((_, call, user_data)) = listener else { return };
-        let mut line = Line::default();
-        event.record(&mut line);
-        let text = CString::new(line.0.replace('\0', "\\0")).unwrap_or_default();
+        let text = CString::new(log::line(event).replace('\0', "\\0")).unwrap_or_default();
         let target = CString::new(event.metadata().target()).unwrap_or_default();
         // SAFETY: a function of the caller's, called as its type says.
         unsafe { call(number(event.metadata().level()), target.as_ptr(), text.as_ptr(), user_data.0) };
@@ -80,18 +77,4 @@ impl tracing::Subscriber for Lines {
     fn enter(&self, _: &span::Id) {}
 
     fn exit(&self, _: &span::Id) {}
-}
-
-/// The message, and `name=value` for each field.
-#[derive(Default)]
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        let space = if self.0.is_empty() { "" } else { " " };
-        let _ = match field.name() {
-            "message" => write!(self.0, "{space}{value:?}"),
-            name => write!(self.0, "{space}{name}={value:?}"),
-        };
-    }
 }

@@ -3,13 +3,12 @@
 //! Whichever thread has something to say only notes it; a thread that called Python passes it on while it waits, or when its call ends.
 //! So no thread of the core ever waits for the interpreter, and a handler may call fedhds.
 
+use fedhds_core::log;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, span};
 
@@ -78,30 +77,14 @@ impl tracing::Subscriber for Notes {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = Line::default();
-        event.record(&mut line);
         let mut lines = lines();
         if lines.len() == WAITING {
             lines.pop_front();
         }
-        lines.push_back((number(event.metadata().level()), line.0));
+        lines.push_back((number(event.metadata().level()), log::line(event)));
     }
 
     fn enter(&self, _: &span::Id) {}
 
     fn exit(&self, _: &span::Id) {}
-}
-
-/// The message, and `name=value` for each field.
-#[derive(Default)]
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        let space = if self.0.is_empty() { "" } else { " " };
-        let _ = match field.name() {
-            "message" => write!(self.0, "{space}{value:?}"),
-            name => write!(self.0, "{space}{name}={value:?}"),
-        };
-    }
 }

@@ -116,7 +116,7 @@ class Half:
 METHODS = {
     "preset": fedhds.Method("random", budget=3),
     "budget": fedhds.Method("fedhds_coverage", budget=4),
-    "setting": fedhds.Method("fedhds_coverage", budget=3, client={"clusterer": {"n_clusters": 3}}),
+    "setting": fedhds.Method("fedhds_coverage", budget=3, client={"clusterer": {"n_clusters": 4}}),
     "stage": fedhds.Method("fedhds_coverage", budget=3, stages={"client.selector": Half()}),
     "other stage": fedhds.Method("fedhds_coverage", budget=3, stages={"client.selector": Half(3)}),
     "memory": fedhds.Method("fedhds_robust", budget=3),

@@ -60,30 +60,18 @@ class Experiments(Remade):
         conditions: Sequence[str] = (),
     ) -> None:
         files = [configs] if isinstance(configs, (str, os.PathLike)) else list(configs)
-        numbers = [seed(value, "seeds") for value in seeds]
-        self._native = _native.Experiments(
-            [os.fspath(file) for file in files],
-            data=data,
-            model=model,
-            proxy=proxy,
-            judge=judge,
-            out=out,
-            seeds=numbers,
-            methods=list(methods),
-            conditions=list(conditions),
-        )
-        self._made_of(
-            Experiments,
-            configs=files,
-            data=data,
-            model=model,
-            proxy=proxy,
-            judge=judge,
-            out=out,
-            seeds=numbers,
-            methods=list(methods),
-            conditions=list(conditions),
-        )
+        given: dict[str, Any] = {
+            "data": data,
+            "model": model,
+            "proxy": proxy,
+            "judge": judge,
+            "out": out,
+            "seeds": [seed(value, "seeds") for value in seeds],
+            "methods": list(methods),
+            "conditions": list(conditions),
+        }
+        self._native = _native.Experiments([os.fspath(file) for file in files], **given)
+        self._made_of(Experiments, configs=files, **given)
 
     @property
     def out(self) -> str:
