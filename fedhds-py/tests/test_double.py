@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import fedhds
@@ -32,6 +32,7 @@ def near(a, b, scale):
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), offset=st.sampled_from([0.0, 1e6, -1e9, 1e9, 1e12]), power=st.integers(-300, 300))
+@example(seed=638, offset=1e12, power=-190)  # float32 holds none of it, and all rows lie far off: the loss hid in its own mean
 def test_what_moves_and_scales_with_its_rows_is_told_alike(seed, offset, power):
     rng = np.random.default_rng(seed)
     base = grid(rng)

@@ -130,13 +130,15 @@ def _lost(values: Doubles, frame: Frame) -> float:
         if largest <= _ROUNDED * size:
             # Constant columns: there is nothing to tell, if only they are there.
             return 0.0 if np.isfinite(frame.place(values[:1])).all() else np.inf
+        origin = frame.place(values[:1]).astype(np.float64)
         sums = np.zeros((4, values.shape[1]))
         for rows in _blocks(values):
             placed = frame.place(values[rows])
             if not np.isfinite(placed).all():
                 return np.inf
-            rounding = ((values[rows] - frame.shift) - placed.astype(np.float64) / frame.factor) / largest
+            # Both from the first row on: what all rows share would hide their differences in the sums of squares.
             spread = (values[rows] - first) / largest
+            rounding = spread - (placed.astype(np.float64) - origin) / frame.factor / largest
             sums += [rounding.sum(0), np.square(rounding).sum(0), spread.sum(0), np.square(spread).sum(0)]
         count = len(values)
         lost = np.maximum(sums[1] - np.square(sums[0]) / count, 0.0).sum()
