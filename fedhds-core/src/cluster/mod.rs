@@ -2,6 +2,7 @@
 //!
 //! - [`Hdbscan`]: the paper's clustering on both levels, with membership probabilities, outlier scores and noise.
 //! - [`KMeans`]: a fixed number of groups without noise.
+//! - [`EachRow`]: every row by itself.
 //! - [`nearest_centroid`]: the centroid that k-means gives a row to.
 //! - [`centroid`]: the mean of each group, weighted by membership probabilities (step 3 of the method).
 //! - [`check_clustering`]: what a pipeline asks of any clusterer's result, the user's own included.
@@ -10,10 +11,12 @@
 
 pub mod centroid;
 mod distance;
+mod each_row;
 pub mod hdbscan;
 pub mod kmeans;
 mod small_groups;
 
+pub use each_row::EachRow;
 pub(crate) use hdbscan::DisjointSets;
 pub use hdbscan::{Hdbscan, HdbscanConfig, HdbscanFit};
 pub use kmeans::{KMeans, KMeansConfig, KMeansFit};

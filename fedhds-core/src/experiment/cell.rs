@@ -1,6 +1,7 @@
 //! One run of an experiment: what it is, where it is kept, and the work.
 
 use super::config::{Arm, Filter, folder_of};
+use super::coreset_cent;
 use super::federation::Federation;
 use super::oracle::{self, TrueTasks};
 use super::parts::Features;
@@ -70,6 +71,11 @@ impl Experiment {
         let pipeline = match &plan.arm {
             Arm::Method(method) => method.pipeline(features.map_or(1, |f| f.layers))?,
             Arm::Oracle(oracle) => oracle::pipeline(oracle.count.clone())?,
+            Arm::CoresetCent(arm) => {
+                let records = plan.clients.iter().map(|client| client.records.len()).sum();
+                let layers = features.map_or(1, |f| f.layers);
+                coreset_cent::pipeline(&arm.count, plan.settings.rounds, records, layers)?
+            }
         };
         let checkpoint = folder.join("checkpoint.bin");
         let mut simulation =
@@ -83,7 +89,9 @@ impl Experiment {
                 .empty_clients(plan.filter.is_some())
                 .control(control.clone());
         let extractor: Option<Arc<dyn FeatureExtractor>> = match (&plan.arm, &federation.truth, features) {
-            (Arm::Method(_), _, features) => features.map(|Features { extractor, .. }| extractor.clone()),
+            (Arm::Method(_) | Arm::CoresetCent(_), _, features) => {
+                features.map(|Features { extractor, .. }| extractor.clone())
+            }
             (Arm::Oracle(_), Some(truth), _) => Some(Arc::new(TrueTasks::new(truth))),
             (Arm::Oracle(_), None, _) => {
                 return Err(Error::config("methods", "expected `data.conditions` beside the oracle, got none"));
@@ -104,6 +112,9 @@ impl Experiment {
         }
         if let Some(judge) = self.judge(&plan.arm) {
             simulation = simulation.judge(judge.clone());
+        }
+        if let Some(scorer) = self.scorer(&plan.arm)? {
+            simulation = simulation.scorer(scorer.clone());
         }
         let outcome = simulation.run()?;
         if let Some(save) = self.stages.save_adapter.as_ref().filter(|_| condition.is_none()) {
@@ -152,6 +163,20 @@ impl Experiment {
         match arm {
             Arm::Method(method) if matches!(method.server.gate, ServerGate::Ranks(_)) => self.stages.judge.as_ref(),
             _ => None,
+        }
+    }
+
+    /// What gives each record its loss under the untuned model, where the method ranks by it.
+    fn scorer(&self, arm: &Arm) -> Result<Option<&Arc<dyn Scorer>>> {
+        match (arm, &self.stages.judge) {
+            (Arm::Method(method), judge) if method.client.selector.needs_scores() => match judge {
+                Some(scorer) => Ok(Some(scorer)),
+                None => Err(Error::config(
+                    "methods",
+                    format!("expected stages with a judge for `{}`, got none", method.name),
+                )),
+            },
+            _ => Ok(None),
         }
     }
 
@@ -244,6 +269,9 @@ impl Experiment {
         }
         if let Some(judge) = self.judge(&plan.arm) {
             identity.set("judge", judge.fingerprint());
+        }
+        if let Some(scorer) = self.scorer(&plan.arm)? {
+            identity.set("scorer", scorer.fingerprint());
         }
         let records: Vec<Record> = plan.clients.iter().flat_map(|c| c.records.iter().cloned()).collect();
         let sizes: Vec<String> = plan.clients.iter().map(|c| format!("{}:{}", c.client, c.records.len())).collect();

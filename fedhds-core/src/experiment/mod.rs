@@ -9,6 +9,7 @@
 mod build;
 mod cell;
 mod config;
+mod coreset_cent;
 mod cost;
 mod counter;
 mod data;
@@ -38,7 +39,7 @@ mod work;
 #[cfg(feature = "model")]
 pub use build::model_stages;
 pub use config::{
-    Arm, Caps, Conditions, DataConfig, ExperimentConfig, FeditCaps, Filter, MethodEntry, ModelSettings, Oracle,
+    Arm, Caps, Conditions, CountAlone, DataConfig, ExperimentConfig, FeditCaps, Filter, MethodEntry, ModelSettings,
     Overrides, STEPS_A_PASS, Statistics, TestConfig, TooLong, Until,
 };
 pub use cost::{Cost, Probe, Rates, StageCost, typical};

@@ -2,6 +2,7 @@
 
 use super::ExperimentConfig;
 use super::config::{Arm, Filter, MethodEntry, STEPS_A_PASS};
+use super::coreset_cent;
 use super::federation::Federation;
 use super::run_record::RunRecord;
 use crate::dataset::{ClientData, rules, sample};
@@ -78,6 +79,9 @@ pub(super) fn runs(config: &ExperimentConfig, federation: &Federation, seed: u64
         }
         if *plan.arm.count() == Count::All {
             plan.cap(config);
+        }
+        if plan.arm.is_pooled() {
+            plan.clients = Arc::new(coreset_cent::pooled(&plan.clients));
         }
         Ok(plan)
     };
@@ -156,11 +160,12 @@ impl RunPlan {
         self.until.map_or(0, |until| (0..rounds).filter(|round| alone(&until, *round)).count() as u64)
     }
 
-    /// Whose features it looks at; the oracle's are no model's.
+    /// Whose features it looks at; the oracle's are no model's, and where all records are in one place the tuned model's count.
     pub(super) fn features(&self) -> FeatureSource {
         match &self.arm {
             Arm::Method(method) => method.features,
             Arm::Oracle(_) => FeatureSource::None,
+            Arm::CoresetCent(_) => FeatureSource::Model,
         }
     }
 

@@ -176,10 +176,10 @@ fn write(
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 pub(crate) mod tests {
-    use super::super::params::Layers;
     use super::*;
     use crate::model::testing::Recorded;
     use crate::model::{Device, InMemoryWeights, ModelConfig};
+    use crate::reduce::Layers;
     use crate::types::Seed;
     use std::path::Path;
 

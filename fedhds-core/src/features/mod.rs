@@ -25,6 +25,7 @@ mod words;
 
 #[cfg(feature = "model")]
 pub use crate::model::Pooling;
+pub use crate::reduce::Layers;
 pub use cache::{CacheKey, Compute, RecordCache};
 pub use cached::Cached;
 pub use content::content_hash;
@@ -34,7 +35,7 @@ pub use extractor::LayerFeatures;
 pub use forward::extract_tokens;
 pub use near_copies::{NearCopies, NearCopiesConfig, near_copies};
 #[cfg(feature = "model")]
-pub use params::{FeatureParams, Layers};
+pub use params::FeatureParams;
 pub use rows::CachedRows;
 pub use text::TextFeatures;
 pub use text_config::{TEXT_SEED, TextFeaturesConfig};

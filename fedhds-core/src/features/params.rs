@@ -1,29 +1,17 @@
 //! Which hidden states make up a record's features.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Pooling;
+use crate::reduce::Layers;
 use crate::settings::MAX_TOKENS;
 use crate::types::range::at_least;
 use serde::{Deserialize, Serialize};
-
-/// The layers whose hidden states are taken. In a configuration: `layers = "all"`, `"last"` or `{ chosen = [6, 12] }`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Layers {
-    /// Every layer, first to last (eq. 6).
-    #[default]
-    All,
-    /// The last layer alone (the ablation "last layer").
-    Last,
-    /// These layers, numbered from 1, in this order. The forward pass stops at the largest.
-    Chosen(Vec<usize>),
-}
 
 /// What is taken from the model, and how records reach it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FeatureParams {
-    /// Which layers; their vectors stand side by side.
+    /// Which layers; their vectors stand side by side. The forward pass stops at the largest.
     pub layers: Layers,
     /// Put the embedding output in front, as the paper's released code does; the paper's text (eq. 6) does not. Default false.
     pub embedding: bool,
@@ -82,16 +70,7 @@ impl FeatureParams {
     /// # Errors
     /// [`Error::Parameter`] that names the first setting outside of its range.
     pub fn check(&self) -> Result<()> {
-        if let Layers::Chosen(chosen) = &self.layers {
-            if chosen.is_empty() {
-                return Err(Error::parameter("layers", "at least one layer", "none"));
-            }
-            for (i, layer) in chosen.iter().enumerate() {
-                if chosen[..i].contains(layer) {
-                    return Err(Error::parameter("layers", "each layer once", format!("{layer} twice")));
-                }
-            }
-        }
+        self.layers.check()?;
         at_least("max_tokens", self.max_tokens, 1)?;
         self.batch_tokens.map_or(Ok(()), |tokens| at_least("batch_tokens", tokens, 1))
     }
@@ -103,17 +82,7 @@ impl FeatureParams {
     pub fn states(&self, layers: usize) -> Result<Vec<usize>> {
         self.check()?;
         let mut states: Vec<usize> = self.embedding.then_some(0).into_iter().collect();
-        match &self.layers {
-            Layers::All => states.extend(1..=layers),
-            Layers::Last => states.push(layers),
-            Layers::Chosen(chosen) => {
-                if let Some(layer) = chosen.iter().find(|layer| !(1..=layers).contains(*layer)) {
-                    let expected = format!("layers from 1 to {layers} (`embedding` adds the embedding output)");
-                    return Err(Error::parameter("layers", expected, layer));
-                }
-                states.extend(chosen);
-            }
-        }
+        states.extend(self.layers.of(layers)?);
         Ok(states)
     }
 }

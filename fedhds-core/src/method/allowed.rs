@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AllowedMethods {
-    /// Presets; default all.
+    /// Presets; default all but `global_select`, which uploads the features of every record.
     pub presets: Vec<Preset>,
     /// The most groups that k-means makes; default 64.
     pub max_clusters: usize,
@@ -43,7 +43,7 @@ pub struct AllowedMethods {
 impl Default for AllowedMethods {
     fn default() -> Self {
         Self {
-            presets: Preset::ALL.to_vec(),
+            presets: Preset::ALL.into_iter().filter(|preset| *preset != Preset::GlobalSelect).collect(),
             max_clusters: 64,
             max_init: 10,
             max_iter: 2000,
@@ -113,6 +113,7 @@ impl AllowedMethods {
         match (ours, theirs) {
             (ClientClusterer::None(_), ClientClusterer::None(_)) => Ok(()),
             (ClientClusterer::Hdbscan(_), ClientClusterer::Hdbscan(_)) => Ok(()),
+            (ClientClusterer::Each(_), ClientClusterer::Each(_)) => Ok(()),
             (ClientClusterer::Kmeans(ours), ClientClusterer::Kmeans(theirs)) => {
                 at_most("client.clusterer.n_clusters", theirs.n_clusters as u64, self.max_clusters as u64)?;
                 at_most("client.clusterer.n_init", theirs.n_init as u64, self.max_init as u64)?;
@@ -192,8 +193,11 @@ mod tests {
     fn presets_and_what_the_paper_varies_are_allowed() {
         let allowed = AllowedMethods::default();
         for preset in Preset::ALL {
-            allowed.check(&preset.config()).unwrap();
+            let checked = allowed.check(&preset.config());
+            assert_eq!(checked.is_ok(), preset != Preset::GlobalSelect, "{preset}");
         }
+        let willing = AllowedMethods { presets: Preset::ALL.to_vec(), ..AllowedMethods::default() };
+        willing.check(&Preset::GlobalSelect.config()).unwrap();
         for (preset, settings) in [
             ("fedhds", "client.clusterer.min_cluster_size = 2\nclient.upload.min_group_size = 3"),
             ("fedhds", "client.reducer = \"pca\""),
@@ -201,6 +205,7 @@ mod tests {
             ("fedhds_shared", "client.noise = \"singletons\"\ncount = { budget = { tokens = 900 } }"),
             ("fedhds_coverage", "client.clusterer.n_clusters = 12\nclient.regroup = \"once\""),
             ("fedhds_coverage", "features = \"proxy\""),
+            ("fedhds", "client.layers = \"last\""),
             ("fedhds_robust", "client.min_group_size = 9\nclient.upload = { noise_std = 0.1, max_norm = 1.0 }"),
             ("stratified", "count = { budget = 3 }"),
         ] {

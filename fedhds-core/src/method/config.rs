@@ -3,8 +3,8 @@
 use super::count::Count;
 use super::frame::SharedFrame;
 use super::kinds::{
-    ClientClusterer, ClientSelector, LayerNormalizer, ReducerConfig, ServerClusterer, ServerGate, ServerMemory,
-    ServerSelector,
+    ClientClusterer, ClientSelector, LayerNormalizer, LayerPicker, ReducerConfig, ServerClusterer, ServerGate,
+    ServerMemory, ServerSelector,
 };
 use super::name::Preset;
 use super::options::{Copies, Limits, Noise, Regroup, Repeats, Ungrouped};
@@ -12,7 +12,7 @@ use super::pipeline::{ClientStages, Pipeline, ServerStages};
 use crate::error::{Error, Result};
 use crate::privacy::UploadConfig;
 use crate::protocol::MAX_DIMS;
-use crate::reduce::{Identity, SharedProjection, SharedProjectionConfig};
+use crate::reduce::{Identity, Layers, SharedProjection, SharedProjectionConfig};
 use crate::stage::{Reducer, Selector};
 use crate::types::RunIdentity;
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,10 @@ pub enum Frame {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientConfig {
+    /// The layers of a model's features that count: `"all"` (the paper), `"last"`, or `{ chosen = [6, 12] }`, numbered from 1. What is
+    /// extracted stays the same, so that methods of other layers share it.
+    #[serde(default, skip_serializing_if = "Layers::is_all")]
+    pub layers: Layers,
     /// Normalise each layer's part of a feature vector first. Hidden states grow with depth, so that without it the last layers
     /// decide alone; it needs no statistics that clients would have to share. The paper does not.
     pub layer_norm: bool,
@@ -147,7 +151,7 @@ impl MethodConfig {
     /// # Errors
     /// [`Error::Config`] that names the key.
     pub fn check(&self) -> Result<()> {
-        self.pipeline(1).map(|_| ())
+        self.pipeline(self.client.layers.least()).map(|_| ())
     }
 
     /// The stages. `layers` is the number of equal parts, one a layer, that a feature vector consists of; only
@@ -177,11 +181,7 @@ impl MethodConfig {
         if text && self.client.layer_norm {
             return Err(Error::config("client.layer_norm", "expected `false`, as features of text have no layers"));
         }
-        let normalizer: Option<Arc<dyn Reducer>> = match (self.client.layer_norm, layers) {
-            (false, _) => None,
-            (true, 0) => return Err(Error::parameter("layers", "at least 1", 0)),
-            (true, layers) => Some(Arc::new(LayerNormalizer { layers })),
-        };
+        let normalizer = self.normalizer(layers)?;
         let n_components = self.client.shared_dims as usize;
         let frame = (self.client.frame == Frame::Shared).then(|| {
             SharedFrame::new(self.client.shared_dims, move |seed| -> Result<Arc<dyn Reducer>> {
@@ -194,8 +194,8 @@ impl MethodConfig {
         let clusterer = located("client.clusterer", self.client.clusterer.build())?;
         // Records without coordinates have no centre.
         let selector: Arc<dyn Selector> = match clusterer {
-            None => ClientSelector::RandomMember.build(),
-            Some(_) => self.client.selector.build(),
+            None if !self.client.selector.needs_scores() => ClientSelector::RandomMember.build(),
+            _ => self.client.selector.build(),
         };
         let identity = self.identity(layers)?;
         let pipeline = Pipeline {
@@ -234,6 +234,25 @@ impl MethodConfig {
             other => other,
         })?;
         Ok(pipeline)
+    }
+
+    /// What brings the features of `layers` layers to what is compared.
+    fn normalizer(&self, layers: usize) -> Result<Option<Arc<dyn Reducer>>> {
+        let picked = &self.client.layers;
+        if layers == 0 && (self.client.layer_norm || !picked.is_all()) {
+            return Err(Error::parameter("layers", "at least 1", 0));
+        }
+        let of_a_model = matches!(self.features, FeatureSource::Model | FeatureSource::Proxy);
+        if !picked.is_all() && !of_a_model {
+            let message = "expected `all`: only the features of a `model` or `proxy` have layers";
+            return Err(Error::config("client.layers", message));
+        }
+        let kept = located("client.layers", picked.of(layers))?.len();
+        let norm = self.client.layer_norm.then(|| Arc::new(LayerNormalizer { layers: kept }) as Arc<dyn Reducer>);
+        if picked.is_all() {
+            return Ok(norm);
+        }
+        Ok(Some(Arc::new(LayerPicker { layers, picked: picked.clone(), then: norm })))
     }
 
     /// Every setting by its name, and the layers; not what the method is called.

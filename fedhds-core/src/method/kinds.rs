@@ -1,11 +1,11 @@
 //! The built-in stages by name, with their settings.
 
-use crate::cluster::{Hdbscan, HdbscanConfig, KMeans, KMeansConfig};
+use crate::cluster::{EachRow, Hdbscan, HdbscanConfig, KMeans, KMeansConfig};
 use crate::error::Result;
-use crate::reduce::{KernelPca, KernelPcaConfig, Pca, PcaConfig, Tsne, TsneConfig, layer_norm_per_layer};
+use crate::reduce::{KernelPca, KernelPcaConfig, Layers, Pca, PcaConfig, Tsne, TsneConfig, layer_norm_per_layer};
 use crate::select::{
-    CoverageMemory, CoverageMemoryConfig, FacilityLocation, NearestCentroid, Random, RandomMember, SaturatedCoverage,
-    Stratified,
+    Band, CoverageMemory, CoverageMemoryConfig, FacilityLocation, NearestCentroid, Perplexity, Random, RandomMember,
+    SaturatedCoverage, Stratified,
 };
 use crate::stage::{Clusterer, Reducer, Selector};
 use crate::types::{Context, Matrix};
@@ -60,6 +60,9 @@ pub enum ClientClusterer {
     Hdbscan(HdbscanConfig),
     /// k-means: a fixed number of groups, no noise; every record is represented.
     Kmeans(KMeansConfig),
+    /// Every record by itself (the paper's ablation GlobalSelect): the server sees the features of each, and `server.limits.max_groups` records
+    /// of a client at most.
+    Each(NoParams),
 }
 
 impl ClientClusterer {
@@ -72,6 +75,7 @@ impl ClientClusterer {
             ClientClusterer::None(_) => None,
             ClientClusterer::Hdbscan(config) => Some(Arc::new(Hdbscan::new(config.clone())?)),
             ClientClusterer::Kmeans(config) => Some(Arc::new(KMeans::new(config.clone())?)),
+            ClientClusterer::Each(_) => Some(Arc::new(EachRow)),
         })
     }
 }
@@ -86,6 +90,12 @@ pub enum ClientSelector {
     RandomMember,
     /// Records that together cover the group (facility location): the medoid first, further ones spread out.
     Spread,
+    /// Those of the lowest perplexity, by a scorer's `loss`.
+    PerplexityLow,
+    /// Those around the median perplexity (Marion et al. 2023).
+    PerplexityMiddle,
+    /// Those of the highest perplexity.
+    PerplexityHigh,
 }
 
 impl ClientSelector {
@@ -95,7 +105,16 @@ impl ClientSelector {
             ClientSelector::Nearest => Arc::new(NearestCentroid),
             ClientSelector::RandomMember => Arc::new(RandomMember),
             ClientSelector::Spread => Arc::new(FacilityLocation),
+            ClientSelector::PerplexityLow => Arc::new(Perplexity { band: Band::Low }),
+            ClientSelector::PerplexityMiddle => Arc::new(Perplexity { band: Band::Middle }),
+            ClientSelector::PerplexityHigh => Arc::new(Perplexity { band: Band::High }),
         }
+    }
+
+    /// Whether it ranks records by a scorer's numbers, and so can pick among records without coordinates.
+    pub fn needs_scores(self) -> bool {
+        use ClientSelector::{PerplexityHigh, PerplexityLow, PerplexityMiddle};
+        matches!(self, PerplexityLow | PerplexityMiddle | PerplexityHigh)
     }
 }
 
@@ -204,6 +223,24 @@ impl ServerSelector {
             ServerSelector::SaturatedCoverage => Arc::new(SaturatedCoverage::default()),
             ServerSelector::Random => Arc::new(Random),
             ServerSelector::Stratified => Arc::new(Stratified),
+        }
+    }
+}
+
+/// Some of the layers alone, and what comes after that.
+pub(super) struct LayerPicker {
+    /// Equal parts of a feature vector, one a layer, at least 1.
+    pub layers: usize,
+    pub picked: Layers,
+    pub then: Option<Arc<dyn Reducer>>,
+}
+
+impl Reducer for LayerPicker {
+    fn reduce(&self, features: &Matrix, context: &Context) -> Result<Matrix> {
+        let picked = self.picked.pick(features, self.layers)?;
+        match &self.then {
+            None => Ok(picked),
+            Some(then) => then.reduce(&picked, context),
         }
     }
 }

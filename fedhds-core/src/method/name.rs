@@ -29,13 +29,19 @@ pub enum Preset {
     /// The same, spread over the round's clients. Where one client is one task this explains what selection
     /// gains, so selection must be measured against it.
     Stratified,
+    /// Records of the round's clients by their perplexity under the untuned model, those around each client's median first; as many of each
+    /// client as `random` takes. The paper's baseline; needs a scorer that gives `loss`.
+    Perplexity,
+    /// Each record is a group of its own, so that the server's k-means sees all records of the round: the paper's ablation GlobalSelect.
+    /// It uploads every record's features.
+    GlobalSelect,
     /// Every record of every client of the round: FedIT.
     All,
 }
 
 impl Preset {
     /// Every preset.
-    pub const ALL: [Preset; 8] = [
+    pub const ALL: [Preset; 10] = [
         Preset::Fedhds,
         Preset::FedhdsTurbo,
         Preset::FedhdsShared,
@@ -43,6 +49,8 @@ impl Preset {
         Preset::FedhdsRobust,
         Preset::Random,
         Preset::Stratified,
+        Preset::Perplexity,
+        Preset::GlobalSelect,
         Preset::All,
     ];
 
@@ -56,6 +64,8 @@ impl Preset {
             Preset::FedhdsRobust => "fedhds_robust",
             Preset::Random => "random",
             Preset::Stratified => "stratified",
+            Preset::Perplexity => "perplexity",
+            Preset::GlobalSelect => "global_select",
             Preset::All => "all",
         }
     }

@@ -10,7 +10,7 @@ use super::name::Preset;
 use super::options::{Copies, Limits, Noise, Regroup, Repeats, Ungrouped};
 use crate::cluster::{HdbscanConfig, KMeansConfig};
 use crate::privacy::UploadConfig;
-use crate::reduce::{PerplexityLimit, TsneConfig};
+use crate::reduce::{Layers, PerplexityLimit, TsneConfig};
 use crate::select::CoverageMemoryConfig;
 
 /// Distinct records of a group in the presets that are not the paper's: the mean of three is no record's features.
@@ -85,6 +85,22 @@ impl Preset {
             }
             Preset::Random => (FeatureSource::None, no_groups(), flat_server(ServerSelector::Random), BUDGET),
             Preset::Stratified => (FeatureSource::None, no_groups(), flat_server(ServerSelector::Stratified), BUDGET),
+            Preset::Perplexity => {
+                let client = ClientConfig { selector: ClientSelector::PerplexityMiddle, ..no_groups() };
+                (FeatureSource::None, client, flat_server(ServerSelector::Random), BUDGET)
+            }
+            Preset::GlobalSelect => {
+                let client = ClientConfig {
+                    layer_norm: true,
+                    reducer: ReducerConfig::None(NoParams {}),
+                    clusterer: ClientClusterer::Each(NoParams {}),
+                    frame: Frame::Shared,
+                    repeats: Repeats::Avoid,
+                    ..paper_client()
+                };
+                let clusterer = ServerClusterer::Kmeans(KMeansConfig::default());
+                (FeatureSource::Model, client, ServerConfig { clusterer, ..paper_server() }, BUDGET)
+            }
             Preset::All => (FeatureSource::None, no_groups(), flat_server(ServerSelector::Random), Count::All),
         };
         MethodConfig { preset: self, name: self.name().into(), features, client, server, count }
@@ -97,6 +113,7 @@ fn hdbscan(min_cluster_size: usize) -> HdbscanConfig {
 
 fn paper_client() -> ClientConfig {
     ClientConfig {
+        layers: Layers::All,
         layer_norm: false,
         reducer: ReducerConfig::Tsne(TsneConfig { perplexity_limit: PerplexityLimit::Rows, ..TsneConfig::default() }),
         clusterer: ClientClusterer::Hdbscan(hdbscan(5)),

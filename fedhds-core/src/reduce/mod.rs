@@ -4,6 +4,7 @@
 //! - [`SharedProjection`]: one frame for all clients, from a seed that they share.
 //! - [`Pca`], [`KernelPca`]: the ablation's alternatives.
 //! - [`layer_norm_per_layer`]: what comes before it, so that no layer outweighs the others.
+//! - [`Layers`]: which layers of a feature vector count.
 //! - [`Identity`]: the features as they are.
 //! - [`check_reduced`]: what a pipeline asks of any reducer's result, the user's own included.
 
@@ -11,6 +12,7 @@ mod eigen;
 mod gram;
 mod kernel_pca;
 mod layer_norm;
+mod layers;
 mod pca;
 mod projection;
 mod range;
@@ -18,6 +20,7 @@ pub mod tsne;
 
 pub use kernel_pca::{Kernel, KernelPca, KernelPcaConfig};
 pub use layer_norm::layer_norm_per_layer;
+pub use layers::Layers;
 pub use pca::{FittedPca, Pca, PcaConfig};
 pub use projection::{SharedProjection, SharedProjectionConfig};
 pub use tsne::{PerplexityLimit, Tsne, TsneConfig, kl_divergence};

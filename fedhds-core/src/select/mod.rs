@@ -6,6 +6,7 @@
 //! | [`RandomMember`] | members of each group, at random | `random_member.rs` |
 //! | [`FacilityLocation`] | rows that together lie near everything | `facility_location.rs` |
 //! | [`SaturatedCoverage`] | rows near what is least covered, several times where it pays | `saturated_coverage.rs` |
+//! | [`Perplexity`] | rows of low, middling or high perplexity | `perplexity.rs` |
 //! | [`Random`] | rows uniformly at random | `random.rs` |
 //! | [`Stratified`] | the same, spread over their owners | `stratified.rs` |
 //!
@@ -29,6 +30,7 @@ mod facility_location;
 mod facility_terms;
 mod memory;
 mod nearest_centroid;
+mod perplexity;
 pub mod quota;
 mod random;
 mod random_member;
@@ -41,6 +43,7 @@ pub(crate) use covered_before::covered_before;
 pub use facility_location::FacilityLocation;
 pub use memory::{CoverageMemory, CoverageMemoryConfig};
 pub use nearest_centroid::NearestCentroid;
+pub use perplexity::{Band, Perplexity};
 pub use random::Random;
 pub use random_member::RandomMember;
 pub use rows::check_rows;

@@ -247,6 +247,9 @@ impl<'a> RoundStep<'a> {
                 let (scores, seconds) = sim.cache.scores(scorer.as_ref(), &client.data.records, adapter, &context)?;
                 let first = !scorer.is_frozen() || !self.charged.contains(&client.data.client);
                 client.record.seconds.insert("scores".into(), if first { seconds } else { 0.0 });
+                if first {
+                    client.record.passes += scorer.passes(&client.data.records)?.round() as u64;
+                }
                 Some(scores)
             }
         };

@@ -1,4 +1,4 @@
-//! A method of an experiment: a preset's name, or a table that changes a preset; or the oracle.
+//! A method of an experiment: a preset's name, or a table that changes a preset; the oracle; or Coreset-Cent.
 
 use crate::error::{Error, Result};
 use crate::features::TextFeaturesConfig;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 ///   round: a baseline at equal compute.
 /// - `filter = "rules"`: what [`rules`](crate::dataset::rules) know to be bad is taken from the clients before the run.
 /// - `preset = "oracle"`, or the bare name `"oracle"`: the arm that is told the truth of [`data.conditions`](super::Conditions).
+/// - `preset = "coreset_cent"`, or the bare name: the paper's baseline that has all records in one place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MethodEntry(toml::Value);
@@ -35,6 +36,8 @@ const FILTER: &str = "filter";
 const OWN_KEYS: [&str; 3] = [COUNT_OF, COMPUTE_OF, FILTER];
 /// The name of the arm that is told the truth.
 const ORACLE: &str = "oracle";
+/// The name of the arm that has all records in one place.
+const CORESET_CENT: &str = "coreset_cent";
 
 /// What an entry of the list of methods is, all its settings resolved.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -42,15 +45,17 @@ const ORACLE: &str = "oracle";
 pub enum Arm {
     /// A method.
     Method(Box<MethodConfig>),
-    /// The arm that is told which records are good, which are copies, and their tasks.
-    Oracle(Oracle),
+    /// The arm that is told which records are good, which are copies, and their tasks: clean, distinct records, spread over the tasks.
+    Oracle(CountAlone),
+    /// The arm that has all records in one place: those nearest to the centres of k-means over the last layer's features.
+    CoresetCent(CountAlone),
 }
 
-/// The arm that is told the truth: clean, distinct records, spread over the tasks.
+/// An arm that has no settings but how many records train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Oracle {
-    /// `oracle`.
+pub struct CountAlone {
+    /// `oracle` or `coreset_cent`.
     preset: String,
     /// What tables call it.
     #[serde(default)]
@@ -73,7 +78,7 @@ impl Arm {
     pub fn count(&self) -> &Count {
         match self {
             Arm::Method(method) => &method.count,
-            Arm::Oracle(oracle) => &oracle.count,
+            Arm::Oracle(arm) | Arm::CoresetCent(arm) => &arm.count,
         }
     }
 
@@ -81,13 +86,18 @@ impl Arm {
     pub fn set_count(&mut self, count: Count) {
         match self {
             Arm::Method(method) => method.count = count,
-            Arm::Oracle(oracle) => oracle.count = count,
+            Arm::Oracle(arm) | Arm::CoresetCent(arm) => arm.count = count,
         }
     }
 
     /// Whether it is told the truth.
     pub fn is_oracle(&self) -> bool {
         matches!(self, Arm::Oracle(_))
+    }
+
+    /// Whether it has all records in one place.
+    pub fn is_pooled(&self) -> bool {
+        matches!(self, Arm::CoresetCent(_))
     }
 }
 
@@ -125,8 +135,11 @@ impl MethodEntry {
 
     /// Whether it is the arm that is told the truth.
     pub fn is_oracle(&self) -> bool {
-        let preset = self.0.as_str().or_else(|| self.0.get("preset").and_then(toml::Value::as_str));
-        preset == Some(ORACLE)
+        self.preset_name() == Some(ORACLE)
+    }
+
+    fn preset_name(&self) -> Option<&str> {
+        self.0.as_str().or_else(|| self.0.get("preset").and_then(toml::Value::as_str))
     }
 
     /// What is taken from the clients before the run.
@@ -190,10 +203,10 @@ impl MethodEntry {
         if let Some(table) = entry.as_table_mut() {
             OWN_KEYS.iter().for_each(|own| drop(table.remove(*own)));
         }
-        let mut arm = if self.is_oracle() {
-            Arm::Oracle(oracle(entry).map_err(at)?)
-        } else {
-            Arm::Method(Box::new(MethodConfig::from_toml(entry).map_err(at)?))
+        let mut arm = match self.preset_name() {
+            Some(ORACLE) => Arm::Oracle(count_alone(entry).map_err(at)?),
+            Some(CORESET_CENT) => Arm::CoresetCent(count_alone(entry).map_err(at)?),
+            _ => Arm::Method(Box::new(MethodConfig::from_toml(entry).map_err(at)?)),
         };
         let columns = TextFeaturesConfig::default().dims;
         if let Arm::Method(method) = &arm
@@ -204,23 +217,31 @@ impl MethodEntry {
                 format!("expected {columns}, the columns of the texts' features, got {}", method.client.shared_dims);
             return Err(Error::config(format!("{key}.client.shared_dims"), message));
         }
-        if let Arm::Oracle(Oracle { count, .. }) = &arm
+        if let Arm::Oracle(CountAlone { count, .. }) | Arm::CoresetCent(CountAlone { count, .. }) = &arm
             && self.has_count()
         {
             if *count == Count::PerCluster {
-                let message = "expected a budget, a ratio or `all`: the oracle has no clusters to count";
+                let message = format!("expected a budget, a ratio or `all`: `{label}` has no clusters to count");
                 return Err(Error::config(format!("{key}.count"), message));
             }
             count.check().map_err(at)?;
         }
+        let in_budgets = match &arm {
+            Arm::Method(method) => matches!(method.count, Count::Budget(_) | Count::Tokens(_)),
+            Arm::Oracle(_) | Arm::CoresetCent(_) => true,
+        };
         if self.follows().is_some() {
             // Known when the other method has run; until then it would select none.
             arm.set_count(Count::PerRound(Vec::new()));
             if let Arm::Method(method) = &arm {
                 method.check().map_err(at)?;
             }
-        } else if !self.has_count() && (arm.is_oracle() || matches!(arm.count(), Count::Budget(_) | Count::Tokens(_))) {
+        } else if !self.has_count() && in_budgets {
             arm.set_count(budget.into());
+        }
+        if arm.is_pooled() && !matches!(arm.count(), Count::Budget(_) | Count::PerRound(_)) {
+            let message = "expected a budget in records: it makes as many clusters as the run trains on";
+            return Err(Error::config(format!("{key}.count"), message));
         }
         if label.contains(['/', '\\']) || label.starts_with('.') {
             return Err(Error::config(
@@ -238,15 +259,17 @@ impl MethodEntry {
     pub fn resolve(&self, budget: RoundBudget, key: &str) -> Result<MethodConfig> {
         match self.arm(budget, key)? {
             Arm::Method(method) => Ok(*method),
-            Arm::Oracle(_) => Err(Error::config(key, "expected a method, got the oracle")),
+            Arm::Oracle(_) | Arm::CoresetCent(_) => {
+                Err(Error::config(key, format!("expected a method, got `{}`", self.label())))
+            }
         }
     }
 }
 
-fn oracle(entry: toml::Value) -> Result<Oracle> {
+fn count_alone(entry: toml::Value) -> Result<CountAlone> {
     match entry {
-        toml::Value::String(preset) => Ok(Oracle { preset, name: None, count: Count::default() }),
-        table => parse::from_value(ORACLE, Value::from(table)),
+        toml::Value::String(preset) => Ok(CountAlone { preset, name: None, count: Count::default() }),
+        table => parse::from_value("(document)", Value::from(table)),
     }
 }
 
@@ -317,6 +340,22 @@ mod tests {
             let entry = entries(&format!(r#"methods = [{{ preset = "oracle", {text} }}]"#));
             let error = entry[0].arm(SEVEN, "methods[0]").unwrap_err().to_string();
             assert!(error.contains("methods[0]") && error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn coreset_cent_is_an_arm_with_a_budget_in_records() {
+        let text = r#"methods = ["random", "coreset_cent", { preset = "coreset_cent", name = "matched", count_of = "random" }]"#;
+        let methods = entries(text);
+        let arm = methods[1].arm(SEVEN, "methods[1]").unwrap();
+        assert!(arm.is_pooled() && !arm.is_oracle() && *arm.count() == Count::Budget(7));
+        assert_eq!(*methods[2].arm(SEVEN, "methods[2]").unwrap().count(), Count::PerRound(Vec::new()));
+        assert!(methods[1].resolve(SEVEN, "methods[1]").unwrap_err().to_string().contains("`coreset_cent`"));
+        let error = methods[1].arm(RoundBudget::Tokens(90), "methods[1]").unwrap_err().to_string();
+        assert!(error.contains("`methods[1].count`") && error.contains("budget in records"), "{error}");
+        for text in [r#"count = "all""#, r#"count = { ratio = 0.2 }"#, r#"features = "proxy""#] {
+            let entry = entries(&format!(r#"methods = [{{ preset = "coreset_cent", {text} }}]"#));
+            assert!(entry[0].arm(SEVEN, "methods[0]").is_err(), "{text}");
         }
     }
 

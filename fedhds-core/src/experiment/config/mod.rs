@@ -13,7 +13,7 @@ mod until;
 pub use crate::simulate::Until;
 pub use conditions::Conditions;
 pub use data::{Caps, DataConfig, TestConfig, TooLong};
-pub use methods::{Arm, Filter, MethodEntry, Oracle, STEPS_A_PASS};
+pub use methods::{Arm, CountAlone, Filter, MethodEntry, STEPS_A_PASS};
 
 use crate::aggregate::AggregatorConfig;
 use crate::dataset::Prompt;

@@ -165,7 +165,10 @@ impl Experiment {
             return Ok(record);
         }
         let Arm::Method(method) = &plan.arm else {
-            return Err(Error::config("methods", "expected a method with a quality gate, got the oracle"));
+            return Err(Error::config(
+                "methods",
+                format!("expected a method with a quality gate, got `{}`", plan.label),
+            ));
         };
         let features = self.stages.features(plan.features());
         let pipeline = method.pipeline(features.map_or(1, |f| f.layers))?;
