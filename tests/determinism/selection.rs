@@ -6,7 +6,8 @@ use fedhds_core::client::Client;
 use fedhds_core::method::{MethodConfig, Preset};
 use fedhds_core::protocol::Wire;
 use fedhds_core::server::Server;
-use fedhds_core::types::{ClientId, Context, Matrix, Round, RowId, Seed};
+use fedhds_core::stage::Rows;
+use fedhds_core::types::{ClientId, Context, Matrix, Round, RowId, Scores, Seed};
 
 /// Forty records a client, in two "layers" of 24.
 fn features(client: u32) -> Matrix {
@@ -28,7 +29,10 @@ fn round(config: &MethodConfig) -> (Vec<Vec<u8>>, Vec<Vec<RowId>>) {
     for &id in &ids {
         let mut client = Client::new(id, &pipeline);
         let context = Context::new(Seed(3).derive("client", id.0.into()));
-        let summary = client.summarize(&start, &features(id.0), &context).unwrap();
+        let features = features(id.0);
+        let losses = (0..features.rows()).map(|row| features.row(row)[0]).collect();
+        let scores = Scores::new(["loss"], Matrix::new(features.rows(), 1, losses).unwrap()).unwrap();
+        let summary = client.summarize(&start, Rows::new(&features).scores(Some(&scores)), &context).unwrap();
         sent.push(summary.encode().unwrap());
         server.receive(id, &sent[sent.len() - 1]).unwrap();
         clients.push(client);

@@ -42,7 +42,9 @@ const TEXT: &str = "client.shared_dims = 24";
 
 /// The presets, and variants that reach every other stage; by name.
 fn methods() -> BTreeMap<String, String> {
-    let presets = Preset::ALL.iter().map(|preset| {
+    // Those that came later have nothing to be held to.
+    let kept = |preset: &&Preset| !matches!(preset, Preset::Perplexity | Preset::GlobalSelect);
+    let presets = Preset::ALL.iter().filter(kept).map(|preset| {
         let quick = match preset {
             Preset::Fedhds | Preset::FedhdsTurbo | Preset::FedhdsShared => QUICK,
             Preset::FedhdsRobust => TEXT,

@@ -8,7 +8,7 @@ use fedhds_core::protocol::{
     SelectionOrder, SpareGroups, TokensAsked, Wire as _,
 };
 use fedhds_core::stage::Rows;
-use fedhds_core::types::{ClientId, ClusterId, Context, Matrix, Round, RowId, Seed};
+use fedhds_core::types::{ClientId, ClusterId, Context, Matrix, Round, RowId, Scores, Seed};
 use fedhds_core::{Error, Result};
 use proptest::prelude::*;
 
@@ -112,8 +112,11 @@ fn an_order_is_answered_once_with_every_preset() {
     for preset in Preset::ALL {
         let pipeline = pipeline(preset);
         let features = rows_of(&pipeline);
+        let losses = (0..RECORDS).map(|row| (row * 37 % 11) as f32).collect();
+        let scores = Scores::new(["loss"], Matrix::new(RECORDS, 1, losses).unwrap()).unwrap();
         let mut client = Client::new(ClientId(3), &pipeline);
-        let summary = client.summarize(&start(&pipeline, 4), &features, &Context::new(1)).unwrap();
+        let rows = Rows::new(&features).scores(Some(&scores));
+        let summary = client.summarize(&start(&pipeline, 4), rows, &Context::new(1)).unwrap();
         let Some(group) = summary.groups.first() else { continue };
         let (one, other) = (order(4, &[(group.cluster.0, 2)]), order(4, &[(group.cluster.0, 1)]));
         let rows = client.choose(&one, &Context::new(1)).unwrap();

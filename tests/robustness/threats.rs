@@ -3,7 +3,7 @@
 
 use super::hostile_server::text_rows;
 use fedhds_core::client::Client;
-use fedhds_core::method::{MethodConfig, Pipeline};
+use fedhds_core::method::{AllowedMethods, MethodConfig, Pipeline};
 use fedhds_core::protocol::{ClientSummary, RecordKeys, RoundStart};
 use fedhds_core::stage::Rows;
 use fedhds_core::types::{ClientId, Context, Matrix, Round, RowId, Secret, Seed};
@@ -197,9 +197,21 @@ fn attacks_on_what_is_uploaded() {
     }
 }
 
+/// What `global_select` is for: every record is read, so that no client runs it unless its owner says so.
+#[test]
+fn global_select_shows_every_record() {
+    let method = MethodConfig::from_text("preset = \"global_select\"").unwrap();
+    let refused = AllowedMethods::default().check(&method).unwrap_err().to_string();
+    assert!(refused.contains("preset"), "{refused}");
+    let features = text_rows(&texts());
+    let upload = &uploads(&method.pipeline(1).unwrap(), &features, 1, 0.0, 0)[0];
+    assert_eq!(upload.summary.centroids.rows(), features.rows());
+    assert!(upload.summary.groups.iter().all(|group| group.size == 1));
+}
+
 #[test]
 fn methods_without_features_send_one_size() {
-    for preset in ["random", "stratified", "all"] {
+    for preset in ["random", "stratified", "perplexity", "all"] {
         let pipeline = MethodConfig::from_text(&format!("preset = \"{preset}\"")).unwrap().pipeline(1).unwrap();
         for upload in uploads(&pipeline, &Matrix::zeros(40, 0), 3, 0.0, 0) {
             assert_eq!((upload.summary.groups.len(), upload.summary.centroids.cols()), (1, 0));
