@@ -28,7 +28,7 @@ pub(crate) struct Machine {
 
 /// The context of a call, with the seed that the core's simulation derives for it.
 pub(crate) fn call_context(seed: u64, round: Round, who: &str, number: u32, call: &str, control: &Control) -> Context {
-    Context { seed: Seed(seed).of_call(round, who, number, call), control: control.clone() }
+    Context { control: control.clone(), ..Context::new(Seed(seed).of_call(round, who, number, call)) }
 }
 
 /// What a message is: 1 round start, 2 client summary, 3 selection order, 4 global adapter, 5 local update.

@@ -31,7 +31,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// The context of a call, as the core's simulation derives it.
 pub fn context(seed: u64, round: Round, who: &str, number: u32, call: &str, control: &Control) -> Context {
-    Context { seed: Seed(seed).of_call(round, who, number, call), control: control.clone() }
+    Context { control: control.clone(), ..Context::new(Seed(seed).of_call(round, who, number, call)) }
 }
 
 /// The seed that the core's simulation gives to a call (`train`, ...) of a client in a round; without a round, to that call

@@ -14,7 +14,7 @@ use fedhds_core::metrics::RougeFlavor;
 use fedhds_core::model::{Activations, Device, LanguageModel, gguf};
 use fedhds_core::stage::{Evaluator as _, FeatureExtractor as _, Trainer as _};
 use fedhds_core::train::{LoraTrainer, check_adapter};
-use fedhds_core::types::{Context, Control, Record, Seed};
+use fedhds_core::types::{Context, Control, Record};
 use fedhds_core::{Error, Result};
 use numpy::PyArray2;
 use pyo3::prelude::*;
@@ -57,7 +57,7 @@ fn feature_states(params: &FeatureParams, layers: usize) -> PyResult<Vec<usize>>
 }
 
 fn context(seed: u64, control: &Control) -> Context {
-    Context { seed: Seed(seed), control: control.clone() }
+    Context { control: control.clone(), ..Context::new(seed) }
 }
 
 /// A language model or encoder.

@@ -22,7 +22,7 @@ impl Server {
     /// # Errors
     /// All name `from`. [`Error::Protocol`] for bytes that are no such message, at a time when none is expected, of a client that is not in
     /// the round or has sent one already, of another client, round or number of coordinates; for an update of a client without an order,
-    /// or of more records than ordered. [`Error::Adapter`] for an adapter that is not like the global one; the aggregator's own.
+    /// or of more records than ordered. [`Error::Adapter`] for an adapter that is not like the global one, or whose frozen factor moved; the aggregator's own.
     /// The message is then as if it had not come, and the round's report says why: nobody else is touched.
     pub fn receive(&mut self, from: ClientId, bytes: &[u8]) -> Result<Kind> {
         match self.check_length(bytes).and_then(|()| Message::decode(bytes)) {
@@ -156,7 +156,7 @@ impl Server {
         Ok(())
     }
 
-    fn take_update(&mut self, from: ClientId, update: LocalUpdate) -> Result<()> {
+    fn take_update(&mut self, from: ClientId, mut update: LocalUpdate) -> Result<()> {
         self.expect(Phase::Training, "local_update")?;
         let Some(expected) = &self.state.expected else {
             let got = "an update";
@@ -182,6 +182,7 @@ impl Server {
                 update.records,
             ));
         }
+        self.with_frozen(&mut update.adapter)?;
         expected.check(&update.adapter)?;
         let (trained, tokens) = (self.trained_groups(&update)?, self.trained_tokens(&update)?);
         let distance = self.global.as_ref().map_or(0.0, |global| step::distance(global, &update.adapter));

@@ -11,6 +11,7 @@ use crate::types::{AdapterTensor, ClusterId, Matrix, RowId};
 use proptest::prelude::*;
 use std::sync::Arc;
 
+mod frozen;
 mod hostile;
 mod once;
 mod refusals;

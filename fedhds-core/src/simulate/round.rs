@@ -176,7 +176,7 @@ impl<'a> RoundStep<'a> {
 
     pub(super) fn context(&self, who: &str, number: u32, call: &str) -> Context {
         let seed = self.simulation.seed.of_call(self.round, who, number, call);
-        Context { seed, control: self.simulation.control.clone() }
+        Context { control: self.simulation.control.clone(), ..Context::new(seed) }
     }
 
     fn client_context(&self, client: &Active<'_>, call: &str) -> Context {
@@ -322,7 +322,8 @@ impl<'a> RoundStep<'a> {
         }
         client.receive_adapter(adapter_bytes);
         let clock = Instant::now();
-        let trained = sim.trainer.train(global, &chosen, &self.client_context(client, "train"))?;
+        let factors = client.machine.factors();
+        let trained = sim.trainer.train(global, &chosen, &self.client_context(client, "train").training(factors))?;
         client.record.seconds.insert("train".into(), clock.elapsed().as_secs_f64());
         check_trained(global, &trained)?;
         client.record.selected = chosen.into_iter().map(|r| r.id).collect();
@@ -332,7 +333,9 @@ impl<'a> RoundStep<'a> {
         client.record.tokens = trained.tokens;
         client.record.skipped = trained.skipped;
         client.record.losses = trained.losses.clone();
-        let update = client.machine.update(&order, &rows, trained)?.encode()?;
+        let mut update = client.machine.update(&order, &rows, trained)?;
+        update.leave_out_frozen(factors, global)?;
+        let update = update.encode()?;
         client.record.traffic.add(Kind::LocalUpdate, update.len());
         Ok(Some(update))
     }

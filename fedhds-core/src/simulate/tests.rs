@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 mod bad_clients;
+mod factors;
 mod reasons;
 
 const ROUNDS: usize = 6;

@@ -322,7 +322,7 @@ mod tests {
         }
         let heard = Arc::new(Heard::default());
         let control = Control { progress: Some(heard.clone()), ..Control::default() };
-        let context = Context { seed: Seed(1), control };
+        let context = Context { control, ..Context::new(1) };
         let model = small_model();
         train_adapter(model.as_ref(), &adapter(0.0), &examples(2), &fast(), &context).unwrap();
         assert_eq!(*heard.0.lock().unwrap(), ["begin train 2", "train 1", "train 1", "end train"]);
