@@ -7,6 +7,7 @@ mod gate;
 mod groups;
 mod picked;
 mod pins;
+mod rank;
 mod saved;
 mod spend;
 
@@ -50,6 +51,8 @@ pub struct Client {
     refused: BTreeSet<RowId>,
     least_group: usize,
     max_records: usize,
+    /// The rank that it trains at most.
+    rank: Option<usize>,
     pins: Pins,
     answered: Answered,
     identity: RunIdentity,
@@ -68,6 +71,7 @@ impl Client {
             refused: BTreeSet::new(),
             least_group: 1,
             max_records: MAX_RECORDS,
+            rank: None,
             pins: Pins::default(),
             answered: Answered::default(),
             identity: pipeline.client.identity.clone(),

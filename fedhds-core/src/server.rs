@@ -56,6 +56,8 @@ pub struct Server {
     state: ServerState,
     /// What the round's clients train, where it takes updates.
     global: Option<Adapter>,
+    /// It at the smaller ranks of clients, as they start from it.
+    starts: BTreeMap<usize, Adapter>,
     /// What it is, for its saved state.
     identity: RunIdentity,
     /// What the adapters of all rounds are like, once one was there.
@@ -108,6 +110,7 @@ impl Server {
             aggregator,
             state: ServerState::default(),
             global: None,
+            starts: BTreeMap::new(),
             updates: BTreeMap::new(),
             limited: BTreeMap::new(),
             aggregated: None,

@@ -10,7 +10,7 @@
 //! | [`FedSvd`] | the mean of B; A becomes the directions of the product | `fedsvd.rs` |
 //!
 //! [`AggregatorConfig`] names them in a configuration. What they share: `product.rs` has the arithmetic of products B A, `product_error.rs` the measure that
-//! each reports, `factor_mean.rs` the mean while a factor is frozen.
+//! each reports, `factor_mean.rs` the mean while a factor is frozen. [`truncated`] is what a client of a smaller rank starts from.
 
 mod config;
 mod factor_mean;
@@ -22,6 +22,7 @@ mod product_error;
 mod rolora;
 mod server_optimizer;
 mod shape;
+mod truncate;
 mod weighted_mean;
 
 pub use config::{AggregatorConfig, NoSettings};
@@ -31,6 +32,7 @@ pub use flexlora::{FlexLora, FlexLoraConfig};
 pub use rolora::RoLora;
 pub use server_optimizer::{FedAdamConfig, FedAvgMConfig, ServerOptimizer};
 pub use shape::AdapterShape;
+pub use truncate::truncated;
 pub use weighted_mean::WeightedMean;
 
 #[cfg(test)]

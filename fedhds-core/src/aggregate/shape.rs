@@ -19,6 +19,11 @@ impl AdapterShape {
         Self { config: adapter.config.clone(), tensors }
     }
 
+    /// The rank.
+    pub fn rank(&self) -> usize {
+        self.config.r
+    }
+
     /// The shape of an adapter of another rank on the same modules: A has so many rows, B so many columns.
     ///
     /// # Errors

@@ -150,6 +150,7 @@ impl Server {
         self.state = ServerState { round: self.state.round, ..Default::default() };
         self.updates.clear();
         self.limited.clear();
+        self.starts.clear();
         (self.global, self.aggregated) = (None, None);
     }
 }

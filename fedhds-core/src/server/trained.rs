@@ -1,15 +1,17 @@
-//! What a client may send as an adapter: like the global one, with what the round does not train as it was.
+//! What a client may send as an adapter: like the global one, with what the round does not train as it was, or of a smaller rank.
 
-use super::Server;
-use crate::error::Result;
+use super::{Server, step};
+use crate::aggregate::truncated;
+use crate::error::{Error, Result};
 use crate::guard::caught;
 use crate::types::{Adapter, Factors, Round};
+use std::collections::btree_map::Entry;
 
 impl Server {
     /// Which factors of the adapter the running round trains, as its start says; both between rounds, and where another library aggregates.
     ///
     /// # Errors
-    /// [`Error::Stage`](crate::Error::Stage) where an aggregator of the user's panics.
+    /// [`Error::Stage`] where an aggregator of the user's panics.
     pub fn factors(&self) -> Result<Factors> {
         match (self.state.round, &self.state.expected) {
             (Some(round), Some(_)) => self.factors_of(round),
@@ -21,13 +23,38 @@ impl Server {
         caught("aggregator", || Ok(self.aggregator.trains(round)))
     }
 
-    /// The adapter of an update, whole: a frozen factor that was left out is the global one. Nothing but the factor's values is put in, so that
-    /// what else is wrong with the adapter is found as ever.
-    pub(super) fn with_frozen(&self, adapter: &mut Adapter) -> Result<()> {
-        let (factors, Some(global)) = (self.factors()?, &self.global) else { return Ok(()) };
+    /// Makes the adapter of an update whole, and says how far it lies from what its client started from: the global adapter, or that at the
+    /// client's rank. A frozen factor that was left out is the global one.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] for an adapter that is not like the global one, whose frozen factor moved, or of another rank where the aggregator
+    /// takes none; [`Error::Protocol`] where the round takes no updates.
+    pub(super) fn take_adapter(&mut self, adapter: &mut Adapter) -> Result<f64> {
+        let factors = self.factors()?;
+        let (Some(expected), Some(global)) = (&self.state.expected, &self.global) else {
+            let got = "an update";
+            return Err(Error::protocol("local_update", "none: the round began without a global adapter", got));
+        };
         for (name, tensor) in global.tensors.iter().filter(|(name, _)| !factors.trains(name)) {
             adapter.tensors.entry(name.clone()).or_insert_with(|| tensor.clone());
         }
-        factors.check_frozen(global, adapter)
+        let rank = adapter.config.r;
+        if rank == expected.rank() {
+            factors.check_frozen(global, adapter)?;
+            expected.check(adapter)?;
+            return Ok(step::distance(global, adapter));
+        }
+        if !caught("aggregator", || Ok(self.aggregator.takes_ranks()))? {
+            let expected =
+                format!("{}, as the global adapter has: the aggregator takes no other rank", expected.rank());
+            return Err(Error::adapter("r", expected, rank));
+        }
+        expected.of_rank(rank)?.check(adapter)?;
+        let start = match self.starts.entry(rank) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(truncated(global, rank)?),
+        };
+        factors.check_frozen(start, adapter)?;
+        Ok(step::distance(start, adapter))
     }
 }

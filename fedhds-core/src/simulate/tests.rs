@@ -33,6 +33,7 @@ fn simulation(pipeline: Pipeline, trainer: Arc<ToyTrainer>, extractor: Arc<ToyFe
         rounds: ROUNDS,
         participation: Participation::Count(4),
         evaluate: EvaluationSchedule::Every(2),
+        ..SimulationSettings::default()
     };
     Simulation::new(pipeline, Arc::new(data.clients), trainer, Box::new(WeightedMean::new()))
         .settings(settings)

@@ -1,4 +1,4 @@
-//! Runs of aggregators that say which factors a round trains.
+//! Runs of aggregators that say which factors a round trains, and of clients with ranks of their own.
 
 use super::*;
 use crate::aggregate::AggregatorConfig;
@@ -90,4 +90,31 @@ fn a_trainer_that_trains_both_is_named() {
     let error = with("ffa_lora", deaf.clone()).run().unwrap_err().to_string();
     assert!(error.contains("client ") && error.contains(A) && error.contains("B alone"), "{error}");
     with("flexlora", deaf).run().unwrap();
+}
+
+#[test]
+fn clients_of_smaller_ranks_send_less_and_take_part() {
+    let settings = |ranks: &[usize]| SimulationSettings {
+        rounds: 3,
+        participation: Participation::Count(4),
+        ranks: ranks.to_vec(),
+        ..Default::default()
+    };
+    let run = |ranks: &[usize]| with("flexlora", Arc::default()).settings(settings(ranks)).run().unwrap();
+    let (mixed, whole) = (run(&[1, 2]), run(&[]));
+    let mut seen = [0, 0];
+    for (mixed, whole) in mixed.rounds.iter().zip(&whole.rounds) {
+        assert!(mixed.left_out.is_empty(), "{:?}", mixed.left_out);
+        for (client, other) in mixed.clients.iter().zip(&whole.clients).filter(|(c, _)| !c.selected.is_empty()) {
+            let [up, all] = [client, other].map(|client| client.traffic.of(Kind::LocalUpdate).bytes);
+            assert_eq!(up < 8 * all / 10, client.client.0 % 2 == 0, "rank 1 of client {}", client.client);
+            seen[client.client.index() % 2] += 1;
+        }
+    }
+    assert!(seen.iter().all(|&clients| clients > 0), "{seen:?}");
+    assert_eq!(mixed.adapter.config.r, 2);
+    assert_eq!(bare(&run(&[2])).0, bare(&whole).0, "a rank that is no smaller changes nothing");
+    assert_eq!(bare(&run(&[7])).0, bare(&whole).0);
+    let error = with("weighted_mean", Arc::default()).settings(settings(&[1])).run().unwrap_err().to_string();
+    assert!(error.contains("ranks") && error.contains("[1]"), "{error}");
 }
