@@ -7,6 +7,7 @@ use crate::custom_pipeline::replace;
 use crate::error::OrRaise as _;
 use crate::failures::Failures;
 use crate::run::heavy_with;
+use crate::setting::Setting as _;
 use crate::shared::Shared;
 use fedhds_core::client::{self, Pair, Pins};
 use fedhds_core::method::{AllowedMethods, MethodConfig, Pipeline, Preset};
@@ -239,6 +240,23 @@ impl Client {
             shared.hold()?.update(&order, &rows, trained)?.encode()
         })?;
         Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// Which factors of the adapter the round trains: `both`, `a` or `b`.
+    #[getter]
+    fn factors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.inner.with(|client| client.factors())?.show(py)
+    }
+
+    /// Agrees to adapters of at most this rank.
+    fn set_rank(&self, rank: usize) -> PyResult<()> {
+        self.inner.with(|client| client.set_rank(rank))?.or_raise()
+    }
+
+    /// The adapter that it trains from: the global one, at its own rank.
+    fn start_from(&self, py: Python<'_>, adapter: PyRef<'_, Adapter>) -> PyResult<Adapter> {
+        let (shared, adapter) = (self.inner.clone(), adapter.inner.clone());
+        Ok(heavy_with(py, &self.failures, move |_| shared.hold()?.start_from(&adapter))?.into())
     }
 
     /// Remembers rows that it has trained on.
