@@ -233,9 +233,8 @@ impl Trainer {
     ) -> PyResult<(Adapter, Vec<f32>, usize, u64)> {
         let factors: Factors = parameter("factors", factors).or_raise()?;
         let (trainer, adapter) = (self.inner.clone(), adapter.inner.clone());
-        let trained = heavy(py, move |control| {
-            trainer.train(&adapter, &records.0, &context(seed, control).training(factors))
-        })?;
+        let trained =
+            heavy(py, move |control| trainer.train(&adapter, &records.0, &context(seed, control).training(factors)))?;
         Ok((trained.adapter.into(), trained.losses, trained.skipped, trained.tokens))
     }
 }
