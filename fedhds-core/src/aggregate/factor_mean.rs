@@ -38,7 +38,7 @@ impl FactorMean {
     pub(super) fn finish(&mut self) -> Result<Aggregated> {
         let mut aggregated = self.mean.finish()?;
         if let (Some((factors, global)), Some(adapter)) = (self.running.take(), &mut aggregated.adapter) {
-            // The mean of equal values may differ from them in the last bit.
+            // The mean of equal values is that value but for its bits: zero loses its sign.
             factors.restore(&global, adapter);
         }
         Ok(aggregated)

@@ -26,12 +26,15 @@ pub(super) struct Module {
     pub(super) outputs: usize,
 }
 
+/// A tensor's name and shape.
+type Named<'a> = (&'a str, [usize; 2]);
+
 /// The modules of an adapter in the order of their paths, by the names of its tensors.
 ///
 /// # Errors
 /// [`Error::Adapter`] that names a tensor which is neither A nor B, whose other factor is missing, or whose ranks differ.
 pub(super) fn modules(adapter: &Adapter) -> Result<Vec<Module>> {
-    let mut pairs: BTreeMap<&str, [Option<(&str, [usize; 2])>; 2]> = BTreeMap::new();
+    let mut pairs: BTreeMap<&str, [Option<Named<'_>>; 2]> = BTreeMap::new();
     for (name, tensor) in &adapter.tensors {
         let Some((path, factor)) = Factor::of(name) else {
             return Err(Error::adapter(name, "a factor, with `lora_A` or `lora_B` in its name", "neither"));
@@ -42,7 +45,7 @@ pub(super) fn modules(adapter: &Adapter) -> Result<Vec<Module>> {
         }
         *place = Some((name, tensor.shape));
     }
-    let module = |(path, pair): (&str, [Option<(&str, [usize; 2])>; 2])| match pair {
+    let module = |(path, pair): (&str, [Option<Named<'_>>; 2])| match pair {
         [Some((a, [r, inputs])), Some((b, [outputs, columns]))] if r == columns => {
             Ok(Module { path: path.to_owned(), a: a.to_owned(), b: b.to_owned(), inputs, outputs })
         }
@@ -159,9 +162,9 @@ impl Stack {
         let (mut right, mut left) = (Vec::with_capacity(rank), Vec::with_capacity(rank));
         for j in (0..n).rev().take(kept) {
             let (mut v, mut u) = (vec![0.0; self.inputs], vec![0.0; self.outputs]);
-            for i in 0..n {
-                add(&mut v, vectors[(i, j)], &basis[i]);
-                add(&mut u, unit * vectors[(i, j)], &narrow[i]);
+            for (i, (q, c)) in basis.iter().zip(&narrow).enumerate() {
+                add(&mut v, vectors[(i, j)], q);
+                add(&mut u, unit * vectors[(i, j)], c);
             }
             let tip = v.iter().fold(0.0f64, |tip, &value| if value.abs() > tip.abs() { value } else { tip });
             if tip < 0.0 {

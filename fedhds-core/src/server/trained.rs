@@ -35,26 +35,22 @@ impl Server {
             let got = "an update";
             return Err(Error::protocol("local_update", "none: the round began without a global adapter", got));
         };
-        for (name, tensor) in global.tensors.iter().filter(|(name, _)| !factors.trains(name)) {
-            adapter.tensors.entry(name.clone()).or_insert_with(|| tensor.clone());
-        }
-        let rank = adapter.config.r;
-        if rank == expected.rank() {
-            factors.check_frozen(global, adapter)?;
-            expected.check(adapter)?;
-            return Ok(step::distance(global, adapter));
-        }
-        if !caught("aggregator", || Ok(self.aggregator.takes_ranks()))? {
-            let expected =
-                format!("{}, as the global adapter has: the aggregator takes no other rank", expected.rank());
+        let (rank, whole) = (adapter.config.r, expected.rank());
+        if rank != whole && !caught("aggregator", || Ok(self.aggregator.takes_ranks()))? {
+            let expected = format!("{whole}, as the global adapter has: the aggregator takes no other rank");
             return Err(Error::adapter("r", expected, rank));
         }
-        expected.of_rank(rank)?.check(adapter)?;
+        let expected = expected.of_rank(rank)?;
         let start = match self.starts.entry(rank) {
+            _ if rank == whole => global,
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => place.insert(truncated(global, rank)?),
         };
+        for (name, tensor) in start.tensors.iter().filter(|(name, _)| !factors.trains(name)) {
+            adapter.tensors.entry(name.clone()).or_insert_with(|| tensor.clone());
+        }
         factors.check_frozen(start, adapter)?;
+        expected.check(adapter)?;
         Ok(step::distance(start, adapter))
     }
 }
