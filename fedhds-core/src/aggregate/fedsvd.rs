@@ -2,7 +2,7 @@
 
 use super::AdapterShape;
 use super::factor_mean::{FactorMean, no_state};
-use super::product::{Module, Stack, modules, seed_of};
+use super::product::{Module, Stack, modules, of_modules, seed_of};
 use crate::error::Result;
 use crate::stage::{Aggregated, Aggregator, ClientUpdate};
 use crate::types::{Adapter, Factors, Round};
@@ -50,17 +50,16 @@ impl Aggregator for FedSvd {
         else {
             return Ok(aggregated);
         };
-        for module in &modules {
+        let split = of_modules(&modules, |module| {
             let (a, b) = module.factors(&adapter)?;
             let rank = a.shape[0];
             let mut stack = Stack::new(module);
             stack.push(a, b, |_| 1.0);
             let seed = seed_of(module, &global)?.derive("fedsvd", u64::from(round.0));
             let directions = stack.directions(rank)?.completed(rank, module.inputs, module.outputs, seed);
-            let (a, b) = directions.factors(1.0, 1.0);
-            adapter.tensors.insert(module.a.clone(), a);
-            adapter.tensors.insert(module.b.clone(), b);
-        }
+            Ok(directions.factors(1.0, 1.0))
+        })?;
+        modules.iter().zip(split).for_each(|(module, factors)| module.set(&mut adapter, factors));
         match AdapterShape::of(&global).check(&adapter) {
             Err(error) => aggregated.report.discarded = Some(format!("a product that is not finite: {error}")),
             Ok(()) => aggregated.adapter = Some(adapter),
@@ -80,7 +79,7 @@ impl Aggregator for FedSvd {
         no_state("fedsvd", state)
     }
 
-    /// The mean's, the global adapter once more, the new one, and a module at a time in f64, stacked and as a basis.
+    /// The mean's, the global adapter once more, the new one, and modules in f64, stacked and as a basis.
     fn memory(&self, clients: usize, values: usize) -> u64 {
         self.mean.memory(clients, values) + (8 + 24) * values as u64
     }

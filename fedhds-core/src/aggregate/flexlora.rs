@@ -2,7 +2,7 @@
 
 use super::AdapterShape;
 use super::factor_mean::no_state;
-use super::product::{Module, Stack, modules, seed_of};
+use super::product::{Module, Stack, modules, of_modules, seed_of};
 use super::product_error::PRODUCT_ERROR;
 use crate::error::{Error, Result};
 use crate::sorting;
@@ -121,16 +121,19 @@ impl Aggregator for FlexLora {
         }
         let mut adapter = running.global.clone();
         let scale = f64::from(adapter.config.scaling());
-        let (mut square, mut lost) = (0.0, 0.0);
-        for module in &running.modules {
+        let joined = of_modules(&running.modules, |module| {
             let rank = module.factors(&running.global)?.0.shape[0];
             let directions = running.stack(module, total, self)?.directions(rank)?;
-            square += directions.square;
-            lost += directions.lost;
+            let squares = (directions.square, directions.lost);
             let seed = seed_of(module, &running.global)?.derive("flexlora", u64::from(running.round.0));
-            let (a, b) = directions.completed(rank, module.inputs, module.outputs, seed).factors(row_length(), scale);
-            adapter.tensors.insert(module.a.clone(), a);
-            adapter.tensors.insert(module.b.clone(), b);
+            let directions = directions.completed(rank, module.inputs, module.outputs, seed);
+            Ok((directions.factors(row_length(), scale), squares))
+        })?;
+        let (mut square, mut lost) = (0.0, 0.0);
+        for (module, (factors, squares)) in running.modules.iter().zip(joined) {
+            module.set(&mut adapter, factors);
+            square += squares.0;
+            lost += squares.1;
         }
         let mut aggregated = Aggregated::default();
         let error = if lost == 0.0 { 0.0 } else { (lost / square).sqrt() };
@@ -156,7 +159,7 @@ impl Aggregator for FlexLora {
         no_state("flexlora", state)
     }
 
-    /// Every client's adapter, the global one and the new one, and of one module at a time the stack and its basis in f64.
+    /// Every client's adapter, the global one and the new one, and of the modules that are worked on side by side the stack and its basis in f64.
     fn memory(&self, clients: usize, values: usize) -> u64 {
         let (clients, values) = (clients as u64, values as u64);
         (4 * (clients + 2) + 16 * clients) * values

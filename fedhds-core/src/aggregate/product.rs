@@ -4,6 +4,7 @@
 //! the layer, `[out, in]`, and is never formed: its terms are stacked, and what is asked of it comes from small matrices.
 
 use crate::error::{Error, Result};
+use crate::loops;
 use crate::spectrum::spectrum;
 use crate::types::{Adapter, AdapterTensor, Control, Factor, Seed};
 use rand::RngExt as _;
@@ -65,6 +66,21 @@ impl Module {
         let fetch = |name: &str| adapter.tensors.get(name).ok_or_else(|| Error::adapter(name, "a tensor", "none"));
         Ok((fetch(&self.a)?, fetch(&self.b)?))
     }
+
+    /// Puts A and B of this module into an adapter.
+    pub(super) fn set(&self, adapter: &mut Adapter, (a, b): (AdapterTensor, AdapterTensor)) {
+        adapter.tensors.insert(self.a.clone(), a);
+        adapter.tensors.insert(self.b.clone(), b);
+    }
+}
+
+/// What `work` makes of each module, in their order; several modules side by side.
+///
+/// # Errors
+/// That of the first module that failed.
+pub(super) fn of_modules<T: Send>(modules: &[Module], work: impl Fn(&Module) -> Result<T> + Sync) -> Result<Vec<T>> {
+    let made = loops::try_map(modules.len(), 1, |at| work(&modules[at]).map(Some))?;
+    Ok(made.into_iter().flatten().collect())
 }
 
 /// The sum of scalar products, in eight lanes: the order of the sums is the same on every machine.

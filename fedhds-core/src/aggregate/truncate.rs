@@ -2,7 +2,7 @@
 
 use super::AdapterShape;
 use super::flexlora::row_length;
-use super::product::{Stack, modules, seed_of};
+use super::product::{Stack, modules, of_modules, seed_of};
 use crate::error::{Error, Result};
 use crate::types::{Adapter, AdapterConfig};
 
@@ -26,16 +26,16 @@ pub fn truncated(adapter: &Adapter, r: usize) -> Result<Adapter> {
     let config = AdapterConfig { r, ..adapter.config.clone() };
     let (before, after) = (f64::from(adapter.config.scaling()), f64::from(config.scaling()));
     let mut smaller = Adapter { config, ..Adapter::default() };
-    for module in modules(adapter)? {
+    let modules = modules(adapter)?;
+    let cut = of_modules(&modules, |module| {
         let (a, b) = module.factors(adapter)?;
-        let mut stack = Stack::new(&module);
+        let mut stack = Stack::new(module);
         stack.push(a, b, |_| before);
-        let seed = seed_of(&module, adapter)?.derive("truncated", r as u64);
+        let seed = seed_of(module, adapter)?.derive("truncated", r as u64);
         let directions = stack.directions(r)?.completed(r, module.inputs, module.outputs, seed);
-        let (a, b) = directions.factors(row_length(), after);
-        smaller.tensors.insert(module.a, a);
-        smaller.tensors.insert(module.b, b);
-    }
+        Ok(directions.factors(row_length(), after))
+    })?;
+    modules.iter().zip(cut).for_each(|(module, factors)| module.set(&mut smaller, factors));
     AdapterShape::of(&smaller).check(&smaller)?;
     Ok(smaller)
 }
