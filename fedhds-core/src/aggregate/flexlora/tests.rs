@@ -193,3 +193,17 @@ fn what_does_not_fit_is_named_and_what_overflows_is_not_taken() {
     let finished = round(&mut plain(), 0, &global, &updates([(huge, 1)]));
     assert!(finished.adapter.is_none() && finished.report.discarded.unwrap().contains("not finite"));
 }
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let clients = updates((0..3).map(|at| (random(2, 3.0, [17, 23], at), at as usize + 1)));
+    let global = random(2, 3.0, [17, 23], 9);
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| round(&mut plain(), 0, &global, &clients))
+    };
+    let one = on(1);
+    for threads in [2, 5] {
+        assert_eq!(on(threads), one);
+    }
+}
