@@ -7,6 +7,7 @@ mod gate;
 mod groups;
 mod picked;
 mod pins;
+mod rank;
 mod saved;
 mod spend;
 
@@ -24,11 +25,11 @@ use crate::method::checked::run_upload;
 use crate::method::{ClientStages, Pipeline};
 use crate::protocol::{
     Ask, ClientSummary, GroupTokens, GroupsDigest, LocalUpdate, MAX_RECORD_TOKENS, MAX_RECORDS, RecordKeys, Registered,
-    RegisteredClient, RoundStart, Section as _, SelectionOrder, SpareGroups, TokensAsked, TrainedGroups, TrainedTokens,
-    Wire as _,
+    RegisteredClient, RoundStart, Section as _, SelectionOrder, SpareGroups, TokensAsked, TrainedFactors,
+    TrainedGroups, TrainedTokens, Wire as _,
 };
 use crate::stage::{Rows, Trained};
-use crate::types::{ClientId, ClusterId, Context, Matrix, RowId, RunIdentity, Secret};
+use crate::types::{ClientId, ClusterId, Context, Factors, Matrix, RowId, RunIdentity, Secret};
 use std::collections::BTreeSet;
 
 /// A client of the federation.
@@ -50,6 +51,8 @@ pub struct Client {
     refused: BTreeSet<RowId>,
     least_group: usize,
     max_records: usize,
+    /// The rank that it trains at most.
+    rank: Option<usize>,
     pins: Pins,
     answered: Answered,
     identity: RunIdentity,
@@ -68,6 +71,7 @@ impl Client {
             refused: BTreeSet::new(),
             least_group: 1,
             max_records: MAX_RECORDS,
+            rank: None,
             pins: Pins::default(),
             answered: Answered::default(),
             identity: pipeline.client.identity.clone(),
@@ -89,6 +93,11 @@ impl Client {
     /// whoever runs the client to say in each process.
     pub fn set_max_records(&mut self, records: usize) {
         self.max_records = records;
+    }
+
+    /// Which factors of the adapter the round trains, as its start said: what [`Context::factors`] tells the trainer. Both before the first round.
+    pub fn factors(&self) -> Factors {
+        self.state.as_ref().map_or(Factors::Both, |state| state.factors)
     }
 
     /// Groups the records and reports the groups (steps 2 to 4 of the method).
@@ -203,6 +212,8 @@ impl Client {
             "records are grouped"
         );
         state.released = released;
+        state.factors =
+            start.sections.get::<TrainedFactors>()?.map_or(Factors::Both, |TrainedFactors(factors)| factors);
         state.asked = Some(asked);
         self.state = Some(state);
         self.pins = pins;

@@ -6,9 +6,10 @@
 //! - `error`: the one error
 //! - `types`: matrices, records, adapters, seeds: data, no logic
 //! - `sorting`: sorting that is compiled once
-//! - `files`, `forked`, `guard`, `locks`, `log`, `loops`, `parallel`, `parse`, `product`, `saved`: files that appear whole or not at all; threads for
+//! - `files`, `forked`, `guard`, `locks`, `log`, `loops`, `parallel`, `parse`, `product`, `saved`, `spectrum`: files that appear whole or not at all; threads for
 //!   a process that was forked; panics that end no more than their own part; what one process uses at a time; what is said, as text; loops over all
-//!   threads; clients side by side; settings from text, errors with their key; products of matrices; what a client or server keeps, as bytes
+//!   threads; clients side by side; settings from text, errors with their key; products of matrices; what a client or server keeps, as bytes;
+//!   eigenvalues of a symmetric matrix
 //! - `settings`: how adapters are trained and texts generated
 //! - `protocol`: every byte that crosses between client and server
 //! - `stage`: the traits of the stages
@@ -40,6 +41,7 @@ mod parallel;
 pub mod parse;
 mod product;
 mod saved;
+mod spectrum;
 
 pub mod settings;
 

@@ -25,6 +25,7 @@ mod sections;
 mod summary;
 mod token_sections;
 mod traffic;
+mod trained_factors;
 
 pub use adapters::{GlobalAdapter, LocalUpdate};
 pub use known_sections::{
@@ -37,6 +38,7 @@ pub use sections::{MUST_UNDERSTAND, Section, Sections};
 pub use summary::{ClientSummary, Group, GroupsDigest};
 pub use token_sections::{GroupTokens, MAX_RECORD_TOKENS, OrderTokens, TokensAsked, TrainedTokens};
 pub use traffic::{Direction, Sent, Traffic};
+pub use trained_factors::TrainedFactors;
 
 use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;

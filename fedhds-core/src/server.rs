@@ -18,6 +18,7 @@ mod report;
 mod selection;
 mod state;
 mod step;
+mod trained;
 mod uploaded;
 mod why;
 
@@ -33,9 +34,9 @@ use crate::error::{Error, Result};
 use crate::guard::caught;
 use crate::method::checked::check_memory;
 use crate::method::{GateConfig, Pipeline, Regroup};
-use crate::protocol::{GateQuestion, LocalUpdate, RecordKeys, RoundStart, SelectionOrder, TokensAsked};
+use crate::protocol::{GateQuestion, LocalUpdate, RecordKeys, RoundStart, SelectionOrder, TokensAsked, TrainedFactors};
 use crate::stage::{Aggregated, Aggregator, Memory};
-use crate::types::{Adapter, ClientId, ClusterId, Context, Round, RunIdentity, Seed};
+use crate::types::{Adapter, ClientId, ClusterId, Context, Factors, Round, RunIdentity, Seed};
 use gate::Gate;
 use knowledge::Knowledge;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +56,8 @@ pub struct Server {
     state: ServerState,
     /// What the round's clients train, where it takes updates.
     global: Option<Adapter>,
+    /// It at the smaller ranks of clients, as they start from it.
+    starts: BTreeMap<usize, Adapter>,
     /// What it is, for its saved state.
     identity: RunIdentity,
     /// What the adapters of all rounds are like, once one was there.
@@ -107,6 +110,7 @@ impl Server {
             aggregator,
             state: ServerState::default(),
             global: None,
+            starts: BTreeMap::new(),
             updates: BTreeMap::new(),
             limited: BTreeMap::new(),
             aggregated: None,
@@ -166,6 +170,10 @@ impl Server {
         }
         if self.pipeline.server.count.tokens().is_some() {
             start.sections.set(&TokensAsked)?;
+        }
+        match self.factors()? {
+            Factors::Both => {}
+            frozen => start.sections.set(&TrainedFactors(frozen))?,
         }
         Ok(start)
     }

@@ -11,7 +11,7 @@ pub use reason::{Coverage, Nearness, Watch};
 
 use crate::error::Result;
 use crate::protocol::ClientSummary;
-use crate::types::{Adapter, ClientId, ClusterId, Context, Matrix, Record, Round, RowId, Scores, Secret};
+use crate::types::{Adapter, ClientId, ClusterId, Context, Factors, Matrix, Record, Round, RowId, Scores, Secret};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -432,7 +432,8 @@ pub trait Evaluator: Send + Sync {
 pub struct ClientUpdate {
     /// Who trained.
     pub client: ClientId,
-    /// The adapter after training: names, shapes and settings of the global one, every value finite.
+    /// The adapter after training: names, shapes and settings of the global one, every value finite. The rank may be smaller where the aggregator
+    /// [takes ranks](Aggregator::takes_ranks).
     pub adapter: Adapter,
     /// Records trained on: the weight in the mean (eq. 12).
     pub records: usize,
@@ -491,6 +492,17 @@ pub trait Aggregator: Send + Sync {
 
     /// The aggregated adapter and a report.
     fn finish(&mut self) -> Result<Aggregated>;
+
+    /// Which factors of the adapter a round trains; both, where it does not say. Clients are told, and an update whose frozen factor moved is
+    /// refused. It follows from the settings and the round alone.
+    fn trains(&self, _round: Round) -> Factors {
+        Factors::Both
+    }
+
+    /// Whether updates may have a rank below the global one. Where it says no, the default, such an update is refused and its client named.
+    fn takes_ranks(&self) -> bool {
+        false
+    }
 
     /// What it keeps between rounds (momentum, ranks, norms), for a checkpoint; empty where it keeps nothing.
     fn state(&self) -> Result<Vec<u8>>;

@@ -521,6 +521,8 @@ typedef struct fedhds_train_config_t {
   size_t max_tokens;
   // Names of the modules that a fresh adapter adapts, with commas between them: `q_proj,v_proj`. NULL (the default) is the model's own choice.
   const char *target_modules;
+  // Which factors are trained: 0 both (the default), 1 A alone, 2 B alone, as `fedhds_client_factors` says. The other stays as it is.
+  int32_t factors;
 } fedhds_train_config_t;
 #endif
 
@@ -638,6 +640,17 @@ fedhds_status_t fedhds_client_set_least_group(struct fedhds_client_t *client,
 // to say in each process: it is not in the client's state. No limit at first.
 fedhds_status_t fedhds_client_set_max_records(struct fedhds_client_t *client,
                                               size_t records);
+
+// Agrees to train adapters of at most this rank, 1 to 16,384; the server's aggregator must take ranks, as `flexlora` does. The global adapter at
+// that rank is `fedhds_client_start_from`. It is the app's to say in each process: it is not in the client's state. Any rank at first.
+fedhds_status_t fedhds_client_set_rank(struct fedhds_client_t *client, size_t rank);
+
+// Which factors of the adapter the round trains, as its start said: 0 both, 1 A alone, 2 B alone. The other factor must stay as it is, to the
+// bit: `factors` of `fedhds_train_config_t` sees to it.
+//
+// # Safety
+// `factors` is valid for a write.
+fedhds_status_t fedhds_client_factors(const struct fedhds_client_t *client, int32_t *factors);
 
 // Forgets what the client was told at first contact (what keys of records come from, what the quality gate asks) and which round it answered
 // last: for another federation, or a server that begins again. Until then another value, another question or order for an answered round, and
@@ -1493,7 +1506,8 @@ fedhds_status_t fedhds_adapter_free(struct fedhds_adapter_t *adapter);
 #endif
 
 #if defined(FEDHDS_MODELS)
-// A server that joins adapters by one of the library's aggregators: JSON with its `kind`, `weighted_mean`, `fedavgm` or `fedadam`, and what
+// A server that joins adapters by one of the library's aggregators: JSON with its `kind`, `weighted_mean`, `fedavgm`,
+// `fedadam`, `flexlora`, `ffa_lora`, `rolora` or `fedsvd`, and what
 // differs from that kind's settings, as `{"kind": "fedadam", "learning_rate": 0.01}`. The rest is as for `fedhds_server_new`.
 //
 // # Safety
@@ -1654,6 +1668,16 @@ fedhds_status_t fedhds_model_init_adapter(const struct fedhds_model_t *model,
                                           const struct fedhds_train_config_t *config,
                                           uint64_t seed,
                                           struct fedhds_adapter_t **fresh);
+#endif
+
+#if defined(FEDHDS_MODELS)
+// The adapter that a client trains from: the global one, at the client's rank where that is smaller (`fedhds_client_set_rank`).
+//
+// # Safety
+// `start` is valid for a write.
+fedhds_status_t fedhds_client_start_from(const struct fedhds_client_t *client,
+                                         const struct fedhds_adapter_t *global,
+                                         struct fedhds_adapter_t **start);
 #endif
 
 #if defined(FEDHDS_MODELS)

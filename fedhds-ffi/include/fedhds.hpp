@@ -1462,6 +1462,19 @@ public:
         return detail::run({}, [&] { return fedhds_client_set_max_records(raw(), records); });
     }
 
+    // Agrees to train adapters of at most this rank, where the server's aggregator takes ranks. It is not in its state.
+    Result<void> set_rank(std::size_t rank) {
+        return detail::run({}, [&] { return fedhds_client_set_rank(raw(), rank); });
+    }
+
+    // Which factors of the adapter the round trains, 0 both, 1 A alone, 2 B alone: the `factors` of a TrainConfig.
+    Result<std::int32_t> factors() const {
+        std::int32_t factors = 0;
+        if (Result<void> done = detail::run({}, [&] { return fedhds_client_factors(raw(), &factors); }); !done)
+            return done.error();
+        return factors;
+    }
+
     // Forgets what it was told at first contact and which round it answered last: for another federation, or a server that
     // begins again.
     Result<void> unpin() {
@@ -1497,6 +1510,9 @@ public:
 #if defined(FEDHDS_MODELS)
     // The message of what training on these rows of the order gave: those that `choose` answered, or fewer.
     Result<Bytes> update(BytesView order, Span<const std::uint32_t> rows, const Trained& trained) const;
+
+    // The adapter that it trains from: the global one, at its own rank where that is smaller.
+    Result<Adapter> start_from(const Adapter& global) const;
 #endif
 
     Raw* raw() const noexcept { return owner_.get(); }
@@ -1963,6 +1979,10 @@ inline Result<Trained> Model::train(const Adapter& start, const Records& records
         return fedhds_model_train(
             raw(), start.raw(), records.raw(), prompt.raw(), &config, seed, detail::raw(control), out);
     });
+}
+
+inline Result<Adapter> Client::start_from(const Adapter& global) const {
+    return detail::made<Adapter>({}, [&](auto** out) { return fedhds_client_start_from(raw(), global.raw(), out); });
 }
 
 inline Result<Bytes> Client::update(

@@ -127,7 +127,8 @@ impl Aggregator for Custom {
     }
 }
 
-/// A server that joins adapters by one of the library's aggregators: JSON with its `kind`, `weighted_mean`, `fedavgm` or `fedadam`, and what
+/// A server that joins adapters by one of the library's aggregators: JSON with its `kind`, `weighted_mean`, `fedavgm`,
+/// `fedadam`, `flexlora`, `ffa_lora`, `rolora` or `fedsvd`, and what
 /// differs from that kind's settings, as `{"kind": "fedadam", "learning_rate": 0.01}`. The rest is as for `fedhds_server_new`.
 ///
 /// # Safety

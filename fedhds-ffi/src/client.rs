@@ -8,7 +8,7 @@ use crate::pointer::{Out, fill, slice, value};
 use crate::status::{boundary, fedhds_status_t};
 use fedhds_core::client::{Client, SavedClient};
 use fedhds_core::protocol::{Kind, SelectionOrder, Wire as _};
-use fedhds_core::types::{ClientId, Context, Control, Round, RowId, Secret, Seed};
+use fedhds_core::types::{ClientId, Context, Control, Factors, Round, RowId, Secret, Seed};
 
 /// A client. Its state survives in `fedhds_client_state`. Freed with `fedhds_client_free`.
 pub struct fedhds_client_t {
@@ -28,7 +28,7 @@ pub(crate) struct Machine {
 
 /// The context of a call, with the seed that the core's simulation derives for it.
 pub(crate) fn call_context(seed: u64, round: Round, who: &str, number: u32, call: &str, control: &Control) -> Context {
-    Context { seed: Seed(seed).of_call(round, who, number, call), control: control.clone() }
+    Context { control: control.clone(), ..Context::new(Seed(seed).of_call(round, who, number, call)) }
 }
 
 /// What a message is: 1 round start, 2 client summary, 3 selection order, 4 global adapter, 5 local update.
@@ -179,6 +179,33 @@ pub extern "C" fn fedhds_client_set_max_records(client: *mut fedhds_client_t, re
             machine.client.set_max_records(records);
             Ok(())
         })
+    })
+}
+
+/// Agrees to train adapters of at most this rank, 1 to 16,384; the server's aggregator must take ranks, as `flexlora` does. The global adapter at
+/// that rank is `fedhds_client_start_from`. It is the app's to say in each process: it is not in the client's state. Any rank at first.
+#[unsafe(no_mangle)]
+pub extern "C" fn fedhds_client_set_rank(client: *mut fedhds_client_t, rank: usize) -> fedhds_status_t {
+    boundary(|| handle::write(client, |machine| Ok(machine.client.set_rank(rank)?)))
+}
+
+/// Which factors of the adapter the round trains, as its start said: 0 both, 1 A alone, 2 B alone. The other factor must stay as it is, to the
+/// bit: `factors` of `fedhds_train_config_t` sees to it.
+///
+/// # Safety
+/// `factors` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_client_factors(client: *const fedhds_client_t, factors: *mut i32) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::new(factors, "factors") }?;
+        let trained = handle::read(client, |machine| Ok(machine.client.factors()))?;
+        out.set(match trained {
+            Factors::Both => 0,
+            Factors::A => 1,
+            Factors::B => 2,
+        });
+        Ok(())
     })
 }
 

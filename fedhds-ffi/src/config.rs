@@ -7,7 +7,7 @@ use crate::status::{Failure, Outcome, boundary};
 use fedhds_core::features::{FeatureParams, Layers};
 use fedhds_core::model::Pooling;
 use fedhds_core::train::TrainConfig;
-use fedhds_core::types::AdapterConfig;
+use fedhds_core::types::{AdapterConfig, Factors};
 use std::ffi::c_char;
 
 /// Settings of `fedhds_model_features`, filled by `fedhds_features_config_init`.
@@ -64,6 +64,8 @@ pub struct fedhds_train_config_t {
     pub max_tokens: usize,
     /// Names of the modules that a fresh adapter adapts, with commas between them: `q_proj,v_proj`. NULL (the default) is the model's own choice.
     pub target_modules: *const c_char,
+    /// Which factors are trained: 0 both (the default), 1 A alone, 2 B alone, as `fedhds_client_factors` says. The other stays as it is.
+    pub factors: i32,
 }
 
 impl Default for fedhds_features_config_t {
@@ -113,6 +115,7 @@ impl Default for fedhds_train_config_t {
             gradient_checkpointing: train.gradient_checkpointing.into(),
             max_tokens: train.max_tokens,
             target_modules: std::ptr::null(),
+            factors: 0,
         }
     }
 }
@@ -153,6 +156,18 @@ pub(crate) unsafe fn feature_params(config: *const fedhds_features_config_t) -> 
         truncate: flag(given.truncate, "truncate")?,
         batch_tokens: (given.batch_tokens > 0).then_some(given.batch_tokens),
     })
+}
+
+/// # Safety
+/// As [`settings`].
+pub(crate) unsafe fn trained_factors(config: *const fedhds_train_config_t) -> Outcome<Factors> {
+    // SAFETY: the caller's promise.
+    match unsafe { settings(config, fedhds_train_config_t::default(), "config") }?.factors {
+        0 => Ok(Factors::Both),
+        1 => Ok(Factors::A),
+        2 => Ok(Factors::B),
+        other => Err(Failure::new(FEDHDS_STATUS_PARAMETER, format!("factors: expected 0, 1 or 2, got {other}"))),
+    }
 }
 
 /// # Safety

@@ -4,7 +4,7 @@ use crate::callback::{UserData, fedhds_progress_fn};
 use crate::handle::{self, Handle};
 use crate::pointer::Out;
 use crate::status::{Outcome, boundary, fedhds_status_t};
-use fedhds_core::types::{Context, Control, Progress, Seed};
+use fedhds_core::types::{Context, Control, Progress};
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(crate) fn control(handle: *const fedhds_control_t) -> Outcome<Control> {
 
 /// A context with this seed.
 pub(crate) fn context(seed: u64, handle: *const fedhds_control_t) -> Outcome<Context> {
-    Ok(Context { seed: Seed(seed), control: control(handle)? })
+    Ok(Context { control: control(handle)?, ..Context::new(seed) })
 }
 
 /// A control that reports nowhere and was not cancelled.

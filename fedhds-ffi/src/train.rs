@@ -3,7 +3,7 @@
 use crate::adapter::adapter;
 use crate::buffer::{bytes, fedhds_bytes_t};
 use crate::client::{call_context, fedhds_client_t};
-use crate::config::{fedhds_train_config_t, train_params};
+use crate::config::{fedhds_train_config_t, train_params, trained_factors};
 use crate::control::{context, fedhds_control_t};
 use crate::global::fedhds_adapter_t;
 use crate::handle::{self, Handle};
@@ -63,6 +63,25 @@ pub unsafe extern "C" fn fedhds_model_init_adapter(
     })
 }
 
+/// The adapter that a client trains from: the global one, at the client's rank where that is smaller (`fedhds_client_set_rank`).
+///
+/// # Safety
+/// `start` is valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedhds_client_start_from(
+    client: *const fedhds_client_t,
+    global: *const fedhds_adapter_t,
+    start: *mut *mut fedhds_adapter_t,
+) -> fedhds_status_t {
+    boundary(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::new(start, "start") }?;
+        let global = handle::copy(global)?;
+        out.set(adapter(handle::read(client, |machine| Ok(machine.client.start_from(&global)?))?));
+        Ok(())
+    })
+}
+
 /// Trains an adapter on records; their order and dropout come from the seed.
 ///
 /// # Safety
@@ -81,11 +100,14 @@ pub unsafe extern "C" fn fedhds_model_train(
     boundary(|| {
         // SAFETY: the caller's promise.
         let (out, (settings, train)) = unsafe { (Out::new(trained, "trained")?, train_params(config)?) };
+        // SAFETY: the caller's promise.
+        let factors = unsafe { trained_factors(config) }?;
         let (model, start, records) = (handle::copy(model)?, handle::copy(start)?, all(records)?);
         // SAFETY: the caller's promise.
         let (renderer, _) = unsafe { renderer(&model, prompt) }?;
         let trainer = LoraTrainer::new(model, renderer, settings, train)?;
-        out.set(handle::new(Arc::new(trainer.train(&start, &records, &context(seed, watch)?)?)));
+        let context = context(seed, watch)?.training(factors);
+        out.set(handle::new(Arc::new(trainer.train(&start, &records, &context)?)));
         Ok(())
     })
 }

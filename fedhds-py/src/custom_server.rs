@@ -3,10 +3,12 @@
 use crate::adapter::Adapter;
 use crate::array::{array, matrix};
 use crate::custom::Custom;
+use crate::error::OrRaise as _;
 use crate::failures::Failures;
+use crate::setting::parameter;
 use fedhds_core::aggregate::AggregatorConfig;
 use fedhds_core::stage::{Aggregated, AggregationReport, Aggregator, ClientUpdate, Covered, Memory, TrainedGroup};
-use fedhds_core::types::{self, Matrix, Round};
+use fedhds_core::types::{self, Factors, Matrix, Round};
 use fedhds_core::{Result, parse};
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
@@ -44,6 +46,18 @@ impl Aggregator for Custom {
             }
             Ok(aggregated)
         })
+    }
+
+    fn trains(&self, round: Round) -> Factors {
+        let told = self.call(None, |object| {
+            let factors = object.call_method1("trains", (round.0,))?;
+            parameter("trains", &factors).or_raise()
+        });
+        told.unwrap_or_default()
+    }
+
+    fn takes_ranks(&self) -> bool {
+        self.call(None, |object| object.call_method0("takes_ranks")?.extract()).unwrap_or_default()
     }
 
     fn state(&self) -> Result<Vec<u8>> {

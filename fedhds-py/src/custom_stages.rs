@@ -5,6 +5,7 @@ use crate::array::{array, matrix};
 use crate::custom::Custom;
 use crate::records::Records;
 use crate::scores::Scores;
+use crate::setting::Setting as _;
 use fedhds_core::cluster::clustering_of_labels;
 use fedhds_core::stage::{
     Budget, Clusterer, Clustering, Covered, Evaluator, FeatureExtractor, RecordScore, Reducer, Rows, Scorer, Selector,
@@ -121,7 +122,8 @@ impl Trainer for Custom {
 
     fn train(&self, adapter: &types::Adapter, records: &[Record], context: &Context) -> Result<Trained> {
         let (adapter, losses, skipped, tokens) = self.call(Some(context), |object| {
-            let given = (Adapter::from(adapter.clone()), Records(records.to_vec()), context.seed.0);
+            let factors = context.factors.show(object.py())?;
+            let given = (Adapter::from(adapter.clone()), Records(records.to_vec()), context.seed.0, factors);
             object.call_method1("train", given)?.extract::<(Adapter, Vec<f32>, usize, u64)>()
         })?;
         Ok(Trained { adapter: (*adapter.inner).clone(), losses, skipped, tokens })

@@ -7,6 +7,7 @@ use crate::custom_pipeline::replace;
 use crate::error::OrRaise as _;
 use crate::failures::Failures;
 use crate::run::heavy_with;
+use crate::setting::Setting as _;
 use crate::shared::Shared;
 use fedhds_core::client::{self, Pair, Pins};
 use fedhds_core::method::{AllowedMethods, MethodConfig, Pipeline, Preset};
@@ -31,7 +32,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// The context of a call, as the core's simulation derives it.
 pub fn context(seed: u64, round: Round, who: &str, number: u32, call: &str, control: &Control) -> Context {
-    Context { seed: Seed(seed).of_call(round, who, number, call), control: control.clone() }
+    Context { control: control.clone(), ..Context::new(Seed(seed).of_call(round, who, number, call)) }
 }
 
 /// The seed that the core's simulation gives to a call (`train`, ...) of a client in a round; without a round, to that call
@@ -239,6 +240,23 @@ impl Client {
             shared.hold()?.update(&order, &rows, trained)?.encode()
         })?;
         Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// Which factors of the adapter the round trains: `both`, `a` or `b`.
+    #[getter]
+    fn factors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.inner.with(|client| client.factors())?.show(py)
+    }
+
+    /// Agrees to adapters of at most this rank.
+    fn set_rank(&self, rank: usize) -> PyResult<()> {
+        self.inner.with(|client| client.set_rank(rank))?.or_raise()
+    }
+
+    /// The adapter that it trains from: the global one, at its own rank.
+    fn start_from(&self, py: Python<'_>, adapter: PyRef<'_, Adapter>) -> PyResult<Adapter> {
+        let (shared, adapter) = (self.inner.clone(), adapter.inner.clone());
+        Ok(heavy_with(py, &self.failures, move |_| shared.hold()?.start_from(&adapter))?.into())
     }
 
     /// Remembers rows that it has trained on.

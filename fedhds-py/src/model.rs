@@ -14,7 +14,7 @@ use fedhds_core::metrics::RougeFlavor;
 use fedhds_core::model::{Activations, Device, LanguageModel, gguf};
 use fedhds_core::stage::{Evaluator as _, FeatureExtractor as _, Trainer as _};
 use fedhds_core::train::{LoraTrainer, check_adapter};
-use fedhds_core::types::{Context, Control, Record, Seed};
+use fedhds_core::types::{Context, Control, Factors, Record};
 use fedhds_core::{Error, Result};
 use numpy::PyArray2;
 use pyo3::prelude::*;
@@ -57,7 +57,7 @@ fn feature_states(params: &FeatureParams, layers: usize) -> PyResult<Vec<usize>>
 }
 
 fn context(seed: u64, control: &Control) -> Context {
-    Context { seed: Seed(seed), control: control.clone() }
+    Context { control: control.clone(), ..Context::new(seed) }
 }
 
 /// A language model or encoder.
@@ -229,9 +229,12 @@ impl Trainer {
         adapter: PyRef<'_, Adapter>,
         records: Records,
         seed: u64,
+        factors: &Bound<'_, PyAny>,
     ) -> PyResult<(Adapter, Vec<f32>, usize, u64)> {
+        let factors: Factors = parameter("factors", factors).or_raise()?;
         let (trainer, adapter) = (self.inner.clone(), adapter.inner.clone());
-        let trained = heavy(py, move |control| trainer.train(&adapter, &records.0, &context(seed, control)))?;
+        let trained =
+            heavy(py, move |control| trainer.train(&adapter, &records.0, &context(seed, control).training(factors)))?;
         Ok((trained.adapter.into(), trained.losses, trained.skipped, trained.tokens))
     }
 }

@@ -28,7 +28,7 @@ pub fn settings<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
 }
 
 fn context(seed: u64, control: &Control) -> Context {
-    Context { seed: Seed(seed), control: control.clone() }
+    Context { control: control.clone(), ..Context::new(seed) }
 }
 
 type Labels<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f32>>, Bound<'py, PyArray2<f32>>);

@@ -8,7 +8,7 @@ use fedhds_core::features::Layers;
 use fedhds_core::metrics::RougeFlavor;
 use fedhds_core::model::Pooling;
 use fedhds_core::simulate::{EvaluationSchedule, Participation};
-use fedhds_core::types::Seed;
+use fedhds_core::types::{Factors, Seed};
 use fedhds_core::{Error, Result};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
@@ -278,6 +278,20 @@ impl Setting for Vec<String> {
     }
 }
 
+impl Setting for Vec<usize> {
+    fn kind() -> String {
+        "a list of whole numbers".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> Read<Self> {
+        items(value).map_or(Read::Other, Read::Is)
+    }
+
+    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(self.into_pyobject(py)?.into_any())
+    }
+}
+
 /// One of the core's choices by its name in a configuration.
 pub fn named<T: DeserializeOwned>(value: &Bound<'_, PyAny>) -> Option<T> {
     let name: String = value.extract().ok()?;
@@ -306,6 +320,7 @@ macro_rules! choice {
 choice!(Pooling, "`last_token` or `mean`");
 choice!(RougeFlavor, "`rouge`, `rouge_score` or `rouge_score_stemmed`");
 choice!(JunkGenerators, "`development` or `confirmation`");
+choice!(Factors, "`both`, `a` or `b`");
 choice!(GroupBy, "`category` or `family`");
 choice!(TestTasks, "`development`, `confirmation` or `all`");
 

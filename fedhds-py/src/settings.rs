@@ -107,8 +107,8 @@ settings! {
 }
 
 settings! {
-    /// Rounds, participation and evaluation of a simulation.
-    SimulationSettings(simulate::SimulationSettings) { rounds, participation, evaluate }
+    /// Rounds, participation and evaluation of a simulation, and ranks of its clients.
+    SimulationSettings(simulate::SimulationSettings) { rounds, participation, evaluate, ranks }
 }
 
 settings! {

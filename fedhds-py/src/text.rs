@@ -7,7 +7,7 @@ use crate::run::heavy;
 use crate::settings::{NearCopiesConfig, TextFeaturesConfig};
 use crate::shared::Shared;
 use fedhds_core::stage::FeatureExtractor as _;
-use fedhds_core::types::{Context, Control, Record, Seed};
+use fedhds_core::types::{Context, Control, Record};
 use fedhds_core::{Error, features};
 use numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
@@ -21,7 +21,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// A context of which the seed does not matter: nothing is drawn.
 fn context(control: &Control) -> Context {
-    Context { seed: Seed(0), control: control.clone() }
+    Context { control: control.clone(), ..Context::new(0) }
 }
 
 /// Texts as features, without a model.

@@ -134,7 +134,7 @@ fn cancelling_stops_them() {
     let control = Control::default();
     control.cancel.cancel();
     for (name, clusterer, _) in all() {
-        let context = Context { seed: Seed(1), control: control.clone() };
+        let context = Context { control: control.clone(), ..Context::new(1) };
         assert!(matches!(clusterer.cluster(&Rows::new(&points), None, &context), Err(Error::Cancelled)), "{name}");
     }
 }

@@ -4,7 +4,7 @@ use fedhds_core::Error;
 use fedhds_core::method::check_selection;
 use fedhds_core::select::{FacilityLocation, NearestCentroid, Random, RandomMember, Stratified};
 use fedhds_core::stage::{Budget, Clustering, Rows, Selector};
-use fedhds_core::types::{CancelToken, ClientId, ClusterId, Context, Control, Matrix, RowId, Seed};
+use fedhds_core::types::{CancelToken, ClientId, ClusterId, Context, Control, Matrix, RowId};
 use proptest::prelude::*;
 
 fn all() -> Vec<(&'static str, Box<dyn Selector>)> {
@@ -183,7 +183,7 @@ fn bad_rows_are_errors() {
 fn a_selector_stops_when_asked() {
     let cancel = CancelToken::default();
     cancel.cancel();
-    let context = Context { seed: Seed(1), control: Control { cancel, progress: None } };
+    let context = Context { control: Control { cancel, progress: None }, ..Context::new(1) };
     let error = FacilityLocation.select(&line(50).rows(), Budget::Total(5), &context).unwrap_err();
     assert!(matches!(error, Error::Cancelled));
 }

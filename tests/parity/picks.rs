@@ -137,6 +137,7 @@ fn adapter(method: &str) -> Vec<f32> {
         rounds: ROUNDS as usize,
         participation: Participation::Count(5),
         evaluate: EvaluationSchedule::Never,
+        ..SimulationSettings::default()
     })
     .extractor(Arc::new(ToyFeatures::new(true)))
     .seed(Seed(11))

@@ -1,6 +1,8 @@
 //! The built-in aggregators by name, with their settings.
 
-use super::{FedAdamConfig, FedAvgMConfig, ServerOptimizer, WeightedMean};
+use super::{
+    FedAdamConfig, FedAvgMConfig, FedSvd, FfaLora, FlexLora, FlexLoraConfig, RoLora, ServerOptimizer, WeightedMean,
+};
 use crate::error::Result;
 use crate::stage::Aggregator;
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,18 @@ pub enum AggregatorConfig {
     /// Adam on the server (Reddi et al. 2020, algorithm 2).
     #[serde(rename = "fedadam")]
     FedAdam(FedAdamConfig),
+    /// The best adapter of the global rank for the mean of the products (Bai et al. 2024).
+    #[serde(rename = "flexlora")]
+    FlexLora(FlexLoraConfig),
+    /// The mean of B with a fixed A (Sun et al. 2024).
+    #[serde(rename = "ffa_lora")]
+    FfaLora(NoSettings),
+    /// The means of B and A in turn (Chen et al. 2025).
+    #[serde(rename = "rolora")]
+    RoLora(NoSettings),
+    /// The mean of B with an A that follows the product (Lee et al. 2025).
+    #[serde(rename = "fedsvd")]
+    FedSvd(NoSettings),
 }
 
 /// Settings of a kind that has none.
@@ -32,7 +46,7 @@ impl Default for AggregatorConfig {
 
 impl AggregatorConfig {
     /// The names of the kinds.
-    pub const KINDS: [&str; 3] = ["weighted_mean", "fedavgm", "fedadam"];
+    pub const KINDS: [&str; 7] = ["weighted_mean", "fedavgm", "fedadam", "flexlora", "ffa_lora", "rolora", "fedsvd"];
 
     /// The aggregator, before its first round.
     ///
@@ -43,6 +57,10 @@ impl AggregatorConfig {
             AggregatorConfig::WeightedMean(NoSettings {}) => Box::new(WeightedMean::new()),
             AggregatorConfig::FedAvgM(config) => Box::new(ServerOptimizer::fedavgm(config)?),
             AggregatorConfig::FedAdam(config) => Box::new(ServerOptimizer::fedadam(config)?),
+            AggregatorConfig::FlexLora(config) => Box::new(FlexLora::new(config)),
+            AggregatorConfig::FfaLora(NoSettings {}) => Box::new(FfaLora::new()),
+            AggregatorConfig::RoLora(NoSettings {}) => Box::new(RoLora::new()),
+            AggregatorConfig::FedSvd(NoSettings {}) => Box::new(FedSvd::new()),
         })
     }
 }

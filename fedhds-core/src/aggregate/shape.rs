@@ -1,7 +1,7 @@
 //! What every adapter of a round must be like: the global one.
 
 use crate::error::{Error, Result};
-use crate::types::{Adapter, AdapterConfig};
+use crate::types::{Adapter, AdapterConfig, Factor};
 use serde::{Deserialize, Serialize};
 
 /// The settings, names and shapes of an adapter, without its values.
@@ -17,6 +17,42 @@ impl AdapterShape {
     pub fn of(adapter: &Adapter) -> Self {
         let tensors = adapter.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape)).collect();
         Self { config: adapter.config.clone(), tensors }
+    }
+
+    /// The rank.
+    pub fn rank(&self) -> usize {
+        self.config.r
+    }
+
+    /// The shape of an adapter of another rank on the same modules: A has so many rows, B so many columns.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] for a rank of 0 or above this shape's own, where what a client of that rank learns would not fit.
+    pub fn of_rank(&self, r: usize) -> Result<Self> {
+        // Arrays of another library may come without their settings: the tensors then have a rank of which those say nothing.
+        if r == self.config.r {
+            return Ok(self.clone());
+        }
+        if !(1..=self.config.r).contains(&r) {
+            let expected = format!("1 to {}, the rank of the global adapter", self.config.r);
+            return Err(Error::adapter("r", expected, r));
+        }
+        let tensor = |(name, [rows, cols]): &(String, [usize; 2])| {
+            let shape = match Factor::of(name) {
+                Some((_, Factor::A)) => [r, *cols],
+                Some((_, Factor::B)) => [*rows, r],
+                None => [*rows, *cols],
+            };
+            (name.clone(), shape)
+        };
+        let config = AdapterConfig { r, ..self.config.clone() };
+        Ok(Self { config, tensors: self.tensors.iter().map(tensor).collect() })
+    }
+
+    /// With another scale: `lora_alpha` and `use_rslora` of these settings.
+    pub(super) fn of_scale(mut self, config: &AdapterConfig) -> Self {
+        (self.config.lora_alpha, self.config.use_rslora) = (config.lora_alpha, config.use_rslora);
+        self
     }
 
     /// The most bytes of a message that carries an adapter of this shape.

@@ -1,6 +1,7 @@
 //! FedAvg over adapters: the mean of the clients' tensors, weighted by records.
 
 use super::AdapterShape;
+use super::product_error::{PRODUCT_ERROR, ProductError};
 use crate::error::{Error, Result};
 use crate::sorting;
 use crate::stage::{Aggregated, Aggregator, ClientUpdate};
@@ -13,7 +14,8 @@ use crate::types::{Adapter, ClientId, Round};
 /// weight; a round in which no client has any ends with `None`, and the global adapter stays as it was. Nothing is kept
 /// between rounds.
 ///
-/// A and B are averaged separately, as the paper does; the mean of the products B*A is another aggregator's business.
+/// A and B are averaged separately, as the paper does (FedIT): their product is not the mean of the products B A. The report's measure `product_error`
+/// says how far it is from it; [`FlexLora`](super::FlexLora) and the others of this module keep the product right.
 #[derive(Debug, Clone, Default)]
 pub struct WeightedMean {
     running: Option<Running>,
@@ -28,6 +30,8 @@ struct Running {
     records: Vec<(ClientId, usize)>,
     /// `sum_i n_i * w_i` by tensor, in the order of their names.
     sums: Vec<Vec<f64>>,
+    /// None where the tensors are no pairs of factors.
+    error: Option<ProductError>,
 }
 
 impl WeightedMean {
@@ -40,11 +44,11 @@ impl WeightedMean {
 impl Aggregator for WeightedMean {
     fn begin(&mut self, global: &Adapter, _round: Round) -> Result<()> {
         let sums = global.tensors.values().map(|tensor| vec![0.0; tensor.data.len()]).collect();
-        let shape = AdapterShape::of(global);
+        let (shape, error) = (AdapterShape::of(global), ProductError::new(global));
         // What the mean carries over are names, shapes and settings.
         let mut global = global.clone();
         global.tensors.values_mut().for_each(|tensor| tensor.data = Vec::new());
-        self.running = Some(Running { shape, global, records: Vec::new(), sums });
+        self.running = Some(Running { shape, global, records: Vec::new(), sums, error });
         Ok(())
     }
 
@@ -65,6 +69,9 @@ impl Aggregator for WeightedMean {
             return Err(Error::input("order of client updates", expected, format!("client {client}")));
         }
         let weight = update.records as f64;
+        if let Some(error) = &mut running.error {
+            error.add(weight, &update.adapter)?;
+        }
         for (sum, tensor) in running.sums.iter_mut().zip(update.adapter.tensors.values()) {
             for (sum, &value) in sum.iter_mut().zip(&tensor.data) {
                 *sum += weight * f64::from(value);
@@ -76,7 +83,7 @@ impl Aggregator for WeightedMean {
 
     fn finish(&mut self) -> Result<Aggregated> {
         let Some(running) = self.running.take() else { return Ok(Aggregated::default()) };
-        let Running { mut global, records, sums, .. } = running;
+        let Running { mut global, records, sums, error, .. } = running;
         let total = records.iter().map(|&(_, n)| n as u64).sum::<u64>() as f64;
         if total == 0.0 {
             return Ok(Aggregated::default());
@@ -84,7 +91,9 @@ impl Aggregator for WeightedMean {
         for (tensor, sum) in global.tensors.values_mut().zip(sums) {
             tensor.data = sum.into_iter().map(|value| (value / total) as f32).collect();
         }
+        let error = error.map(|error| error.of(&global, total)).transpose()?.flatten();
         let mut aggregated = Aggregated::new(Some(global));
+        aggregated.report.measures.extend(error.map(|error| (PRODUCT_ERROR.to_owned(), error)));
         aggregated.report.weights = sorting::map(records.into_iter().map(|(client, n)| (client, n as f64 / total)));
         Ok(aggregated)
     }
@@ -100,9 +109,9 @@ impl Aggregator for WeightedMean {
         }
     }
 
-    /// The sum in f64 and the adapter that is being added.
+    /// The sum in f64, the adapter that is being added, and what measures the error of the product.
     fn memory(&self, _clients: usize, values: usize) -> u64 {
-        12 * values as u64
+        12 * values as u64 + ProductError::memory(values)
     }
 }
 

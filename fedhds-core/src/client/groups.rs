@@ -11,7 +11,7 @@ use crate::protocol::{
 use crate::sorting;
 use crate::stage::{Clustering, Rows};
 use crate::types::seed::first_eight;
-use crate::types::{ClusterId, Context, Matrix, Round, RowId, Scores, Seed};
+use crate::types::{ClusterId, Context, Factors, Matrix, Round, RowId, Scores, Seed};
 use std::collections::BTreeMap;
 
 impl Client {
@@ -57,10 +57,9 @@ impl Client {
         // Groups that stay are drawn from a seed that stays.
         let context = match keys_seed.filter(|_| once) {
             None => context.clone(),
-            Some(seed) => Context {
-                seed: seed.derive("client", u64::from(self.id.0)).derive("groups", 0),
-                control: context.control.clone(),
-            },
+            Some(seed) => {
+                Context { seed: seed.derive("client", u64::from(self.id.0)).derive("groups", 0), ..context.clone() }
+            }
         };
         let Grouped { points, mut clustering, hidden, mut distinct } =
             self.stages.group(&records.keys(&keys), start.ask, &context)?;
@@ -83,6 +82,7 @@ impl Client {
             tokens,
             distinct,
             asked: None,
+            factors: Factors::Both,
         })
     }
 

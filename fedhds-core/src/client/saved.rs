@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::protocol::{ClientSummary, Wire as _};
 use crate::saved;
 use crate::stage::Clustering;
-use crate::types::{ClientId, Matrix, Round, RowId, RunIdentity, Scores, Secret, Seed};
+use crate::types::{ClientId, Factors, Matrix, Round, RowId, RunIdentity, Scores, Secret, Seed};
 use serde::{Deserialize, Serialize};
 
 /// What a client remembers between its summary and the order that answers it. Serialisable, so that a client may end in
@@ -41,6 +41,8 @@ pub struct ClientState {
     pub distinct: Vec<u32>,
     /// A hash of what the round's start asked, and of the seed; none where that is forgotten ([`Client::unpin`]).
     pub asked: Option<u64>,
+    /// Which factors of the adapter the round trains.
+    pub factors: Factors,
 }
 
 impl ClientState {
@@ -86,7 +88,7 @@ pub struct SavedClient {
 }
 
 impl SavedClient {
-    const HEAD: &[u8] = b"FHDS client state 3\n";
+    const HEAD: &[u8] = b"FHDS client state 4\n";
 
     /// As bytes, for [`from_bytes`](SavedClient::from_bytes).
     ///

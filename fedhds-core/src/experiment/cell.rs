@@ -41,7 +41,7 @@ impl Experiment {
         if let Some(record) = finished(&path, &identity)? {
             return Ok(record);
         }
-        let context = Context { seed: Seed(0), control: control.clone() };
+        let context = Context { control: control.clone(), ..Context::new(0) };
         let scores = self.test.set.evaluate(self.stages.evaluator.as_ref(), None, &context)?;
         let outcome = Outcome { adapter: Default::default(), rounds: Vec::new(), scores };
         let record = RunRecord { data: self.summary(), ..self.record(UNTUNED, 0, identity, outcome)? };

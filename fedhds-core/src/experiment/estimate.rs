@@ -80,7 +80,7 @@ impl Experiment {
             cost.add(label, "training", trained.0, trained.1, rates.training * trained.1 as f64);
             evaluation(&mut cost, label, evaluations, looks);
         }
-        let adapter = self.stages.trainer.init(&Context { seed: Seed(0), control: control.clone() })?;
+        let adapter = self.stages.trainer.init(&Context { control: control.clone(), ..Context::new(0) })?;
         let clients = runs.iter().map(|r| r.plan.settings.participation.clients_of(r.plan.clients.len()));
         let most = clients.max().unwrap_or_default();
         let bytes = self.aggregator()?.memory(most, adapter.parameters());
@@ -141,7 +141,7 @@ impl Experiment {
 
     /// Seconds for each unit of work, measured on a few records of typical lengths.
     fn rates(&self, runs: &[Unfinished], control: &Control) -> Result<Rates> {
-        let context = Context { seed: Seed(0), control: control.clone() };
+        let context = Context { control: control.clone(), ..Context::new(0) };
         let first = match runs.first() {
             Some(run) => run.federation.clone(),
             None => {

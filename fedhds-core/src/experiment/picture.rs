@@ -62,7 +62,7 @@ impl<'a> Picture<'a> {
         cache: &RecordCache,
         control: &Control,
     ) -> Result<Option<Self>> {
-        let context = Context { seed: Seed(0).derive("picture", 0), control: control.clone() };
+        let context = Context { control: control.clone(), ..Context::new(Seed(0).derive("picture", 0)) };
         let mut parts = Vec::new();
         let mut categories = Vec::new();
         let mut rows = BTreeMap::new();

@@ -180,7 +180,7 @@ impl RecordCache {
         let frozen = extractor.is_frozen();
         let adapter = adapter.filter(|_| !frozen);
         let mut compute = |records: &[Record], control: &Control| {
-            extractor.extract(records, adapter, &Context { seed: context.seed, control: control.clone() })
+            extractor.extract(records, adapter, &Context { control: control.clone(), ..context.clone() })
         };
         let fingerprint = extractor.fingerprint();
         let key = CacheKey::features(&fingerprint);
@@ -206,7 +206,7 @@ impl RecordCache {
         let frozen = scorer.is_frozen();
         let adapter = adapter.filter(|_| !frozen);
         let mut compute = |records: &[Record], control: &Control| {
-            scorer.score(records, adapter, &Context { seed: context.seed, control: control.clone() })
+            scorer.score(records, adapter, &Context { control: control.clone(), ..context.clone() })
         };
         let fingerprint = scorer.fingerprint();
         let key = CacheKey::new(SCORES, &fingerprint);

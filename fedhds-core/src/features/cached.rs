@@ -70,7 +70,7 @@ impl<E: FeatureExtractor> FeatureExtractor for Cached<E> {
             return self.inner.extract(records, adapter, context);
         }
         let mut compute = |records: &[Record], control: &Control| {
-            self.inner.extract(records, adapter, &Context { seed: context.seed, control: control.clone() })
+            self.inner.extract(records, adapter, &Context { control: control.clone(), ..context.clone() })
         };
         let source = self.source(adapter);
         let rows = self.cache.rows(CacheKey::features(&source), records, &context.control, &mut compute)?;

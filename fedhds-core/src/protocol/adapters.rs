@@ -32,7 +32,8 @@ pub struct LocalUpdate {
     pub round: Round,
     /// Records trained on, at least 1: the weight in the mean (eq. 12).
     pub records: u32,
-    /// The adapter after training; four bytes a value on the wire.
+    /// The adapter after training; four bytes a value on the wire. A factor that the round does not train
+    /// [may be left out](LocalUpdate::leave_out_frozen).
     pub adapter: Adapter,
     /// Mean loss on response tokens over the optimiser steps, in nats, at least 0 and finite; none where no step was taken or the
     /// trainer measures no loss. One number, since losses of single steps tell of single records.

@@ -1,7 +1,8 @@
 //! Server to client: a round begins.
 
 use super::{
-    GateLimit, GateQuestion, Kind, MAX_DIMS, RecordKeys, Registered, Section as _, Sections, TokensAsked, Wire,
+    GateLimit, GateQuestion, Kind, MAX_DIMS, RecordKeys, Registered, Section as _, Sections, TokensAsked,
+    TrainedFactors, Wire,
 };
 use crate::error::{Error, Result};
 use crate::types::{Round, Seed};
@@ -31,7 +32,7 @@ pub struct RoundStart {
     pub round: Round,
     /// What to send.
     pub ask: Ask,
-    /// Optional parts: [`RecordKeys`], [`Registered`], [`GateQuestion`], [`TokensAsked`].
+    /// Optional parts: [`RecordKeys`], [`Registered`], [`GateQuestion`], [`TokensAsked`], [`TrainedFactors`].
     pub sections: Sections,
 }
 
@@ -46,9 +47,11 @@ impl Wire for RoundStart {
     const KIND: Kind = Kind::RoundStart;
 
     fn check(&self) -> Result<()> {
-        let known = [RecordKeys::NUMBER, Registered::NUMBER, GateQuestion::NUMBER, TokensAsked::NUMBER];
+        let known =
+            [RecordKeys::NUMBER, Registered::NUMBER, GateQuestion::NUMBER, TokensAsked::NUMBER, TrainedFactors::NUMBER];
         self.sections.check(Self::KIND, &known)?;
         self.sections.get::<TokensAsked>()?;
+        self.sections.get::<TrainedFactors>()?.map_or(Ok(()), TrainedFactors::check)?;
         self.sections.get::<RecordKeys>()?;
         if let Some(question) = self.sections.get::<GateQuestion>()? {
             for (name, number, most) in

@@ -1,21 +1,16 @@
-//! The largest eigenvalues of a symmetric matrix, on one thread: faer's own parallel splits are not promised to keep bits.
+//! The largest eigenvalues of a symmetric matrix.
 
 use super::gram::Gram;
 use crate::error::{Error, Result};
 use crate::loops;
+use crate::spectrum::spectrum;
 use crate::types::{Control, Seed};
-use faer::diag::Diag;
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::evd;
-use faer::{Mat, MatRef, Par};
+use faer::Mat;
 use rand_distr::{Distribution, StandardNormal};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::sync::Arc;
 
 /// More vectors than asked for, in the subspace iteration.
 const EXTRA: usize = 10;
-/// Room for the frames of a decomposition.
-const STACK: usize = 8 << 20;
 /// Most steps of the subspace iteration.
 const STEPS: usize = 300;
 
@@ -59,7 +54,7 @@ pub(super) struct Eigen {
 pub(super) fn largest(matrix: &Gram, k: usize, accuracy: Accuracy, control: &Control) -> Result<Eigen> {
     let n = matrix.len();
     if n <= accuracy.whole() || 4 * (k + EXTRA) >= n {
-        let (values, vectors) = decompose(matrix.lower(), n, control)?;
+        let (values, vectors) = spectrum(matrix.lower(), n, control)?;
         let values = (0..k).map(|j| values[n - 1 - j].max(0.0)).collect();
         return Ok(Eigen { values, vectors: Mat::from_fn(n, k, |i, j| vectors[(i, n - 1 - j)]) });
     }
@@ -89,7 +84,7 @@ pub(super) fn subspace(
             let (a, b) = (at / width, at % width);
             Ok((0..n).map(|i| basis[i * width + a] * image[i * width + b]).sum())
         })?;
-        let (values, rotation) = decompose(Arc::new(small), width, control)?;
+        let (values, rotation) = spectrum(Arc::new(small), width, control)?;
         let values: Vec<f64> = values.into_iter().rev().collect();
         let settled =
             values[..k].iter().zip(&last).all(|(now, last)| (now - last).abs() <= tolerance * values[0].abs());
@@ -142,57 +137,6 @@ fn orthonormalise(basis: &mut [f64], n: usize, width: usize, control: &Control) 
         (0..n).for_each(|i| basis[i * width + column] *= scale);
     }
     Ok(())
-}
-
-/// Size up to which a decomposition is over in a moment.
-const QUICK: usize = 384;
-/// How long a stop may go unheard.
-const LISTEN: Duration = Duration::from_millis(20);
-
-/// [`decomposed`] of the matrix of these values, row after row. faer hears nothing until it is done: a large one is done by a thread of
-/// its own, which is left to itself after a stop.
-fn decompose(matrix: Arc<Vec<f64>>, n: usize, control: &Control) -> Result<(Vec<f64>, Mat<f64>)> {
-    control.check()?;
-    let work = move || decomposed(MatRef::from_row_major_slice(&matrix, n, n));
-    if n <= QUICK {
-        return work();
-    }
-    let (done, finished) = mpsc::channel();
-    let send = move || {
-        // Nobody takes it after a stop.
-        let _ = done.send(work());
-    };
-    std::thread::Builder::new()
-        .name("fedhds eigen".into())
-        .stack_size(STACK)
-        .spawn(send)
-        .map_err(|error| Error::stage("eigen", format!("expected a thread of the system, got: {error}")))?;
-    loop {
-        control.check()?;
-        match finished.recv_timeout(LISTEN) {
-            Ok(found) => return found,
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Err(Error::stage("eigen", "the decomposition ended without a result"));
-            }
-        }
-    }
-}
-
-/// All eigenvalues, ascending, with their vectors.
-fn decomposed(matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>)> {
-    let n = matrix.nrows();
-    let mut values = Diag::<f64>::zeros(n);
-    let mut vectors = Mat::<f64>::zeros(n, n);
-    if n == 0 {
-        return Ok((Vec::new(), vectors));
-    }
-    let request = evd::self_adjoint_evd_scratch::<f64>(n, evd::ComputeEigenvectors::Yes, Par::Seq, Default::default());
-    let mut memory = MemBuffer::new(request);
-    let stack = MemStack::new(&mut memory);
-    evd::self_adjoint_evd(matrix, values.as_mut(), Some(vectors.as_mut()), Par::Seq, stack, Default::default())
-        .map_err(|error| Error::stage("eigen", format!("the eigenvalues do not converge: {error:?}")))?;
-    Ok(((0..n).map(|i| values.column_vector()[i]).collect(), vectors))
 }
 
 #[cfg(test)]

@@ -44,6 +44,9 @@ impl Server {
             finished.report.aggregation.discarded = Some(reason(&error));
             finished.adapter = None;
         }
+        for (measure, value) in &finished.report.aggregation.measures {
+            tracing::debug!(measure, value, "adapters are aggregated");
+        }
         if let Some(reason) = &finished.report.aggregation.discarded {
             tracing::warn!(%reason, "the aggregated adapter is not taken");
         }
@@ -150,6 +153,7 @@ impl Server {
         self.state = ServerState { round: self.state.round, ..Default::default() };
         self.updates.clear();
         self.limited.clear();
+        self.starts.clear();
         (self.global, self.aggregated) = (None, None);
     }
 }

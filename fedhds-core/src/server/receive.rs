@@ -1,7 +1,6 @@
 //! Messages of clients: who speaks, what is expected of them, and what becomes of a bad one.
 
 use super::report::reason;
-use super::step;
 use super::{Arrived, Phase, Server, TrainedOn};
 use crate::error::{Error, Result};
 use crate::guard::caught;
@@ -22,7 +21,7 @@ impl Server {
     /// # Errors
     /// All name `from`. [`Error::Protocol`] for bytes that are no such message, at a time when none is expected, of a client that is not in
     /// the round or has sent one already, of another client, round or number of coordinates; for an update of a client without an order,
-    /// or of more records than ordered. [`Error::Adapter`] for an adapter that is not like the global one; the aggregator's own.
+    /// or of more records than ordered. [`Error::Adapter`] for an adapter that is not like the global one, whose frozen factor moved, or of another rank where the aggregator takes none; the aggregator's own.
     /// The message is then as if it had not come, and the round's report says why: nobody else is touched.
     pub fn receive(&mut self, from: ClientId, bytes: &[u8]) -> Result<Kind> {
         match self.check_length(bytes).and_then(|()| Message::decode(bytes)) {
@@ -156,12 +155,12 @@ impl Server {
         Ok(())
     }
 
-    fn take_update(&mut self, from: ClientId, update: LocalUpdate) -> Result<()> {
+    fn take_update(&mut self, from: ClientId, mut update: LocalUpdate) -> Result<()> {
         self.expect(Phase::Training, "local_update")?;
-        let Some(expected) = &self.state.expected else {
+        if self.state.expected.is_none() {
             let got = "an update";
             return Err(Error::protocol("local_update", "none: the round began without a global adapter", got));
-        };
+        }
         update.check()?;
         self.expect_sender(from, update.client, update.round, "local_update")?;
         let ordered = self.ordered(from);
@@ -182,9 +181,8 @@ impl Server {
                 update.records,
             ));
         }
-        expected.check(&update.adapter)?;
+        let distance = self.take_adapter(&mut update.adapter)?;
         let (trained, tokens) = (self.trained_groups(&update)?, self.trained_tokens(&update)?);
-        let distance = self.global.as_ref().map_or(0.0, |global| step::distance(global, &update.adapter));
         self.state.left_out.remove(&from);
         self.updates.insert(from, Arrived { waiting: Some(update), distance, trained, tokens, failed: None });
         let to_come = |client: &ClientId| !self.updates.contains_key(client) && self.ordered(*client) > 0;

@@ -52,7 +52,8 @@ impl Server {
         }
         for (client, arrived) in &mut self.updates {
             if let Some(update) = arrived.waiting.as_mut().filter(|_| arrived.distance > most) {
-                draw(global, &mut update.adapter, most / arrived.distance);
+                let start = self.starts.get(&update.adapter.config.r).unwrap_or(global);
+                draw(start, &mut update.adapter, most / arrived.distance);
                 let text = format!(
                     "its adapter lies {:.3e} from the global one, and is drawn back to {most:.3e}, {limit} times the usual",
                     arrived.distance

@@ -7,12 +7,14 @@ use crate::protocol::{
 };
 use crate::select::{FacilityLocation, NearestCentroid, Random, Stratified};
 use crate::stage::{Budget, Rows, Selector};
-use crate::types::{AdapterTensor, ClusterId, Matrix, RowId};
+use crate::types::{AdapterConfig, AdapterTensor, ClusterId, Matrix, RowId};
 use proptest::prelude::*;
 use std::sync::Arc;
 
+mod frozen;
 mod hostile;
 mod once;
+mod ranks;
 mod refusals;
 mod tokens;
 mod why;

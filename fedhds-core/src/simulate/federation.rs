@@ -90,7 +90,7 @@ impl Simulation {
             let outcome = Outcome { adapter: saved.adapter, rounds: saved.rounds, scores: saved.scores };
             return Ok((outcome, saved.evaluation_pending));
         }
-        let context = Context { seed: self.seed.before_rounds("init"), control: self.control.clone() };
+        let context = Context { control: self.control.clone(), ..Context::new(self.seed.before_rounds("init")) };
         Ok((Outcome { adapter: self.trainer.init(&context)?, rounds: Vec::new(), scores: Vec::new() }, false))
     }
 
@@ -114,7 +114,7 @@ impl Simulation {
         let start = Instant::now();
         let round = last.round.0 as usize;
         let seed = self.seed.of_round(last.round, "evaluate");
-        let context = Context { seed, control: self.control.clone() };
+        let context = Context { control: self.control.clone(), ..Context::new(seed) };
         state.scores = if self.settings.evaluate.is_due(round, rounds) {
             test.evaluate(evaluator.as_ref(), Some(&state.adapter), &context)?
         } else {

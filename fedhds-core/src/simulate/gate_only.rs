@@ -57,7 +57,7 @@ impl Simulation {
         let mut server = Server::new(self.pipeline.clone(), self.seed, Box::new(WeightedMean::new()))?;
         let frozen = self.extractor.as_ref().is_none_or(|extractor| extractor.is_frozen())
             && self.scorer.as_ref().is_none_or(|scorer| scorer.is_frozen());
-        let context = Context { seed: self.seed.before_rounds("init"), control: self.control.clone() };
+        let context = Context { control: self.control.clone(), ..Context::new(self.seed.before_rounds("init")) };
         let adapter = if frozen { Adapter::default() } else { self.trainer.init(&context)? };
         let mut outcome = GateOutcome::default();
         for round in 0..self.settings.rounds {

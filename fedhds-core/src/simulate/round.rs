@@ -153,7 +153,7 @@ impl<'a> RoundStep<'a> {
             };
             // Who holds nothing stays silent: the server goes on without it.
             match data.records.is_empty() {
-                false => active.push(self.active(data)),
+                false => active.push(self.active(data)?),
                 true if sim.empty_clients => {}
                 true => {
                     let what = format!("client {client} (`{}`)", data.name);
@@ -176,14 +176,14 @@ impl<'a> RoundStep<'a> {
 
     pub(super) fn context(&self, who: &str, number: u32, call: &str) -> Context {
         let seed = self.simulation.seed.of_call(self.round, who, number, call);
-        Context { seed, control: self.simulation.control.clone() }
+        Context { control: self.simulation.control.clone(), ..Context::new(seed) }
     }
 
     fn client_context(&self, client: &Active<'_>, call: &str) -> Context {
         self.context("client", client.data.client.0, call)
     }
 
-    fn active(&self, data: Cow<'a, ClientData>) -> Active<'a> {
+    fn active(&self, data: Cow<'a, ClientData>) -> Result<Active<'a>> {
         let record = ClientRecord {
             client: data.client,
             records: data.records.len(),
@@ -201,13 +201,16 @@ impl<'a> RoundStep<'a> {
             refused_reasons: Vec::new(),
         };
         let mut machine = Client::new(data.client, &self.simulation.pipeline);
+        if let Some(rank) = self.simulation.settings.rank_of(data.client) {
+            machine.set_rank(rank)?;
+        }
         let rows_of = |ids: &BTreeSet<&str>| {
             let rows = data.records.iter().zip(0..).filter(|(record, _)| ids.contains(record.id.as_str()));
             rows.map(|(_, row)| RowId(row)).collect::<Vec<_>>()
         };
         self.trained.get(&data.client).into_iter().for_each(|ids| machine.mark_trained(rows_of(ids)));
         self.refused.get(&data.client).into_iter().for_each(|ids| machine.mark_refused(rows_of(ids)));
-        Active { data, machine, record, has_adapter: false, pilot: None }
+        Ok(Active { data, machine, record, has_adapter: false, pilot: None })
     }
 
     /// The client hears of the round, groups its records and sends its groups.
@@ -325,9 +328,10 @@ impl<'a> RoundStep<'a> {
         }
         client.receive_adapter(adapter_bytes);
         let clock = Instant::now();
-        let trained = sim.trainer.train(global, &chosen, &self.client_context(client, "train"))?;
+        let (factors, start) = (client.machine.factors(), client.machine.start_from(global)?);
+        let trained = sim.trainer.train(&start, &chosen, &self.client_context(client, "train").training(factors))?;
         client.record.seconds.insert("train".into(), clock.elapsed().as_secs_f64());
-        check_trained(global, &trained)?;
+        check_trained(&start, &trained)?;
         client.record.selected = chosen.into_iter().map(|r| r.id).collect();
         if sim.pipeline.client.clusterer.is_some() {
             client.record.reasons = picked.records.iter().map(RecordReason::from).collect();
@@ -335,7 +339,9 @@ impl<'a> RoundStep<'a> {
         client.record.tokens = trained.tokens;
         client.record.skipped = trained.skipped;
         client.record.losses = trained.losses.clone();
-        let update = client.machine.update(&order, &rows, trained)?.encode()?;
+        let mut update = client.machine.update(&order, &rows, trained)?;
+        update.leave_out_frozen(factors, &start)?;
+        let update = update.encode()?;
         client.record.traffic.add(Kind::LocalUpdate, update.len());
         Ok(Some(update))
     }

@@ -3,6 +3,7 @@
 use super::{EvaluationSchedule, Participation};
 use crate::error::Result;
 use crate::types::range::{at_least, within};
+use crate::types::{AdapterConfig, ClientId};
 use serde::{Deserialize, Serialize};
 
 /// Rounds, participation and evaluation of a simulation.
@@ -15,12 +16,21 @@ pub struct SimulationSettings {
     pub participation: Participation,
     /// After which rounds the adapter is evaluated.
     pub evaluate: EvaluationSchedule,
+    /// Ranks of the clients, each at least 1: client i trains an adapter of rank `ranks[i mod their number]` where that is below the adapter's own.
+    /// Empty, the default: all train the whole. The aggregator must take ranks, as FlexLoRA does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<usize>,
 }
 
 impl Default for SimulationSettings {
     /// The paper's: 40 rounds of 5% of the clients, evaluated after the last.
     fn default() -> Self {
-        Self { rounds: 40, participation: Participation::default(), evaluate: EvaluationSchedule::default() }
+        Self {
+            rounds: 40,
+            participation: Participation::default(),
+            evaluate: EvaluationSchedule::default(),
+            ranks: Vec::new(),
+        }
     }
 }
 
@@ -34,7 +44,13 @@ impl SimulationSettings {
         at_least("rounds", self.rounds, 1)?;
         within("rounds", self.rounds, 1..=Self::MAX_ROUNDS)?;
         self.participation.check()?;
-        self.evaluate.check()
+        self.evaluate.check()?;
+        self.ranks.iter().try_for_each(|&rank| within("ranks", rank, 1..=AdapterConfig::MAX_RANK))
+    }
+
+    /// The rank of a client; none where it trains the whole.
+    pub(super) fn rank_of(&self, client: ClientId) -> Option<usize> {
+        self.ranks.get(client.index().checked_rem(self.ranks.len())?).copied()
     }
 }
 
@@ -64,7 +80,20 @@ mod tests {
         ] {
             assert_eq!(says(SimulationSettings { participation, ..paper.clone() }), message);
         }
-        let wrong = SimulationSettings { evaluate: EvaluationSchedule::Every(0), ..paper };
+        let wrong = SimulationSettings { evaluate: EvaluationSchedule::Every(0), ..paper.clone() };
         assert_eq!(says(wrong), "evaluate.every: expected a whole number of at least 1, got 0");
+        let wrong = SimulationSettings { ranks: vec![4, 0], ..paper };
+        assert_eq!(says(wrong), "ranks: expected a whole number from 1 to 16384, got 0");
+    }
+
+    #[test]
+    fn ranks_go_round_among_the_clients() {
+        let settings = SimulationSettings { ranks: vec![2, 8], ..Default::default() };
+        assert_eq!((0..3).map(|i| settings.rank_of(ClientId(i))).collect::<Vec<_>>(), [Some(2), Some(8), Some(2)]);
+        assert_eq!(SimulationSettings::default().rank_of(ClientId(7)), None);
+        let text = toml::to_string(&SimulationSettings::default()).unwrap();
+        assert!(!text.contains("ranks"), "settings without ranks are written as ever: {text}");
+        let read: SimulationSettings = toml::from_str("ranks = [2, 8]").unwrap();
+        assert_eq!(read.ranks, settings.ranks);
     }
 }

@@ -168,10 +168,15 @@ impl Simulation {
     ///
     /// # Errors
     /// [`Error::Input`] for no clients, a client without records that is not allowed to be, ids that do not ascend, an empty test set, a method that
-    /// looks at features without an extractor, a budget in tokens without what counts them, or a loss to reach without evaluation; [`Error::Parameter`] for settings and pipeline.
+    /// looks at features without an extractor, a budget in tokens without what counts them, or a loss to reach without evaluation; [`Error::Parameter`] for settings and pipeline, and for ranks
+    /// of clients with an aggregator that does not take them.
     pub fn check(&self) -> Result<()> {
         self.settings.check()?;
         self.pipeline.check()?;
+        if !self.settings.ranks.is_empty() && !self.aggregator.takes_ranks() {
+            let expected = "none with this aggregator, which takes updates of the global rank alone";
+            return Err(Error::parameter("ranks", expected, format!("{:?}", self.settings.ranks)));
+        }
         let ids = self.clients.ids();
         if ids.is_empty() {
             return Err(Error::input("clients", "at least one client", "none"));

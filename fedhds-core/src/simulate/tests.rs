@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 mod bad_clients;
+mod factors;
 mod reasons;
 
 const ROUNDS: usize = 6;
@@ -32,6 +33,7 @@ fn simulation(pipeline: Pipeline, trainer: Arc<ToyTrainer>, extractor: Arc<ToyFe
         rounds: ROUNDS,
         participation: Participation::Count(4),
         evaluate: EvaluationSchedule::Every(2),
+        ..SimulationSettings::default()
     };
     Simulation::new(pipeline, Arc::new(data.clients), trainer, Box::new(WeightedMean::new()))
         .settings(settings)

@@ -18,6 +18,8 @@ use fedhds_kernels::scratch;
 /// trainings of one seed that share examples take these in the same order under the same masks. A step whose loss or gradient
 /// is not finite is reported, counted and not taken. Nothing but the adapter and Adam's moments lives from step to step.
 ///
+/// Where the context says that one factor is trained, the other gets no step, has no part in the norm that is clipped, and stays as it is to the bit.
+///
 /// # Errors
 /// Before any work: [`Error::Parameter`] for a setting out of range, [`Error::Input`] without examples or for one (numbered)
 /// that is too long or has no response, [`Error::Adapter`] for an adapter that does not fit the model. Then
@@ -46,12 +48,10 @@ pub fn train_adapter(
         loss = run.losses.last(),
         "an adapter is trained"
     );
-    Ok(Trained {
-        adapter: run.lora.to_adapter(&adapter.config)?,
-        losses: run.losses,
-        skipped: run.skipped,
-        tokens: run.tokens,
-    })
+    let mut trained = run.lora.to_adapter(&adapter.config)?;
+    // Whatever a device makes of numbers that it is only shown.
+    context.factors.restore(adapter, &mut trained);
+    Ok(Trained { adapter: trained, losses: run.losses, skipped: run.skipped, tokens: run.tokens })
 }
 
 fn check_examples(model: &dyn Transformer, examples: &[Example], config: &TrainConfig) -> Result<()> {
@@ -132,7 +132,10 @@ impl Run<'_> {
             let pass = backward(self.model, &lora, batch, rows, 1.0 / tokens as f64, checkpointing)?;
             loss += pass.loss;
             gradients = match (gradients, pass.gradients) {
-                (Some(sum), Some(new)) => Some(add(sum, new)),
+                (Some(sum), Some(mut new)) => {
+                    new.retain(|name, _| self.context.factors.trains(name));
+                    Some(add(sum, new))
+                }
                 _ => None,
             };
         }
@@ -204,7 +207,7 @@ mod tests {
     use super::super::init::init_adapter;
     use super::super::test_model::{POISON, examples, small_model};
     use super::*;
-    use crate::types::{AdapterConfig, Control, Progress, Seed};
+    use crate::types::{AdapterConfig, Control, Factors, Progress, Seed};
     use std::sync::{Arc, Mutex};
 
     fn adapter(dropout: f32) -> Adapter {
@@ -276,6 +279,29 @@ mod tests {
     }
 
     #[test]
+    fn a_frozen_factor_stays_to_the_bit_and_the_other_learns() {
+        let config = TrainConfig { local_epochs: 4, ..fast() };
+        let both = train(&adapter(0.05), &examples(3), &config, 1).adapter;
+        for checkpointing in [false, true] {
+            let config =
+                TrainConfig { gradient_checkpointing: checkpointing, max_grad_norm: Some(0.5), ..config.clone() };
+            // B first: as long as it is zero, A has no gradient.
+            let mut start = adapter(0.05);
+            for factors in [Factors::B, Factors::A] {
+                let context = Context::new(1).training(factors);
+                let after =
+                    train_adapter(small_model().as_ref(), &start, &examples(3), &config, &context).unwrap().adapter;
+                factors.check_frozen(&start, &after).unwrap();
+                for (name, tensor) in after.tensors.iter().filter(|(name, _)| factors.trains(name)) {
+                    assert_ne!(tensor, &start.tensors[name], "{name}");
+                }
+                assert_ne!(after, both);
+                start = after;
+            }
+        }
+    }
+
+    #[test]
     fn steps_and_tokens_are_counted() {
         let config = TrainConfig { batch_size: 2, gradient_accumulation_steps: 2, local_epochs: 2, ..fast() };
         let trained = train(&adapter(0.0), &examples(5), &config, 1);
@@ -322,7 +348,7 @@ mod tests {
         }
         let heard = Arc::new(Heard::default());
         let control = Control { progress: Some(heard.clone()), ..Control::default() };
-        let context = Context { seed: Seed(1), control };
+        let context = Context { control, ..Context::new(1) };
         let model = small_model();
         train_adapter(model.as_ref(), &adapter(0.0), &examples(2), &fast(), &context).unwrap();
         assert_eq!(*heard.0.lock().unwrap(), ["begin train 2", "train 1", "train 1", "end train"]);

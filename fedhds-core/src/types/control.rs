@@ -1,6 +1,6 @@
 //! How work is watched and stopped from outside.
 
-use super::Seed;
+use super::{Factors, Seed};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 #[cfg(test)]
@@ -113,18 +113,26 @@ pub struct Context {
     pub seed: Seed,
     /// Progress and cancellation.
     pub control: Control,
+    /// Which factors of the adapter a [`Trainer`](crate::stage::Trainer) trains: what the round's aggregator says. Other stages are told both.
+    pub factors: Factors,
 }
 
 impl Context {
     /// A context with this seed that reports nowhere.
     pub fn new(seed: impl Into<Seed>) -> Self {
-        Self { seed: seed.into(), control: Control::default() }
+        Self { seed: seed.into(), control: Control::default(), factors: Factors::Both }
     }
 
-    /// The context of a part of this work: the same control, a seed derived from this one's.
+    /// The context of a part of this work: the same but for a seed derived from this one's.
     #[must_use]
     pub fn derive(&self, name: &str, number: u64) -> Self {
-        Self { seed: self.seed.derive(name, number), control: self.control.clone() }
+        Self { seed: self.seed.derive(name, number), ..self.clone() }
+    }
+
+    /// With these factors to train.
+    #[must_use]
+    pub fn training(self, factors: Factors) -> Self {
+        Self { factors, ..self }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod control;
+mod factors;
 mod identity;
 mod ids;
 mod matrix;
@@ -15,6 +16,7 @@ pub use adapter::{Adapter, AdapterConfig, AdapterTensor};
 #[cfg(test)]
 pub(crate) use control::stops_at_any_look;
 pub use control::{CancelToken, Context, Control, Progress};
+pub use factors::{Factor, Factors};
 pub use identity::RunIdentity;
 pub use ids::{ClientId, ClusterId, Round, RowId};
 pub use matrix::Matrix;

@@ -43,6 +43,7 @@ static fedhds_pca_t* pca;
 static const uint8_t* data;
 static fedhds_matrix_view_t view;
 static size_t count;
+static int32_t factors;
 static const uint32_t one = 0;
 static uint8_t byte[1];
 
@@ -178,6 +179,8 @@ USE(89, fedhds_near_copies_free(handle))
 USE(90, fedhds_client_set_max_records(handle, 1))
 USE(91, fedhds_client_unpin(handle))
 USE(92, fedhds_method_check_allowed(handle, NULL))
+USE(93, fedhds_client_set_rank(handle, 1))
+USE(94, fedhds_client_factors(handle, &factors))
 
 typedef struct {
     fedhds_status_t (*call)(void* handle);
@@ -279,6 +282,8 @@ static const use_t USES[] = {
     {use_90, CLIENT, false},
     {use_91, CLIENT, false},
     {use_92, METHOD, false},
+    {use_93, CLIENT, false},
+    {use_94, CLIENT, false},
 };
 
 static void make(void* handles[KINDS]) {

@@ -223,6 +223,9 @@ static void nulls(void) {
     NULLS(fedhds_adapter_mean(&none, &one, 1, NULL));
     FAILS(FEDHDS_STATUS_INPUT, fedhds_adapter_mean(NULL, NULL, 0, &a));
     NULLS(fedhds_client_update(r.client, r.order.data, r.order.length, NULL, 1, trained, &b));
+    NULLS(fedhds_client_start_from(NULL, adapter, &a));
+    NULLS(fedhds_client_start_from(r.client, NULL, &a));
+    NULLS(fedhds_client_start_from(r.client, adapter, NULL));
     NULLS(fedhds_trained_new(NULL, NULL, 0, 0, 0, &t));
     NULLS(fedhds_trained_new(adapter, NULL, 1, 0, 0, &t));
     NULLS(fedhds_trained_new(adapter, NULL, 0, 0, 0, NULL));

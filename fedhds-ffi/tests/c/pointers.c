@@ -151,6 +151,12 @@ static void rounds(void) {
     NULLS(fedhds_client_choose_scored(r.client, r.order.data, r.order.length, losses_of, NULL, NULL, NULL, 0, NULL));
     NULLS(fedhds_client_set_least_group(NULL, 1));
     NULLS(fedhds_client_set_max_records(NULL, 1));
+    int32_t factors = 0;
+    NULLS(fedhds_client_set_rank(NULL, 1));
+    FAILS(FEDHDS_STATUS_PARAMETER, fedhds_client_set_rank(r.client, 0));
+    NULLS(fedhds_client_factors(NULL, &factors));
+    NULLS(fedhds_client_factors(r.client, NULL));
+    OK(fedhds_client_factors(r.client, &factors));
     NULLS(fedhds_client_unpin(NULL));
     NULLS(fedhds_method_check_allowed(NULL, NULL));
     const uint8_t secret[32] = {0};

@@ -5,7 +5,7 @@ simulations. Arrays go in and come out as NumPy; what is wrong is an :class:`Err
 """
 
 from . import conditions, features
-from ._aggregators import FedAdam, FedAvgM, WeightedMean
+from ._aggregators import FedAdam, FedAvgM, FedSvd, FfaLora, FlexLora, RoLora, WeightedMean
 from ._allowed import AllowedMethods
 from ._estimators import HDBSCAN, KMeans, KernelPCA, PCA, SharedProjection, TSNE
 from ._memory import TrainedGroup
@@ -54,8 +54,11 @@ __all__ = [
     "Experiments",
     "FedAdam",
     "FedAvgM",
+    "FedSvd",
+    "FfaLora",
     "FileError",
     "FinishedRound",
+    "FlexLora",
     "Group",
     "HDBSCAN",
     "InputError",
@@ -77,6 +80,7 @@ __all__ = [
     "Record",
     "RecordScore",
     "ResponseLoss",
+    "RoLora",
     "RougeL",
     "RoundReport",
     "Rows",

@@ -60,20 +60,68 @@ class FedAdam:
         return {"kind": "fedadam", **asdict(self)}
 
 
+@dataclass(frozen=True)
+class FlexLora:
+    """The best adapter of the global rank for the mean of the clients' products B A (Bai et al. 2024); clients may have smaller ranks."""
+
+    rank_weights: bool = False
+    """Whether each rank is weighed among the clients that have it alone (raFLoRA)."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As a configuration has them."""
+        return {"kind": "flexlora", **asdict(self)}
+
+
+@dataclass(frozen=True)
+class FfaLora:
+    """The mean of B with a fixed A (Sun et al. 2024)."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As a configuration has them."""
+        return {"kind": "ffa_lora"}
+
+
+@dataclass(frozen=True)
+class RoLora:
+    """The means of B and of A in turn, B first (Chen et al. 2025)."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As a configuration has them."""
+        return {"kind": "rolora"}
+
+
+@dataclass(frozen=True)
+class FedSvd:
+    """The mean of B with an A that follows the product (Lee et al. 2025)."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As a configuration has them."""
+        return {"kind": "fedsvd"}
+
+
 _REPORT = ("weights", "limited", "measures", "discarded")
 
 
 class Own:
     """A user's aggregator: ``add(client, adapter, records, loss)`` and ``finish()``. May be absent: ``begin(adapter, round)``; ``state()``
-    and ``resume(state)``, where it keeps nothing between rounds; ``memory(clients, values)``. An ``add`` of three arguments gets no loss.
+    and ``resume(state)``, where it keeps nothing between rounds; ``memory(clients, values)``; ``trains(round)``, which factors a round trains
+    (``both``, ``a`` or ``b``); ``takes_ranks()``, whether updates may have a smaller rank than the global adapter. An ``add`` of three arguments
+    gets no loss.
     """
 
     def __init__(self, stage: Any) -> None:
         self._stage = stage
         names = parameters(needed(stage, "add"))
         self._takes_loss = names is None or len(names) > 3
+        self._factors: tuple[int, str] | None = None
 
     def begin(self, adapter: _native.Adapter, round: int) -> None:
+        # Asked here, where what it raises ends the round's beginning.
+        self._factors = (round, self._asked(round))
         call = own(self._stage, "begin")
         if call is not None:
             call(Adapter._of(adapter), round)
@@ -87,6 +135,21 @@ class Own:
         adapter, report = finished if isinstance(finished, tuple) and len(finished) == 2 else (finished, None)
         told = None if report is None else _report(report)
         return None if adapter is None else adapter_of(adapter, "finish"), told
+
+    def _asked(self, round: int) -> str:
+        call = own(self._stage, "trains")
+        factors = "both" if call is None else call(round)
+        if factors not in ("both", "a", "b"):
+            raise StageError(f"`trains`: expected `both`, `a` or `b`, got {factors!r}")
+        return str(factors)
+
+    def trains(self, round: int) -> str:
+        known = self._factors
+        return known[1] if known is not None and known[0] == round else self._asked(round)
+
+    def takes_ranks(self) -> bool:
+        call = own(self._stage, "takes_ranks")
+        return False if call is None else bool(call())
 
     def state(self) -> bytes:
         call = own(self._stage, "state")
@@ -135,14 +198,14 @@ def _report(report: Any) -> str:
         raise StageError(f"`finish`: report: expected finite numbers and text: {error}") from error
 
 
-Settings = WeightedMean | FedAvgM | FedAdam
+Settings = WeightedMean | FedAvgM | FedAdam | FlexLora | FfaLora | RoLora | FedSvd
 
 
 def settings_of(given: Any) -> dict[str, Any] | None:
     """The settings of one of the core's aggregators; None for an object of the user's."""
     if given is None:
         return WeightedMean().settings
-    if isinstance(given, (WeightedMean, FedAvgM, FedAdam)):
+    if isinstance(given, Settings):
         return given.settings
     return dict(given) if isinstance(given, Mapping) else None
 
@@ -172,7 +235,7 @@ def aggregator(given: Any) -> str | Own | None:
     for method in ("add", "finish"):
         if own(given, method) is None:
             raise ParameterError(
-                "aggregator: expected fedhds.WeightedMean, FedAvgM or FedAdam, their settings, or an object with `add` "
-                f"and `finish`, got {given!r}"
+                "aggregator: expected fedhds.WeightedMean, FedAvgM, FedAdam, FlexLora, FfaLora, RoLora or FedSvd, their settings, "
+                f"or an object with `add` and `finish`, got {given!r}"
             )
     return Own(given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import _native
 from ._arrays import matrix
-from ._calls import adapter_of, method_of, needed
+from ._calls import adapter_of, method_of, needed, parameters
 from ._identity import name_of
 from ._model import Adapter
 from ._tuning import LayerFeatures, LoraTrainer, ModelEvaluator, RecordScore, Trained
@@ -84,6 +84,15 @@ def named_scores(scores: Any, names: list[str] | None, rows: int) -> tuple[list[
     return names, np.ascontiguousarray(values)
 
 
+def train_with(stage: Any, adapter: Adapter, records: Sequence[Record], seed: int, factors: str) -> Any:
+    """What a trainer's ``train`` gives. It is told which factors the round trains where it has an argument ``factors``; one that has not trains
+    both, and the server refuses what moved a frozen one.
+    """
+    call = needed(stage, "train")
+    told = {"factors": factors} if "factors" in (parameters(call) or ()) else {}
+    return call(adapter, records, seed, **told)
+
+
 class _Trainer:
     def __init__(self, stage: Any) -> None:
         self._stage = stage
@@ -92,9 +101,9 @@ class _Trainer:
         return adapter_of(needed(self._stage, "init")(seed), "init")
 
     def train(
-        self, adapter: _native.Adapter, records: list[Record], seed: int
+        self, adapter: _native.Adapter, records: list[Record], seed: int, factors: str
     ) -> tuple[_native.Adapter, list[float], int, int]:
-        trained = needed(self._stage, "train")(Adapter._of(adapter), records, seed)
+        trained = train_with(self._stage, Adapter._of(adapter), records, seed, factors)
         if isinstance(trained, Trained):
             losses = [float(loss) for loss in trained.losses]
             return trained.adapter._native, losses, trained.skipped, trained.tokens

@@ -160,6 +160,8 @@ class Client:
             first needed and kept in :meth:`state`.
         least_group: distinct records that the method's groups must have at least (``client.min_group_size``), else this client shows none.
         max_records: records that it trains on at most in a round: an order that comes to more is refused. None sets no limit.
+        rank: of the adapters that it trains, at most: :meth:`start_from` makes the global one smaller. The server's aggregator must take ranks, as
+            :class:`fedhds.FlexLora` does. None takes any.
 
     A round is answered once: the same question and order get the same answer again, others are refused, and so is what differs from what
     the client was told first (:meth:`unpin` forgets both). All of it is in :meth:`state`.
@@ -186,6 +188,7 @@ class Client:
         secret: bytes | None = None,
         least_group: int = 1,
         max_records: int | None = None,
+        rank: int | None = None,
     ) -> None:
         self._seed = _seed(seed)
         chosen = _method(method)
@@ -194,9 +197,12 @@ class Client:
         number = _id(client, "client")
         least, most = _id(least_group, "least_group"), None if max_records is None else _id(max_records, "max_records")
         self._native = _native.Client(number, chosen._json, _id(layers, "layers"), chosen._wrapped, secret, least, most)
+        if rank is not None:
+            self._native.set_rank(_id(rank, "rank"))
         self._native.identify({"client": str(number), "seed": str(self._seed)} | _own_stages(chosen))
         self._given: dict[str, Any] = {
-            "client": number, "method": chosen, "layers": layers, "seed": self._seed, "least_group": least, "max_records": most
+            "client": number, "method": chosen, "layers": layers, "seed": self._seed, "least_group": least, "max_records": most,
+            "rank": rank
         }  # fmt: skip
 
     @property
@@ -293,6 +299,22 @@ class Client:
         """
         judge = None if losses is None else _judged(losses)
         return self._native.choose(_bytes(order, "selection_order"), self._seed, judge)
+
+    @property
+    def factors(self) -> str:
+        """Which factors of the adapter the round trains, as its start said: ``both``, ``a`` or ``b``. What is frozen must stay as it is, to the bit."""
+        return self._native.factors
+
+    def start_from(self, adapter: Adapter) -> Adapter:
+        """The adapter to train from: the global one, at this client's rank where that is smaller.
+
+        Raises:
+            AdapterError: for a tensor whose name says neither ``lora_A`` nor ``lora_B``.
+        """
+        native = _adapter(adapter)
+        if native is None:
+            raise AdapterError("adapter: expected a fedhds.Adapter, got None")
+        return Adapter._of(self._native.start_from(native))
 
     def update(
         self,

@@ -122,11 +122,13 @@ class Server:
         method: what selects.
         layers: as for :class:`Client`.
         seed: the experiment's; the frame that clients share comes from it.
-        aggregator: :class:`WeightedMean` (None: eq. 12), :class:`FedAvgM`, :class:`FedAdam`, their settings as a dict with ``kind``, or an
+        aggregator: :class:`WeightedMean` (None: eq. 12), :class:`FedAvgM`, :class:`FedAdam`, :class:`FlexLora`, :class:`FfaLora`,
+            :class:`RoLora`, :class:`FedSvd`, their settings as a dict with ``kind``, or an
             object with ``add(client, adapter, records, loss)`` and ``finish()``, which gives an adapter, None, or one of them and a report:
             a dict of ``weights``, ``limited``, ``measures``, ``discarded``, as :class:`RoundReport` has them. It may have
-            ``begin(adapter, round)``; ``state()`` (bytes) and ``resume(state)``, without which it keeps nothing between rounds; and
-            ``memory(clients, values)``, the most bytes that it holds.
+            ``begin(adapter, round)``; ``state()`` (bytes) and ``resume(state)``, without which it keeps nothing between rounds;
+            ``trains(round)``, which factors a round trains (``both``, ``a`` or ``b``); ``takes_ranks()``, whether clients may have smaller
+            ranks; and ``memory(clients, values)``, the most bytes that it holds.
 
     Example:
         >>> import fedhds

@@ -77,7 +77,8 @@ class Simulation(Remade):
         method: what selects; own stages in it are called.
         clients: the records of each client.
         trainer: a :class:`fedhds.LoraTrainer`, or an object with ``init(seed)`` and ``train(adapter, records, seed)`` that returns a
-            :class:`fedhds.Trained` or an adapter.
+            :class:`fedhds.Trained` or an adapter. Where ``train`` has an argument ``factors``, it is told what the round trains, ``both``, ``a``
+            or ``b``; the other factor must stay as it is, to the bit.
         extractor: for methods with features: a :class:`fedhds.LayerFeatures`, an object with ``extract(records, adapter)`` (attributes
             ``is_frozen``, ``fingerprint`` and ``layers`` are heeded), or a function of these. None is :class:`fedhds.TextFeatures` for a
             method with ``features = "text"``.
@@ -98,6 +99,8 @@ class Simulation(Remade):
         participation: clients of a round: a number, or a share in (0, 1] as a float; the paper's 5%. ``1.0`` is all of them. As in a
             configuration: ``{"count": 5}``, ``{"fraction": 0.05}``.
         evaluate: ``"last"``, ``"never"``, or a number: after every so many rounds and after the last.
+        ranks: of the clients, where they differ: client i trains an adapter of rank ``ranks[i % len(ranks)]``, if that is below the adapter's own.
+            The aggregator must take ranks, as :class:`fedhds.FlexLora` does. Empty: all train the whole.
         seed: the experiment's.
         checkpoint: a file that is written after each round, and gone on from. A run of other settings is refused: of objects of your own
             it counts what they were made with, or what their ``fingerprint`` says (text; give one to what changes as it works).
@@ -133,6 +136,7 @@ class Simulation(Remade):
         rounds: int = _SETTINGS.rounds,
         participation: int | float | Mapping[str, float] = _SETTINGS.participation,
         evaluate: str | int | Mapping[str, int] = _SETTINGS.evaluate,
+        ranks: Sequence[int] = (),
         seed: int = 0,
         checkpoint: str | os.PathLike[str] | None = None,
         clients_at_once: int = 1,
@@ -168,7 +172,9 @@ class Simulation(Remade):
             evaluator=None if evaluator is None else _record_stages.evaluator(evaluator),
             test=None if test is None else _checked(test),
             generate=None if generate is None else _count("generate", generate),
-            settings=_native.SimulationSettings(rounds=rounds, participation=participation, evaluate=evaluate),
+            settings=_native.SimulationSettings(
+                rounds=rounds, participation=participation, evaluate=evaluate, ranks=ranks
+            ),
             seed=_seed(seed),
             checkpoint=None if checkpoint is None else os.fspath(checkpoint),
             names=names,
@@ -190,6 +196,7 @@ class Simulation(Remade):
             rounds=rounds,
             participation=participation,
             evaluate=evaluate,
+            ranks=ranks,
             seed=seed,
             checkpoint=self._run.checkpoint,
             clients_at_once=clients_at_once,

@@ -191,17 +191,24 @@ class LoraTrainer(Remade):
         """A fresh adapter: A drawn by the seed, B zero."""
         return Adapter._of(self._native.init(_seed(seed)))
 
-    def train(self, adapter: Adapter, records: Any, seed: int = 0) -> Trained:
+    def train(self, adapter: Adapter, records: Any, seed: int = 0, factors: str = "both") -> Trained:
         """Trains the adapter on the records; order and dropout come from the seed.
 
+        Args:
+            adapter: where it starts.
+            records: to train on.
+            seed: of this training.
+            factors: what is trained, ``both``, ``a`` or ``b``: the other factor stays as it is to the bit.
+
         Raises:
+            ParameterError: for other factors.
             InputError: for no records, or one that is too long or has no response.
             AdapterError: for an adapter of another model.
         """
         native = _adapter(adapter)
         if native is None:
             raise AdapterError("adapter: expected a fedhds.Adapter, got None; `init` makes one")
-        trained, losses, skipped, tokens = self._native.train(native, _checked(records), _seed(seed))
+        trained, losses, skipped, tokens = self._native.train(native, _checked(records), _seed(seed), factors)
         return Trained(Adapter._of(trained), tuple(losses), skipped, tokens)
 
 

@@ -68,7 +68,7 @@ pub struct ExperimentConfig {
     /// Local training.
     #[serde(default)]
     pub training: TrainConfig,
-    /// How the clients' adapters become one: `kind` is `weighted_mean` (the default), `fedavgm` or `fedadam`.
+    /// How the clients' adapters become one: `kind` is one of [`AggregatorConfig::KINDS`], `weighted_mean` by default.
     #[serde(default)]
     pub aggregator: AggregatorConfig,
     /// Rounds, participation and evaluation.

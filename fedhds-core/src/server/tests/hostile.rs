@@ -168,6 +168,51 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn whatever_factors_clients_send_every_aggregator_stays_finite_and_learns(
+        values in prop::collection::vec((any_value(), any_value()), 3..6), from in any_value(),
+    ) {
+        let pair = |a: f32, b: [f32; 2]| {
+            let tensor = |shape, data: [f32; 2]| AdapterTensor { shape, data: data.to_vec() };
+            let tensors = [("q.lora_A".to_owned(), tensor([1, 2], [a, 1.0])), ("q.lora_B".to_owned(), tensor([2, 1], b))];
+            Adapter { tensors: tensors.into(), ..Adapter::default() }
+        };
+        for kind in AggregatorConfig::KINDS {
+            let aggregator = toml::from_str::<AggregatorConfig>(&format!("kind = \"{kind}\"")).unwrap().build().unwrap();
+            let mut server = Server::new(by_whole_part(Count::PerCluster), Seed(5), aggregator).unwrap();
+            let mut global = pair(1.0, [from, 0.0]);
+            let n = values.len() as u32;
+            for round in 0..3 {
+                server.begin_round(Round(round), &ids(0..n), Some(&global)).unwrap();
+                (0..n).for_each(|client| {
+                    sum(&mut server, ClientSummary { round: Round(round), ..summary(client, 0, &[(client as f32, 3)]) }).unwrap();
+                });
+                server.select(&Context::new(1)).unwrap();
+                let factors = server.factors().unwrap();
+                for (client, &(a, b)) in (0..n).zip(&values) {
+                    // What the last round sends is a client's that trains.
+                    let mut sent = if round < 2 { pair(a, [b, a]) } else { pair(0.5, [0.5, 0.25]) };
+                    sent.tensors.retain(|name, _| factors.trains(name));
+                    let _ = upd(&mut server, LocalUpdate::new(ClientId(client), Round(round), 1, sent));
+                }
+                let finished = server.finish_round().unwrap();
+                let json = serde_json::to_string(&finished.report).unwrap();
+                prop_assert_eq!(&serde_json::from_str::<RoundReport>(&json).unwrap(), &finished.report);
+                if round == 2 {
+                    prop_assert_eq!(finished.report.trained.len(), values.len(), "{}", kind);
+                }
+                if let Some(adapter) = finished.adapter {
+                    prop_assert!(adapter.tensors.values().flat_map(|t| &t.data).all(|value| value.is_finite()), "{kind}: {adapter:?}");
+                    global = adapter;
+                }
+            }
+        }
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]

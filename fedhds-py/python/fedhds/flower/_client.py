@@ -50,6 +50,8 @@ class Query:
     """The adapter as it stands, by name, where the method's features are the tuned model's; else None."""
     config: ConfigRecord
     """The server app's ``train_config`` among ours."""
+    factors: str
+    """What the round trains of the adapter, ``both``, ``a`` or ``b``; the other factor must come back as it is in :attr:`arrays`, to the bit."""
 
 
 Features = ArrayLike | Callable[[Query], ArrayLike] | None
@@ -246,6 +248,7 @@ class Task:
         texts = _texts(records)
         losses = None if texts is None else losses_by(judge_of(judge, ours, None), texts)
         self.rows = machine.choose(order, losses=losses)
+        self.factors = machine.factors
         self._memory.keep_groups(header.round, machine)
         self.config = config_of(message)
 

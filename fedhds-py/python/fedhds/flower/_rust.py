@@ -20,6 +20,7 @@ from .. import Adapter, Method, Record, Trained, as_records
 from .._writing import replacing
 from .._native import InputError, ProtocolError
 from .._judge import judge_of
+from .._record_stages import train_with
 from .._text import TextFeatures, takes_text
 from .._tokens import Tokens, tokens_of
 from ._client import Agreed, Query, Task, answered
@@ -149,7 +150,8 @@ class RustClient:
             max_records=self._max_records,
         )
         adapter = local.adapter(task.arrays)
-        trained = local.data.trainer.train(adapter, [local.records[row] for row in task.rows], task.seed)
+        chosen = [local.records[row] for row in task.rows]
+        trained = train_with(local.data.trainer, adapter, chosen, task.seed, task.factors)
         if not isinstance(trained, Trained):
             trained = Trained(trained)
         loss = float(np.mean(trained.losses)) if trained.losses else float("nan")
