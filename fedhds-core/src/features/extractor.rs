@@ -78,10 +78,10 @@ impl LayerFeatures {
 
 impl FeatureExtractor for LayerFeatures {
     fn extract(&self, records: &[Record], adapter: Option<&Adapter>, context: &Context) -> Result<Matrix> {
-        let model = self.model.transformer.as_ref();
-        let tokens = self.reader.under(&context.control).sequences(records)?;
-        let lora = self.model.lora(adapter.filter(|_| !self.frozen))?;
-        extract_tokens(model, &tokens, lora.as_ref(), &self.params, context).map_err(|e| match e {
+        let tuned = self.model.tuned(adapter.filter(|_| !self.frozen))?;
+        let mut tokens = self.reader.under(&context.control).sequences(records)?;
+        tokens.iter_mut().for_each(|tokens| *tokens = tuned.tokens(tokens));
+        extract_tokens(tuned.model(), &tokens, tuned.lora(), &self.params, context).map_err(|e| match e {
             Error::NotFinite { what, row, column, value } => {
                 let id = records.get(row).map_or("", |r| r.id.as_str());
                 Error::NotFinite { what: format!("{what} of record `{id}`"), row, column, value }

@@ -5,7 +5,7 @@ use super::texts::continue_prompts;
 use crate::dataset::RenderPrompt;
 use crate::error::{Error, Result};
 use crate::metrics::{RougeFlavor, rouge_l_best};
-use crate::model::{Example, LanguageModel, LoraWeights, Overlong, RecordTokenizer};
+use crate::model::{Example, LanguageModel, Overlong, RecordTokenizer, Tuned};
 use crate::settings::GenerateConfig;
 use crate::stage::{Evaluator, RecordScore};
 use crate::types::{Adapter, Context, Record};
@@ -53,9 +53,9 @@ impl ModelEvaluator {
     }
 
     /// The greedy continuation of each example's prompt as text, without the blanks around it.
-    fn outputs(&self, examples: &[Example], lora: Option<&LoraWeights>, context: &Context) -> Result<Vec<String>> {
+    fn outputs(&self, examples: &[Example], tuned: &Tuned<'_>, context: &Context) -> Result<Vec<String>> {
         let prompts: Vec<&[u32]> = examples.iter().map(Example::prompt).collect();
-        let texts = continue_prompts(&self.model, &prompts, lora, &self.config, &context.control)?;
+        let texts = continue_prompts(&self.model, tuned, &prompts, &self.config, &context.control)?;
         Ok(texts.iter().map(|text| text.trim().to_string()).collect())
     }
 }
@@ -68,17 +68,16 @@ impl Evaluator for ModelEvaluator {
         generate: bool,
         context: &Context,
     ) -> Result<Vec<RecordScore>> {
-        let transformer = self.model.transformer.as_ref();
-        let lora = self.model.lora(adapter)?;
-        let examples = self.reader.under(&context.control).examples(records)?;
+        let tuned = self.model.tuned(adapter)?;
+        let examples = tuned.examples(self.reader.under(&context.control).examples(records)?);
         context.control.begin("loss", Some(records.len() as u64));
         let GenerateConfig { batch_size, batches_at_once, .. } = self.config;
         let losses =
-            response_losses(transformer, &examples, batch_size, lora.as_ref(), batches_at_once, &context.control);
+            response_losses(tuned.model(), &examples, batch_size, tuned.lora(), batches_at_once, &context.control);
         context.control.end("loss");
         let losses = losses?;
         let outputs = match generate {
-            true => self.outputs(&examples, lora.as_ref(), context)?.into_iter().map(Some).collect(),
+            true => self.outputs(&examples, &tuned, context)?.into_iter().map(Some).collect(),
             false => vec![None; records.len()],
         };
         let scores = records.iter().zip(losses).zip(outputs).map(|((record, loss), output)| {

@@ -81,12 +81,12 @@ impl Scorer for ResponseLoss {
 
     /// NaN where nothing of the response fits behind the prompt.
     fn score(&self, records: &[Record], adapter: Option<&Adapter>, context: &Context) -> Result<Matrix> {
-        let lora = self.model.lora(adapter.filter(|_| !self.config.frozen))?;
+        let tuned = self.model.tuned(adapter.filter(|_| !self.config.frozen))?;
         let mut losses = vec![f32::NAN; records.len()];
         let (rows, examples): (Vec<usize>, Vec<Example>) =
             self.examples(records, &context.control)?.into_iter().unzip();
-        let model = self.model.transformer.as_ref();
-        let found = losses_under_prompts(model, &examples, self.config.batch_size, lora.as_ref(), &context.control)?;
+        let (examples, batch_size) = (tuned.examples(examples), self.config.batch_size);
+        let found = losses_under_prompts(tuned.model(), &examples, batch_size, tuned.lora(), &context.control)?;
         rows.into_iter().zip(found).for_each(|(row, loss)| losses[row] = loss as f32);
         Matrix::new(records.len(), 1, losses)
     }

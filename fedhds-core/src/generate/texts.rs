@@ -2,7 +2,7 @@
 
 use super::greedy::generate;
 use crate::error::{Error, Result};
-use crate::model::{LanguageModel, LoraWeights};
+use crate::model::{LanguageModel, Tuned};
 use crate::settings::GenerateConfig;
 use crate::types::{Adapter, Control};
 
@@ -21,21 +21,22 @@ pub fn generate_texts<T: AsRef<str>>(
     if !model.transformer.spec().causal {
         return Err(Error::input("model", "one that predicts the next token", "an encoder"));
     }
-    let lora = model.lora(adapter)?;
-    let ids = prompts.iter().map(|text| model.tokenizer.encode_prompt(text.as_ref())).collect::<Result<Vec<_>>>()?;
-    continue_prompts(model, &ids, lora.as_ref(), config, control)
+    let tuned = model.tuned(adapter)?;
+    let ids = |text: &T| Ok(tuned.tokens(&model.tokenizer.encode_prompt(text.as_ref())?));
+    let ids = prompts.iter().map(ids).collect::<Result<Vec<_>>>()?;
+    continue_prompts(model, &tuned, &ids, config, control)
 }
 
-/// The same for prompts that are tokens already.
+/// The same for prompts that are tokens already, with what stands before them under an adapter.
 pub(super) fn continue_prompts<P: AsRef<[u32]> + Sync>(
     model: &LanguageModel,
+    tuned: &Tuned<'_>,
     prompts: &[P],
-    lora: Option<&LoraWeights>,
     config: &GenerateConfig,
     control: &Control,
 ) -> Result<Vec<String>> {
     control.begin("generate", Some(prompts.len() as u64));
-    let made = generate(model.transformer.as_ref(), prompts, model.tokenizer.eos(), config, lora, control);
+    let made = generate(tuned.model(), prompts, model.tokenizer.eos(), config, tuned.lora(), control);
     control.end("generate");
     made?.iter().map(|ids| model.tokenizer.decode(ids, true)).collect()
 }

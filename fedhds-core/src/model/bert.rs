@@ -7,7 +7,7 @@ use super::config::bert::{ATTENTION_NORM, NAMES, NORM, OUTPUT_NORM, POSITIONS, T
 use super::config::names::LinearShape;
 use super::config::{Activation, BertConfig};
 use super::device::Device;
-use super::embedding::look_up;
+use super::embedding::{look_up, rows_of};
 use super::linear::Linear;
 use super::lora::LoraWeights;
 use super::norm::LayerNorm;
@@ -157,6 +157,10 @@ impl Transformer for Bert {
             + look_up(&self.types, batch.token_types().iter().map(|&t| t as usize).collect())?;
         let [b, t, width] = sum.dims();
         Ok(self.norm.forward(sum.reshape([b * t, width])).reshape([b, t, width]))
+    }
+
+    fn token_embeddings(&self, ids: &[u32]) -> Result<Tensor<2>> {
+        rows_of(&self.words, ids, &self.device)
     }
 
     fn layer(

@@ -7,7 +7,7 @@ use super::config::gpt2::{EMBEDDING, NAMES, NORM, NORM_1, NORM_2, OUTPUT, POSITI
 use super::config::names::LinearShape;
 use super::config::{Activation, Gpt2Config};
 use super::device::Device;
-use super::embedding::look_up;
+use super::embedding::{look_up, rows_of};
 use super::linear::Linear;
 use super::lora::LoraWeights;
 use super::norm::LayerNorm;
@@ -139,6 +139,10 @@ impl Transformer for Gpt2 {
         let positions = look_up(&self.positions, positions, batch, &self.device)?;
         let tokens = batch.ids().iter().map(|&id| id as usize);
         Ok(look_up(&self.embedding, tokens, batch, &self.device)? + positions)
+    }
+
+    fn token_embeddings(&self, ids: &[u32]) -> Result<Tensor<2>> {
+        rows_of(&self.embedding, ids, &self.device)
     }
 
     fn layer(

@@ -8,7 +8,7 @@ use super::config::LlamaConfig;
 use super::config::llama::{EMBEDDING, INPUT_NORM, NAMES, NORM, OUTPUT, POST_NORM};
 use super::config::names::LinearShape;
 use super::device::Device;
-use super::embedding::look_up;
+use super::embedding::{look_up, rows_of};
 use super::fused::Fused;
 use super::linear::Linear;
 use super::lora::LoraWeights;
@@ -189,6 +189,10 @@ impl Transformer for Llama {
     fn embed(&self, batch: &Batch) -> Result<Tensor<3>> {
         batch.check(self.spec.vocab_size, self.spec.max_positions)?;
         look_up(&self.recorded()?.embedding, batch.ids().iter().map(|&id| id as usize), batch, &self.device)
+    }
+
+    fn token_embeddings(&self, ids: &[u32]) -> Result<Tensor<2>> {
+        rows_of(&self.recorded()?.embedding, ids, &self.device)
     }
 
     fn layer(

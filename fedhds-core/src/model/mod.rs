@@ -35,6 +35,7 @@ mod pooling;
 mod record_tokenizer;
 mod rope;
 mod safetensors;
+pub mod soft_prompt;
 mod spec;
 pub mod tensor;
 #[cfg(test)]
@@ -68,6 +69,7 @@ pub use pooling::Pooling;
 pub use record_tokenizer::{Overlong, RecordTokenizer};
 pub use rope::RopeTable;
 pub use safetensors::SafetensorsFolder;
+pub use soft_prompt::{Prompted, SoftPrompt, Tuned};
 pub use spec::{ModelSpec, ModuleSpec};
 pub use tokenizer::{SpecialTokens, Tokenizer};
 pub use transformer::{Transformer, Weight, hidden_states, take_tokens};

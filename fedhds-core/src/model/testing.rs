@@ -38,6 +38,9 @@ impl Transformer for Recorded {
     fn embed(&self, batch: &Batch) -> Result<Tensor<3>> {
         self.model.embed(batch)
     }
+    fn token_embeddings(&self, ids: &[u32]) -> Result<Tensor<2>> {
+        self.model.token_embeddings(ids)
+    }
     fn layer(
         &self,
         index: usize,

@@ -102,6 +102,12 @@ pub trait Transformer: Send + Sync + std::fmt::Debug {
     /// [`Error::Input`] as for [`Transformer::pass`].
     fn embed(&self, batch: &Batch) -> Result<Tensor<3>>;
 
+    /// The rows of the embedding table alone, without positions: `[n, hidden]` for `n` ids.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an id outside of the vocabulary.
+    fn token_embeddings(&self, ids: &[u32]) -> Result<Tensor<2>>;
+
     /// Layer `index` (from 0): `[b, t, hidden]` to the same.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! PEFT's `adapter_config.json`: what is read, what is refused, what is written.
 
+use super::soft_prompt_file;
 use crate::error::{Error, Result};
 use crate::types::{Adapter, AdapterConfig};
 use serde_json::{Map, Value, json};
@@ -82,6 +83,9 @@ impl AdapterFileConfig {
         let Value::Object(map) = value else {
             return Err(Error::adapter(source, "a JSON object", "another value"));
         };
+        if let Some(prompt) = soft_prompt_file::read(source, &map)? {
+            return Ok(prompt);
+        }
         let keys = Keys { source, map: &map };
         keys.refuse_unsupported()?;
         let r = keys.number("r", 8.0)?;
@@ -126,6 +130,13 @@ impl AdapterFileConfig {
 /// # Errors
 /// [`Error::Adapter`] when the adapter has no target modules: neither named nor in its tensors.
 pub fn to_json(adapter: &Adapter, base_model: Option<&str>) -> Result<String> {
+    let text = |map| {
+        serde_json::to_string_pretty(&Value::Object(map))
+            .map_err(|e| Error::adapter("adapter_config.json", "settings that JSON can hold", e))
+    };
+    if let Some(map) = soft_prompt_file::settings(adapter, base_model) {
+        return text(map);
+    }
     let config = &adapter.config;
     let mut targets = config.target_modules.clone();
     if targets.is_empty() {
@@ -157,8 +168,7 @@ pub fn to_json(adapter: &Adapter, base_model: Option<&str>) -> Result<String> {
     if config.use_rslora {
         map.insert("use_rslora".into(), json!(true));
     }
-    serde_json::to_string_pretty(&Value::Object(map))
-        .map_err(|e| Error::adapter("adapter_config.json", "settings that JSON can hold", e))
+    text(map)
 }
 
 /// The module path in the name of a factor.
@@ -225,7 +235,7 @@ impl Keys<'_> {
     fn refuse_unsupported(&self) -> Result<()> {
         match self.map.get("peft_type").and_then(Value::as_str) {
             Some("LORA") => {}
-            _ => return Err(self.wrong("peft_type", "`LORA`")),
+            _ => return Err(self.wrong("peft_type", "`LORA`, `PROMPT_TUNING` or `P_TUNING`")),
         }
         for (key, what) in REFUSED {
             if self.is_set(key) {

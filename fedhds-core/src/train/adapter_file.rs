@@ -1,11 +1,14 @@
 //! Adapters on disk and as bytes, in PEFT's format: `adapter_config.json` beside `adapter_model.safetensors`.
 
 use super::adapter_config::{AdapterFileConfig, module_of, to_json};
+use super::soft_prompt_file;
 use crate::error::{Error, Result};
 use crate::files::{atomic_write, read_bounded, read_text};
-use crate::model::ModelSpec;
 use crate::model::lora::{key_a, key_b};
-use crate::types::{Adapter, AdapterConfig, AdapterTensor};
+use crate::model::soft_prompt::{self, PROMPT};
+use crate::model::tensor::to_vec;
+use crate::model::{Device, ModelSpec, SoftPrompt};
+use crate::types::{Adapter, AdapterConfig, AdapterKind, AdapterTensor};
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -65,8 +68,10 @@ pub fn write_adapter(folder: impl AsRef<Path>, adapter: &Adapter, base_model: Op
 /// # Errors
 /// [`Error::Adapter`] that names a tensor whose data and shape do not agree.
 pub fn to_bytes(adapter: &Adapter) -> Result<Vec<u8>> {
-    let mut parts = Vec::with_capacity(adapter.tensors.len());
-    for (name, tensor) in &adapter.tensors {
+    let made = vectors_of(adapter)?;
+    let prefix = if adapter.config.kind() == AdapterKind::LowRank { PREFIX } else { "" };
+    let mut parts = Vec::with_capacity(adapter.tensors.len() + 1);
+    for (name, tensor) in adapter.tensors.iter().chain(made.iter().map(|(name, tensor)| (name, tensor))) {
         let bytes: Vec<u8> = tensor.data.iter().flat_map(|value| value.to_le_bytes()).collect();
         parts.push((name, tensor, bytes));
     }
@@ -80,11 +85,21 @@ pub fn to_bytes(adapter: &Adapter) -> Result<Vec<u8>> {
                     tensor.data.len(),
                 )
             })?;
-            Ok((format!("{PREFIX}{name}"), view))
+            Ok((format!("{prefix}{name}"), view))
         })
         .collect::<Result<Vec<_>>>()?;
     let metadata = Some(std::collections::HashMap::from([("format".to_string(), "pt".to_string())]));
     safetensors::serialize(views, metadata).map_err(|e| Error::adapter(TENSOR_FILE, "tensors that can be written", e))
+}
+
+/// What PEFT keeps of P-tuning: the vectors that the network makes.
+fn vectors_of(adapter: &Adapter) -> Result<Option<(String, AdapterTensor)>> {
+    if adapter.config.kind() != AdapterKind::PTuning {
+        return Ok(None);
+    }
+    let width = adapter.tensors.values().map(|tensor| tensor.shape[1]).next().unwrap_or(0);
+    let vectors = SoftPrompt::of_width(adapter, width, &Device::cpu())?.vectors()?;
+    Ok(Some((PROMPT.to_owned(), AdapterTensor { shape: vectors.dims(), data: to_vec(vectors)? })))
 }
 
 /// The adapter with these settings and the tensors of a safetensors file's bytes.
@@ -101,6 +116,9 @@ pub fn from_bytes(bytes: &[u8], config: &AdapterConfig) -> Result<Adapter> {
 /// # Errors
 /// [`Error::Adapter`] that lists the names which were expected.
 pub fn check_adapter(adapter: &Adapter, spec: &ModelSpec) -> Result<()> {
+    if let Some(shapes) = soft_prompt::shapes(&adapter.config, spec.hidden_size) {
+        return soft_prompt::check(adapter, &shapes);
+    }
     let mut expected = BTreeMap::new();
     for module in spec.targets(&adapter.config)? {
         expected.insert(key_a(&module.path), [adapter.config.r, module.input]);
@@ -127,6 +145,16 @@ fn read_tensors(source: &str, bytes: &[u8], config: AdapterFileConfig) -> Result
     let at = |name: &str| format!("{source}: {name}");
     let mut tensors = BTreeMap::new();
     let mut modules = BTreeSet::new();
+    if config.adapter.kind() != AdapterKind::LowRank {
+        for (name, view) in file.iter() {
+            let [rows, cols] = *view.shape() else {
+                return Err(Error::adapter(at(name), "a matrix", format!("shape {:?}", view.shape())));
+            };
+            let tensor = AdapterTensor { shape: [rows, cols], data: values(&at(name), &view)? };
+            tensors.insert(name.to_string(), tensor);
+        }
+        return soft_prompt_file::of_tensors(source, Adapter { config: config.adapter, tensors });
+    }
     for (full_name, view) in file.iter() {
         let name = full_name.strip_prefix(PREFIX).unwrap_or(full_name);
         let Some(module) = module_of(name) else {

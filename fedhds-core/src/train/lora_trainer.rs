@@ -4,14 +4,17 @@ use super::init::init_adapter;
 use super::run::train_adapter;
 use crate::dataset::RenderPrompt;
 use crate::error::{Error, Result};
+use crate::model::soft_prompt::init_soft_prompt;
 use crate::model::{Example, LanguageModel, Overlong, RecordTokenizer};
 use crate::settings::TrainConfig;
 use crate::stage::{Trained, Trainer};
-use crate::types::{Adapter, AdapterConfig, Context, Record};
+use crate::types::{Adapter, AdapterConfig, AdapterKind, Context, Record, Seed};
 use std::sync::Arc;
 
 /// LoRA training (Hu et al. 2021) as the paper's clients do it (section 3.4): the frozen model, a fresh Adam, the loss on the
 /// response alone.
+///
+/// Where the settings say a soft prompt ([`AdapterKind`]) its vectors are trained in the place of factors, by the same loop.
 ///
 /// A record becomes prompt, response and end of sequence through [`RecordTokenizer`].
 #[derive(Clone)]
@@ -40,7 +43,13 @@ impl LoraTrainer {
         if !spec.causal {
             return Err(Error::input("model to train", "one that predicts the next token", "an encoder"));
         }
-        spec.targets(&adapter)?;
+        match adapter.kind() {
+            AdapterKind::LowRank => drop(spec.targets(&adapter)?),
+            // Whether there is room for its vectors.
+            AdapterKind::PromptTuning | AdapterKind::PTuning => {
+                init_soft_prompt(&adapter, model.transformer.as_ref(), Seed(0))?;
+            }
+        }
         let reader = RecordTokenizer::new(&model, prompt, config.max_tokens, Overlong::Error);
         Ok(Self { model, reader, adapter, config })
     }
@@ -66,7 +75,11 @@ impl LoraTrainer {
 
 impl Trainer for LoraTrainer {
     fn init(&self, context: &Context) -> Result<Adapter> {
-        init_adapter(&self.adapter, self.model.transformer.spec(), context.seed)
+        let model = self.model.transformer.as_ref();
+        match self.adapter.kind() {
+            AdapterKind::LowRank => init_adapter(&self.adapter, model.spec(), context.seed),
+            AdapterKind::PromptTuning | AdapterKind::PTuning => init_soft_prompt(&self.adapter, model, context.seed),
+        }
     }
 
     fn train(&self, adapter: &Adapter, records: &[Record], context: &Context) -> Result<Trained> {

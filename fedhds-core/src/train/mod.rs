@@ -11,6 +11,8 @@ pub mod init;
 mod lora_trainer;
 pub mod loss;
 mod run;
+mod soft_prompt;
+mod soft_prompt_file;
 pub mod step;
 
 pub use crate::model::Example;

@@ -3,13 +3,14 @@
 use super::adam::{Adam, AdamConfig};
 use super::gradients::{clip_factor, global_norm};
 use super::loss::LossRows;
-use super::step::{AdapterGradients, backward};
+use super::step::{AdapterGradients, Step, Trainable};
 use crate::error::{Error, Result};
-use crate::model::{Example, LoraWeights, Transformer};
+use crate::model::soft_prompt::placed;
+use crate::model::{Example, LoraWeights, SoftPrompt, Transformer};
 use crate::settings::TrainConfig;
 use crate::stage::Trained;
 use crate::types::seed::first_eight;
-use crate::types::{Adapter, Context};
+use crate::types::{Adapter, AdapterKind, Context};
 use fedhds_kernels::scratch;
 
 /// Trains an adapter on examples: the mean cross entropy on response tokens, the prompt masked, with a fresh Adam.
@@ -33,10 +34,32 @@ pub fn train_adapter(
 ) -> Result<Trained> {
     config.check()?;
     adapter.config.check()?;
-    check_examples(model, examples, config)?;
-    let lora = LoraWeights::from_adapter(adapter, model.spec(), &model.device())?;
+    if adapter.config.kind() == AdapterKind::LowRank {
+        check_examples(model, examples, config.max_tokens)?;
+        let lora = LoraWeights::from_adapter(adapter, model.spec(), &model.device())?;
+        return run(lora, model, adapter, examples, config, context);
+    }
+    let prompt = SoftPrompt::from_adapter(adapter, model.spec(), &model.device())?;
+    let vectors = adapter.config.r;
+    let behind = |example: &Example| Example {
+        ids: placed(&example.ids, vectors),
+        response_start: example.response_start + vectors,
+    };
+    let examples: Vec<Example> = examples.iter().map(behind).collect();
+    check_examples(model, &examples, config.max_tokens.saturating_add(vectors))?;
+    run(prompt, model, adapter, &examples, config, context)
+}
+
+fn run<T: Trainable>(
+    tensors: T,
+    model: &dyn Transformer,
+    adapter: &Adapter,
+    examples: &[Example],
+    config: &TrainConfig,
+    context: &Context,
+) -> Result<Trained> {
     let adam = Adam::new(AdamConfig { learning_rate: config.learning_rate, ..AdamConfig::default() })?;
-    let mut run = Run { model, config, context, lora, adam, losses: Vec::new(), skipped: 0, tokens: 0 };
+    let mut run = Run { model, config, context, tensors, adam, losses: Vec::new(), skipped: 0, tokens: 0 };
     context.control.begin("train", Some(config.steps(examples.len()) as u64));
     let result = scratch::scope(|| run.epochs(examples, adapter.config.lora_dropout));
     context.control.end("train");
@@ -48,17 +71,17 @@ pub fn train_adapter(
         loss = run.losses.last(),
         "an adapter is trained"
     );
-    let mut trained = run.lora.to_adapter(&adapter.config)?;
+    let mut trained = run.tensors.values(&adapter.config)?;
     // Whatever a device makes of numbers that it is only shown.
     context.factors.restore(adapter, &mut trained);
     Ok(Trained { adapter: trained, losses: run.losses, skipped: run.skipped, tokens: run.tokens })
 }
 
-fn check_examples(model: &dyn Transformer, examples: &[Example], config: &TrainConfig) -> Result<()> {
+fn check_examples(model: &dyn Transformer, examples: &[Example], max_tokens: usize) -> Result<()> {
     if examples.is_empty() {
         return Err(Error::input("training records", "at least one", 0));
     }
-    let most = config.max_tokens.min(model.spec().max_positions);
+    let most = max_tokens.min(model.spec().max_positions);
     for (i, example) in examples.iter().enumerate() {
         let length = example.ids.len();
         if length > most {
@@ -80,18 +103,18 @@ fn check_examples(model: &dyn Transformer, examples: &[Example], config: &TrainC
 }
 
 /// The state of one training.
-struct Run<'a> {
+struct Run<'a, T> {
     model: &'a dyn Transformer,
     config: &'a TrainConfig,
     context: &'a Context,
-    lora: LoraWeights,
+    tensors: T,
     adam: Adam,
     losses: Vec<f32>,
     skipped: usize,
     tokens: u64,
 }
 
-impl Run<'_> {
+impl<T: Trainable> Run<'_, T> {
     fn epochs(&mut self, examples: &[Example], dropout: f32) -> Result<()> {
         let total = self.config.steps(examples.len());
         let contents: Vec<u64> = examples.iter().map(content).collect();
@@ -127,9 +150,9 @@ impl Run<'_> {
         for (batch, rows, seed) in &batches {
             self.context.control.check()?;
             self.tokens += batch.lengths().iter().sum::<usize>() as u64;
-            let lora = self.lora.clone().with_dropout(dropout, *seed);
             let checkpointing = self.config.gradient_checkpointing;
-            let pass = backward(self.model, &lora, batch, rows, 1.0 / tokens as f64, checkpointing)?;
+            let step = Step { scale: 1.0 / tokens as f64, checkpointing, dropout, seed: *seed };
+            let pass = self.tensors.pass(self.model, batch, rows, step)?;
             loss += pass.loss;
             gradients = match (gradients, pass.gradients) {
                 (Some(sum), Some(mut new)) => {
@@ -167,7 +190,7 @@ impl Run<'_> {
         let mut failed = None;
         let adam = &mut self.adam;
         let mut gradients = gradients;
-        self.lora = self.lora.map(|name, tensor| {
+        self.tensors = self.tensors.replaced(|name, tensor| {
             let Some(gradient) = gradients.remove(name) else { return tensor };
             let gradient = if factor < 1.0 { gradient.mul_scalar(factor) } else { gradient };
             adam.update(name, tensor.clone(), gradient).unwrap_or_else(|error| {

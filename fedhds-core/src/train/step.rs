@@ -6,10 +6,51 @@ use crate::model::fused::{Padded, PairGradient, Tokens};
 use crate::model::lora::{key_a, key_b};
 use crate::model::tensor::{Gradients, Tensor, lifted, to_vec};
 use crate::model::{Batch, Device, Fused, LoraWeights, Transformer};
+use crate::types::{Adapter, AdapterConfig, Seed};
 use std::collections::BTreeMap;
 
 /// Gradients by the names of an adapter's tensors, in their order.
 pub type AdapterGradients = BTreeMap<String, Tensor<2>>;
+
+/// How a pass is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step {
+    /// By what the sum of the losses is multiplied.
+    pub(super) scale: f64,
+    /// Whether layers are computed again in place of being recorded.
+    pub(super) checkpointing: bool,
+    /// Share of the adapter's inputs that are zeroed.
+    pub(super) dropout: f32,
+    /// The seed of that.
+    pub(super) seed: Seed,
+}
+
+/// What can be trained: the tensors of an adapter on a device.
+pub(super) trait Trainable: Sized {
+    /// The loss of a batch and its gradients.
+    fn pass(&self, model: &dyn Transformer, batch: &Batch, rows: &LossRows, step: Step) -> Result<Backward>;
+
+    /// The same with each tensor replaced.
+    fn replaced(&self, f: impl FnMut(&str, Tensor<2>) -> Tensor<2>) -> Self;
+
+    /// The values.
+    fn values(&self, config: &AdapterConfig) -> Result<Adapter>;
+}
+
+impl Trainable for LoraWeights {
+    fn pass(&self, model: &dyn Transformer, batch: &Batch, rows: &LossRows, step: Step) -> Result<Backward> {
+        let lora = self.clone().with_dropout(step.dropout, step.seed);
+        backward(model, &lora, batch, rows, step.scale, step.checkpointing)
+    }
+
+    fn replaced(&self, f: impl FnMut(&str, Tensor<2>) -> Tensor<2>) -> Self {
+        self.map(f)
+    }
+
+    fn values(&self, config: &AdapterConfig) -> Result<Adapter> {
+        self.to_adapter(config)
+    }
+}
 
 /// What a backward pass gives.
 #[derive(Debug, Clone)]
@@ -156,13 +197,18 @@ fn recomputed(
     Ok(Backward { loss, gradients: Some(gradients) })
 }
 
-fn objective(model: &dyn Transformer, hidden: Tensor<3>, rows: &LossRows, scale: f64) -> Result<(f64, Tensor<1>)> {
+pub(super) fn objective(
+    model: &dyn Transformer,
+    hidden: Tensor<3>,
+    rows: &LossRows,
+    scale: f64,
+) -> Result<(f64, Tensor<1>)> {
     let objective = sum(token_losses(model, hidden, rows)?).mul_scalar(scale);
     let loss = to_vec(objective.clone().inner())?.first().copied().map_or(f64::NAN, f64::from);
     Ok((loss, objective))
 }
 
-fn gradient_of<const D: usize>(tensor: &Tensor<D>, record: &mut Gradients) -> Result<Tensor<D>> {
+pub(super) fn gradient_of<const D: usize>(tensor: &Tensor<D>, record: &mut Gradients) -> Result<Tensor<D>> {
     let missing = || Error::stage("model", "expected the loss to depend on every layer's input, got no gradient");
     tensor.grad_remove(record).ok_or_else(missing)
 }

@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdapterConfig {
-    /// Rank r of the update, 1 to [`AdapterConfig::MAX_RANK`].
+    /// Rank r of the update, 1 to [`AdapterConfig::MAX_RANK`]; of a soft prompt the number of its vectors.
     pub r: usize,
     /// Above 0: the update is scaled by `lora_alpha / r` (`lora_alpha / sqrt(r)` with `use_rslora`).
     pub lora_alpha: f32,
     /// Dropout on the adapter's input while training, in [0, 1).
     pub lora_dropout: f32,
-    /// Names of the linear layers that are adapted, as their last path component, sorted; for example `q_proj`, `c_attn`.
+    /// Names of the linear layers that are adapted, as their last path component, sorted; for example `q_proj`, `c_attn`. `prompt_tuning` or
+    /// `p_tuning` alone is a soft prompt instead.
     pub target_modules: Vec<String>,
     /// Scale by `lora_alpha / sqrt(r)` (Kalajdzievski 2023).
     pub use_rslora: bool,
@@ -28,7 +29,33 @@ impl Default for AdapterConfig {
     }
 }
 
+/// What an adapter changes of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdapterKind {
+    /// Low-rank factors beside linear layers (LoRA).
+    LowRank,
+    /// Trained vectors in front of a text (Lester et al. 2021).
+    PromptTuning,
+    /// The same, made by a small trained network (Liu et al. 2021).
+    PTuning,
+}
+
 impl AdapterConfig {
+    /// The only target module of a soft prompt by prompt tuning; `r` is then its number of vectors, and alpha and dropout say nothing.
+    pub const PROMPT_TUNING: &str = "prompt_tuning";
+    /// The same of P-tuning.
+    pub const P_TUNING: &str = "p_tuning";
+
+    /// What the adapter changes: low-rank factors, unless its only target is [`PROMPT_TUNING`](Self::PROMPT_TUNING) or
+    /// [`P_TUNING`](Self::P_TUNING).
+    pub fn kind(&self) -> AdapterKind {
+        match self.target_modules.as_slice() {
+            [one] if one == Self::PROMPT_TUNING => AdapterKind::PromptTuning,
+            [one] if one == Self::P_TUNING => AdapterKind::PTuning,
+            _ => AdapterKind::LowRank,
+        }
+    }
+
     /// The largest rank: wider than any hidden state of the model families here, so that a typing error does not ask for all
     /// memory.
     pub const MAX_RANK: usize = 1 << 14;

@@ -12,7 +12,7 @@ mod scores;
 mod secret;
 pub(crate) mod seed;
 
-pub use adapter::{Adapter, AdapterConfig, AdapterTensor};
+pub use adapter::{Adapter, AdapterConfig, AdapterKind, AdapterTensor};
 #[cfg(test)]
 pub(crate) use control::stops_at_any_look;
 pub use control::{CancelToken, Context, Control, Progress};
