@@ -643,14 +643,16 @@ fedhds_status_t fedhds_client_set_max_records(struct fedhds_client_t *client,
 
 // Agrees to train adapters of at most this rank, 1 to 16,384; the server's aggregator must take ranks, as `flexlora` does. The global adapter at
 // that rank is `fedhds_client_start_from`. It is the app's to say in each process: it is not in the client's state. Any rank at first.
-fedhds_status_t fedhds_client_set_rank(struct fedhds_client_t *client, size_t rank);
+fedhds_status_t fedhds_client_set_rank(struct fedhds_client_t *client,
+                                       size_t rank);
 
 // Which factors of the adapter the round trains, as its start said: 0 both, 1 A alone, 2 B alone. The other factor must stay as it is, to the
 // bit: `factors` of `fedhds_train_config_t` sees to it.
 //
 // # Safety
 // `factors` is valid for a write.
-fedhds_status_t fedhds_client_factors(const struct fedhds_client_t *client, int32_t *factors);
+fedhds_status_t fedhds_client_factors(const struct fedhds_client_t *client,
+                                      int32_t *factors);
 
 // Forgets what the client was told at first contact (what keys of records come from, what the quality gate asks) and which round it answered
 // last: for another federation, or a server that begins again. Until then another value, another question or order for an answered round, and
