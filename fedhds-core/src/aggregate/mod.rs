@@ -10,6 +10,7 @@
 mod config;
 mod server_optimizer;
 mod shape;
+pub(crate) mod step;
 mod weighted_mean;
 
 pub use config::{AggregatorConfig, NoSettings};

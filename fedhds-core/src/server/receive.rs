@@ -1,8 +1,8 @@
 //! Messages of clients: who speaks, what is expected of them, and what becomes of a bad one.
 
 use super::report::reason;
-use super::step;
 use super::{Arrived, Phase, Server, TrainedOn};
+use crate::aggregate::step;
 use crate::error::{Error, Result};
 use crate::guard::caught;
 use crate::protocol::{
