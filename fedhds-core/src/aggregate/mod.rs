@@ -4,10 +4,12 @@
 //! |---|---|---|
 //! | [`WeightedMean`] | the mean by records: FedAvg, FedIT | `weighted_mean.rs` |
 //! | [`ServerOptimizer`] | a step from the global adapter towards the mean: FedAvgM, FedAdam | `server_optimizer.rs` |
+//! | [`robust`] | what a minority of hostile clients cannot steer | `robust/` |
 //!
 //! [`AggregatorConfig`] names them in a configuration.
 
 mod config;
+pub mod robust;
 mod server_optimizer;
 mod shape;
 pub(crate) mod step;
