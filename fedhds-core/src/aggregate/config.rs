@@ -1,5 +1,9 @@
 //! The built-in aggregators by name, with their settings.
 
+use super::robust::{
+    CentredClipping, CentredClippingConfig, GeometricMedianConfig, MultiKrumConfig, NearestMixing, NearestMixingConfig,
+    NormBound, NormBoundConfig, Robust, TrimmedMeanConfig,
+};
 use super::{
     FedAdamConfig, FedAvgMConfig, FedSvd, FfaLora, FlexLora, FlexLoraConfig, RoLora, ServerOptimizer, WeightedMean,
 };
@@ -31,6 +35,21 @@ pub enum AggregatorConfig {
     /// The mean of B with an A that follows the product (Lee et al. 2025).
     #[serde(rename = "fedsvd")]
     FedSvd(NoSettings),
+    /// The mean of steps that are cut to a bound (Sun et al. 2019).
+    NormBound(NormBoundConfig),
+    /// The mean of steps that are cut around a centre (Karimireddy et al. 2021).
+    CentredClipping(CentredClippingConfig),
+    /// The median of each value (Yin et al. 2018).
+    CoordinateMedian(NoSettings),
+    /// The mean of each value without the smallest and the largest (Yin et al. 2018).
+    TrimmedMean(TrimmedMeanConfig),
+    /// The mean of the updates with the nearest neighbours (Blanchard et al. 2017).
+    MultiKrum(MultiKrumConfig),
+    /// The point with the least sum of distances (Pillutla et al. 2022).
+    GeometricMedian(GeometricMedianConfig),
+    /// Each update as the mean of its nearest, for another rule (Allouah et al. 2023).
+    #[serde(rename = "nnm")]
+    NearestMixing(NearestMixingConfig),
 }
 
 /// Settings of a kind that has none.
@@ -46,7 +65,22 @@ impl Default for AggregatorConfig {
 
 impl AggregatorConfig {
     /// The names of the kinds.
-    pub const KINDS: [&str; 7] = ["weighted_mean", "fedavgm", "fedadam", "flexlora", "ffa_lora", "rolora", "fedsvd"];
+    pub const KINDS: [&str; 14] = [
+        "weighted_mean",
+        "fedavgm",
+        "fedadam",
+        "flexlora",
+        "ffa_lora",
+        "rolora",
+        "fedsvd",
+        "norm_bound",
+        "centred_clipping",
+        "coordinate_median",
+        "trimmed_mean",
+        "multi_krum",
+        "geometric_median",
+        "nnm",
+    ];
 
     /// The aggregator, before its first round.
     ///
@@ -61,6 +95,13 @@ impl AggregatorConfig {
             AggregatorConfig::FfaLora(NoSettings {}) => Box::new(FfaLora::new()),
             AggregatorConfig::RoLora(NoSettings {}) => Box::new(RoLora::new()),
             AggregatorConfig::FedSvd(NoSettings {}) => Box::new(FedSvd::new()),
+            AggregatorConfig::NormBound(config) => Box::new(NormBound::new(config)?),
+            AggregatorConfig::CentredClipping(config) => Box::new(CentredClipping::new(config)?),
+            AggregatorConfig::CoordinateMedian(NoSettings {}) => Box::new(Robust::coordinate_median()),
+            AggregatorConfig::TrimmedMean(config) => Box::new(Robust::trimmed_mean(config)?),
+            AggregatorConfig::MultiKrum(config) => Box::new(Robust::multi_krum(config)?),
+            AggregatorConfig::GeometricMedian(config) => Box::new(Robust::geometric_median(config)?),
+            AggregatorConfig::NearestMixing(config) => Box::new(NearestMixing::new(config)?),
         })
     }
 }
@@ -82,6 +123,9 @@ mod tests {
             let unknown = format!("kind = \"{kind}\"\nmomentum = 0.5");
             assert!(toml::from_str::<AggregatorConfig>(&unknown).is_err(), "{kind}");
         }
+        let nested = "kind = \"nnm\"\nf = 2\ninner = { kind = \"trimmed_mean\", b = 2 }";
+        let nested: AggregatorConfig = toml::from_str(nested).unwrap();
+        assert_eq!(toml::from_str::<AggregatorConfig>(&toml::to_string(&nested).unwrap()).unwrap(), nested);
         let config: AggregatorConfig = toml::from_str("kind = \"fedadam\"\ntau = -1.0").unwrap();
         assert!(config.build().map(|_| ()).unwrap_err().to_string().contains("tau"));
     }

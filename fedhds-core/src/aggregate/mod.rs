@@ -8,6 +8,7 @@
 //! | [`FfaLora`] | the mean of B; A stays | `ffa_lora.rs` |
 //! | [`RoLora`] | the mean of B and of A in turn | `rolora.rs` |
 //! | [`FedSvd`] | the mean of B; A becomes the directions of the product | `fedsvd.rs` |
+//! | [`robust`] | what a minority of hostile clients cannot steer | `robust/` |
 //!
 //! [`AggregatorConfig`] names them in a configuration. What they share: `product.rs` has the arithmetic of products B A, `product_error.rs` the measure that
 //! each reports, `factor_mean.rs` the mean while a factor is frozen. [`truncated`] is what a client of a smaller rank starts from.
@@ -19,9 +20,11 @@ mod ffa_lora;
 mod flexlora;
 mod product;
 mod product_error;
+pub mod robust;
 mod rolora;
 mod server_optimizer;
 mod shape;
+pub(crate) mod step;
 mod truncate;
 mod weighted_mean;
 

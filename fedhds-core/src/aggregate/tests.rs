@@ -133,7 +133,7 @@ fn an_adapter_without_pairs_has_no_error_and_is_refused_where_products_count() {
     global.tensors.remove(A);
     let finished = round(&mut WeightedMean::new(), 0, &global, &updates([(global.clone(), 1)]));
     assert!(finished.adapter.is_some() && finished.report.measures.is_empty());
-    for kind in AggregatorConfig::KINDS.into_iter().skip(3) {
+    for kind in ["flexlora", "ffa_lora", "rolora", "fedsvd"] {
         let config: AggregatorConfig = toml::from_str(&format!("kind = \"{kind}\"")).unwrap();
         let error = config.build().unwrap().begin(&global, Round(0)).unwrap_err().to_string();
         assert!(error.contains("lora_A"), "{kind}: {error}");

@@ -79,7 +79,7 @@ impl Experiment {
         };
         let checkpoint = folder.join("checkpoint.bin");
         let mut simulation =
-            Simulation::new(pipeline, plan.clients.clone(), self.stages.trainer.clone(), self.aggregator()?)
+            Simulation::new(pipeline, plan.clients.clone(), self.stages.trainer.clone(), self.aggregator(plan)?)
                 .settings(plan.settings.clone())
                 .seed(Seed(plan.seed))
                 .cache(self.cache.clone())
@@ -109,6 +109,9 @@ impl Experiment {
         }
         if let Some(until) = plan.until {
             simulation = simulation.until(until);
+        }
+        if let Some(attack) = &plan.attack {
+            simulation = simulation.attack(attack.clone());
         }
         if let Some(judge) = self.judge(&plan.arm) {
             simulation = simulation.judge(judge.clone());
@@ -150,11 +153,12 @@ impl Experiment {
         Ok(record)
     }
 
-    /// A fresh aggregator: the stages' own, else the configuration's.
-    pub(super) fn aggregator(&self) -> Result<Box<dyn Aggregator>> {
-        match &self.stages.aggregator {
-            Some(own) => Ok(own()),
-            None => self.config.aggregator.build().map_err(|e| e.under("aggregator")),
+    /// A fresh aggregator for a run: the method's, else the stages' own, else the configuration's.
+    pub(super) fn aggregator(&self, plan: &RunPlan) -> Result<Box<dyn Aggregator>> {
+        match (&plan.aggregator, &self.stages.aggregator) {
+            (Some(config), _) => config.build().map_err(|e| e.under("aggregator")),
+            (None, Some(own)) => Ok(own()),
+            (None, None) => self.config.aggregator.build().map_err(|e| e.under("aggregator")),
         }
     }
 
@@ -263,6 +267,12 @@ impl Experiment {
         }
         if let Some(Filter::Rules) = plan.filter {
             identity.set("filter", "rules");
+        }
+        if let Some(aggregator) = &plan.aggregator {
+            identity.set_json("the method's aggregator", &serde_json::to_value(aggregator).map_err(json)?);
+        }
+        if let Some(attack) = &plan.attack {
+            identity.set_json("attack", &serde_json::to_value(attack).map_err(json)?);
         }
         if let Some(features) = self.stages.features(plan.features()) {
             identity.set("features", features.extractor.fingerprint());

@@ -83,7 +83,9 @@ impl Experiment {
         let adapter = self.stages.trainer.init(&Context { control: control.clone(), ..Context::new(0) })?;
         let clients = runs.iter().map(|r| r.plan.settings.participation.clients_of(r.plan.clients.len()));
         let most = clients.max().unwrap_or_default();
-        let bytes = self.aggregator()?.memory(most, adapter.parameters());
+        let memory = |plan: &RunPlan| Ok(self.aggregator(plan)?.memory(most, adapter.parameters()));
+        let each = runs.iter().map(|r| memory(&r.plan)).collect::<Result<Vec<u64>>>()?;
+        let bytes = each.into_iter().max().unwrap_or_default();
         cost.notes.push(format!(
             "aggregating holds at most {:.1} MB: {} values in an adapter, {most} clients in a round",
             bytes as f64 / 1e6,

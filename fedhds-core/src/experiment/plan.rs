@@ -5,10 +5,11 @@ use super::config::{Arm, Filter, MethodEntry, STEPS_A_PASS};
 use super::coreset_cent;
 use super::federation::Federation;
 use super::run_record::RunRecord;
+use crate::aggregate::AggregatorConfig;
 use crate::dataset::{ClientData, rules, sample};
 use crate::error::{Error, Result};
 use crate::method::{Count, FeatureSource};
-use crate::simulate::{EvaluationSchedule, RoundRecord, SimulationSettings, Until};
+use crate::simulate::{AttackConfig, EvaluationSchedule, RoundRecord, SimulationSettings, Until};
 use crate::types::{ClientId, Round, Seed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,6 +23,10 @@ pub(super) struct RunPlan {
     pub(super) follows: Option<Follows>,
     /// What was taken from the clients.
     pub(super) filter: Option<Filter>,
+    /// How the clients' adapters become one, where the method says so.
+    pub(super) aggregator: Option<AggregatorConfig>,
+    /// What hostile clients do.
+    pub(super) attack: Option<AttackConfig>,
     pub(super) seed: u64,
     pub(super) settings: SimulationSettings,
     /// The loss to reach.
@@ -61,12 +66,15 @@ pub(super) fn runs(config: &ExperimentConfig, federation: &Federation, seed: u64
             arm: entry.arm(config.budget, &key)?,
             follows: follows(entry.count_of(), false).or_else(|| follows(entry.compute_of(), true)),
             filter: entry.filter(&key)?,
+            aggregator: entry.aggregator(&key)?,
+            attack: config.attack_of(federation.name()).cloned(),
             seed,
             settings: config.federation.clone(),
             until: config.until,
             clients: federation.clients.clone(),
             notes: Vec::new(),
         };
+        plan.notes.extend(plan.attack.iter().map(|attack| format!("attack: {attack}")));
         if let Some(records) = federation.scarce().filter(|_| plan.follows.is_none()) {
             plan.select_in_all(records, entry.has_count());
         }
@@ -276,6 +284,7 @@ mod tests {
             clients: vec![client(3, 20), client(2, 5)],
             adapter_changed: true,
             left_out: BTreeMap::new(),
+            hostile: Default::default(),
             aggregation: AggregationReport::default(),
             missing: 0,
             missing_tokens: 0,

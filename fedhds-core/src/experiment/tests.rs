@@ -1,6 +1,7 @@
 //! Whole experiments over toy stages: what is kept, what is compared, what is refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod attacks;
 mod baselines;
 mod gate;
 mod grid;

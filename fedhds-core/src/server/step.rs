@@ -1,19 +1,8 @@
 //! How far a client's adapter may lie from the global one: no single update moves the adapter without end.
 
 use super::Server;
+use crate::aggregate::step::{draw, length};
 use crate::sorting;
-use crate::types::Adapter;
-
-/// The length of an adapter as one vector.
-pub(super) fn length(adapter: &Adapter) -> f64 {
-    adapter.tensors.values().flat_map(|tensor| &tensor.data).map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
-}
-
-/// How far an adapter lies from another of the same names and shapes.
-pub(super) fn distance(from: &Adapter, to: &Adapter) -> f64 {
-    let pairs = from.tensors.values().zip(to.tensors.values()).flat_map(|(from, to)| from.data.iter().zip(&to.data));
-    pairs.map(|(&from, &to)| (f64::from(to) - f64::from(from)).powi(2)).sum::<f64>().sqrt()
-}
 
 /// What the updates of a round measure themselves by: the median of how far they lie, the larger of two in the middle. Those that did not move
 /// say nothing. One or two cannot be told apart by their number: they measure themselves by the nearer of two, the length of the global
@@ -26,16 +15,6 @@ fn usual(mut distances: Vec<f64>, global: f64) -> f64 {
         [_] => global.max(1.0),
         [nearer, _] => nearer.max(global).max(1.0),
         ref more => more[more.len() / 2],
-    }
-}
-
-/// Draws an adapter towards another, to so much of the distance.
-pub(super) fn draw(from: &Adapter, to: &mut Adapter, share: f64) {
-    for (from, to) in from.tensors.values().zip(to.tensors.values_mut()) {
-        for (&from, to) in from.data.iter().zip(&mut to.data) {
-            let from = f64::from(from);
-            *to = (from + share * (f64::from(*to) - from)) as f32;
-        }
     }
 }
 
@@ -69,12 +48,6 @@ impl Server {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::types::AdapterTensor;
-
-    fn adapter(values: &[f32]) -> Adapter {
-        let tensor = AdapterTensor { shape: [1, values.len()], data: values.to_vec() };
-        Adapter { tensors: [("a".to_owned(), tensor)].into(), ..Adapter::default() }
-    }
 
     #[test]
     fn the_usual_distance_is_that_of_most() {
@@ -85,17 +58,5 @@ mod tests {
         assert_eq!(usual(vec![1e30, 2.0, 0.0, 3.0], 1e9), 3.0);
         assert_eq!(usual(vec![1e30, 2.0, 3.0, 1.0, 1e30], 0.0), 3.0);
         assert_eq!(usual(vec![7.0, 2.0, 3.0, 1.0], 0.0), 3.0);
-    }
-
-    #[test]
-    fn an_adapter_is_drawn_back_to_the_distance_even_from_the_end_of_the_range() {
-        for (from, to) in [([0.0, 1.0], [3.0, 5.0]), ([-3e38, 3e38], [3e38, -3e38]), ([2.0, 2.0], [f32::MAX, 2.0])] {
-            let (from, mut to) = (adapter(&from), adapter(&to));
-            let most = 0.01 * distance(&from, &to);
-            let share = most / distance(&from, &to);
-            draw(&from, &mut to, share);
-            assert!((distance(&from, &to) / most - 1.0).abs() < 1e-5, "{to:?}");
-        }
-        assert_eq!(length(&adapter(&[3.0, -4.0])), 5.0);
     }
 }

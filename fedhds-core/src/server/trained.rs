@@ -1,7 +1,7 @@
 //! What a client may send as an adapter: like the global one, with what the round does not train as it was, or of a smaller rank.
 
-use super::{Server, step};
-use crate::aggregate::truncated;
+use super::Server;
+use crate::aggregate::{step, truncated};
 use crate::error::{Error, Result};
 use crate::guard::caught;
 use crate::types::{Adapter, Factors, Round};

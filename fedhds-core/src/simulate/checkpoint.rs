@@ -158,6 +158,7 @@ mod tests {
                 clients: Vec::new(),
                 adapter_changed: false,
                 left_out: BTreeMap::new(),
+                hostile: Default::default(),
                 aggregation: Default::default(),
                 missing: 0,
                 missing_tokens: 0,

@@ -1,5 +1,6 @@
 //! Rounds: sample, extract, group, select, choose, train, aggregate, evaluate.
 
+use super::attack::Crew;
 use super::round::RoundStep;
 use super::simulation::Simulation;
 use super::{Checkpoint, EvaluationRecord, FileLock, RoundRecord, Until};
@@ -20,6 +21,10 @@ pub struct Outcome {
     pub scores: Vec<RecordScore>,
 }
 
+/// Whose state a checkpoint keeps.
+const SERVER: &str = "server";
+const ATTACK: &str = "attack";
+
 impl Simulation {
     /// Runs the rounds that are not done yet.
     ///
@@ -32,7 +37,8 @@ impl Simulation {
         let _held = self.checkpoint.as_ref().map(|(path, _)| FileLock::acquire(path)).transpose()?;
         let aggregator = std::mem::replace(&mut self.aggregator, gone());
         let mut server = Server::new(self.pipeline.clone(), self.seed, aggregator)?.explained();
-        let (mut state, mut pending) = self.begin(&mut server)?;
+        let mut crew = self.crew()?;
+        let (mut state, mut pending) = self.begin(&mut server, crew.as_mut())?;
         let rounds = self.settings.rounds;
         self.control.begin("rounds", Some(rounds as u64));
         self.control.advance("rounds", state.rounds.len() as u64);
@@ -42,19 +48,19 @@ impl Simulation {
                 if !pending {
                     let round = Round(u32::try_from(state.rounds.len()).unwrap_or(u32::MAX));
                     let step = RoundStep::new(&self, round, &state.adapter, &state.rounds);
-                    let (record, adapter) = step.run(&mut server)?;
+                    let (record, adapter) = step.run(&mut server, crew.as_mut())?;
                     report(&record, rounds);
                     state.rounds.push(record);
                     if let Some(adapter) = adapter {
                         state.adapter = adapter;
                     }
                     pending = self.evaluates(round.0 as usize);
-                    self.keep(&server, &state, pending)?;
+                    self.keep(&server, crew.as_ref(), &state, pending)?;
                 }
                 if pending {
                     self.evaluate_now(&mut state)?;
                     pending = false;
-                    self.keep(&server, &state, pending)?;
+                    self.keep(&server, crew.as_ref(), &state, pending)?;
                 }
                 self.control.advance("rounds", 1);
             }
@@ -78,29 +84,41 @@ impl Simulation {
     }
 
     /// The state to start from: the checkpoint's where there is one, else a fresh adapter.
-    fn begin(&self, server: &mut Server) -> Result<(Outcome, bool)> {
+    fn begin(&self, server: &mut Server, crew: Option<&mut Crew>) -> Result<(Outcome, bool)> {
         if let Some((path, identity)) = &self.checkpoint
             && let Some(saved) = Checkpoint::load(path, identity)?
         {
-            if let Some((_, state)) = saved.state.iter().find(|(name, _)| name == "server") {
-                let damaged = |e: Error| Error::Checkpoint { path: path.clone(), message: e.to_string() };
+            let damaged = |e: Error| Error::Checkpoint { path: path.clone(), message: e.to_string() };
+            let kept = |of: &str| saved.state.iter().find(|(name, _)| name == of).map(|(_, state)| state);
+            if let (Some(crew), Some(state)) = (crew, kept(ATTACK)) {
+                crew.resume(state).map_err(damaged)?;
+            }
+            if let Some(state) = kept(SERVER) {
                 server.resume(ServerState::from_bytes(state).map_err(damaged)?, Some(&saved.adapter))?;
             }
             tracing::info!(rounds = saved.rounds.len(), path = %path.display(), "goes on from the checkpoint");
             let outcome = Outcome { adapter: saved.adapter, rounds: saved.rounds, scores: saved.scores };
             return Ok((outcome, saved.evaluation_pending));
         }
-        let context = Context { control: self.control.clone(), ..Context::new(self.seed.before_rounds("init")) };
-        Ok((Outcome { adapter: self.trainer.init(&context)?, rounds: Vec::new(), scores: Vec::new() }, false))
+        Ok((Outcome { adapter: self.first_adapter()?, rounds: Vec::new(), scores: Vec::new() }, false))
     }
 
-    fn keep(&self, server: &Server, state: &Outcome, evaluation_pending: bool) -> Result<()> {
+    /// The adapter that the run begins with: the same whenever it is made.
+    pub(super) fn first_adapter(&self) -> Result<Adapter> {
+        let context = Context { control: self.control.clone(), ..Context::new(self.seed.before_rounds("init")) };
+        self.trainer.init(&context)
+    }
+
+    fn keep(&self, server: &Server, crew: Option<&Crew>, state: &Outcome, evaluation_pending: bool) -> Result<()> {
         let Some((path, identity)) = &self.checkpoint else { return Ok(()) };
-        let server = server.state()?.to_bytes()?;
+        let mut kept = vec![(SERVER.to_owned(), server.state()?.to_bytes()?)];
+        if let Some(crew) = crew {
+            kept.push((ATTACK.to_owned(), crew.state()?));
+        }
         Checkpoint {
             identity: identity.clone(),
             adapter: state.adapter.clone(),
-            state: vec![("server".into(), server)],
+            state: kept,
             rounds: state.rounds.clone(),
             scores: state.scores.clone(),
             evaluation_pending,

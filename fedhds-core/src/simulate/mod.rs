@@ -4,6 +4,7 @@
 //! [`protocol`](crate::protocol) and is counted. A [`Checkpoint`] after each round makes a killed run go on to the same bits.
 
 mod active;
+mod attack;
 mod checkpoint;
 mod clients;
 mod failures;
@@ -25,6 +26,7 @@ pub use crate::features::content_hash;
 pub use crate::files::atomic_write;
 pub use crate::locks::{FileLock, FolderLock};
 pub use crate::types::RunIdentity;
+pub use attack::{AttackConfig, AttackKind, Hostile};
 pub use checkpoint::Checkpoint;
 pub use clients::{ClientFile, Clients};
 pub use federation::Outcome;

@@ -1,6 +1,7 @@
 //! One round: every message goes through the protocol's encoding and is counted.
 
 use super::active::{Active, Pilot};
+use super::attack::{Crew, Sent, flipped};
 use super::failures::{Failures, own};
 use super::reason::groups_of;
 use super::simulation::Simulation;
@@ -53,7 +54,11 @@ impl<'a> RoundStep<'a> {
     }
 
     /// The record of the round, and the new global adapter where it changed.
-    pub(super) fn run(&self, server: &mut Server) -> Result<(RoundRecord, Option<Adapter>)> {
+    pub(super) fn run(
+        &self,
+        server: &mut Server,
+        mut crew: Option<&mut Crew>,
+    ) -> Result<(RoundRecord, Option<Adapter>)> {
         let sim = self.simulation;
         let sampled = self.sampled();
         let start = server.begin_round(self.round, &sampled, Some(self.adapter))?.encode()?;
@@ -70,25 +75,42 @@ impl<'a> RoundStep<'a> {
             seconds.insert("select".to_owned(), clock.elapsed().as_secs_f64());
             let train = |client: &mut Active<'_>| {
                 let order = orders.get(&client.data.client);
-                let train = |order: &SelectionOrder| self.train(client, order, &global, message.len());
+                let train = |order: &SelectionOrder| {
+                    let from = self.begins_from(client.data.client, &global)?;
+                    self.train(client, order, &from, message.len())
+                };
                 let update = own(|| order.map(train).transpose());
                 debug(self.round, &client.record);
                 update.map(|update| update.map(Option::flatten))
             };
             let mut failures = Failures::default();
             let mut trained = 0;
-            parallel::each(sim.clients_at_once, &mut active, train, |at, update| {
+            let mut receive = |server: &mut Server, failures: &mut Failures, client, sent: Result<Option<Sent>>| {
                 let clock = Instant::now();
-                let received = update.and_then(|update| {
-                    let Some(update) = update else { return Ok(false) };
-                    server.receive(ids[at], &update).map(|_| true)
+                let received = sent.and_then(|sent| match sent {
+                    None => Ok(false),
+                    Some(Sent::Bytes(update)) => server.receive(client, &update).map(|_| true),
+                    Some(Sent::Forged(message)) => server.receive_message(client, message).map(|_| true),
                 });
                 trained += usize::from(matches!(received, Ok(true)));
-                failures.note(server, ids[at], received);
+                failures.note(server, client, received);
                 *seconds.entry("aggregate".to_owned()).or_default() += clock.elapsed().as_secs_f64();
+            };
+            // Hostile clients may know what the others send: then nothing is sent before all have trained.
+            let mut waiting = BTreeMap::new();
+            parallel::each(sim.clients_at_once, &mut active, train, |at, update| {
+                match &crew {
+                    Some(_) => drop(waiting.insert(ids[at], update)),
+                    None => receive(server, &mut failures, ids[at], update.map(|update| update.map(Sent::Bytes))),
+                }
                 sim.control.advance("clients of the round", 1);
                 Ok(())
             })?;
+            if let Some(crew) = &mut crew {
+                for (client, sent) in crew.send(self.round, &global, waiting.into_iter().collect()) {
+                    receive(server, &mut failures, client, sent);
+                }
+            }
             failures.end_if_all(trained + failures.0.len(), self.worked())?;
             Ok(active)
         })();
@@ -104,6 +126,11 @@ impl<'a> RoundStep<'a> {
         *seconds.entry("aggregate".to_owned()).or_default() += clock.elapsed().as_secs_f64();
         let record = RoundRecord {
             round: self.round,
+            hostile: sampled
+                .iter()
+                .copied()
+                .filter(|client| crew.as_ref().is_some_and(|crew| crew.has(*client)))
+                .collect(),
             clients: active.into_iter().map(|c| c.record).collect(),
             adapter_changed: finished.adapter.is_some(),
             left_out: finished.report.left_out,
@@ -126,6 +153,14 @@ impl<'a> RoundStep<'a> {
         self.trained.values().any(|records| !records.is_empty())
     }
 
+    /// The adapter that a client trains: the round's, unless it is hostile and stale.
+    fn begins_from<'b>(&self, client: ClientId, global: &'b Adapter) -> Result<Cow<'b, Adapter>> {
+        match self.simulation.crew()? {
+            Some(crew) if crew.is_stale(client) => self.simulation.first_adapter().map(Cow::Owned),
+            _ => Ok(Cow::Borrowed(global)),
+        }
+    }
+
     /// The clients of the round, ascending.
     pub(super) fn sampled(&self) -> Vec<ClientId> {
         let sim = self.simulation;
@@ -143,6 +178,7 @@ impl<'a> RoundStep<'a> {
         let sim = self.simulation;
         let mut active: Vec<Active<'a>> = Vec::with_capacity(sampled.len());
         let mut failures = Failures::default();
+        let hostile = sim.crew()?;
         for &client in sampled {
             let data = match own(|| sim.clients.read(client))? {
                 Ok(data) => data,
@@ -153,6 +189,9 @@ impl<'a> RoundStep<'a> {
             };
             // Who holds nothing stays silent: the server goes on without it.
             match data.records.is_empty() {
+                false if hostile.as_ref().is_some_and(|crew| crew.flips(client)) => {
+                    active.push(self.active(Cow::Owned(flipped(&data)))?);
+                }
                 false => active.push(self.active(data)?),
                 true if sim.empty_clients => {}
                 true => {

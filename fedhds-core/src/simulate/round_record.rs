@@ -9,7 +9,7 @@ use crate::server::GateReport;
 use crate::stage::AggregationReport;
 use crate::types::{ClientId, Round};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One round of the federation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct RoundRecord {
     /// Clients that were left out, and why: a stage or message of theirs failed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<ClientId, String>,
+    /// The clients of the round that were hostile, where the simulation has an attack. No method or aggregator is told.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub hostile: BTreeSet<ClientId>,
     /// How the aggregation came about.
     #[serde(default)]
     pub aggregation: AggregationReport,
@@ -209,6 +212,7 @@ mod tests {
             clients: vec![client()],
             adapter_changed: true,
             left_out: BTreeMap::new(),
+            hostile: Default::default(),
             aggregation: AggregationReport::default(),
             missing: 0,
             missing_tokens: 0,

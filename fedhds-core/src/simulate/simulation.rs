@@ -1,6 +1,7 @@
 //! What a simulation is made of.
 
-use super::{Clients, EvaluationSchedule, RunIdentity, SimulationSettings, TestSet, Until};
+use super::attack::Crew;
+use super::{AttackConfig, Clients, EvaluationSchedule, RunIdentity, SimulationSettings, TestSet, Until};
 use crate::error::{Error, Result};
 use crate::features::RecordCache;
 use crate::method::Pipeline;
@@ -35,6 +36,7 @@ pub struct Simulation {
     pub(super) evaluation: Option<(Arc<dyn Evaluator>, Arc<TestSet>)>,
     pub(super) until: Option<Until>,
     pub(super) checkpoint: Option<(PathBuf, RunIdentity)>,
+    pub(super) attack: Option<AttackConfig>,
 }
 
 impl Simulation {
@@ -64,6 +66,7 @@ impl Simulation {
             evaluation: None,
             until: None,
             checkpoint: None,
+            attack: None,
         }
     }
 
@@ -157,6 +160,15 @@ impl Simulation {
         self
     }
 
+    /// Some of the clients are hostile: what they send is made by this attack, once all clients of a round have trained. Which of a
+    /// round's clients were stands in [`RoundRecord::hostile`](super::RoundRecord). The bytes that a hostile client is charged are those of
+    /// the update that it trained.
+    #[must_use]
+    pub fn attack(mut self, attack: AttackConfig) -> Self {
+        self.attack = Some(attack);
+        self
+    }
+
     /// Sets progress and cancellation.
     #[must_use]
     pub fn control(mut self, control: Control) -> Self {
@@ -168,8 +180,8 @@ impl Simulation {
     ///
     /// # Errors
     /// [`Error::Input`] for no clients, a client without records that is not allowed to be, ids that do not ascend, an empty test set, a method that
-    /// looks at features without an extractor, a budget in tokens without what counts them, or a loss to reach without evaluation; [`Error::Parameter`] for settings and pipeline, and for ranks
-    /// of clients with an aggregator that does not take them.
+    /// looks at features without an extractor, a budget in tokens without what counts them, or a loss to reach without evaluation;
+    /// [`Error::Parameter`] for settings, pipeline and attack, and for ranks of clients with an aggregator that does not take them.
     pub fn check(&self) -> Result<()> {
         self.settings.check()?;
         self.pipeline.check()?;
@@ -188,6 +200,10 @@ impl Simulation {
         if let Some(empty) = ids.iter().find(|client| self.clients.count(**client) == Some(0) && !self.empty_clients) {
             let what = format!("client {empty} (`{}`)", self.clients.read(*empty)?.name);
             return Err(Error::input(&what, "at least one record", "none"));
+        }
+        if let Some(attack) = &self.attack {
+            attack.check()?;
+            attack.clients.of(&ids, self.seed)?;
         }
         if self.evaluation.as_ref().is_some_and(|(_, test)| test.is_empty()) {
             return Err(Error::input("test set", "at least one record", "none"));
@@ -213,5 +229,10 @@ impl Simulation {
             return Err(Error::input("judge", expected, "one that follows the adapter"));
         }
         Ok(())
+    }
+
+    /// The hostile clients; none without an attack.
+    pub(super) fn crew(&self) -> Result<Option<Crew>> {
+        self.attack.as_ref().map(|attack| Crew::new(attack, &self.clients.ids(), self.seed)).transpose()
     }
 }

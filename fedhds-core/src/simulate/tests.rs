@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+mod attacks;
 mod bad_clients;
 mod factors;
 mod reasons;

@@ -78,6 +78,7 @@ mod tests {
             clients: Vec::new(),
             adapter_changed: true,
             left_out: Default::default(),
+            hostile: Default::default(),
             aggregation: Default::default(),
             missing: 0,
             missing_tokens: 0,

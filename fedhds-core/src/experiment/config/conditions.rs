@@ -3,6 +3,7 @@
 use super::seeds::Seeds;
 use crate::dataset::Condition;
 use crate::error::{Error, Result};
+use crate::simulate::AttackConfig;
 use serde::de::value::{MapAccessDeserializer, StringDeserializer};
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
@@ -12,7 +13,7 @@ use std::collections::BTreeSet;
 /// dealt once for all seeds.
 ///
 /// In TOML a table: a name, and the knobs of [`Condition`] or the name of one that [`Condition::named`] knows. Beside the knobs may stand
-/// `seeds`: those of this condition, in the place of the experiment's.
+/// `seeds`: those of this condition, in the place of the experiment's, and `attack`: what hostile clients do under it, likewise.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Conditions(Vec<Entry>);
 
@@ -23,6 +24,8 @@ struct Entry {
     condition: Condition,
     /// In the place of the experiment's.
     seeds: Option<Vec<u64>>,
+    /// Likewise.
+    attack: Option<AttackConfig>,
 }
 
 /// The names that stand for a condition, for the message about another one.
@@ -34,7 +37,12 @@ const TAKEN: [&str; 2] = ["untuned", "features"];
 impl Conditions {
     /// These conditions in this order.
     pub fn new(conditions: impl IntoIterator<Item = (String, Condition)>) -> Self {
-        Self(conditions.into_iter().map(|(name, condition)| Entry { name, condition, seeds: None }).collect())
+        Self(
+            conditions
+                .into_iter()
+                .map(|(name, condition)| Entry { name, condition, seeds: None, attack: None })
+                .collect(),
+        )
     }
 
     /// Whether there is none.
@@ -62,6 +70,11 @@ impl Conditions {
         self.0.get(place).and_then(|entry| entry.seeds.as_deref())
     }
 
+    /// The attack of the condition of this name; none where it is the experiment's.
+    pub fn attack(&self, name: &str) -> Option<&AttackConfig> {
+        self.0.iter().find(|entry| entry.name == name).and_then(|entry| entry.attack.as_ref())
+    }
+
     /// All conditions have the experiment's seeds.
     pub(super) fn forget_seeds(&mut self) {
         self.0.iter_mut().for_each(|entry| entry.seeds = None);
@@ -87,7 +100,7 @@ impl Conditions {
     /// [`Error::Config`] with the key under `data.conditions`.
     pub fn check(&self) -> Result<()> {
         let mut folders = BTreeSet::new();
-        for Entry { name, condition, seeds } in &self.0 {
+        for Entry { name, condition, seeds, attack } in &self.0 {
             let key = format!("data.conditions.{name}");
             if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
                 return Err(Error::config(key, format!("expected a name that can be a folder's, got `{name}`")));
@@ -101,6 +114,8 @@ impl Conditions {
                 return Err(Error::config(key, message));
             }
             condition.check().map_err(|error| error.under(&key))?;
+            let checked = attack.as_ref().map_or(Ok(()), AttackConfig::check);
+            checked.map_err(|error| error.under(&format!("{key}.attack")))?;
             seeds.as_deref().map_or(Ok(()), |seeds| super::distinct(&format!("{key}.seeds"), seeds))?;
         }
         Ok(())
@@ -109,17 +124,19 @@ impl Conditions {
 
 impl Serialize for Conditions {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        /// The knobs that are on, and the seeds.
+        /// The knobs that are on, the seeds and the attack.
         #[derive(serde::Serialize)]
         struct Written<'a> {
             #[serde(flatten)]
             condition: &'a Condition,
             #[serde(skip_serializing_if = "Option::is_none")]
             seeds: Option<&'a [u64]>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            attack: Option<&'a AttackConfig>,
         }
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for Entry { name, condition, seeds } in &self.0 {
-            map.serialize_entry(name, &Written { condition, seeds: seeds.as_deref() })?;
+        for Entry { name, condition, seeds, attack } in &self.0 {
+            map.serialize_entry(name, &Written { condition, seeds: seeds.as_deref(), attack: attack.as_ref() })?;
         }
         map.end()
     }
@@ -135,8 +152,8 @@ impl<'de> Deserialize<'de> for Conditions {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Conditions, A::Error> {
                 let mut conditions = Vec::new();
-                while let Some((name, Told { condition, seeds })) = map.next_entry()? {
-                    conditions.push(Entry { name, condition, seeds });
+                while let Some((name, Told { condition, seeds, attack })) = map.next_entry()? {
+                    conditions.push(Entry { name, condition, seeds, attack });
                 }
                 Ok(Conditions(conditions))
             }
@@ -145,10 +162,11 @@ impl<'de> Deserialize<'de> for Conditions {
     }
 }
 
-/// A condition by its name or its knobs, and its seeds.
+/// A condition by its name or its knobs, its seeds and its attack.
 struct Told {
     condition: Condition,
     seeds: Option<Vec<u64>>,
+    attack: Option<AttackConfig>,
 }
 
 impl<'de> Deserialize<'de> for Told {
@@ -161,23 +179,24 @@ impl<'de> Deserialize<'de> for Told {
             }
             fn visit_str<E: de::Error>(self, name: &str) -> std::result::Result<Told, E> {
                 let condition = Condition::named(name).ok_or_else(|| E::unknown_variant(name, NAMED))?;
-                Ok(Told { condition, seeds: None })
+                Ok(Told { condition, seeds: None, attack: None })
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Told, A::Error> {
-                let mut seeds = None;
-                let knobs = Knobs { map, seeds: &mut seeds };
+                let (mut seeds, mut attack) = (None, None);
+                let knobs = Knobs { map, seeds: &mut seeds, attack: &mut attack };
                 let condition = Condition::deserialize(MapAccessDeserializer::new(knobs))?;
-                Ok(Told { condition, seeds })
+                Ok(Told { condition, seeds, attack })
             }
         }
         deserializer.deserialize_any(Either)
     }
 }
 
-/// The entries of a condition but for its seeds, which are set aside.
+/// The entries of a condition but for its seeds and its attack, which are set aside.
 struct Knobs<'a, A> {
     map: A,
     seeds: &'a mut Option<Vec<u64>>,
+    attack: &'a mut Option<AttackConfig>,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Knobs<'_, A> {
@@ -185,11 +204,14 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Knobs<'_, A> {
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> std::result::Result<Option<K::Value>, A::Error> {
         while let Some(key) = self.map.next_key::<String>()? {
-            if key != "seeds" {
-                return seed.deserialize(StringDeserializer::new(key)).map(Some);
+            match key.as_str() {
+                "seeds" => {
+                    let Seeds(seeds) = self.map.next_value()?;
+                    *self.seeds = Some(seeds);
+                }
+                "attack" => *self.attack = Some(self.map.next_value()?),
+                _ => return seed.deserialize(StringDeserializer::new(key)).map(Some),
             }
-            let Seeds(seeds) = self.map.next_value()?;
-            *self.seeds = Some(seeds);
         }
         Ok(None)
     }
@@ -239,6 +261,17 @@ mod tests {
     }
 
     #[test]
+    fn a_condition_may_have_an_attack_of_its_own() {
+        let text = "none = {}\nalie = { attack = { kind = \"alie\", clients = 0.2, z = 1.5 }, seeds = [4] }\n";
+        let read = config(text).unwrap();
+        assert_eq!(read.attack_of(Some("alie")).unwrap().to_string(), "alie (z 1.5), 0.2 of the clients");
+        assert!(read.attack_of(Some("none")).is_none() && read.data.conditions.get(1).unwrap().1.is_clean());
+        assert_eq!(read.seeds_of(Some(1)), [4]);
+        let written = toml::to_string(&read).unwrap();
+        assert_eq!(ExperimentConfig::parse(&written).unwrap(), read, "{written}");
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (text, word) in [
             ("mix = \"mx\"", "did you mean `mix`?"),
@@ -252,6 +285,8 @@ mod tests {
             ("a = { seeds = { first = 1, count = 0 } }", "from 1 to"),
             ("a = { seeds = { first = 1, counts = 2 } }", "did you mean `count`?"),
             ("\"../a\" = {}", "a folder's"),
+            ("a = { attack = { kind = \"alei\", clients = 0.2 } }", "did you mean `alie`?"),
+            ("a = { attack = { kind = \"zero\", clients = 2.0 } }", "data.conditions.a.attack.clients"),
             ("untuned = {}", "another name"),
             ("\"a b\" = {}\na_b = {}", "`a_b` twice"),
         ] {

@@ -1,5 +1,6 @@
 //! A method of an experiment: a preset's name, or a table that changes a preset; the oracle; or Coreset-Cent.
 
+use crate::aggregate::AggregatorConfig;
 use crate::error::{Error, Result};
 use crate::features::TextFeaturesConfig;
 use crate::method::{Count, FeatureSource, MethodConfig, RoundBudget};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 /// - `compute_of = "<name>"`: as many, and [`STEPS_A_PASS`] of a record more for each forward pass that the method spent on scoring in the
 ///   round: a baseline at equal compute.
 /// - `filter = "rules"`: what [`rules`](crate::dataset::rules) know to be bad is taken from the clients before the run.
+/// - `aggregator = { kind = "trimmed_mean", b = 2 }`: how the clients' adapters become one, in the place of the experiment's `[aggregator]`.
 /// - `preset = "oracle"`, or the bare name `"oracle"`: the arm that is told the truth of [`data.conditions`](super::Conditions).
 /// - `preset = "coreset_cent"`, or the bare name: the paper's baseline that has all records in one place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,8 +34,10 @@ const COUNT_OF: &str = "count_of";
 const COMPUTE_OF: &str = "compute_of";
 /// The key of what is taken from the clients before the run.
 const FILTER: &str = "filter";
+/// The key of how the clients' adapters become one.
+const AGGREGATOR: &str = "aggregator";
 /// What is no setting of a method.
-const OWN_KEYS: [&str; 3] = [COUNT_OF, COMPUTE_OF, FILTER];
+const OWN_KEYS: [&str; 4] = [COUNT_OF, COMPUTE_OF, FILTER, AGGREGATOR];
 /// The name of the arm that is told the truth.
 const ORACLE: &str = "oracle";
 /// The name of the arm that has all records in one place.
@@ -153,6 +157,24 @@ impl MethodEntry {
             return Err(Error::config(at, "expected none for the oracle, which is told what is good"));
         }
         parse::from_value(&at, value.clone().into()).map(Some)
+    }
+
+    /// How the clients' adapters become one, where it is not as in the experiment's other methods; checked.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key under `key`.
+    pub fn aggregator(&self, key: &str) -> Result<Option<AggregatorConfig>> {
+        let Some(value) = self.0.get(AGGREGATOR) else { return Ok(None) };
+        /// With its key, so that errors have the whole of it.
+        #[derive(Deserialize)]
+        struct Own {
+            aggregator: AggregatorConfig,
+        }
+        let own = toml::Table::from_iter([(AGGREGATOR.to_owned(), value.clone())]);
+        let Own { aggregator } =
+            parse::from_value(key, toml::Value::from(own).into()).map_err(|error: Error| error.under(key))?;
+        aggregator.build().map_err(|error| error.under(&format!("{key}.{AGGREGATOR}")))?;
+        Ok(Some(aggregator))
     }
 
     /// Checks that the method that it follows is one of those before it, and none of `in_tokens`, whose budget is in tokens: as many records
@@ -372,6 +394,30 @@ mod tests {
         let error = filter(r#"methods = [{ preset = "random", filter = "rule" }]"#).unwrap_err().to_string();
         assert!(error.contains("`methods[0].filter`") && error.contains("did you mean `rules`?"), "{error}");
         assert!(filter(r#"methods = [{ preset = "oracle", filter = "rules" }]"#).is_err());
+    }
+
+    #[test]
+    fn a_method_may_have_an_aggregator_of_its_own() {
+        let entry = |aggregator: &str| {
+            entries(&format!(r#"methods = [{{ preset = "random", name = "robust", aggregator = {aggregator} }}]"#))[0]
+                .clone()
+        };
+        let nested = entry(r#"{ kind = "nnm", f = 2, inner = { kind = "trimmed_mean", b = 2 } }"#);
+        assert!(
+            matches!(nested.aggregator("methods[0]").unwrap(), Some(AggregatorConfig::NearestMixing(config)) if config.f == 2)
+        );
+        assert_eq!(nested.resolve(SEVEN, "").unwrap().count, Count::Budget(7), "it is no setting of the method");
+        assert_eq!(MethodEntry::preset("random").aggregator("").unwrap(), None);
+        for (aggregator, words) in [
+            (r#"{ kind = "multi_crum" }"#, ["methods[0].aggregator.kind", "did you mean `multi_krum`?"]),
+            (r#"{ kind = "multi_krum", m = 0 }"#, ["methods[0].aggregator.m", "at least 1"]),
+            (r#"{ kind = "trimmed_mean", bb = 1 }"#, ["methods[0].aggregator.bb", "`b`"]),
+            (r#"{ kind = "nnm", inner = { kind = "nnm" } }"#, ["methods[0].aggregator.inner", "does not mix itself"]),
+            ("3", ["methods[0].aggregator", "got `3`"]),
+        ] {
+            let error = entry(aggregator).aggregator("methods[0]").unwrap_err().to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
     }
 
     #[test]

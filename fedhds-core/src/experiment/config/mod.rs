@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::method::RoundBudget;
 use crate::parse;
 use crate::settings::{Activations, GenerateConfig, TrainConfig};
-use crate::simulate::SimulationSettings;
+use crate::simulate::{AttackConfig, SimulationSettings};
 use crate::types::AdapterConfig;
 use crate::types::range::{above_zero, at_least};
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,8 @@ pub struct ExperimentConfig {
     /// Local training.
     #[serde(default)]
     pub training: TrainConfig,
-    /// How the clients' adapters become one: `kind` is one of [`AggregatorConfig::KINDS`], `weighted_mean` by default.
+    /// How the clients' adapters become one: `kind` is one of [`AggregatorConfig::KINDS`], `weighted_mean` by default. A method may have an
+    /// aggregator of its own.
     #[serde(default)]
     pub aggregator: AggregatorConfig,
     /// Rounds, participation and evaluation.
@@ -83,6 +84,9 @@ pub struct ExperimentConfig {
     /// How the results of a grid are compared; no run depends on it.
     #[serde(default)]
     pub statistics: Statistics,
+    /// What hostile clients do in every run; a condition may have an attack of its own. Left out, nobody is hostile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attack: Option<AttackConfig>,
     /// A loss to reach: what it took each method to get there stands in every table. Left out, nobody looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,
@@ -275,6 +279,11 @@ impl ExperimentConfig {
         condition.and_then(|place| self.data.conditions.seeds(place)).unwrap_or(&self.seeds)
     }
 
+    /// The attack of the condition of this name, or of an experiment without conditions; none where nobody is hostile.
+    pub fn attack_of(&self, condition: Option<&str>) -> Option<&AttackConfig> {
+        condition.and_then(|name| self.data.conditions.attack(name)).or(self.attack.as_ref())
+    }
+
     /// All seeds, each once: the experiment's in their order, then those that single conditions add.
     pub(crate) fn all_seeds(&self) -> Vec<u64> {
         let places = (0..self.data.conditions.len()).map(Some);
@@ -317,6 +326,7 @@ impl ExperimentConfig {
             let key = format!("methods[{i}]");
             let arm = method.arm(self.budget, &key)?;
             method.filter(&key)?;
+            method.aggregator(&key)?;
             method.check_follows(self.methods.get(..i).unwrap_or_default(), &in_tokens, &key)?;
             if arm.count().tokens().is_some() {
                 in_tokens.push(method.label());
@@ -347,6 +357,7 @@ impl ExperimentConfig {
         self.adapter.check().map_err(|e| e.under("adapter"))?;
         self.training.check().map_err(|e| e.under("training"))?;
         self.aggregator.build().map_err(|e| e.under("aggregator"))?;
+        self.attack.as_ref().map_or(Ok(()), AttackConfig::check).map_err(|e| e.under("attack"))?;
         self.federation.check().map_err(|e| e.under("federation"))?;
         self.generation.check().map_err(|e| e.under("generation"))?;
         self.statistics.check().map_err(|e| e.under("statistics"))?;

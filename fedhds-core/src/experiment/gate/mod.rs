@@ -173,11 +173,14 @@ impl Experiment {
         let features = self.stages.features(plan.features());
         let pipeline = method.pipeline(features.map_or(1, |f| f.layers))?;
         let mut simulation =
-            Simulation::new(pipeline, plan.clients.clone(), self.stages.trainer.clone(), self.aggregator()?)
+            Simulation::new(pipeline, plan.clients.clone(), self.stages.trainer.clone(), self.aggregator(plan)?)
                 .settings(plan.settings.clone())
                 .seed(Seed(plan.seed))
                 .empty_clients(plan.filter.is_some())
                 .control(control.clone());
+        if let Some(attack) = &plan.attack {
+            simulation = simulation.attack(attack.clone());
+        }
         if let Some(features) = features {
             simulation = simulation.extractor(features.extractor.clone());
         }

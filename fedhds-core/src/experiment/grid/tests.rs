@@ -48,6 +48,7 @@ fn run(condition: Option<&str>, method: &str, seed: u64, losses: [f64; 4], purit
         clients: vec![client(0), client(1)],
         adapter_changed: true,
         left_out: BTreeMap::new(),
+        hostile: Default::default(),
         aggregation: AggregationReport::default(),
         missing: 0,
         missing_tokens: 0,

@@ -45,6 +45,20 @@ fn honest(pipeline: &Pipeline, client: u32) -> ClientSummary {
     claims(pipeline, client, &[(20, place(0)), (30, place(1)), (25, place(2))], 30.0)
 }
 
+/// Kinds that take an adapter whose tensors are no pairs of factors.
+const ALONE: [&str; 10] = [
+    "weighted_mean",
+    "fedavgm",
+    "fedadam",
+    "norm_bound",
+    "centred_clipping",
+    "coordinate_median",
+    "trimmed_mean",
+    "multi_krum",
+    "geometric_median",
+    "nnm",
+];
+
 /// A value from anywhere in f32's range.
 fn any_value() -> impl Strategy<Value = f32> {
     prop_oneof![
@@ -121,9 +135,9 @@ proptest! {
 
     #[test]
     fn whatever_clients_send_the_adapter_stays_finite_and_within_its_step(
-        values in prop::collection::vec((any_value(), any_value()), 3..7), from in any_value(), aggregator in 0usize..3,
+        values in prop::collection::vec((any_value(), any_value()), 3..7), from in any_value(), aggregator in 0..ALONE.len(),
     ) {
-        let kind = AggregatorConfig::KINDS[aggregator];
+        let kind = ALONE[aggregator];
         let aggregator = toml::from_str::<AggregatorConfig>(&format!("kind = \"{kind}\"")).unwrap().build().unwrap();
         let mut server = Server::new(by_whole_part(Count::PerCluster), Seed(5), aggregator).unwrap();
         let two = |a: f32, b: f32| {
