@@ -50,8 +50,6 @@ class Query:
     """The adapter as it stands, by name, where the method's features are the tuned model's; else None."""
     config: ConfigRecord
     """The server app's ``train_config`` among ours."""
-    factors: str
-    """What the round trains of the adapter, ``both``, ``a`` or ``b``; the other factor must come back as it is in :attr:`arrays`, to the bit."""
 
 
 Features = ArrayLike | Callable[[Query], ArrayLike] | None
@@ -211,6 +209,8 @@ class Task:
     """The adapter to start from, by name."""
     config: ConfigRecord
     """The server app's ``train_config`` among ours."""
+    factors: str
+    """What the round trains of the adapter, ``both``, ``a`` or ``b``; the other factor must come back as it is in :attr:`arrays`, to the bit."""
 
     def __init__(
         self,
