@@ -5,6 +5,7 @@
 //! seed in every condition, each seed a federation of its own, and ends with a [`Grid`]; [`run_all`] puts several experiments into one.
 //! It needs nothing but [`Stages`]: with the feature `model` they are built from the configuration's model files.
 
+pub use crate::simulate::peak_memory;
 #[cfg(feature = "model")]
 mod build;
 mod cell;
@@ -35,6 +36,7 @@ mod truth;
 mod until;
 mod work;
 
+pub use crate::simulate::peak_memory;
 #[cfg(feature = "model")]
 pub use build::model_stages;
 pub use config::{
@@ -49,7 +51,7 @@ pub use joint::run_all;
 pub use parts::{CountTokens, Features, SaveAdapter, Stages};
 pub use plot::SelectionPlot;
 pub use results::{FailedRun, Finished, Results};
-pub use run_record::{DataSummary, Metrics, RunRecord, SCHEMA, UNTUNED, Versions, peak_memory};
+pub use run_record::{DataSummary, Metrics, RunRecord, SCHEMA, UNTUNED, Versions};
 pub use runner::Experiment;
 pub use table::{Comparison, Row, Table};
 pub use truth::TrainedTruth;

@@ -2,6 +2,7 @@
 
 use super::round::RoundStep;
 use super::simulation::Simulation;
+use super::views::keep_latest;
 use super::{Checkpoint, EvaluationRecord, FileLock, RoundRecord, Until};
 use crate::error::{Error, Result};
 use crate::server::{Server, ServerState};
@@ -45,6 +46,7 @@ impl Simulation {
                     let (record, adapter) = step.run(&mut server)?;
                     report(&record, rounds);
                     state.rounds.push(record);
+                    keep_latest(&mut state.rounds);
                     if let Some(adapter) = adapter {
                         state.adapter = adapter;
                     }
@@ -55,6 +57,9 @@ impl Simulation {
                     self.evaluate_now(&mut state)?;
                     pending = false;
                     self.keep(&server, &state, pending)?;
+                }
+                if let Some(watch) = &self.watch {
+                    watch(&state.rounds);
                 }
                 self.control.advance("rounds", 1);
             }

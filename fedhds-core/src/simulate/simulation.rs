@@ -1,6 +1,6 @@
 //! What a simulation is made of.
 
-use super::{Clients, EvaluationSchedule, RunIdentity, SimulationSettings, TestSet, Until};
+use super::{Clients, EvaluationSchedule, RoundRecord, RunIdentity, SimulationSettings, TestSet, Until, Views};
 use crate::error::{Error, Result};
 use crate::features::RecordCache;
 use crate::method::Pipeline;
@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 /// Counts the tokens of a record: prompt, response and end of sequence.
 pub type CountTokens = dyn Fn(&Record) -> Result<usize> + Send + Sync;
+
+/// Is shown all rounds so far whenever one is finished, its evaluation included.
+pub type WatchRounds = dyn Fn(&[RoundRecord]) + Send + Sync;
 
 /// A federation in one process, over the stage traits alone.
 ///
@@ -35,6 +38,8 @@ pub struct Simulation {
     pub(super) evaluation: Option<(Arc<dyn Evaluator>, Arc<TestSet>)>,
     pub(super) until: Option<Until>,
     pub(super) checkpoint: Option<(PathBuf, RunIdentity)>,
+    pub(super) views: Views,
+    pub(super) watch: Option<Arc<WatchRounds>>,
 }
 
 impl Simulation {
@@ -64,6 +69,8 @@ impl Simulation {
             evaluation: None,
             until: None,
             checkpoint: None,
+            views: Views::default(),
+            watch: None,
         }
     }
 
@@ -137,6 +144,20 @@ impl Simulation {
     #[must_use]
     pub fn checkpoint(mut self, path: impl Into<PathBuf>, identity: RunIdentity) -> Self {
         self.checkpoint = Some((path.into(), identity));
+        self
+    }
+
+    /// Keeps these views of the selection in the round records. Default: none.
+    #[must_use]
+    pub fn views(mut self, views: Views) -> Self {
+        self.views = views;
+        self
+    }
+
+    /// Shows the rounds so far to this function after each of them, on the thread that runs the simulation.
+    #[must_use]
+    pub fn watch_rounds(mut self, watch: Arc<WatchRounds>) -> Self {
+        self.watch = Some(watch);
         self
     }
 
