@@ -5,7 +5,6 @@
 //! seed in every condition, each seed a federation of its own, and ends with a [`Grid`]; [`run_all`] puts several experiments into one.
 //! It needs nothing but [`Stages`]: with the feature `model` they are built from the configuration's model files.
 
-pub use crate::simulate::peak_memory;
 #[cfg(feature = "model")]
 mod build;
 mod cell;
@@ -32,6 +31,7 @@ mod runner;
 mod spent;
 mod summary;
 mod table;
+mod tensorboard;
 mod truth;
 mod until;
 mod work;
@@ -41,7 +41,7 @@ pub use crate::simulate::peak_memory;
 pub use build::model_stages;
 pub use config::{
     Arm, Caps, Conditions, DataConfig, ExperimentConfig, FeditCaps, Filter, MethodEntry, ModelSettings, Oracle,
-    Overrides, STEPS_A_PASS, Statistics, TestConfig, TooLong, Until,
+    Overrides, ReportSettings, STEPS_A_PASS, Statistics, TestConfig, TooLong, Until,
 };
 pub use cost::{Cost, Probe, Rates, StageCost, typical};
 pub use data::{Pool, load as load_data, load_pool};
