@@ -3,6 +3,7 @@
 
 mod gate;
 mod grid;
+mod report;
 mod until;
 
 use super::*;
