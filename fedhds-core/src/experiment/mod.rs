@@ -3,6 +3,7 @@
 //! [`ExperimentConfig`] is a TOML file; [`Experiment`] runs every method with every seed on one federation, states the [`Cost`]
 //! before it starts, keeps what is finished, and ends with a [`Table`]. With `[data.conditions]` it is a grid: every method with every
 //! seed in every condition, each seed a federation of its own, and ends with a [`Grid`]; [`run_all`] puts several experiments into one.
+//! [`report()`] makes one page of any runs.
 //! It needs nothing but [`Stages`]: with the feature `model` they are built from the configuration's model files.
 
 #[cfg(feature = "model")]

@@ -107,12 +107,12 @@ fn varint(mut value: u64) -> Vec<u8> {
 }
 
 fn double(field: u8, value: f64) -> Vec<u8> {
-    [vec![field << 3 | 1], value.to_le_bytes().to_vec()].concat()
+    [vec![(field << 3) | 1], value.to_le_bytes().to_vec()].concat()
 }
 
 /// Bytes, a text or a message, with their length before them.
 fn text(field: u8, bytes: &[u8]) -> Vec<u8> {
-    [vec![field << 3 | 2], varint(bytes.len() as u64), bytes.to_vec()].concat()
+    [vec![(field << 3) | 2], varint(bytes.len() as u64), bytes.to_vec()].concat()
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! What the runs are of: settings, data, versions, seeds, notes.
 
+use super::LeftOut;
 use super::study::Study;
+use super::table::{Cell, Table};
+use super::tables::Places;
 use super::text::{escaped, plural};
 use crate::experiment::run_record::RunRecord;
+use crate::protocol::Direction;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Seeds that are named one by one.
@@ -59,4 +63,60 @@ fn of_study(study: &Study) -> String {
 fn settings(title: &str, value: &serde_json::Value) -> String {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     format!("<details><summary>{}</summary><pre tabindex=\"0\">{}</pre></details>\n", escaped(title), escaped(&text))
+}
+
+/// Every run, with what it came to.
+pub(super) fn runs(studies: &[Study], places: Places) -> Table {
+    let columns = [
+        "rounds",
+        "loss",
+        "Rouge-L",
+        "records",
+        "client s",
+        "server s",
+        "MB up",
+        "MB down",
+        "peak memory, MB",
+        "fedhds",
+        "machine",
+        "threads",
+    ];
+    let mut table = places.table("runs", "Runs", &["method", "seed"], &columns).noted(
+        "Every run that this report is of. Peak memory: of the whole process when the run ended, what came before it in the same process included.",
+    );
+    for study in studies {
+        for run in study.untuned.iter().chain(&study.runs) {
+            let mut cells = places.cells(study, run.condition.as_deref(), &run.method);
+            let metrics = run.metrics.as_ref();
+            let mega = |direction| Cell::Number(run.bytes(direction) as f64 / 1e6, 2);
+            let server: f64 = run.rounds.iter().flat_map(|round| round.seconds.values()).sum();
+            cells.extend([
+                Cell::text(run.seed.to_string()),
+                Cell::count(run.rounds.len()),
+                Cell::maybe(metrics.map(|metrics| metrics.loss.mean), 3),
+                Cell::maybe(metrics.and_then(|metrics| metrics.rouge_l).map(|rouge| rouge.mean), 3),
+                Cell::count(run.trained_records()),
+                Cell::Number(run.client_seconds(), 2),
+                Cell::Number(server, 2),
+                mega(Direction::Up),
+                mega(Direction::Down),
+                Cell::maybe(run.peak_memory_bytes.map(|bytes| bytes as f64 / 1e6), 0),
+                Cell::text(&run.versions.fedhds),
+                Cell::text(format!("{} {}", run.versions.os, run.versions.architecture)),
+                Cell::count(run.versions.threads),
+            ]);
+            table.push(cells);
+        }
+    }
+    table
+}
+
+/// What the report could not be made of.
+pub(super) fn files(left_out: &[LeftOut]) -> Table {
+    let mut table = Table::new("left_out", "Files that were left out", &["file"], &["reason"])
+        .noted("Nothing in this report is of these files.");
+    for left in left_out {
+        table.push(vec![Cell::text(left.file.display().to_string()), Cell::text(&left.reason)]);
+    }
+    table
 }

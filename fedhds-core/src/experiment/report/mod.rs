@@ -1,6 +1,6 @@
 //! The report that people read: one page of all runs, and every table of it as CSV and Markdown.
 //!
-//! [`report`] reads run records and nothing else, so that it can be made of any runs at any time; equal records give equal bytes.
+//! [`report()`] reads run records and nothing else, so that it can be made of any runs at any time; equal records give equal bytes.
 
 mod about;
 mod chart;

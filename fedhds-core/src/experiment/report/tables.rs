@@ -1,8 +1,8 @@
-//! The tables of the report. Costs are in `cost.rs`, layers in `layers.rs`.
+//! The tables of results and of what was trained on. Those of costs, curves, layers and runs stand with these.
 
 use super::study::Study;
 use super::table::{Cell, Table};
-use super::{LeftOut, cost, curves, layers};
+use super::{LeftOut, about, cost, curves, layers};
 use crate::error::Result;
 use crate::experiment::grid::{GridComparison, GridRow};
 use crate::experiment::run_record::RunRecord;
@@ -35,10 +35,10 @@ pub(super) fn all(studies: &[Study], left_out: &[LeftOut]) -> Result<Vec<Table>>
         cost::seconds(studies, places),
         cost::bytes(studies, places),
         curves::table(studies, places),
-        runs(studies, places),
+        about::runs(studies, places),
         cost::devices(studies, places),
         layers::table(studies, places),
-        files(left_out),
+        about::files(left_out),
     ];
     Ok(tables.into_iter().filter(|table| !table.rows.is_empty()).map(Table::told).collect())
 }
@@ -287,60 +287,6 @@ fn trained(studies: &[Study], places: Places) -> Table {
             ]);
             table.push(cells);
         }
-    }
-    table
-}
-
-fn runs(studies: &[Study], places: Places) -> Table {
-    let columns = [
-        "rounds",
-        "loss",
-        "Rouge-L",
-        "records",
-        "client s",
-        "server s",
-        "MB up",
-        "MB down",
-        "peak memory, MB",
-        "fedhds",
-        "machine",
-        "threads",
-    ];
-    let mut table = places.table("runs", "Runs", &["method", "seed"], &columns).noted(
-        "Every run that this report is of. Peak memory: of the whole process when the run ended, what came before it in the same process included.",
-    );
-    for study in studies {
-        for run in study.untuned.iter().chain(&study.runs) {
-            let mut cells = places.cells(study, run.condition.as_deref(), &run.method);
-            let metrics = run.metrics.as_ref();
-            let mega = |direction| Cell::Number(run.bytes(direction) as f64 / 1e6, 2);
-            let server: f64 = run.rounds.iter().flat_map(|round| round.seconds.values()).sum();
-            cells.extend([
-                Cell::text(run.seed.to_string()),
-                Cell::count(run.rounds.len()),
-                Cell::maybe(metrics.map(|metrics| metrics.loss.mean), 3),
-                Cell::maybe(metrics.and_then(|metrics| metrics.rouge_l).map(|rouge| rouge.mean), 3),
-                Cell::count(run.trained_records()),
-                Cell::Number(run.client_seconds(), 2),
-                Cell::Number(server, 2),
-                mega(crate::protocol::Direction::Up),
-                mega(crate::protocol::Direction::Down),
-                Cell::maybe(run.peak_memory_bytes.map(|bytes| bytes as f64 / 1e6), 0),
-                Cell::text(&run.versions.fedhds),
-                Cell::text(format!("{} {}", run.versions.os, run.versions.architecture)),
-                Cell::count(run.versions.threads),
-            ]);
-            table.push(cells);
-        }
-    }
-    table
-}
-
-fn files(left_out: &[LeftOut]) -> Table {
-    let mut table = Table::new("left_out", "Files that were left out", &["file"], &["reason"])
-        .noted("Nothing in this report is of these files.");
-    for left in left_out {
-        table.push(vec![Cell::text(left.file.display().to_string()), Cell::text(&left.reason)]);
     }
     table
 }
