@@ -7,7 +7,7 @@
 //!
 //! It says what the work will cost before it starts (`--dry-run` stops there), keeps every finished round, and goes on
 //! where it was stopped when the same command is given again. Several files are several experiments, each in its own folder, and one
-//! table of all.
+//! table of all. At the end there is a report, one page that a browser shows; `--report RUNS...` makes it of any runs.
 
 use clap::Parser;
 use fedhds_core::experiment::{ExperimentConfig, Overrides};
@@ -25,7 +25,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
     /// The same without `--config`.
-    #[arg(value_name = "FILE", required_unless_present = "config")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["config", "report"])]
     files: Vec<PathBuf>,
     /// The data: a file or folder in the configuration's format; in place of `data.path`.
     #[arg(long)]
@@ -54,6 +54,9 @@ struct Arguments {
     /// Only look at the quality gate: does it open on these data? Nothing is trained.
     #[arg(long)]
     gate_only: bool,
+    /// Only make the report of runs that are there: folders of experiments or of single runs. `--out` says where the page goes.
+    #[arg(long, value_name = "RUNS", num_args = 1.., conflicts_with_all = ["config", "files"])]
+    report: Vec<PathBuf>,
     /// State records, tokens and minutes from a short measurement, and stop.
     #[arg(long)]
     dry_run: bool,
@@ -61,6 +64,9 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if !arguments.report.is_empty() {
+        return fedhds_examples::report_of(&arguments.report, arguments.out);
+    }
     let overrides = Overrides {
         data: arguments.data,
         model: arguments.model,

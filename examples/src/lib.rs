@@ -1,10 +1,11 @@
 //! Shared by the examples: the log, Ctrl-C and the way an experiment is run and printed.
 
-use fedhds_core::experiment::{Experiment, ExperimentConfig, FailedRun, Finished, run_all};
+use fedhds_core::experiment::{Experiment, ExperimentConfig, FailedRun, Finished, report, run_all};
 use fedhds_core::simulate::{LogWriter, TerminalProgress};
 use fedhds_core::types::{CancelToken, Control};
 use fedhds_core::{Error, Result};
 use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
@@ -100,7 +101,35 @@ fn attempt(configs: &[ExperimentConfig], dry_run: bool, control: &Control) -> Re
     let Finished { results, out, failed } = run_all(&experiments, control)?;
     println!("{}", results.to_text());
     println!("run records, table and plots: {}", out.display());
+    // The runs are finished, whether the page can be written or not.
+    let folders: Vec<&Path> = configs.iter().map(|config| config.out.as_path()).collect();
+    match report(&folders, out.join("report")) {
+        Ok(made) => println!("report: {}", made.page.display()),
+        Err(error) => eprintln!("no report was made: {error}"),
+    }
     Ok(failed)
+}
+
+/// Makes the report of these runs in `out`, or in the folder `report` of the first.
+pub fn report_of(runs: &[PathBuf], out: Option<PathBuf>) -> ExitCode {
+    let beside = || {
+        let first = runs.first().map(PathBuf::as_path).unwrap_or_else(|| Path::new("."));
+        let folder = if first.is_dir() { first } else { first.parent().unwrap_or(first) };
+        folder.join("report")
+    };
+    match report(runs, out.unwrap_or_else(beside)) {
+        Ok(made) => {
+            for file in &made.left_out {
+                eprintln!("left out: {file}");
+            }
+            println!("report of {} runs: {}", made.runs, made.page.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The quality gate of each experiment, one after the other, each with a table of its own.

@@ -21,7 +21,7 @@
 //! - `method`: a configuration becomes stages
 //! - `client`, `server`: the state machines, message in, message out
 //! - `simulate`: the federation in one process
-//! - `experiment`: configurations, run records, tables, plots
+//! - `experiment`: configurations, run records, tables, plots, the report
 //!
 //! `model`, `train`, `generate` and `LayerFeatures` in `features` are there with the feature `model`, `peers` and
 //! `experiment` with the features of their names.

@@ -4,14 +4,30 @@ use crate::error::{OrRaise as _, raised};
 use crate::plain::plain;
 use crate::run::heavy;
 use fedhds_core::Error;
-use fedhds_core::experiment::{Experiment, ExperimentConfig, FailedRun, GateFinished, Overrides, run_all};
+use fedhds_core::experiment::{
+    Experiment, ExperimentConfig, FailedRun, GateFinished, LeftOut, Overrides, Reported, run_all,
+};
 use pyo3::prelude::*;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Adds the class to the module.
+/// Adds the class and the function to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Experiments>()
+    module.add_class::<Experiments>()?;
+    module.add_function(wrap_pyfunction!(report, module)?)
+}
+
+/// The page, how many runs it is of, and the files that were left out.
+type Page = (PathBuf, usize, Vec<String>);
+
+fn page(made: Reported) -> Page {
+    (made.page, made.runs, made.left_out.iter().map(LeftOut::to_string).collect())
+}
+
+/// Makes the report of all runs in these folders, in the folder `out`.
+#[pyfunction]
+fn report(py: Python<'_>, runs: Vec<PathBuf>, out: PathBuf) -> PyResult<Page> {
+    heavy(py, move |_| fedhds_core::experiment::report(&runs, out)).map(page)
 }
 
 /// The results as values and as text, the folder that they are in, and the runs that failed.
@@ -22,6 +38,8 @@ type Results<'py> = (Bound<'py, PyAny>, String, PathBuf, Vec<String>);
 struct Experiments {
     inner: Arc<Vec<Experiment>>,
     out: PathBuf,
+    /// The folders of all.
+    folders: Vec<PathBuf>,
 }
 
 #[pymethods]
@@ -52,9 +70,10 @@ impl Experiments {
         let load = |path: &PathBuf| ExperimentConfig::load(path, overrides.clone());
         let configs: Vec<ExperimentConfig> = configs.iter().map(load).collect::<Result<_, _>>().or_raise()?;
         let out = configs.first().map(|config| config.out.clone()).unwrap_or_default();
+        let folders = configs.iter().map(|config| config.out.clone()).collect();
         let prepare = |config: &ExperimentConfig, control: &_| Experiment::prepare(config, control);
         let inner = heavy(py, move |control| configs.iter().map(|config| prepare(config, control)).collect())?;
-        Ok(Self { inner: Arc::new(inner), out })
+        Ok(Self { inner: Arc::new(inner), out, folders })
     }
 
     /// Data and models of each experiment in words.
@@ -87,6 +106,13 @@ impl Experiments {
         let failed = finished.failed.iter().map(told).collect();
         Ok((plain(py, &finished.results)?, finished.results.to_text(), finished.out, failed))
     }
+
+    /// The report of what is finished of all of them, in the folder `report` of the first.
+    fn report(&self, py: Python<'_>) -> PyResult<Page> {
+        let (folders, out) = (self.folders.clone(), self.out.join("report"));
+        heavy(py, move |_| fedhds_core::experiment::report(&folders, out)).map(page)
+    }
+
     /// The quality gate alone of each: values, text, folder and what failed.
     fn gate_only<'py>(&self, py: Python<'py>) -> PyResult<Vec<Results<'py>>> {
         let experiments = self.inner.clone();

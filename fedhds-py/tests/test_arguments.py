@@ -116,6 +116,7 @@ def calls(tmp_path_factory):
         (fedhds.Simulation, simulation | dict(extractor=text, evaluator=evaluator, test=test, generate=1, evaluate="last", seed=1)),
         (fedhds.Experiments, dict(configs=[folder / "none.toml"], data=None, out=folder / "out", seeds=[1], methods=["random"])),
         (fedhds.simulate, dict(config=folder / "none.toml", model=None, seeds=[1], conditions=["clean"])),
+        (fedhds.report, dict(runs=[folder / "none"], out=folder / "report")),
         (fedhds.progress, dict(listener=False)),
         (fedhds.Randomness, dict(key=bytes(32))),
         (fedhds.Randomness(bytes(32)).bytes, dict(count=3)),

@@ -484,7 +484,7 @@ def test_the_doctor_names_what_fails(capsys, monkeypatch):
 # --- all ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [[], ["select"], ["simulate"], ["experiment"], ["explain"], ["doctor"]], ids=" ".join)
+@pytest.mark.parametrize("command", [[], ["select"], ["simulate"], ["experiment"], ["report"], ["explain"], ["doctor"]], ids=" ".join)
 def test_help_is_help(run, command):
     text = run(*command, "--help")
     assert "usage: fedhds" in text and ("examples:" in text) == (command not in ([], ["doctor"]))

@@ -6,18 +6,19 @@ use super::federation::Federation;
 use super::oracle::{self, TrueTasks};
 use super::parts::Features;
 use super::plan::RunPlan;
-use super::run_record::{RunRecord, SCHEMA, UNTUNED, Versions, peak_memory};
+use super::run_record::{RunRecord, SCHEMA, UNTUNED, Versions};
 use super::runner::Experiment;
 use super::summary;
+use super::tensorboard::EventFile;
 use super::truth::TrainedTruth;
 use super::until::UntilRecord;
 use crate::error::{Error, Result};
 use crate::method::{Count, ServerGate};
-use crate::simulate::{Outcome, RunIdentity, Simulation, content_hash};
+use crate::simulate::{Outcome, RoundRecord, RunIdentity, Simulation, Views, WatchRounds, content_hash, peak_memory};
 use crate::stage::{Aggregator, FeatureExtractor, Scorer};
 use crate::types::{Context, Control, Record, Seed};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 impl Experiment {
     /// The folder of one run of an experiment without conditions.
@@ -87,6 +88,7 @@ impl Experiment {
                 .checkpoint(&checkpoint, identity.clone())
                 .clients_at_once(self.config.workers())
                 .empty_clients(plan.filter.is_some())
+                .views(self.views(features))
                 .control(control.clone());
         let extractor: Option<Arc<dyn FeatureExtractor>> = match (&plan.arm, &federation.truth, features) {
             (Arm::Method(_) | Arm::CoresetCent(_), _, features) => {
@@ -106,6 +108,9 @@ impl Experiment {
                 Some(tokens) => Ok(*tokens),
                 None => count(record),
             }));
+        }
+        if self.config.report.tensorboard {
+            simulation = simulation.watch_rounds(watch(folder.clone()));
         }
         if let Some(until) = plan.until {
             simulation = simulation.until(until);
@@ -139,6 +144,13 @@ impl Experiment {
             std::fs::remove_file(&checkpoint).map_err(|e| Error::io(&checkpoint, e))?;
         }
         Ok(record)
+    }
+
+    /// What the round records hold for the report.
+    fn views(&self, features: Option<&Features>) -> Views {
+        let asked = &self.config.report;
+        let layers = if asked.layers { features.map_or(0, |features| features.layers) } else { 0 };
+        Views { map_records: asked.map_records, layers }
     }
 
     /// A finished run's record with the configuration's target. Where runs go on to their last round its loss is no part of what a run is:
@@ -289,6 +301,23 @@ impl Experiment {
         identity.set("client records", hex(content_hash(&records)));
         Ok(())
     }
+}
+
+/// Writes the rounds of a run for TensorBoard. A file that cannot be written ends no run: it is said once.
+fn watch(folder: PathBuf) -> Arc<WatchRounds> {
+    let events = Mutex::new(Some(None::<EventFile>));
+    Arc::new(move |rounds: &[RoundRecord]| {
+        let mut events = events.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = events.as_mut() else { return };
+        let write = || match file {
+            Some(file) => file.write(rounds),
+            none => none.insert(EventFile::create(&folder)?).write(rounds),
+        };
+        if let Err(error) = write() {
+            tracing::warn!("no more is written for TensorBoard: {error}");
+            *events = None;
+        }
+    })
 }
 
 fn settings(arm: &Arm) -> Result<serde_json::Value> {

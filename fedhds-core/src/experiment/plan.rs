@@ -278,6 +278,8 @@ mod tests {
             groups: Vec::new(),
             reasons: Vec::new(),
             refused_reasons: Vec::new(),
+            map: None,
+            layers: Vec::new(),
         };
         let round = RoundRecord {
             round: Round(0),
@@ -291,6 +293,8 @@ mod tests {
             gate: None,
             seconds: BTreeMap::new(),
             evaluation: None,
+            peak_memory_bytes: None,
+            map: None,
         };
         // 25 passes at .30 are 7.5 steps, rounded half up.
         assert_eq!((count_of(&round, false), count_of(&round, true)), (5, 13));

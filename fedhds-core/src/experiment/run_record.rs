@@ -188,14 +188,3 @@ impl RunRecord {
         spent::records(&self.rounds)
     }
 }
-
-/// The most memory that this process has held, in bytes: `VmHWM` of `/proc/self/status` on Linux, elsewhere `None`.
-pub fn peak_memory() -> Option<u64> {
-    parse_peak(&std::fs::read_to_string("/proc/self/status").ok()?)
-}
-
-fn parse_peak(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
-    kilobytes.checked_mul(1024)
-}

@@ -29,6 +29,16 @@ pub(super) fn over_seeds(runs: &[&RunRecord]) -> Result<Option<Metrics>> {
     }
 }
 
+/// The mean of one measure over the seeds' evaluations, a record's value being its mean over the seeds; `None` where it was not measured.
+pub(super) fn over_runs(runs: &[&RunRecord], measure: Measure) -> Result<Option<Interval>> {
+    let evaluations = evaluations(runs);
+    if evaluations.is_empty() {
+        return Ok(None);
+    }
+    let measured = measured(&mean_of_runs(&evaluations)?, measure);
+    (!measured.is_empty()).then(|| measure.interval(&measured, &Bootstrap::default(), SEED)).transpose()
+}
+
 /// Differences in loss and Rouge-L, `mine` minus `theirs`; `None` where either side was not evaluated.
 pub(super) fn differences(mine: &[&RunRecord], theirs: &[&RunRecord]) -> Result<Option<(Paired, Option<Paired>)>> {
     let (mine, theirs) = (evaluations(mine), evaluations(theirs));

@@ -5,6 +5,7 @@ mod attacks;
 mod baselines;
 mod gate;
 mod grid;
+mod report;
 mod until;
 
 use super::*;

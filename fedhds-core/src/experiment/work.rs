@@ -1,6 +1,6 @@
 //! The work of an experiment: cell by cell, what fails alone, and the results of all.
 
-use super::config::folder_of;
+use super::config::{MethodEntry, folder_of};
 use super::counter::Counter;
 use super::grid::{self, Cell};
 use super::plan;
@@ -140,31 +140,35 @@ impl Experiment {
         }
     }
 
-    /// Labels of what is compared: (method, baseline). A method whose count others took is compared with those, at equal record
-    /// count, and one whose compute others took with those as well; the others with `random` and `stratified`, and these with each
-    /// other.
+    /// Labels of what is compared, see [`pairs`].
     pub(super) fn pairs(&self) -> Vec<(String, String)> {
-        let methods = &self.config.methods;
-        let matched = |label: &str| methods.iter().any(|m| m.count_of() == Some(label));
-        let mut pairs = Vec::new();
-        for baseline in methods {
-            let general = [Preset::Random, Preset::Stratified].iter().position(|b| b.name() == baseline.label());
-            for method in methods.iter().filter(|m| m.label() != baseline.label()) {
-                let label = method.label();
-                let own = method.follows().is_none() && !matched(label);
-                let compared = match (general, baseline.follows()) {
-                    (_, Some(of)) => label == of,
-                    (Some(0), None) => own,
-                    (Some(_), None) => own && label != Preset::Random.name(),
-                    (None, None) => false,
-                };
-                if compared && label != table::FEDIT {
-                    pairs.push((label.to_owned(), baseline.label().to_owned()));
-                }
+        pairs(&self.config.methods)
+    }
+}
+
+/// Labels of what is compared: (method, baseline). A method whose count others took is compared with those, at equal record
+/// count, and one whose compute others took with those as well; the others with `random` and `stratified`, and these with each
+/// other.
+pub(super) fn pairs(methods: &[MethodEntry]) -> Vec<(String, String)> {
+    let matched = |label: &str| methods.iter().any(|m| m.count_of() == Some(label));
+    let mut pairs = Vec::new();
+    for baseline in methods {
+        let general = [Preset::Random, Preset::Stratified].iter().position(|b| b.name() == baseline.label());
+        for method in methods.iter().filter(|m| m.label() != baseline.label()) {
+            let label = method.label();
+            let own = method.follows().is_none() && !matched(label);
+            let compared = match (general, baseline.follows()) {
+                (_, Some(of)) => label == of,
+                (Some(0), None) => own,
+                (Some(_), None) => own && label != Preset::Random.name(),
+                (None, None) => false,
+            };
+            if compared && label != table::FEDIT {
+                pairs.push((label.to_owned(), baseline.label().to_owned()));
             }
         }
-        pairs
     }
+    pairs
 }
 
 /// The runs that failed, and the first error itself.

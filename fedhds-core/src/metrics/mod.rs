@@ -3,6 +3,7 @@
 mod clustering;
 mod interval;
 mod lcs;
+mod neighbour;
 mod paired;
 mod porter;
 #[cfg(feature = "experiment")]
@@ -15,6 +16,7 @@ mod share;
 
 pub use clustering::{adjusted_rand, calinski_harabasz, davies_bouldin, normalized_mutual_information, silhouette};
 pub use interval::{Bootstrap, Interval, mean_by_task};
+pub use neighbour::neighbour_f1;
 pub use paired::{Measure, Paired, compare, mean_of_runs};
 pub use porter::porter_stem;
 #[cfg(feature = "experiment")]

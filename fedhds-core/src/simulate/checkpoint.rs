@@ -165,6 +165,8 @@ mod tests {
                 gate: None,
                 seconds: BTreeMap::from([("select".into(), 0.1)]),
                 evaluation: None,
+                peak_memory_bytes: None,
+                map: None,
             }],
             scores: vec![RecordScore {
                 id: "r".into(),

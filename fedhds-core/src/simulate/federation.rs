@@ -3,6 +3,7 @@
 use super::attack::Crew;
 use super::round::RoundStep;
 use super::simulation::Simulation;
+use super::views::keep_latest;
 use super::{Checkpoint, EvaluationRecord, FileLock, RoundRecord, Until};
 use crate::error::{Error, Result};
 use crate::server::{Server, ServerState};
@@ -51,6 +52,7 @@ impl Simulation {
                     let (record, adapter) = step.run(&mut server, crew.as_mut())?;
                     report(&record, rounds);
                     state.rounds.push(record);
+                    keep_latest(&mut state.rounds);
                     if let Some(adapter) = adapter {
                         state.adapter = adapter;
                     }
@@ -61,6 +63,9 @@ impl Simulation {
                     self.evaluate_now(&mut state)?;
                     pending = false;
                     self.keep(&server, crew.as_ref(), &state, pending)?;
+                }
+                if let Some(watch) = &self.watch {
+                    watch(&state.rounds);
                 }
                 self.control.advance("rounds", 1);
             }

@@ -10,6 +10,9 @@ mod clients;
 mod failures;
 mod federation;
 mod gate_only;
+mod layer_score;
+mod map;
+mod memory;
 #[cfg(feature = "experiment")]
 mod progress;
 mod reason;
@@ -21,6 +24,7 @@ mod settings;
 mod simulation;
 mod test_set;
 mod until;
+mod views;
 
 pub use crate::features::content_hash;
 pub use crate::files::atomic_write;
@@ -31,6 +35,9 @@ pub use checkpoint::Checkpoint;
 pub use clients::{ClientFile, Clients};
 pub use federation::Outcome;
 pub use gate_only::{ClientPilot, GateOutcome};
+pub use layer_score::LayerScore;
+pub use map::{GroupMap, SelectionMap};
+pub use memory::peak_memory;
 #[cfg(feature = "experiment")]
 pub use progress::{LogWriter, TerminalProgress};
 pub use reason::{GroupRecord, RecordReason};
@@ -38,9 +45,10 @@ pub use round_record::{ClientRecord, EvaluationRecord, RoundRecord};
 pub use sampling::Participation;
 pub use schedule::EvaluationSchedule;
 pub use settings::SimulationSettings;
-pub use simulation::{CountTokens, Simulation};
+pub use simulation::{CountTokens, Simulation, WatchRounds};
 pub use test_set::TestSet;
 pub use until::Until;
+pub use views::Views;
 
 #[cfg(test)]
 #[path = "../../../tests/toy/mod.rs"]

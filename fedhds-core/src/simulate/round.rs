@@ -3,10 +3,12 @@
 use super::active::{Active, Pilot};
 use super::attack::{Crew, Sent, flipped};
 use super::failures::{Failures, own};
+use super::layer_score::layer_scores;
 use super::reason::groups_of;
 use super::simulation::Simulation;
-use super::{ClientRecord, RecordReason, RoundRecord};
-use crate::client::{Client, Pair};
+use super::views::seen;
+use super::{ClientRecord, GroupMap, RecordReason, RoundRecord, SelectionMap, peak_memory};
+use crate::client::{Client, ClientState, Pair};
 use crate::dataset::ClientData;
 use crate::error::{Error, Result};
 use crate::features::{NearCopiesConfig, TextFeatures, TextFeaturesConfig, near_copies};
@@ -121,6 +123,7 @@ impl<'a> RoundStep<'a> {
             let reasons = record.reasons.iter().chain(&record.refused_reasons);
             record.groups = groups_of(selection, record.client, reasons);
         }
+        let map = self.maps(&mut active, server)?;
         let clock = Instant::now();
         let finished = server.finish_round()?;
         *seconds.entry("aggregate".to_owned()).or_default() += clock.elapsed().as_secs_f64();
@@ -140,8 +143,25 @@ impl<'a> RoundStep<'a> {
             gate: finished.report.gate,
             seconds,
             evaluation: None,
+            peak_memory_bytes: peak_memory(),
+            map,
         };
         Ok((record, finished.adapter))
+    }
+
+    /// The maps of the clients, into their records, and that of the server, where they are asked for.
+    fn maps(&self, active: &mut [Active<'_>], server: &Server) -> Result<Option<GroupMap>> {
+        let (most, control) = (self.simulation.views.map_records, &self.simulation.control);
+        if most == 0 {
+            return Ok(None);
+        }
+        for Active { machine, data, record, .. } in active.iter_mut() {
+            let Some(state) = machine.state() else { continue };
+            record.map = seen(SelectionMap::of(state, &data.records, &record.selected, most, control))?.flatten();
+        }
+        let states: Vec<&ClientState> = active.iter().filter_map(|client| client.machine.state()).collect();
+        let Some(selection) = server.selection() else { return Ok(None) };
+        Ok(seen(GroupMap::of(&states, selection, control))?.flatten())
     }
 
     pub(super) fn round(&self) -> Round {
@@ -238,6 +258,8 @@ impl<'a> RoundStep<'a> {
             groups: Vec::new(),
             reasons: Vec::new(),
             refused_reasons: Vec::new(),
+            map: None,
+            layers: Vec::new(),
         };
         let mut machine = Client::new(data.client, &self.simulation.pipeline);
         if let Some(rank) = self.simulation.settings.rank_of(data.client) {
@@ -295,9 +317,11 @@ impl<'a> RoundStep<'a> {
                 Some(scores)
             }
         };
-        let clock = Instant::now();
         let none = Matrix::zeros(client.data.records.len(), 0);
         let features = features.as_ref().map_or(&none, |f| &f.values);
+        let scores_of_layers = layer_scores(features, &client.data.records, sim.views.layers);
+        client.record.layers = seen(scores_of_layers)?.unwrap_or_default();
+        let clock = Instant::now();
         let copies = self.copies(&client.data.records)?;
         // Where each copy may train, they still are one record when it comes to how many a group shows.
         let (copies, alike) = match sim.pipeline.client.near_copies {

@@ -1,9 +1,9 @@
 //! What happened in a round: the run record is made of these.
 //!
-//! Everything but the fields named `seconds` is a function of the run's identity alone: the same on every repetition,
+//! Everything but the fields named `seconds` and `peak_memory_bytes` is a function of the run's identity alone: the same on every repetition,
 //! interrupted or not, at any thread count.
 
-use super::{GroupRecord, RecordReason};
+use super::{GroupMap, GroupRecord, LayerScore, RecordReason, SelectionMap};
 use crate::protocol::Traffic;
 use crate::server::GateReport;
 use crate::stage::AggregationReport;
@@ -43,6 +43,13 @@ pub struct RoundRecord {
     pub seconds: BTreeMap<String, f64>,
     /// The evaluation after this round, where the schedule asks for one.
     pub evaluation: Option<EvaluationRecord>,
+    /// The most memory that the process had held when the round ended, in bytes: of all clients, the server and what came before. `None` where
+    /// the system does not say, and in records of releases that did not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    /// Where the uploaded groups lie and what was ordered of them: of the latest round that has such a map, where [`Views`](super::Views) ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<GroupMap>,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -89,6 +96,12 @@ pub struct ClientRecord {
     /// What the client knows of each of `refused`, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused_reasons: Vec<RecordReason>,
+    /// Where its records lie and which of them it chose: of the latest round that it took part in, where [`Views`](super::Views) ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<SelectionMap>,
+    /// How well the features of each layer tell its tasks apart, the first layer first; likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerScore>,
 }
 
 impl ClientRecord {
@@ -142,12 +155,13 @@ impl EvaluationRecord {
 }
 
 impl RoundRecord {
-    /// This record with every measured time set to 0: what two runs of one identity must agree on bit for bit.
+    /// This record with every measured time set to 0, and without its memory: what two runs of one identity must agree on bit for bit.
     #[must_use]
     pub fn without_times(&self) -> Self {
         let mut record = self.clone();
         let zero = |times: &mut BTreeMap<String, f64>| times.values_mut().for_each(|s| *s = 0.0);
         zero(&mut record.seconds);
+        record.peak_memory_bytes = None;
         record.clients.iter_mut().for_each(|client| zero(&mut client.seconds));
         if let Some(evaluation) = &mut record.evaluation {
             evaluation.seconds = 0.0;
@@ -192,6 +206,8 @@ mod tests {
             groups: Vec::new(),
             reasons: Vec::new(),
             refused_reasons: Vec::new(),
+            map: None,
+            layers: Vec::new(),
         }
     }
 
@@ -219,6 +235,8 @@ mod tests {
             gate: None,
             seconds: BTreeMap::from([("select".to_owned(), 3.0)]),
             evaluation: None,
+            peak_memory_bytes: None,
+            map: None,
         };
         let bare = round.without_times();
         assert_eq!(bare.seconds["select"], 0.0);

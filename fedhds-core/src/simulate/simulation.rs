@@ -1,7 +1,9 @@
 //! What a simulation is made of.
 
 use super::attack::Crew;
-use super::{AttackConfig, Clients, EvaluationSchedule, RunIdentity, SimulationSettings, TestSet, Until};
+use super::{
+    AttackConfig, Clients, EvaluationSchedule, RoundRecord, RunIdentity, SimulationSettings, TestSet, Until, Views,
+};
 use crate::error::{Error, Result};
 use crate::features::RecordCache;
 use crate::method::Pipeline;
@@ -12,6 +14,9 @@ use std::sync::Arc;
 
 /// Counts the tokens of a record: prompt, response and end of sequence.
 pub type CountTokens = dyn Fn(&Record) -> Result<usize> + Send + Sync;
+
+/// Is shown all rounds so far whenever one is finished, its evaluation included.
+pub type WatchRounds = dyn Fn(&[RoundRecord]) + Send + Sync;
 
 /// A federation in one process, over the stage traits alone.
 ///
@@ -37,6 +42,8 @@ pub struct Simulation {
     pub(super) until: Option<Until>,
     pub(super) checkpoint: Option<(PathBuf, RunIdentity)>,
     pub(super) attack: Option<AttackConfig>,
+    pub(super) views: Views,
+    pub(super) watch: Option<Arc<WatchRounds>>,
 }
 
 impl Simulation {
@@ -67,6 +74,8 @@ impl Simulation {
             until: None,
             checkpoint: None,
             attack: None,
+            views: Views::default(),
+            watch: None,
         }
     }
 
@@ -140,6 +149,20 @@ impl Simulation {
     #[must_use]
     pub fn checkpoint(mut self, path: impl Into<PathBuf>, identity: RunIdentity) -> Self {
         self.checkpoint = Some((path.into(), identity));
+        self
+    }
+
+    /// Keeps these views of the selection in the round records. Default: none.
+    #[must_use]
+    pub fn views(mut self, views: Views) -> Self {
+        self.views = views;
+        self
+    }
+
+    /// Shows the rounds so far to this function after each of them, on the thread that runs the simulation.
+    #[must_use]
+    pub fn watch_rounds(mut self, watch: Arc<WatchRounds>) -> Self {
+        self.watch = Some(watch);
         self
     }
 

@@ -85,6 +85,8 @@ mod tests {
             gate: None,
             seconds: Default::default(),
             evaluation: loss.map(evaluation),
+            peak_memory_bytes: None,
+            map: None,
         };
         (0..).zip(losses).map(round).collect()
     }

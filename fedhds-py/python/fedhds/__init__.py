@@ -36,6 +36,7 @@ from ._simulation import Outcome, Simulation
 from ._stages import Covered, Rows
 from ._experiment import Experiments, SimulationResult, simulate
 from ._judge import ResponseLoss
+from ._report import Report, report
 from ._text import TextFeatures, near_copies, text_features
 from ._tokens import count_tokens
 from ._tools import RougeL, rouge_l
@@ -79,6 +80,7 @@ __all__ = [
     "Randomness",
     "Record",
     "RecordScore",
+    "Report",
     "ResponseLoss",
     "RoLora",
     "RougeL",
@@ -109,6 +111,7 @@ __all__ = [
     "presets",
     "progress",
     "render",
+    "report",
     "rouge_l",
     "simulate",
     "text_features",

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from . import Error, __version__
-from ._cli import doctor, experiment, picks, select, simulate
+from ._cli import doctor, experiment, picks, report, select, simulate
 
 DESCRIPTION = """\
 fedhds: select the 1% of the records that is worth training on, within a file or across clients.
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--version", action="version", version=f"fedhds {__version__}")
     commands = made.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for command in (select, simulate, experiment, picks, doctor):
+    for command in (select, simulate, experiment, report, picks, doctor):
         command.add(commands)
     return made
 

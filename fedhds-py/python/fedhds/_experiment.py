@@ -11,6 +11,7 @@ from . import _native
 from ._guard import guarded
 from ._arrays import seed
 from ._remade import Remade
+from ._report import Report
 
 Path = str | os.PathLike[str]
 
@@ -95,6 +96,16 @@ class Experiments(Remade):
         """
         table, text, folder, failed = self._native.run()
         return SimulationResult(table, text, os.fspath(folder), failed)
+
+    def report(self) -> Report:
+        """The report of all runs that are finished, in the folder ``report`` of the first experiment.
+
+        Raises:
+            InputError: where none is.
+            FileError: where it cannot be written.
+        """
+        page, count, left_out = self._native.report()
+        return Report(os.fspath(page), count, left_out)
 
     def gate_only(self) -> list[SimulationResult]:
         """Does the quality gate open on these data? The gate's part of every method that has one, of each experiment.

@@ -7,6 +7,7 @@
 mod conditions;
 mod data;
 mod methods;
+mod report;
 mod seeds;
 mod until;
 
@@ -14,6 +15,7 @@ pub use crate::simulate::Until;
 pub use conditions::Conditions;
 pub use data::{Caps, DataConfig, TestConfig, TooLong};
 pub use methods::{Arm, CountAlone, Filter, MethodEntry, STEPS_A_PASS};
+pub use report::ReportSettings;
 
 use crate::aggregate::AggregatorConfig;
 use crate::dataset::Prompt;
@@ -90,6 +92,9 @@ pub struct ExperimentConfig {
     /// A loss to reach: what it took each method to get there stands in every table. Left out, nobody looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,
+    /// What runs keep for the report; no result depends on it. Written only where something is asked for.
+    #[serde(default, skip_serializing_if = "ReportSettings::is_default")]
+    pub report: ReportSettings,
 }
 
 /// How the results of a grid are compared.

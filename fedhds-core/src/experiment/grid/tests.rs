@@ -42,6 +42,8 @@ fn run(condition: Option<&str>, method: &str, seed: u64, losses: [f64; 4], purit
         groups: Vec::new(),
         reasons: Vec::new(),
         refused_reasons: Vec::new(),
+        map: None,
+        layers: Vec::new(),
     };
     let round = RoundRecord {
         round: Round(0),
@@ -55,6 +57,8 @@ fn run(condition: Option<&str>, method: &str, seed: u64, losses: [f64; 4], purit
         gate: None,
         seconds: BTreeMap::new(),
         evaluation: None,
+        peak_memory_bytes: None,
+        map: None,
     };
     RunRecord {
         schema: SCHEMA,

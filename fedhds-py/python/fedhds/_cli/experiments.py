@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .. import Experiments, progress, write_embedded_model
+from .. import Error, Experiments, progress, write_embedded_model
 from .console import add_common, note, plural, wants_bars
 
 
@@ -61,6 +61,7 @@ def work(
             print("\n\n".join(f"{about}\n\n{cost.text.rstrip()}" for about, cost in told))
             return 0
         result = experiments.run()
+        page = _report(experiments)
     for run in result.failed:
         note(f"failed: {run}")
     if result.failed:
@@ -69,7 +70,18 @@ def work(
         return _document(arguments, result.out, result.table, result.failed)
     print(result.text.rstrip())
     print(f"\nrun records, adapters and plots: {result.out}")
+    if page is not None:
+        print(f"report: {page}")
     return 1 if result.failed else 0
+
+
+def _report(experiments: Experiments) -> str | None:
+    """The page of what is finished. The runs are, whether it can be written or not."""
+    try:
+        return experiments.report().page
+    except Error as error:
+        note(f"no report was made: {error}")
+        return None
 
 
 def _gate_only(arguments: argparse.Namespace, experiments: Experiments) -> int:
