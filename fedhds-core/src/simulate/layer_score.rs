@@ -26,7 +26,7 @@ const MOST_RECORDS: usize = 200;
 /// fewer than two tasks or each of its own.
 pub(super) fn layer_scores(features: &Matrix, records: &[Record], layers: usize) -> Result<Vec<LayerScore>> {
     let columns = features.cols();
-    if layers == 0 || columns == 0 || columns % layers != 0 || features.rows() != records.len() {
+    if layers == 0 || columns == 0 || !columns.is_multiple_of(layers) || features.rows() != records.len() {
         return Ok(Vec::new());
     }
     let shown = records.len().min(MOST_RECORDS);

@@ -55,10 +55,12 @@ pub(super) fn conditions(studies: &[Study]) -> String {
 }
 
 type Rows = Vec<(String, Vec<Option<Shade>>)>;
+/// What a cell says, and the number behind it.
+type Cell = Option<(String, f64)>;
 
 /// One row a condition, colours scaled to the largest value.
-fn grid(studies: &[Study], methods: &[&str], value: impl Fn(&Study, &GridRow) -> Option<(String, f64)>) -> Rows {
-    let mut rows: Vec<(String, Vec<Option<(String, f64)>>)> = Vec::new();
+fn grid(studies: &[Study], methods: &[&str], value: impl Fn(&Study, &GridRow) -> Cell) -> Rows {
+    let mut rows: Vec<(String, Vec<Cell>)> = Vec::new();
     for study in studies {
         for condition in &study.conditions {
             let name = match (studies.len(), condition) {
@@ -76,7 +78,7 @@ fn grid(studies: &[Study], methods: &[&str], value: impl Fn(&Study, &GridRow) ->
     shaded(rows)
 }
 
-fn shaded(rows: Vec<(String, Vec<Option<(String, f64)>>)>) -> Rows {
+fn shaded(rows: Vec<(String, Vec<Cell>)>) -> Rows {
     let values = rows.iter().flat_map(|(_, cells)| cells).flatten().map(|(_, value)| value.abs());
     let most = values.filter(|value| value.is_finite()).fold(0.0, f64::max);
     let shade = |(said, value): (String, f64)| {

@@ -90,7 +90,7 @@ fn sent(config: &AttackConfig, global: &Adapter, trained: &[Adapter]) -> Vec<(Ad
 }
 
 fn mean(adapters: &[Adapter]) -> Vec<f64> {
-    let mut sum = vec![0.0; 14];
+    let mut sum = [0.0; 14];
     adapters.iter().for_each(|adapter| sum.iter_mut().zip(values(adapter)).for_each(|(sum, value)| *sum += value));
     sum.iter().map(|sum| sum / adapters.len() as f64).collect()
 }
