@@ -85,9 +85,9 @@ proptest! {
             updates.iter().for_each(|update| aggregator.add(update).unwrap());
             let finished = aggregator.finish().unwrap();
             let adapter = finished.adapter.unwrap();
-            // A robust rule does not mean the clients' products.
+            // What a robust rule wants is not the mean of the clients' products.
             let error = finished.report.measures.get("product_error");
-            prop_assert_eq!(error.is_some(), BY_RECORDS.contains(&name), "{}", name);
+            prop_assert!(error.is_some() || !BY_RECORDS.contains(&name), "{}", name);
             prop_assert!(error.is_none_or(|error| error.is_finite() && *error >= 0.0), "{}: {:?}", name, error);
             prop_assert_eq!(&adapter.config, &global.config, "{}", name);
             prop_assert!(adapter.tensors.iter().map(|(n, t)| (n, t.shape)).eq(global.tensors.iter().map(|(n, t)| (n, t.shape))));
