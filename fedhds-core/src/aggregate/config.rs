@@ -1,13 +1,13 @@
 //! The built-in aggregators by name, with their settings.
 
 use super::robust::{
-    CentredClipping, CentredClippingConfig, GeometricMedianConfig, MultiKrumConfig, NearestMixing, NearestMixingConfig,
-    NormBound, NormBoundConfig, Robust, TrimmedMeanConfig,
+    CentredClipping, CentredClippingConfig, GeometricMedianConfig, MultiKrumConfig, NearestMixing, NormBound,
+    NormBoundConfig, Robust, TrimmedMeanConfig,
 };
 use super::{
     FedAdamConfig, FedAvgMConfig, FedSvd, FfaLora, FlexLora, FlexLoraConfig, RoLora, ServerOptimizer, WeightedMean,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::stage::Aggregator;
 use serde::{Deserialize, Serialize};
 
@@ -101,8 +101,44 @@ impl AggregatorConfig {
             AggregatorConfig::TrimmedMean(config) => Box::new(Robust::trimmed_mean(config)?),
             AggregatorConfig::MultiKrum(config) => Box::new(Robust::multi_krum(config)?),
             AggregatorConfig::GeometricMedian(config) => Box::new(Robust::geometric_median(config)?),
-            AggregatorConfig::NearestMixing(config) => Box::new(NearestMixing::new(config)?),
+            AggregatorConfig::NearestMixing(config) => Box::new(config.build()?),
         })
+    }
+}
+
+/// Settings of nearest-neighbour mixing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NearestMixingConfig {
+    /// Hostile clients of a round that are tolerated, at most 1,048,576; default 1.
+    pub f: usize,
+    /// What takes the mixed updates: any other aggregator. Default: the trimmed mean without the smallest and the largest value.
+    pub inner: Box<AggregatorConfig>,
+}
+
+impl Default for NearestMixingConfig {
+    fn default() -> Self {
+        Self { f: 1, inner: Box::new(AggregatorConfig::TrimmedMean(Default::default())) }
+    }
+}
+
+impl NearestMixingConfig {
+    /// A mixing that has not begun.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a setting outside its range, the inner rule's too, and for another mixing inside.
+    pub fn build(&self) -> Result<NearestMixing> {
+        if matches!(*self.inner, AggregatorConfig::NearestMixing(_)) {
+            return Err(Error::parameter("inner", "an aggregator that does not mix itself", "nnm"));
+        }
+        NearestMixing::around(self.f, self.inner.build().map_err(inside)?)
+    }
+}
+
+fn inside(error: Error) -> Error {
+    match error {
+        Error::Parameter { name, expected, got } => Error::Parameter { name: format!("inner.{name}"), expected, got },
+        error => error,
     }
 }
 

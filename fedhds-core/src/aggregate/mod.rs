@@ -28,7 +28,7 @@ pub(crate) mod step;
 mod truncate;
 mod weighted_mean;
 
-pub use config::{AggregatorConfig, NoSettings};
+pub use config::{AggregatorConfig, NearestMixingConfig, NoSettings};
 pub use fedsvd::FedSvd;
 pub use ffa_lora::FfaLora;
 pub use flexlora::{FlexLora, FlexLoraConfig};

@@ -83,8 +83,8 @@ impl AdapterFileConfig {
         let Value::Object(map) = value else {
             return Err(Error::adapter(source, "a JSON object", "another value"));
         };
-        if let Some(prompt) = soft_prompt_file::read(source, &map)? {
-            return Ok(prompt);
+        if let Some((adapter, base_model)) = soft_prompt_file::read(source, &map)? {
+            return Ok(Self { adapter, targets_are_names: true, base_model });
         }
         let keys = Keys { source, map: &map };
         keys.refuse_unsupported()?;

@@ -3,7 +3,6 @@
 //! PEFT keeps of P-tuning the vectors alone, with which nothing can be trained further. Ours are written too, and so is the network that makes
 //! them, under names that PEFT passes over.
 
-use super::adapter_config::AdapterFileConfig;
 use crate::error::{Error, Result};
 use crate::model::soft_prompt::PROMPT;
 use crate::types::{Adapter, AdapterConfig, AdapterKind};
@@ -40,11 +39,11 @@ const WITHOUT_EFFECT: [&str; 18] = [
     "num_virtual_tokens",
 ];
 
-/// What a soft prompt's `adapter_config.json` says; none where it is of another kind.
+/// What a soft prompt's `adapter_config.json` says, and the base model that it names; none where it is of another kind.
 ///
 /// # Errors
 /// [`Error::Adapter`] that names the key whose value is not understood or not supported.
-pub(super) fn read(source: &str, map: &Map<String, Value>) -> Result<Option<AdapterFileConfig>> {
+pub(super) fn read(source: &str, map: &Map<String, Value>) -> Result<Option<(AdapterConfig, Option<String>)>> {
     let target = match map.get("peft_type").and_then(Value::as_str) {
         Some("PROMPT_TUNING") => AdapterConfig::PROMPT_TUNING,
         Some("P_TUNING") => AdapterConfig::P_TUNING,
@@ -83,7 +82,7 @@ pub(super) fn read(source: &str, map: &Map<String, Value>) -> Result<Option<Adap
     let adapter =
         AdapterConfig { r: count as usize, target_modules: vec![target.to_owned()], ..AdapterConfig::default() };
     let base_model = map.get("base_model_name_or_path").and_then(Value::as_str).map(String::from);
-    Ok(Some(AdapterFileConfig { adapter, targets_are_names: true, base_model }))
+    Ok(Some((adapter, base_model)))
 }
 
 /// The settings as PEFT reads them; none for low-rank factors.

@@ -35,7 +35,7 @@ pub use coordinate::TrimmedMeanConfig;
 pub use geometric_median::GeometricMedianConfig;
 pub use held::Robust;
 pub use krum::MultiKrumConfig;
-pub use nearest_mixing::{NearestMixing, NearestMixingConfig};
+pub use nearest_mixing::NearestMixing;
 pub use norm_bound::{NormBound, NormBoundConfig};
 pub use weighting::Weighting;
 

@@ -5,29 +5,11 @@ use super::gauge::in_one_gauge;
 use super::gram::Gram;
 use super::held::{Held, not_begun, too_few};
 use super::step::mean;
-use crate::aggregate::AggregatorConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::stage::{Aggregated, Aggregator, ClientUpdate};
 use crate::types::range::within;
 use crate::types::{Adapter, ClientId, Factors, Round};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// Settings of nearest-neighbour mixing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct NearestMixingConfig {
-    /// Hostile clients of a round that are tolerated, at most 1,048,576; default 1.
-    pub f: usize,
-    /// What takes the mixed updates: any other aggregator. Default: the trimmed mean without the smallest and the largest value.
-    pub inner: Box<AggregatorConfig>,
-}
-
-impl Default for NearestMixingConfig {
-    fn default() -> Self {
-        Self { f: 1, inner: Box::new(AggregatorConfig::TrimmedMean(Default::default())) }
-    }
-}
 
 /// Nearest-neighbour mixing (NNM: Allouah et al. 2023, arXiv 2302.01772, *Fixing by Mixing*): each update is replaced by the mean of the `n - f`
 /// updates nearest to it, itself among them, and the inner rule takes the mixed ones. Where clients' data differ, honest updates lie far
@@ -45,21 +27,13 @@ pub struct NearestMixing {
 const NAME: &str = "nearest-neighbour mixing";
 
 impl NearestMixing {
-    /// A mixing that has not begun.
+    /// Mixing before any aggregator, one of your own too, that has not begun. `f` is how many hostile clients of a round are tolerated.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a setting outside its range, the inner rule's too, and for another mixing inside.
-    pub fn new(config: &NearestMixingConfig) -> Result<Self> {
-        within("f", config.f, 0..=MOST)?;
-        if matches!(*config.inner, AggregatorConfig::NearestMixing(_)) {
-            return Err(Error::parameter("inner", "an aggregator that does not mix itself", "nnm"));
-        }
-        Ok(Self::around(config.f, config.inner.build().map_err(inside)?))
-    }
-
-    /// Mixing before any aggregator, one of your own too.
-    pub fn around(f: usize, inner: Box<dyn Aggregator>) -> Self {
-        Self { f, inner, held: None }
+    /// [`Error::Parameter`](crate::Error::Parameter) for more than 1,048,576 of them.
+    pub fn around(f: usize, inner: Box<dyn Aggregator>) -> Result<Self> {
+        within("f", f, 0..=MOST)?;
+        Ok(Self { f, inner, held: None })
     }
 
     /// The mixed updates go to the inner rule, whose report is told in terms of the clients.
@@ -109,13 +83,6 @@ impl NearestMixing {
     }
 }
 
-fn inside(error: Error) -> Error {
-    match error {
-        Error::Parameter { name, expected, got } => Error::Parameter { name: format!("inner.{name}"), expected, got },
-        error => error,
-    }
-}
-
 impl Aggregator for NearestMixing {
     fn begin(&mut self, global: &Adapter, round: Round) -> Result<()> {
         self.held = Some(Held::begin(global, round));
@@ -124,8 +91,8 @@ impl Aggregator for NearestMixing {
     }
 
     /// # Errors
-    /// [`Error::Input`] before [`begin`](Aggregator::begin) and when the update's client does not come after the one before it;
-    /// [`Error::Adapter`] that names the client and what of its adapter is not as the global one's, or not finite.
+    /// [`Error::Input`](crate::Error::Input) before [`begin`](Aggregator::begin) and when the update's client does not come after the one before it;
+    /// [`Error::Adapter`](crate::Error::Adapter) that names the client and what of its adapter is not as the global one's, or not finite.
     fn add(&mut self, update: &ClientUpdate) -> Result<()> {
         let held = self.held.as_mut().ok_or_else(|| not_begun(NAME, update))?;
         let frozen = self.inner.trains(held.round).check_frozen(&held.global, &update.adapter);
@@ -169,10 +136,10 @@ mod tests {
     use super::super::testing::*;
     use super::super::{MultiKrumConfig, TrimmedMeanConfig};
     use super::*;
-    use crate::aggregate::{FedAvgMConfig, NoSettings};
+    use crate::aggregate::{AggregatorConfig, FedAvgMConfig, NearestMixingConfig, NoSettings};
 
     fn mixing(f: usize, inner: AggregatorConfig) -> NearestMixing {
-        NearestMixing::new(&NearestMixingConfig { f, inner: Box::new(inner) }).unwrap()
+        NearestMixingConfig { f, inner: Box::new(inner) }.build().unwrap()
     }
 
     /// Says which updates it was given.
@@ -204,7 +171,7 @@ mod tests {
     #[test]
     fn each_update_becomes_the_mean_of_its_nearest() {
         let seen = std::sync::Arc::default();
-        let mut mixing = NearestMixing::around(1, Box::new(Seen(std::sync::Arc::clone(&seen))));
+        let mut mixing = NearestMixing::around(1, Box::new(Seen(std::sync::Arc::clone(&seen)))).unwrap();
         round(&mut mixing, &vector(&[0.0; 3]), &updates(ROWS.map(vector)));
         let seen = seen.lock().unwrap();
         // The published row 0; of the middle one's equal neighbours the lower id.
@@ -243,9 +210,9 @@ mod tests {
             inner: Box::new(AggregatorConfig::FedAvgM(FedAvgMConfig { momentum: 2.0, ..Default::default() })),
             f: 1,
         };
-        assert!(NearestMixing::new(&wrong).map(|_| ()).unwrap_err().to_string().contains("inner.momentum"));
+        assert!(wrong.build().map(|_| ()).unwrap_err().to_string().contains("inner.momentum"));
         let twice = NearestMixingConfig { inner: Box::new(AggregatorConfig::NearestMixing(Default::default())), f: 1 };
-        assert!(NearestMixing::new(&twice).map(|_| ()).unwrap_err().to_string().contains("does not mix itself"));
+        assert!(twice.build().map(|_| ()).unwrap_err().to_string().contains("does not mix itself"));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What the runs are of: settings, data, versions, seeds, notes.
 
 use super::LeftOut;
+use super::places::Places;
 use super::study::Study;
 use super::table::{Cell, Table};
-use super::tables::Places;
 use super::text::{escaped, plural};
 use crate::experiment::run_record::RunRecord;
 use crate::protocol::Direction;

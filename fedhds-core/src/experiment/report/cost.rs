@@ -1,9 +1,9 @@
 //! What runs cost, stage by stage: seconds over clients and rounds with the speed-up over FedIT (the paper's tables 3 and 5), bytes as they were
 //! serialised, peak memory; the same of each device and round; and bars.
 
+use super::places::{FEDIT, Places};
 use super::study::Study;
 use super::table::{Cell, Table};
-use super::tables::{FEDIT, Places};
 use super::text::{escaped, number, short};
 use crate::experiment::run_record::RunRecord;
 use crate::protocol::{Direction, Kind};

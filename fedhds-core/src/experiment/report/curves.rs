@@ -1,10 +1,10 @@
 //! Losses and Rouge-L over rounds, and over what they cost: records, seconds and bytes.
 
 use super::chart::{Point, Series, figure};
-use super::page::Looks;
+use super::looks::Looks;
+use super::places::Places;
 use super::study::Study;
 use super::table::{Cell, Table};
-use super::tables::Places;
 use super::text::escaped;
 use crate::experiment::run_record::RunRecord;
 use crate::protocol::Direction;

@@ -1,8 +1,8 @@
 //! What the runs show, in sentences: claims are those that hold after the correction for all comparisons of an experiment.
 
 use super::LeftOut;
+use super::places::FEDIT;
 use super::study::Study;
-use super::tables::FEDIT;
 use super::text::{number, plural, short};
 use crate::experiment::grid::GridComparison;
 use crate::method::Preset;

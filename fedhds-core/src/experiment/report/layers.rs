@@ -1,10 +1,10 @@
 //! How well each layer's features tell tasks apart.
 
 use super::chart::{Point, Series, figure, legend};
-use super::page::Looks;
+use super::looks::Looks;
+use super::places::Places;
 use super::study::Study;
 use super::table::{Cell, Table};
-use super::tables::Places;
 use crate::experiment::run_record::RunRecord;
 use crate::simulate::LayerScore;
 

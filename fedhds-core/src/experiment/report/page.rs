@@ -1,31 +1,13 @@
 //! The page: one file with its style and script in it, and nothing from anywhere else.
 
+use super::looks::Looks;
 use super::study::Study;
 use super::table::Table;
 use super::text::escaped;
 use super::{LeftOut, about, cost, curves, headline, heat, layers, map};
-use std::collections::BTreeMap;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
-
-/// The colour and mark of each method, the same all over the page.
-pub(super) struct Looks(BTreeMap<String, usize>);
-
-impl Looks {
-    fn of(studies: &[Study]) -> Self {
-        let mut looks = BTreeMap::new();
-        for method in studies.iter().flat_map(|study| &study.methods) {
-            let next = looks.len();
-            looks.entry(method.clone()).or_insert(next);
-        }
-        Self(looks)
-    }
-
-    pub(super) fn of_method(&self, method: &str) -> usize {
-        self.0.get(method).copied().unwrap_or_default()
-    }
-}
 
 /// A section of the page.
 struct Section {

@@ -1,12 +1,13 @@
 //! The tables of results and of what was trained on. Those of costs, curves, layers and runs stand with these.
 
+use super::places::Places;
 use super::study::Study;
 use super::table::{Cell, Table};
 use super::{LeftOut, about, cost, curves, layers};
 use crate::error::Result;
 use crate::experiment::grid::{GridComparison, GridRow};
 use crate::experiment::run_record::RunRecord;
-use crate::experiment::{summary, table};
+use crate::experiment::summary;
 use crate::metrics::{Interval, Measure, SeedMean};
 
 /// What the tables' files are called.
@@ -41,38 +42,6 @@ pub(super) fn all(studies: &[Study], left_out: &[LeftOut]) -> Result<Vec<Table>>
         about::files(left_out),
     ];
     Ok(tables.into_iter().filter(|table| !table.rows.is_empty()).map(Table::told).collect())
-}
-
-/// Which names a row needs to say which runs it is of.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Places {
-    experiments: bool,
-    conditions: bool,
-}
-
-impl Places {
-    fn of(studies: &[Study]) -> Self {
-        let named = |study: &Study| study.conditions.iter().any(Option::is_some);
-        Self { experiments: studies.len() > 1, conditions: studies.iter().any(named) }
-    }
-
-    /// An empty table with the columns of names before others.
-    pub(super) fn table(self, id: &'static str, title: &'static str, method: &[&str], columns: &[&str]) -> Table {
-        let mut names: Vec<&str> = Vec::new();
-        names.extend(self.experiments.then_some("experiment"));
-        names.extend(self.conditions.then_some("condition"));
-        names.extend(method);
-        Table::new(id, title, &names, columns)
-    }
-
-    /// The first cells of a row.
-    pub(super) fn cells(self, study: &Study, condition: Option<&str>, method: &str) -> Vec<Cell> {
-        let mut cells = Vec::new();
-        cells.extend(self.experiments.then(|| Cell::text(&study.name)));
-        cells.extend(self.conditions.then(|| condition.map_or(Cell::Empty, Cell::text)));
-        cells.push(Cell::text(method));
-        cells
-    }
 }
 
 /// A mean over seeds.
@@ -290,6 +259,3 @@ fn trained(studies: &[Study], places: Places) -> Table {
     }
     table
 }
-
-/// The label of FedIT, which speed-ups are over.
-pub(super) const FEDIT: &str = table::FEDIT;
