@@ -85,7 +85,7 @@ impl AggregatorConfig {
     /// The aggregator, before its first round.
     ///
     /// # Errors
-    /// [`Error::Parameter`](crate::Error::Parameter) for a setting outside its range.
+    /// [`Error::Parameter`] for a setting outside its range.
     pub fn build(&self) -> Result<Box<dyn Aggregator>> {
         Ok(match self {
             AggregatorConfig::WeightedMean(NoSettings {}) => Box::new(WeightedMean::new()),

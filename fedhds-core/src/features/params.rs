@@ -68,7 +68,7 @@ impl FeatureParams {
     /// What can be checked without a model.
     ///
     /// # Errors
-    /// [`Error::Parameter`] that names the first setting outside of its range.
+    /// [`Error::Parameter`](crate::Error::Parameter) that names the first setting outside of its range.
     pub fn check(&self) -> Result<()> {
         self.layers.check()?;
         at_least("max_tokens", self.max_tokens, 1)?;
@@ -78,7 +78,7 @@ impl FeatureParams {
     /// The numbers of the hidden states of a model of `layers` layers, in order; 0 is the embedding.
     ///
     /// # Errors
-    /// As [`check`](Self::check), and [`Error::Parameter`] for a layer that the model does not have.
+    /// As [`check`](Self::check), and [`Error::Parameter`](crate::Error::Parameter) for a layer that the model does not have.
     pub fn states(&self, layers: usize) -> Result<Vec<usize>> {
         self.check()?;
         let mut states: Vec<usize> = self.embedding.then_some(0).into_iter().collect();
