@@ -122,4 +122,4 @@ def test_one_round_by_messages():
         order = orders[client.id]
         server.receive(client.id, client.update(order, client.choose(order), begun))
     finished = server.finish_round()
-    assert finished.adapter.tensors[A].shape == (2, 3) and not finished.report.left_out
+    assert finished.adapter.tensors[A].shape == (2, 3) and not finished.left_out

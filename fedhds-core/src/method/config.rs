@@ -247,7 +247,7 @@ impl MethodConfig {
             let message = "expected `all`: only the features of a `model` or `proxy` have layers";
             return Err(Error::config("client.layers", message));
         }
-        let kept = located("client.layers", picked.of(layers))?.len();
+        let kept = located("client.layers", picked.count(layers))?;
         let norm = self.client.layer_norm.then(|| Arc::new(LayerNormalizer { layers: kept }) as Arc<dyn Reducer>);
         if picked.is_all() {
             return Ok(norm);

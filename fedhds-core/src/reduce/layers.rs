@@ -64,6 +64,19 @@ impl Layers {
         }
     }
 
+    /// How many they are among `layers` layers.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn count(&self, layers: usize) -> Result<usize> {
+        match self {
+            // However many somebody claims: no list of them is made.
+            Layers::All => Ok(layers),
+            Layers::Last => Ok(1),
+            Layers::Chosen(_) => self.of(layers).map(|chosen| chosen.len()),
+        }
+    }
+
     /// The least number of layers that has them all, at least 1.
     pub fn least(&self) -> usize {
         match self {
@@ -79,10 +92,10 @@ impl Layers {
     /// # Errors
     /// As [`of`](Self::of); [`Error::Input`] when the columns are not a multiple of `layers`.
     pub fn pick(&self, features: &Matrix, layers: usize) -> Result<Matrix> {
-        let picked = self.of(layers)?;
         if layers == 0 || !features.cols().is_multiple_of(layers) {
             return Err(Error::input("features", format!("a multiple of {layers} layers as columns"), features.cols()));
         }
+        let picked = self.of(layers)?;
         let width = features.cols() / layers;
         let mut values = Vec::with_capacity(features.rows() * picked.len() * width);
         for row in features.iter_rows() {
@@ -117,6 +130,9 @@ mod tests {
         assert!(says(Layers::Chosen(vec![2, 2]), 3).contains("2 twice"));
         assert!(says(Layers::Last, 4).contains("multiple of 4"));
         assert!(Layers::Last.pick(&features, 0).is_err());
+        let counts =
+            [Layers::All, Layers::Last, Layers::Chosen(vec![2, 1])].map(|layers| layers.count(usize::MAX).unwrap());
+        assert_eq!(counts, [usize::MAX, 1, 2]);
         assert_eq!((Layers::Last.least(), Layers::Chosen(vec![2, 9]).least()), (1, 9));
     }
 }
