@@ -1509,8 +1509,9 @@ fedhds_status_t fedhds_adapter_free(struct fedhds_adapter_t *adapter);
 
 #if defined(FEDHDS_MODELS)
 // A server that joins adapters by one of the library's aggregators: JSON with its `kind`, `weighted_mean`, `fedavgm`,
-// `fedadam`, `flexlora`, `ffa_lora`, `rolora` or `fedsvd`, and what
-// differs from that kind's settings, as `{"kind": "fedadam", "learning_rate": 0.01}`. The rest is as for `fedhds_server_new`.
+// `fedadam`, `flexlora`, `ffa_lora`, `rolora`, `fedsvd`, or a robust one: `norm_bound`, `centred_clipping`,
+// `coordinate_median`, `trimmed_mean`, `multi_krum`, `geometric_median`, `nnm`; and what differs from that kind's settings, as
+// `{"kind": "fedadam", "learning_rate": 0.01}`. The rest is as for `fedhds_server_new`.
 //
 // # Safety
 // `aggregator` ends with NUL; `server` is valid for a write.
